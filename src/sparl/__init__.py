@@ -1,0 +1,34 @@
+"""sparl: sparse deep reinforcement learning that is small from the first step.
+
+import sparl
+
+agent = sparl.train("HalfCheetah-v5", method=sparl.RNM(2, 4), steps=100_000)
+action, _ = agent.predict(observation)
+"""
+
+from importlib.metadata import version
+
+from sparl import methods
+from sparl.agents import TD3Config
+from sparl.api import load, resume, train
+from sparl.callbacks import Callback
+from sparl.errors import SparlError
+from sparl.methods import RNM
+from sparl.policy import Policy
+from sparl.runfolder import RunConfig
+
+__version__ = version("sparl")
+
+__all__ = [
+    "RNM",
+    "Callback",
+    "Policy",
+    "RunConfig",
+    "SparlError",
+    "TD3Config",
+    "__version__",
+    "load",
+    "methods",
+    "resume",
+    "train",
+]

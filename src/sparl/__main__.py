@@ -1,0 +1,7 @@
+"""`python -m sparl`, the same as the command `sparl`."""
+
+import sys
+
+from sparl.cli import main
+
+sys.exit(main())

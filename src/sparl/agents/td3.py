@@ -1,0 +1,169 @@
+"""TD3: Twin Delayed Deep Deterministic policy gradient (Fujimoto et al., 1802.09477).
+
+An off-policy actor-critic for continuous actions: two critics and the smaller of their targets
+(clipped double Q-learning), noise on the target action (target policy smoothing), and a policy
+and *all* targets that move only every `policy_delay` critic updates.
+
+Pure functions over networks made of layers; how the layers are stored is nobody's business here.
+Actions are in [-1, 1] throughout, whatever the environment's bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from sparl.agents.base import Batch, check_fractions, check_positive
+from sparl.learner import Descend, Part, Structure
+from sparl.networks import MLP, Networks, mlp
+
+METRICS: tuple[str, ...] = ("critic_loss", "q_value", "actor_loss")
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """Hyperparameters of TD3; the defaults are those of the RNM paper's study (2602.14578)."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers, of the actor and of both critics."""
+    learning_rate: float = 3e-4
+    """Adam's step size, for the actor and for the critics."""
+    batch_size: int = 256
+    """Transitions in one update."""
+    gamma: float = 0.99
+    """Discount of future rewards."""
+    tau: float = 0.005
+    """Share of the online network that goes into its target at every policy update (Polyak)."""
+    policy_noise: float = 0.2
+    """Standard deviation of the noise on the target action (actions are in [-1, 1])."""
+    noise_clip: float = 0.5
+    """Bound on the absolute value of that noise."""
+    policy_delay: int = 2
+    """Critic updates to one update of the policy and of all targets."""
+    exploration_noise: float = 0.1
+    """Standard deviation of the noise on actions taken while training."""
+    learning_starts: int = 25_000
+    """Steps of uniformly random actions, without updates, before learning begins."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            policy_delay=self.policy_delay,
+            hidden=min(self.hidden, default=0),
+        )
+        check_fractions(gamma=self.gamma, tau=self.tau)
+        check_positive(
+            zero_too=True,
+            policy_noise=self.policy_noise,
+            noise_clip=self.noise_clip,
+            exploration_noise=self.exploration_noise,
+            learning_starts=self.learning_starts,
+        )
+
+
+WITH_TARGET = frozenset({"actor", "critics"})
+
+
+def init(
+    config: TD3Config, key: jax.Array, observation_size: int, action_size: int
+) -> dict[str, Networks]:
+    """Dense networks of both parts: `actor`, and `critics` with `critic_0` and `critic_1`."""
+    actor_key, *critic_keys = jax.random.split(key, 3)
+    critic_sizes = (observation_size + action_size, *config.hidden, 1)
+    return {
+        "actor": {
+            "actor": mlp(actor_key, (observation_size, *config.hidden, action_size), squash=True)
+        },
+        "critics": {f"critic_{i}": mlp(k, critic_sizes) for i, k in enumerate(critic_keys)},
+    }
+
+
+def optimizers(config: TD3Config) -> dict[str, optax.GradientTransformation]:
+    return {part: optax.adam(config.learning_rate) for part in ("actor", "critics")}
+
+
+def moving(config: TD3Config, updates: int) -> frozenset[str]:
+    """The parts that update number `updates` (from 0) changes."""
+    delayed = (updates + 1) % config.policy_delay == 0
+    return frozenset({"actor", "critics"}) if delayed else frozenset({"critics"})
+
+
+def act(actor: Networks, observation: Float[Array, "batch obs"]) -> Float[Array, "batch act"]:
+    """The policy's own actions, without noise."""
+    return actor["actor"](observation.T).T
+
+
+def update(
+    config: TD3Config,
+    structures: dict[str, Structure],
+    parts: dict[str, Part],
+    moves: frozenset[str],
+    batch: Batch,
+    key: jax.Array,
+    descend: Descend,
+) -> tuple[dict[str, Part], dict[str, jax.Array]]:
+    """One update of the parts in `moves`; answers with those and with metrics.
+
+    The critics always move. With `actor` in `moves` the policy takes a step against the critics
+    just updated, and all targets follow.
+    """
+    target_actor = structures["actor"].target(parts["actor"])
+    target_critics = structures["critics"].target(parts["critics"])
+
+    observation, action = batch.observation.T, batch.action.T
+    inputs = jnp.concatenate([observation, action])
+    next_observation = batch.next_observation.T
+    next_action = smoothed(config, target_actor["actor"], next_observation, key)
+    next_q = smallest_q(target_critics, jnp.concatenate([next_observation, next_action]))
+    # `terminated` is the environment's own end; a time limit does not end the value (truncation).
+    target_q = batch.reward + config.gamma * (1.0 - batch.terminated) * next_q
+
+    def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
+        q = [critic(inputs)[0] for critic in critics.values()]
+        losses = [jnp.mean((q_i - target_q) ** 2) for q_i in q]
+        return jnp.sum(jnp.stack(losses)), jnp.mean(q[0])
+
+    critics = structures["critics"].online(parts["critics"])
+    (loss, q_value), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(
+        critics
+    )
+    metrics = {"critic_loss": loss, "q_value": q_value}
+    moved = {"critics": descend("critics", parts["critics"], gradient)}
+    if "actor" not in moves:
+        return moved, metrics
+
+    critics = structures["critics"].online(moved["critics"])
+    actor = structures["actor"].online(parts["actor"])
+
+    def actor_loss(actor: Networks) -> jax.Array:
+        policy_action = actor["actor"](observation)
+        return -jnp.mean(critics["critic_0"](jnp.concatenate([observation, policy_action])))
+
+    metrics["actor_loss"], gradient = jax.value_and_grad(actor_loss, allow_int=True)(actor)
+    moved["actor"] = descend("actor", parts["actor"], gradient)
+    return {name: polyak(part, config.tau) for name, part in moved.items()}, metrics
+
+
+def smoothed(
+    config: TD3Config, target_actor: MLP, observation: Float[Array, "obs batch"], key: jax.Array
+) -> Float[Array, "act batch"]:
+    """The target policy's action under clipped noise (target policy smoothing)."""
+    action = target_actor(observation)
+    noise = config.policy_noise * jax.random.normal(key, action.shape)
+    noise = jnp.clip(noise, -config.noise_clip, config.noise_clip)
+    return jnp.clip(action + noise, -1.0, 1.0)
+
+
+def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
+    """The smaller of the critics' values (clipped double Q-learning)."""
+    return jnp.min(jnp.stack([critic(inputs)[0] for critic in critics.values()]), axis=0)
+
+
+def polyak(part: Part, tau: float) -> Part:
+    """`part` with its target moved towards its values by the share `tau`."""
+    return part._replace(target=(1.0 - tau) * part.target + tau * part.values)

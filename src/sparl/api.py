@@ -1,0 +1,149 @@
+"""The Python interface: `train`, `resume` and `load`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparl import accounting
+from sparl.agents import TD3Config
+from sparl.callbacks import Callback
+from sparl.engine import Engine
+from sparl.errors import BadCheckpoint, BadRun
+from sparl.methods import Dense, Method
+from sparl.policy import Policy
+from sparl.replay import Columns
+from sparl.runfolder import RunConfig, RunFolder
+from sparl.training import LoopState, Trainer, average_compression
+
+
+def train(
+    env: str,
+    agent: Any = None,
+    method: Method | None = None,
+    *,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    **options: Any,
+) -> Policy:
+    """Trains an agent and returns its policy; the run folder keeps everything else.
+
+    - `env`: a gymnasium id (`"HalfCheetah-v5"`) or `"module:EnvId"`.
+    - `agent`: its hyperparameters, `TD3Config()` if not given.
+    - `method`: `sparl.RNM(2, 4)`, or `sparl.methods.Dense()` if not given.
+    - `out`: the run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
+    - `options`: of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`.
+
+    Raises `sparl.SparlError` for anything a user can put right, and `KeyboardInterrupt`, with the
+    run saved, after Ctrl-C or SIGTERM.
+    """
+    agent = TD3Config() if agent is None else agent
+    method = Dense() if method is None else method
+    run = RunConfig(env, **options)
+    folder = RunFolder(default_folder(run, method) if out is None else out)
+    folder.refuse_if_taken()
+    # Only then is anything written: a run that cannot start leaves no folder behind.
+    trainer = Trainer(folder, run, agent, method, callbacks, quiet)
+    folder.write_config(run, agent, method, trainer.spaces)
+    return trainer.run()
+
+
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Policy:
+    """Goes on with a run from its newest checkpoint, or from one: `RUN/checkpoints/step-…`.
+
+    With the same `steps` the result is, byte for byte, that of a run never interrupted. More
+    `steps` prolong a run; its last episode was cut where the run had ended.
+    """
+    path = Path(path)
+    chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
+    folder = RunFolder.open(path if chosen is None else path.parent.parent)
+    run, agent, method, spaces = folder.read_config()
+    saved = folder.checkpoints.steps()
+    if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
+        raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")
+    step = None if not saved else saved[-1] if chosen is None else int(chosen)
+    if steps is not None:
+        if step is not None and steps < step:
+            raise BadRun(f"{folder.path} is at step {step} already: --steps {steps} is behind it")
+        run = replace(run, steps=steps)
+    trainer = Trainer(folder, run, agent, method, callbacks, quiet)
+    if trainer.spaces != spaces:
+        raise BadRun(f"{run.env} has {trainer.spaces} now; the run was made with {spaces}")
+    if step is None:
+        trainer.logs.resume(0, {})
+    else:
+        _take_up(trainer, step, [s for s in saved if s < step])
+    folder.write_config(run, agent, method, spaces)
+    return trainer.run()
+
+
+def load(path: str | Path) -> Policy:
+    """The policy of a run folder, or of a folder that `Policy.save` wrote.
+
+    Of a run that has not come to its end, the policy of its newest checkpoint.
+    """
+    path = Path(path)
+    if (path / "policy.json").exists():
+        return Policy.load(path)
+    folder = RunFolder.open(path)
+    if (folder.policy / "policy.json").exists():
+        return Policy.load(folder.policy)
+    engine, _ = snapshot(folder)
+    spaces = folder.read_config()[3]
+    golden = np.zeros((1, spaces.observation_size), np.float32)
+    return Policy(engine.learner.networks("actor")["actor"], spaces, golden)
+
+
+def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
+    """The newest checkpoint of a run, to look at. Raises `BadRun` where there is none."""
+    run, agent, method, spaces = folder.read_config()
+    saved = folder.checkpoints.steps()
+    if not saved:
+        raise BadRun(f"{folder.path} has no checkpoint yet")
+    engine = Engine(agent, method, Columns(spaces.observation_size, spaces.action_size), run.seed)
+    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays)
+    engine.restore(arrays)
+    return engine, LoopState(**state)
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """What a run's networks hold, from its newest checkpoint; or the policy of a policy folder.
+
+    The keys are those of `sparl inspect --json`: see `accounting.report`.
+    """
+    path = Path(path)
+    if (path / "policy.json").exists():
+        return accounting.report({"actor": Policy.load(path).network})
+    engine, state = snapshot(RunFolder.open(path))
+    return accounting.report(engine.learner.all_networks(), average_compression(engine, state))
+
+
+def default_folder(run: RunConfig, method: Method) -> Path:
+    """`runs/ENV-METHOD-SEED-TIME`."""
+    env = run.env.replace("/", "-").replace(":", "-")
+    return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _take_up(trainer: Trainer, step: int, older: list[int]) -> None:
+    try:
+        trainer.resume(step)
+    except BadCheckpoint as error:
+        path = trainer.folder.checkpoints.path
+        way_out = (
+            f"An older one may be whole: sparl train --resume {path(older[-1])}"
+            if older
+            else "There is no older one to go back to."
+        )
+        raise BadCheckpoint(f"{error}. {way_out}") from error

@@ -1,0 +1,20 @@
+"""Hooks for code around a run: called at evaluations, checkpoints and restructurings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparl.evaluation import Evaluation
+
+
+class Callback:
+    """Override what you need; every method does nothing by itself. `step` counts env steps."""
+
+    def on_evaluation(self, step: int, evaluation: Evaluation) -> None:
+        """After each evaluation of the policy without exploration."""
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        """After a checkpoint is complete on the disk, in the folder `path`."""
+
+    def on_restructure(self, step: int, figures: dict[str, float]) -> None:
+        """After the method changed the topology; `figures` are its own, such as SAD."""

@@ -1,0 +1,172 @@
+"""The command line: `sparl train | eval | inspect | list`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tyro
+
+import sparl
+from sparl import agents, api, kernels, options, tables
+from sparl.errors import SparlError
+from sparl.evaluation import Evaluator
+from sparl.interrupt import Interrupted
+from sparl.layouts import LAYOUTS
+from sparl.methods import METHODS
+from sparl.runfolder import RunFolder
+from sparl.video import film
+
+OVERVIEW = """\
+usage: sparl COMMAND …
+
+Sparse deep reinforcement learning: agents that are small from the first step.
+
+  sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
+  sparl eval DIR              returns of a trained policy; --video FILE films it
+  sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
+  sparl list                  the agents, methods and layouts there are
+
+sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
+--method. For example:
+
+  sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
+"""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run exactly where its newest checkpoint stands."""
+
+    resume: Path
+    """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
+    steps: int | None = None
+    """Environment steps in all, to prolong the run."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play episodes with a trained policy, without exploration."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder."""
+    episodes: int = 10
+    """How many."""
+    seed: int = 0
+    """Decides the episodes' seeds; the run's own seed gives those of its evaluations."""
+    json: bool = False
+    """Print JSON."""
+    video: Path | None = None
+    """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what a run's networks hold, from its newest checkpoint."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder, or folder of a saved policy."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the agents, methods and layouts there are."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": train,
+        "eval": evaluate,
+        "inspect": inspect,
+        "list": show_list,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(OVERVIEW, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"sparl {sparl.__version__}")
+        return 0
+    command = commands.get(arguments[0])
+    if command is None:
+        print(f"sparl: no command {arguments[0]!r}\n\n{OVERVIEW}", end="", file=sys.stderr)
+        return 2
+    try:
+        command(arguments[1:])
+        return 0
+    except SparlError as error:
+        print(f"sparl: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stopped:
+        print(f"sparl: stopped. {stopped}", file=sys.stderr)
+        return 128 + stopped.signal
+    except KeyboardInterrupt:
+        return 130
+
+
+def train(arguments: list[str]) -> None:
+    """`sparl train`: a new run, or an old one with --resume."""
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        asked = tyro.cli(Resume, prog="sparl train", args=arguments)
+        api.resume(asked.resume, steps=asked.steps, quiet=asked.quiet)
+        return
+    asked = options.parse(arguments)
+    out = asked.out or api.default_folder(asked.run, asked.method)
+    api.train(
+        agent=asked.agent, method=asked.method, out=out, quiet=asked.quiet, **asdict(asked.run)
+    )
+    if not asked.quiet:
+        summary = RunFolder(out).read_summary() or {}
+        print(f"{out}: final return {summary['final_return']:.1f}")
+        print(f"  sparl inspect {shlex.quote(str(out))}")
+        print(f"  sparl eval {shlex.quote(str(out))}")
+
+
+def evaluate(arguments: list[str]) -> None:
+    """`sparl eval`."""
+    asked = tyro.cli(Eval, prog="sparl eval", args=arguments)
+    run = RunFolder.open(asked.dir).read_config()[0]
+    policy = api.load(asked.dir)
+    found = Evaluator(run.env, policy.spaces, asked.episodes, asked.seed)(policy.act)
+    if asked.video is not None:
+        film(run.env, policy, asked.seed, asked.video)
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+        return
+    print(
+        f"{run.env}: mean return {found.mean_return:.1f} +- {found.std_return:.1f} "
+        f"over {asked.episodes} episodes of {found.mean_length:.0f} steps"
+    )
+
+
+def inspect(arguments: list[str]) -> None:
+    """`sparl inspect`."""
+    asked = tyro.cli(Inspect, prog="sparl inspect", args=arguments)
+    report = api.inspect(asked.dir)
+    if asked.json:
+        print(json.dumps(report, indent=2))
+    else:
+        tables.print_report(report)
+
+
+def show_list(arguments: list[str]) -> None:
+    """`sparl list`."""
+    tyro.cli(List, prog="sparl list", args=arguments)
+    tables.print_list(
+        {
+            "agents": {name: kind.__doc__ for name, (kind, _) in agents.AGENTS.items()},
+            "methods": {name: kind.__doc__ for name, kind in METHODS.items()},
+            "layouts": {name: kind.__doc__ for name, kind in LAYOUTS.items()},
+        }
+    )
+    why = kernels.why_not_native()
+    print(f"kernels: {kernels.instruction_set()}" if why is None else f"kernels: plain JAX ({why})")

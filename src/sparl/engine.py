@@ -1,0 +1,188 @@
+"""The compiled functions of a run, and the arrays they carry from one update to the next.
+
+One call per update: networks, optimizer, Polyak averaging and the log's sums in a single
+compiled function over a few flat arrays, its state donated. Only the parts that an update moves
+go in and come out as new arrays; the actor of an update that leaves it alone can be used to act
+while that update is still running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int32
+from numpy.typing import NDArray
+
+from sparl import agents
+from sparl.learner import Learner, Part
+from sparl.methods import Method
+from sparl.methods.base import MethodState
+from sparl.replay import Columns
+
+
+class Journal(NamedTuple):
+    """What updates keep for the loop: the random key, their count, and sums for the log."""
+
+    key: jax.Array
+    updates: Int32[Array, ""]
+    sums: Float[Array, " metrics"]
+    counts: Float[Array, " metrics"]
+    first_nonfinite: Int32[Array, ""]  # number of the first update with a loss not finite, or 0
+
+
+class Engine:
+    """A learner with its method, journal, and compiled `act`, `update` and `restructure`."""
+
+    def __init__(self, config: Any, method: Method, columns: Columns, seed: int) -> None:
+        self.config, self.method, self.columns = config, method, columns
+        self.agent = agents.functions_of(config)
+        init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
+        dense = self.agent.init(config, init_key, columns.observation_size, columns.action_size)
+        self.notes = method.notes(dense)
+        networks, self.method_state = method.start(dense, method_key)
+        self.learner = Learner.start(
+            networks, self.agent.optimizers(config), self.agent.WITH_TARGET
+        )
+        metrics = len(self.agent.METRICS)
+        self.journal = Journal(
+            jax.random.key_data(update_key),
+            jnp.zeros((), jnp.int32),
+            jnp.zeros(metrics),
+            jnp.zeros(metrics),
+            jnp.zeros((), jnp.int32),
+        )
+        self.updates = 0
+        self._compile()
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All that a checkpoint must hold of the learner, as one pytree."""
+        return {
+            "parts": self.learner.parts,
+            "journal": self.journal,
+            "method": self.method_state,
+        }
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Takes back what `arrays` gave."""
+        self.learner = self.learner.with_parts(arrays["parts"])
+        self.journal, self.method_state = arrays["journal"], arrays["method"]
+        self.updates = int(self.journal.updates)
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The policy's actions, without noise: [batch, obs] to [batch, act] in [-1, 1]."""
+        actor = self.learner.parts["actor"]
+        return np.asarray(self._act(actor.values, actor.indices, observation))
+
+    def update(self, rows: NDArray[np.float32]) -> None:
+        """One update from a batch of the replay; returns while it may still be running."""
+        parts = self.learner.parts
+        moves = self.agent.moving(self.config, self.updates)
+        moving = {name: parts[name] for name in moves}
+        still = {name: part for name, part in parts.items() if name not in moves}
+        moved, self.journal = self._update(moving, self.journal, still, rows)
+        self.learner = self.learner.with_parts(moved)
+        self.updates += 1
+
+    def restructure(self) -> dict[str, float]:
+        """The method's restructuring; answers with its figures for the log."""
+        if self.method.keeps_shapes:
+            parts, self.method_state, figures = self._restructure(
+                self.learner.parts, self.method_state
+            )
+            self.learner = self.learner.with_parts(parts)
+        else:
+            self.learner, self.method_state, figures = self.method.restructure(
+                self.learner, self.method_state
+            )
+            self._compile()
+        return {name: float(value) for name, value in figures.items()}
+
+    def take_metrics(self) -> dict[str, float]:
+        """Mean of each metric since the last call, nan where there was none; waits."""
+        sums, counts = np.asarray(self.journal.sums), np.asarray(self.journal.counts)
+        self.journal = self.journal._replace(
+            sums=jnp.zeros_like(self.journal.sums), counts=jnp.zeros_like(self.journal.counts)
+        )
+        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return dict(zip(self.agent.METRICS, means.tolist(), strict=True))
+
+    def first_nonfinite(self) -> int:
+        """The number (from 1) of the first update whose loss was not finite, or 0; waits."""
+        return int(self.journal.first_nonfinite)
+
+    def _compile(self) -> None:
+        structures = self.learner.structures
+        self._act = jax.jit(
+            lambda values, indices, observation: self.agent.act(
+                structures["actor"].networks(values, indices), observation
+            )
+        )
+        self._update = jax.jit(_update_function(self), donate_argnums=(0, 1))
+        self._restructure = jax.jit(_restructure_function(self))
+
+
+def _update_function(engine: Engine) -> Callable:
+    agent, config, columns = engine.agent, engine.config, engine.columns
+    structures, optimizers = engine.learner.structures, engine.learner.optimizers
+    after_step = engine.method.after_step
+
+    def descend(name: str, part: Part, gradient: Any) -> Part:
+        steps, optimizer = optimizers[name].update(
+            structures[name].flatten(gradient), part.optimizer, part.values
+        )
+        part = part._replace(values=optax.apply_updates(part.values, steps), optimizer=optimizer)
+        if after_step is not None:
+            networks = after_step(structures[name].online(part), config.learning_rate)
+            part = part._replace(values=structures[name].flatten(networks))
+        return part
+
+    def update(
+        moving: dict[str, Part], journal: Journal, still: dict[str, Part], rows: jax.Array
+    ) -> tuple[dict[str, Part], Journal]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(journal.key), journal.updates)
+        moved, metrics = agent.update(
+            config,
+            structures,
+            still | moving,
+            frozenset(moving),
+            columns.split(rows),
+            key,
+            descend,
+        )
+        return moved, _noted(journal, metrics, agent.METRICS)
+
+    return update
+
+
+def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
+    values = jnp.stack([metrics.get(name, jnp.zeros(())) for name in names])
+    updates = journal.updates + 1
+    bad = jnp.logical_and(journal.first_nonfinite == 0, ~jnp.all(jnp.isfinite(values)))
+    return Journal(
+        journal.key,
+        updates,
+        journal.sums + values,
+        journal.counts + jnp.array([float(name in metrics) for name in names]),
+        jnp.where(bad, updates, journal.first_nonfinite),
+    )
+
+
+def _restructure_function(engine: Engine) -> Callable:
+    learner, method = engine.learner, engine.method
+
+    def restructure(
+        parts: dict[str, Part], state: MethodState
+    ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
+        after, state, figures = method.restructure(replace(learner, parts=parts), state)
+        if after.structures != learner.structures:
+            raise AssertionError(f"{method.name} says that it keeps shapes, and did not")
+        return after.parts, state, figures
+
+    return restructure

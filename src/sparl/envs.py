@@ -1,0 +1,142 @@
+"""Gymnasium environments: making them, checking that an agent can act in them, scaling.
+
+Agents and the replay see flat float32 observations and actions in [-1, 1]; the bounds of the
+environment's actions are applied at its door.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sparl.errors import BadEnvironment
+
+EXTRAS = {"highway_env": ("highway", "merge", "roundabout", "intersection", "racetrack")}
+"""Packages of the `envs` extra that register environments, by how the ids begin."""
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Sizes and bounds of an environment, flattened; what a saved policy needs of it.
+
+    `low` and `high` bound the actions per dimension and need be neither symmetric nor equal.
+    """
+
+    observation_shape: tuple[int, ...]
+    action_shape: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def observation_size(self) -> int:
+        return int(np.prod(self.observation_shape))
+
+    @property
+    def action_size(self) -> int:
+        return len(self.low)
+
+    def flat(self, observation: Any) -> NDArray[np.float32]:
+        """One observation as [obs], or a batch of them as [batch, obs]; float32."""
+        array = np.asarray(observation, np.float32)
+        rank = len(self.observation_shape)
+        if array.shape[array.ndim - rank :] != self.observation_shape or array.ndim > rank + 1:
+            raise BadEnvironment(
+                f"an observation has shape {array.shape}; this agent was made for "
+                f"{self.observation_shape}, alone or in a batch"
+            )
+        return array.reshape(*array.shape[: array.ndim - rank], self.observation_size)
+
+    def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions in [-1, 1], [..., act], in the environment's bounds and shape."""
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        inside = low + 0.5 * (action + 1.0) * (high - low)
+        inside = np.clip(inside, low, high).astype(np.float32)
+        return inside.reshape(*action.shape[:-1], *self.action_shape)
+
+
+def make(env_id: str, **options: Any) -> gym.Env:
+    """The environment of that id (also `module:EnvId`, which imports the module first).
+
+    Raises `BadEnvironment` for an unknown id, with the closest known ones, and for a package or
+    extra that is missing, with what to install.
+    """
+    try:
+        if ":" not in env_id:
+            _register_extra(env_id)
+        return gym.make(env_id, **options)
+    except gym.error.DependencyNotInstalled as error:
+        raise BadEnvironment(f"{env_id} needs a package that is missing: {error}") from error
+    except (gym.error.UnregisteredEnv, gym.error.Error) as error:
+        raise BadEnvironment(f"{_unknown(env_id)} ({error})") from error
+    except ModuleNotFoundError as error:
+        raise BadEnvironment(
+            f"{env_id} needs the Python module {error.name!r}, which is not installed"
+        ) from error
+
+
+def spaces_of(env: gym.Env) -> Spaces:
+    """What an agent for continuous actions needs to know; raises `BadEnvironment` if it cannot act.
+
+    Wanted: a Box of numbers (no image) as observation, a bounded Box as action.
+    """
+    name = env.spec.id if env.spec else type(env.unwrapped).__name__
+    seen, action = env.observation_space, env.action_space
+    if not isinstance(seen, spaces.Box):
+        raise BadEnvironment(
+            f"{name} has {type(seen).__name__} observations; sparl takes Box observations. "
+            "gymnasium.wrappers.FlattenObservation turns many others into a Box"
+        )
+    if seen.dtype == np.uint8 and len(seen.shape) >= 2:
+        raise BadEnvironment(
+            f"{name} has image observations {seen.shape}; sparl's networks take vectors. Choose "
+            "an environment with state observations, or wrap this one to give features"
+        )
+    if isinstance(action, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        raise BadEnvironment(
+            f"{name} has discrete actions ({action}); td3 needs continuous ones (a Box), "
+            "as in Pendulum-v1 or HalfCheetah-v5"
+        )
+    if not isinstance(action, spaces.Box):
+        raise BadEnvironment(f"{name} has {type(action).__name__} actions; td3 needs a bounded Box")
+    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+        raise BadEnvironment(
+            f"{name} has actions without finite bounds (low {action.low}, high {action.high}); "
+            "give them bounds with gymnasium.wrappers.RescaleAction or ClipAction"
+        )
+    return Spaces(
+        tuple(seen.shape),
+        tuple(action.shape),
+        tuple(float(v) for v in action.low.reshape(-1)),
+        tuple(float(v) for v in action.high.reshape(-1)),
+    )
+
+
+def episode_seed(seed: int, stream: str, episode: int) -> int:
+    """The seed that episode number `episode` of a stream ("train", "eval") is reset with."""
+    words = [seed, *stream.encode(), episode]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def _register_extra(env_id: str) -> None:
+    """Imports the package that registers `env_id`, if it is one of the `envs` extra."""
+    for package, beginnings in EXTRAS.items():
+        if env_id.startswith(tuple(f"{name}-" for name in beginnings)):
+            try:
+                gym.register_envs(__import__(package))
+            except ModuleNotFoundError as error:
+                raise BadEnvironment(
+                    f"{env_id} comes with {package.replace('_', '-')}, which is not installed: "
+                    'pip install "sparl[envs]"'
+                ) from error
+
+
+def _unknown(env_id: str) -> str:
+    close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
+    hint = f"close matches: {', '.join(close)}" if close else "gymnasium's ids look like Hopper-v5"
+    return f"no environment {env_id!r} can be made; {hint}"

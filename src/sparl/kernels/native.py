@@ -1,0 +1,74 @@
+"""The compiled kernels: loading, registering with XLA, calling.
+
+Shapes as in `sparl.kernels`. The handlers check every index and end the computation with an
+INVALID_ARGUMENT error instead of reading or writing outside a matrix. JAX raises it as
+`jax.errors.JaxRuntimeError` or, from some eager calls, as `ValueError`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+
+def _load() -> tuple[ModuleType | None, str | None]:
+    """The extension with its handlers registered, or None and the reason."""
+    try:
+        from sparl.kernels import _cpu
+
+        for name, handler in _cpu.handlers().items():
+            jax.ffi.register_ffi_target(f"sparl_{name}", handler, platform="cpu")
+    # Whatever a stale or foreign build raises (a missing symbol, an XLA FFI version this jaxlib
+    # refuses), sparl can still work without it.
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    return _cpu, None
+
+
+_extension, why_not = _load()
+
+if why_not is not None:
+    warnings.warn(
+        f"sparl's compiled kernels could not be loaded ({why_not}), so sparse layers use the "
+        "slower plain JAX path. Reinstalling builds them for this Python and jaxlib: "
+        "pip install --force-reinstall --no-deps --no-cache-dir sparl (from a checkout: .)",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def instruction_set() -> str:
+    """The best of "avx512", "avx2+fma", "neon", "portable" here; "none" without the extension."""
+    return "none" if _extension is None else _extension.instruction_set()
+
+
+def expand(
+    values: Float[Array, " kept"],
+    columns: Int32[Array, " kept"],
+    row_starts: Int32[Array, " out+1"],
+    in_features: int,
+) -> Float[Array, "out in"]:
+    """Packed rows to a dense matrix, zero where nothing is kept. Has no gradient of its own."""
+    dense = jax.ShapeDtypeStruct((row_starts.shape[0] - 1, in_features), jnp.float32)
+    return _call("expand", dense, values, columns, row_starts)
+
+
+def gather(
+    dense: Float[Array, "out in"],
+    columns: Int32[Array, " kept"],
+    row_starts: Int32[Array, " out+1"],
+) -> Float[Array, " kept"]:
+    """The entries of a dense matrix at the places of packed rows. Has no gradient of its own."""
+    values = jax.ShapeDtypeStruct(columns.shape, jnp.float32)
+    return _call("gather", values, dense, columns, row_starts)
+
+
+def _call(name: str, result: jax.ShapeDtypeStruct, *operands: Array) -> Array:
+    if why_not is not None:
+        raise RuntimeError(f"sparl's compiled kernels are not loaded ({why_not})")
+    # expand_dims: indices shared by a whole batch of seeds are passed once, not copied per seed.
+    return jax.ffi.ffi_call(f"sparl_{name}", result, vmap_method="expand_dims")(*operands)

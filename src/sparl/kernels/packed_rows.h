@@ -1,0 +1,130 @@
+// Walking over matrices stored as packed rows, with every index checked before it is used.
+//
+// A matrix [rows, width] of which `kept` entries are stored:
+//   values      float32 [kept]      row after row
+//   columns     int32   [kept]      the column of each value
+//   row_starts  int32   [rows + 1]  row r is values[row_starts[r] : row_starts[r + 1]]
+// All buffers may carry the same number of leading batch dimensions; an operand's may be 1 where
+// the batch's is larger, and is then used for all of it (vmap's "expand_dims").
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace sparl {
+
+namespace ffi = xla::ffi;
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Indices = ffi::Buffer<ffi::S32>;
+using Dimensions = Floats::Dimensions;
+
+// One row, stored and dense.
+struct Row {
+  float* values;
+  const int32_t* columns;
+  int64_t kept;
+  float* dense;
+  int64_t width;
+};
+
+// Which matrix of an operand belongs to number `flat` of a batch of the dimensions `batch`.
+inline int64_t BatchPosition(Dimensions operand, Dimensions batch, int64_t flat) {
+  int64_t position = 0, stride = 1;
+  for (size_t d = batch.size(); d-- > 0;) {
+    if (operand[d] != 1) position += (flat % batch[d]) * stride;
+    flat /= batch[d];
+    stride *= operand[d];
+  }
+  return position;
+}
+
+inline bool FitsBatch(Dimensions operand, size_t core, Dimensions batch) {
+  if (operand.size() != batch.size() + core) return false;
+  for (size_t d = 0; d < batch.size(); ++d) {
+    if (operand[d] != 1 && operand[d] != batch[d]) return false;
+  }
+  return true;
+}
+
+inline ffi::Error CheckRowStarts(const int32_t* row_starts, int64_t rows, int64_t kept) {
+  if (row_starts[0] != 0) {
+    return ffi::Error::InvalidArgument("row_starts[0] is " + std::to_string(row_starts[0]) +
+                                       ", it must be 0");
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    if (row_starts[r + 1] < row_starts[r]) {
+      return ffi::Error::InvalidArgument(
+          "row_starts goes down after row " + std::to_string(r) + ", from " +
+          std::to_string(row_starts[r]) + " to " + std::to_string(row_starts[r + 1]));
+    }
+  }
+  if (row_starts[rows] != kept) {
+    return ffi::Error::InvalidArgument("row_starts ends with " + std::to_string(row_starts[rows]) +
+                                       ", but " + std::to_string(kept) + " values are kept");
+  }
+  return ffi::Error::Success();
+}
+
+inline bool ColumnsInRange(const Row& row) {
+  const int32_t width = static_cast<int32_t>(row.width);
+  int32_t outside = 0;  // without an early exit, so that the loop is vectorised
+  for (int64_t k = 0; k < row.kept; ++k) {
+    outside |= (row.columns[k] < 0) | (row.columns[k] >= width);
+  }
+  return outside == 0;
+}
+
+// Calls visit(Row) for every row of every matrix of the batch, whose dimensions are those of the
+// handler's result. Indices that would lead outside a buffer end in InvalidArgument before the row
+// they belong to is touched; the rows before it are done, and XLA throws the result away.
+template <typename Visit>
+ffi::Error ForEachRow(Dimensions batch, Floats values, Indices columns, Indices row_starts,
+                      Floats dense, Visit visit) {
+  const Dimensions v = values.dimensions(), c = columns.dimensions();
+  const Dimensions s = row_starts.dimensions(), d = dense.dimensions();
+  if (!FitsBatch(v, 1, batch) || !FitsBatch(c, 1, batch) || !FitsBatch(s, 1, batch) ||
+      !FitsBatch(d, 2, batch)) {
+    return ffi::Error::InvalidArgument("leading dimensions do not agree");
+  }
+  const int64_t kept = v.back(), rows = d[d.size() - 2], width = d.back();
+  if (c.back() != kept) {
+    return ffi::Error::InvalidArgument(std::to_string(kept) + " values, but " +
+                                       std::to_string(c.back()) + " columns");
+  }
+  if (s.back() != rows + 1) {
+    return ffi::Error::InvalidArgument(std::to_string(rows) + " rows need " +
+                                       std::to_string(rows + 1) + " row_starts, not " +
+                                       std::to_string(s.back()));
+  }
+  if (width > std::numeric_limits<int32_t>::max()) {
+    return ffi::Error::InvalidArgument("a row of " + std::to_string(width) +
+                                       " columns is more than an int32 can number");
+  }
+
+  int64_t matrices = 1;
+  for (int64_t size : batch) matrices *= size;
+  for (int64_t b = 0; b < matrices; ++b) {
+    const int32_t* starts = row_starts.typed_data() + BatchPosition(s, batch, b) * (rows + 1);
+    const int32_t* cols = columns.typed_data() + BatchPosition(c, batch, b) * kept;
+    float* packed = values.typed_data() + BatchPosition(v, batch, b) * kept;
+    float* matrix = dense.typed_data() + BatchPosition(d, batch, b) * rows * width;
+    if (ffi::Error error = CheckRowStarts(starts, rows, kept); error.failure()) return error;
+    for (int64_t r = 0; r < rows; ++r) {
+      const Row row{packed + starts[r], cols + starts[r], starts[r + 1] - starts[r],
+                    matrix + r * width, width};
+      if (!ColumnsInRange(row)) {
+        return ffi::Error::InvalidArgument("row " + std::to_string(r) +
+                                           " has a column outside 0.." +
+                                           std::to_string(width - 1));
+      }
+      visit(row);
+    }
+  }
+  return ffi::Error::Success();
+}
+
+}  // namespace sparl

@@ -1,0 +1,45 @@
+"""Every weight stored: the layout that all others are compared with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparl.layouts.base import Layout
+
+
+class Dense(Layout):
+    """W stored whole, multiplied by XLA's matrix product."""
+
+    name: ClassVar[str] = "dense"
+
+    weight: Float[Array, "out in"]
+    bias: Float[Array, " out"]
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
+        return self.weight @ x + self.bias[:, None]
+
+    def spread(
+        self, aligned: Float[Array, "out in"], fill: Float[Array, "out in"] | float = 0.0
+    ) -> Float[Array, "out in"]:
+        return aligned
+
+    def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "out in"]:
+        return dense
+
+    def active(self) -> Float[Array, "out in"]:
+        return jnp.ones(self.shape, jnp.float32)
+
+    @property
+    def kept(self) -> int:
+        return self.weight.size
+
+    @property
+    def stored_bytes(self) -> int:
+        return 4 * (self.weight.size + self.bias.size)

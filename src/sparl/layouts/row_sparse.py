@@ -1,0 +1,97 @@
+"""Packed rows: only the kept weights of each row are stored, with their columns.
+
+One layout serves row-wise N:M and unstructured sparsity; the pattern says which counts the rows
+hold. Shapes follow from the pattern alone, so another choice of places under the same pattern is
+another set of indices in arrays of the same shape, and compiles nothing.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+from sparl import kernels
+from sparl.layouts.base import Layout
+from sparl.topology import Kept, Pattern, PerLayer
+
+
+class RowSparse(Layout):
+    """The kept weights of W, row after row, columns ascending within a row.
+
+    `columns[row_starts[r]:row_starts[r + 1]]` are the columns of row r; `weight` has the values
+    in the same order. Indices are constants of the stretch between two restructurings: gradients
+    and optimizers see `weight` and `bias` alone.
+    """
+
+    name: ClassVar[str] = "row-sparse"
+
+    weight: Float[Array, " kept"]
+    bias: Float[Array, " out"]
+    columns: Int32[Array, " kept"]
+    row_starts: Int32[Array, " out+1"]
+    columns_in: int = eqx.field(static=True)
+    pattern: Pattern = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], pattern: Pattern, kept: Kept
+    ) -> RowSparse:
+        """The entries of `dense` at the places `kept`, which `pattern` must have selected."""
+        empty = cls(
+            jnp.zeros(kept.columns.shape, jnp.float32),
+            bias,
+            kept.columns,
+            kept.row_starts,
+            dense.shape[1],
+            pattern,
+        )
+        return eqx.tree_at(lambda layer: layer.weight, empty, empty.pick(dense))
+
+    @property
+    def in_features(self) -> int:
+        return self.columns_in
+
+    def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
+        return self.to_dense() @ x + self.bias[:, None]
+
+    def to_dense(self) -> Float[Array, "out in"]:
+        return kernels.expand(self.weight, self.columns, self.row_starts, self.in_features)
+
+    def spread(
+        self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
+    ) -> Float[Array, "out in"]:
+        background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
+        return background.at[self._rows(), self.columns].set(aligned)
+
+    def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
+        return dense[self._rows(), self.columns]
+
+    def active(self) -> Float[Array, "out in"]:
+        return self.spread(jnp.ones_like(self.weight))
+
+    @property
+    def kept(self) -> int:
+        return self.weight.size
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the column of one kept weight in a saved policy."""
+        return 1 if self.in_features <= 2**8 else 2 if self.in_features <= 2**16 else 4
+
+    @property
+    def stored_bytes(self) -> int:
+        # Where every row keeps as many, row_starts follows from the pattern and is not stored.
+        starts = 4 * self.row_starts.size if isinstance(self.pattern, PerLayer) else 0
+        return (4 + self.index_bytes) * self.kept + 4 * self.bias.size + starts
+
+    def _rows(self) -> Int32[Array, " kept"]:
+        rows = jnp.arange(self.out_features, dtype=jnp.int32)
+        return jnp.repeat(rows, jnp.diff(self.row_starts), total_repeat_length=self.kept)
+
+
+def row_sparse(layer: Layout, pattern: Pattern, scores: Float[Array, "out in"]) -> RowSparse:
+    """`layer` with the places kept that `pattern` selects by `scores`, values as they are."""
+    return RowSparse.of(layer.to_dense(), layer.bias, pattern, pattern.select(scores))

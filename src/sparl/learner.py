@@ -1,0 +1,144 @@
+"""An agent's whole state as a few flat arrays, with networks as views into them.
+
+A compiled call pays for every array that enters or leaves it (about 2 us each), and Adam and
+Polyak averaging over many small arrays pay again. So the networks that one optimizer trains are
+a *part*: one vector of trained values, one of target values, one per Adam moment, one of
+indices. `Structure` says where each layer lies in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32
+
+from sparl.networks import Networks
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where the arrays of some networks lie in two flat vectors, values and indices.
+
+    Hashable and compared by value: two structures are equal exactly when a function compiled for
+    one serves the other.
+    """
+
+    treedef: Any  # jax's PyTreeDef: hashable, compared by value
+    shapes: tuple[tuple[int, ...], ...]
+    is_index: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, networks: Networks) -> Structure:
+        leaves, treedef = jax.tree.flatten(networks)
+        return cls(
+            treedef,
+            tuple(leaf.shape for leaf in leaves),
+            tuple(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves),
+        )
+
+    def flatten(self, networks: Networks) -> Float[Array, " values"]:
+        """The trained values of `networks` (or of a gradient of their shape) as one vector."""
+        return self._concatenate(networks, index=False, dtype=jnp.float32)
+
+    def flatten_indices(self, networks: Networks) -> Int32[Array, " indices"]:
+        return self._concatenate(networks, index=True, dtype=jnp.int32)
+
+    def networks(
+        self, values: Float[Array, " values"], indices: Int32[Array, " indices"]
+    ) -> dict[str, Any]:
+        """Networks as views: anything aligned with the values may stand in their place."""
+        leaves, value_at, index_at = [], 0, 0
+        for shape, is_index in zip(self.shapes, self.is_index, strict=True):
+            size = math.prod(shape)
+            if is_index:
+                leaves.append(indices[index_at : index_at + size].reshape(shape))
+                index_at += size
+            else:
+                leaves.append(values[value_at : value_at + size].reshape(shape))
+                value_at += size
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def online(self, part: Part) -> dict[str, Any]:
+        """The networks that act and learn."""
+        return self.networks(part.values, part.indices)
+
+    def target(self, part: Part) -> dict[str, Any]:
+        """The slowly following networks; empty for a part that has none."""
+        return self.networks(part.target, part.indices) if part.target.size else {}
+
+    def _concatenate(self, networks: Networks, index: bool, dtype: Any) -> jax.Array:
+        leaves = self.treedef.flatten_up_to(networks)
+        chosen = [
+            leaf.reshape(-1)
+            for leaf, is_index in zip(leaves, self.is_index, strict=True)
+            if is_index == index
+        ]
+        return jnp.concatenate(chosen) if chosen else jnp.zeros(0, dtype)
+
+
+class Part(NamedTuple):
+    """Networks that one optimizer trains, as flat vectors.
+
+    The target network shares its online network's indices: it cannot have another topology by
+    accident. `target` is empty (length 0) for a part without target networks.
+    """
+
+    values: Float[Array, " values"]
+    target: Float[Array, " values_or_0"]
+    optimizer: optax.OptState
+    indices: Int32[Array, " indices"]
+
+
+Descend = Callable[[str, Part, Any], Part]
+"""(name of the part, part, gradients as networks) -> the part one optimizer step later."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """An agent's state (`parts`: arrays) and what is static about it between restructurings."""
+
+    parts: dict[str, Part]
+    structures: dict[str, Structure]
+    optimizers: dict[str, optax.GradientTransformation]
+
+    @classmethod
+    def start(
+        cls,
+        networks: dict[str, Networks],
+        optimizers: dict[str, optax.GradientTransformation],
+        with_target: frozenset[str],
+    ) -> Learner:
+        """Fresh optimizers; every target is its online network's copy."""
+        parts, structures = {}, {}
+        for name, part in networks.items():
+            structure = structures[name] = Structure.of(part)
+            values = structure.flatten(part)
+            parts[name] = Part(
+                values,
+                jnp.copy(values) if name in with_target else jnp.zeros(0, jnp.float32),
+                optimizers[name].init(values),
+                structure.flatten_indices(part),
+            )
+        return cls(parts, structures, optimizers)
+
+    def with_parts(self, parts: dict[str, Part]) -> Learner:
+        return replace(self, parts={**self.parts, **parts})
+
+    def networks(self, name: str) -> dict[str, Any]:
+        """The online networks of a part."""
+        return self.structures[name].online(self.parts[name])
+
+    def all_networks(self) -> dict[str, Any]:
+        """Every network by name, targets as `target_NAME`."""
+        online, targets = {}, {}
+        for name, structure in self.structures.items():
+            online |= structure.online(self.parts[name])
+            target = structure.target(self.parts[name])
+            targets |= {f"target_{network}": target[network] for network in target}
+        return online | targets

@@ -1,0 +1,139 @@
+"""What a run tells: metrics.csv, restructures.csv, TensorBoard, and the terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from sparl import accounting
+from sparl.engine import Engine
+from sparl.evaluation import Evaluation
+from sparl.progress import Progress
+from sparl.runfolder import RunConfig, RunFolder, Table
+
+if TYPE_CHECKING:
+    from sparl.training import LoopState
+
+TIMES = ("steps_per_second", "wall_seconds")
+"""Columns of metrics.csv that differ from one machine, and one run, to the next."""
+
+
+class Logs:
+    """One row per log point into every log."""
+
+    def __init__(self, folder: RunFolder, run: RunConfig, engine: Engine, quiet: bool) -> None:
+        self.folder, self.agent = folder, engine.config
+        self.progress = Progress(run.steps, quiet)
+        self.tables: dict[str, Table] = {
+            "metrics.csv": folder.table(
+                "metrics.csv",
+                [
+                    "step",
+                    "episodes",
+                    "updates",
+                    "episode_return",
+                    "episode_length",
+                    "eval_return",
+                    "eval_length",
+                    *engine.agent.METRICS,
+                    "sparsity",
+                    "compression_ratio",
+                    *TIMES,
+                ],
+            )
+        }
+        self._purge: int | None = None
+        self._writer: SummaryWriter | None = None
+        self._last = (0, 0.0)
+
+    def __enter__(self) -> Logs:
+        # The writer starts threads: not before the run does.
+        self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._purge)
+        self._last = (self._purge or 0, time.perf_counter())
+        self.progress.start(self._purge or 0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self.progress.stop()
+
+    def resume(self, step: int, sizes: dict[str, int]) -> None:
+        """Cuts every log back to `step`: the tables to `sizes`, those without one to nothing."""
+        self._purge = step
+        for name in ("metrics.csv", "restructures.csv"):
+            Table(self.folder.path / name, []).cut(sizes.get(name, 0))
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each table, for `resume`."""
+        return {name: table.size() for name, table in self.tables.items()}
+
+    def note(self, text: str) -> None:
+        self.progress.note(text)
+
+    def row(
+        self,
+        state: LoopState,
+        evaluation: Evaluation | None,
+        engine: Engine,
+        compression_ratio: float,
+    ) -> None:
+        """A log point."""
+        now = time.perf_counter()
+        last_step, last_time = self._last
+        row: dict[str, Any] = {
+            "step": state.step,
+            "episodes": state.episode,
+            "updates": engine.updates,
+            "episode_return": float(np.mean(state.returns)) if state.returns else None,
+            "episode_length": float(np.mean(state.lengths)) if state.lengths else None,
+            "eval_return": evaluation.mean_return if evaluation else None,
+            "eval_length": evaluation.mean_length if evaluation else None,
+            **engine.take_metrics(),
+            "sparsity": accounting.sparsity(engine.learner.all_networks()),
+            "compression_ratio": compression_ratio,
+            "steps_per_second": (state.step - last_step) / (now - last_time),
+            "wall_seconds": state.wall_seconds,
+        }
+        # The time that this row and its evaluation took is in the next row's steps per second.
+        self._last = (state.step, now)
+        self.tables["metrics.csv"].append(row)
+        self._scalars(state.step, row)
+        self.progress.row(row, state.evaluations)
+
+    def restructured(self, step: int, updates: int, figures: dict[str, float]) -> None:
+        """A restructuring and the method's figures on it."""
+        row = {"step": step, "updates": updates, **figures}
+        if "restructures.csv" not in self.tables:
+            self.tables["restructures.csv"] = self.folder.table("restructures.csv", list(row))
+        self.tables["restructures.csv"].append(row)
+        for name, value in figures.items():
+            self._scalar(f"restructure/{name}", value, step)
+
+    def _scalars(self, step: int, row: dict[str, Any]) -> None:
+        """The row under the names that users of Stable-Baselines3 know."""
+        names = {
+            "rollout/ep_rew_mean": "episode_return",
+            "rollout/ep_len_mean": "episode_length",
+            "eval/mean_reward": "eval_return",
+            "eval/mean_ep_length": "eval_length",
+            "time/fps": "steps_per_second",
+            "time/time_elapsed": "wall_seconds",
+            "time/episodes": "episodes",
+            "train/n_updates": "updates",
+            "train/critic_loss": "critic_loss",
+            "train/actor_loss": "actor_loss",
+            "train/q_value": "q_value",
+            "sparsity/sparsity": "sparsity",
+            "sparsity/compression_ratio": "compression_ratio",
+        }
+        for tag, column in names.items():
+            self._scalar(tag, row.get(column), step)
+        self._scalar("train/learning_rate", self.agent.learning_rate, step)
+
+    def _scalar(self, tag: str, value: float | None, step: int) -> None:
+        if self._writer is not None and value is not None and value == value:
+            self._writer.add_scalar(tag, value, step)

@@ -1,0 +1,15 @@
+"""No sparsity: the agent as its paper has it, and the baseline of every comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sparl.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Dense(Method):
+    """Every weight of every network, from the first step to the last."""
+
+    name: ClassVar[str] = "dense"

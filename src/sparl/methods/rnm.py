@@ -1,0 +1,194 @@
+"""RNM: row-wise N:M sparsity throughout training (RNM-TD3, 2602.14578, 2026).
+
+The paper says: a projection onto row-wise N:M sparsity and its masks are enforced throughout
+training for all six networks of TD3; gradients update only active weights; targets follow by
+Polyak averaging. Masks need not be updated often, and a stable Sparse Architecture Divergence
+(SAD, the mask bits that flip between two updates) goes with better return.
+
+Our reading, where the paper leaves room:
+- Groups are of M consecutive inputs of one output neuron; the N largest |w| of each are active.
+- If dormant weights were zero, no mask could ever change. They keep their last value, in this
+  method's state; a restructuring compares active with dormant values, and a weight that wakes up
+  resumes at its dormant value with zero Adam moments. Its target takes the online value.
+- Small first layers and heads stay dense unless all layers are asked for: at 1:8 a neuron of a
+  first layer with 17 inputs would keep 3 of them, and return falls to a quarter.
+- The kept weights of the start are scaled up so that each layer keeps its Frobenius norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from tyro.conf import Suppress
+
+from sparl import transport
+from sparl.errors import BadValue
+from sparl.layouts import Layout, RowSparse, StraightThrough
+from sparl.learner import Learner
+from sparl.methods.base import Method, MethodState, replace_layers
+from sparl.networks import MLP, Networks, layer_names
+from sparl.topology import NofM, divergence
+
+SMALL_INPUT = 8
+"""A first layer with fewer than this many times M inputs counts as small."""
+
+
+@dataclass(frozen=True)
+class RNM(Method):
+    """Row-wise N:M sparsity in every network: online, target, actor and critics."""
+
+    name: ClassVar[str] = "rnm"
+
+    n: Suppress[int] = 2
+    """Weights kept in every group."""
+    m: Suppress[int] = 4
+    """Inputs in a group."""
+    interval: int = 1000
+    """Updates between two choices of the active weights; 0 keeps those of the start."""
+    sparse_layers: Literal["hidden", "all"] = "hidden"
+    """hidden: heads, and first layers with fewer than 8 M inputs, stay dense. all: every layer."""
+    keep_norm: bool = True
+    """Scale the kept weights at the start so that each layer keeps its Frobenius norm."""
+    straight_through: bool = False
+    """Train dormant weights too, by straight-through gradients (SR-STE, 2102.04010). Costs as
+    much as a dense agent and stores as much while training."""
+    dormant_decay: float = 2e-4
+    """With straight-through: decay of dormant weights, times the learning rate, after Adam."""
+
+    def __post_init__(self) -> None:
+        _ = self.pattern
+        if self.interval < 0:
+            raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
+        if self.sparse_layers not in ("hidden", "all"):
+            raise BadValue(f"sparse-layers is {self.sparse_layers!r}: choose hidden or all")
+        if not self.dormant_decay >= 0:
+            raise BadValue(f"dormant-decay is {self.dormant_decay}: it must be at least 0")
+
+    @property
+    def pattern(self) -> NofM:
+        return NofM(self.n, self.m)
+
+    @property
+    def every(self) -> int:
+        return self.interval
+
+    def start(
+        self, networks: dict[str, Networks], key: jax.Array
+    ) -> tuple[dict[str, Networks], MethodState]:
+        parts = {
+            part: {name: self._sparsified(network) for name, network in group.items()}
+            for part, group in networks.items()
+        }
+        if self.straight_through:
+            return parts, {}
+        dormant = {
+            name: {str(i): network.layers[i].to_dense() for i in self.positions(network)}
+            for group in networks.values()
+            for name, network in group.items()
+        }
+        return parts, dormant
+
+    def restructure(
+        self, learner: Learner, state: MethodState
+    ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
+        """Chooses the active weights anew; figures: `sad_NETWORK`."""
+        successors, dormant, sad = {}, {}, {}
+        for part in learner.parts:
+            successors[part] = {}
+            for name, network in learner.networks(part).items():
+                new, values = self._reselected(network, state.get(name, {}))
+                successors[part][name] = new
+                sad[f"sad_{name}"] = _network_divergence(network, new)
+                if not self.straight_through:
+                    dormant[name] = values
+        return transport.carry(learner, successors), dormant, sad
+
+    @property
+    def after_step(self) -> Callable[[Networks, float], Networks] | None:
+        if not (self.straight_through and self.dormant_decay):
+            return None
+
+        def decayed(layer: Layout, rate: float) -> Layout:
+            shrunk = layer.weight * (1.0 - rate * (1.0 - layer.active()))
+            return eqx.tree_at(lambda la: la.weight, layer, shrunk)
+
+        def decay_dormant(networks: Networks, learning_rate: float) -> Networks:
+            rate = learning_rate * self.dormant_decay
+            return {
+                name: replace_layers(
+                    network, {i: decayed(network.layers[i], rate) for i in self.positions(network)}
+                )
+                for name, network in networks.items()
+            }
+
+        return decay_dormant
+
+    def positions(self, network: MLP) -> list[int]:
+        """Which layers of a network are sparse."""
+        every = range(len(network.layers))
+        if self.sparse_layers == "all":
+            return list(every)
+        small_first = network.layers[0].in_features < SMALL_INPUT * self.m
+        return list(every[1 if small_first else 0 : -1])
+
+    def notes(self, networks: dict[str, Networks]) -> list[str]:
+        found = []
+        for group in networks.values():
+            for name, network in group.items():
+                positions = self.positions(network)
+                if not positions:
+                    found.append(
+                        f"{name} has no layer to make sparse: its first layer is small and the "
+                        "other is the head. It stays dense; --sparse-layers all changes that."
+                    )
+                found += [
+                    f"{name}.{layer_names(network)[i]} has {network.layers[i].in_features} inputs, "
+                    f"fewer than M = {self.m}: each row is one short group that keeps "
+                    f"{self.pattern.kept_per_row(network.layers[i].in_features)}."
+                    for i in positions
+                    if network.layers[i].in_features < self.m
+                ]
+        return found
+
+    def _sparsified(self, network: MLP) -> MLP:
+        def first(layer: Layout) -> Layout:
+            sparse = self._select(layer.to_dense(), layer.bias)
+            if not self.keep_norm or sparse.kept == layer.kept:
+                return sparse
+            active = sparse.to_dense()
+            scale = jnp.linalg.norm(layer.to_dense()) / jnp.linalg.norm(active)
+            scaled = sparse.spread(sparse.weight) * jnp.where(sparse.active() > 0, scale, 1.0)
+            return eqx.tree_at(lambda la: la.weight, sparse, sparse.pick(scaled))
+
+        new = {i: first(network.layers[i]) for i in self.positions(network)}
+        return replace_layers(network, new)
+
+    def _reselected(
+        self, network: MLP, dormant: dict[str, Float[Array, "_ _"]]
+    ) -> tuple[MLP, dict[str, jax.Array]]:
+        """The network with its active weights chosen anew, and all values, dormant ones too."""
+        new, values = {}, {}
+        for i in self.positions(network):
+            layer = network.layers[i]
+            values[str(i)] = layer.spread(layer.weight, dormant.get(str(i), 0.0))
+            new[i] = self._select(values[str(i)], layer.bias)
+        return replace_layers(network, new), values
+
+    def _select(self, dense: jax.Array, bias: jax.Array) -> RowSparse | StraightThrough:
+        layout = StraightThrough if self.straight_through else RowSparse
+        return layout.of(dense, bias, self.pattern, self.pattern.select(jnp.abs(dense)))
+
+
+def _network_divergence(before: MLP, after: MLP) -> jax.Array:
+    flips = [
+        divergence(old.active(), new.active())
+        for old, new in zip(before.layers, after.layers, strict=True)
+        if isinstance(new, RowSparse | StraightThrough)
+    ]
+    return sum(flips, jnp.zeros((), jnp.int32))

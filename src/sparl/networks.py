@@ -1,0 +1,63 @@
+"""Multilayer perceptrons out of layouts, and their initialisation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparl.layouts import Dense, Layout
+
+
+class MLP(eqx.Module):
+    """Layers with ReLU between them and, for an actor, tanh at the end.
+
+    Activations are feature-major, [features, batch]: a stored weight then meets the batch along
+    the fast axis.
+    """
+
+    layers: tuple[Layout, ...]
+    squash: bool = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
+        *hidden, head = self.layers
+        for layer in hidden:
+            x = jax.nn.relu(layer.apply(x))
+        x = head.apply(x)
+        return jnp.tanh(x) if self.squash else x
+
+
+Networks = dict[str, MLP]
+"""Networks of one part of an agent, by name: `critic_0`, `critic_1`."""
+
+
+def mlp(key: jax.Array, sizes: Sequence[int], squash: bool = False) -> MLP:
+    """A dense MLP through `sizes` (inputs, hidden widths, outputs).
+
+    Weights and biases are uniform in +-1/sqrt(inputs of the layer), PyTorch's default for linear
+    layers and so that of the field's TD3 and SAC codes.
+    """
+    layers = []
+    for layer_key, (inputs, outputs) in zip(
+        jax.random.split(key, len(sizes) - 1),
+        itertools.pairwise(sizes),
+        strict=True,
+    ):
+        weight_key, bias_key = jax.random.split(layer_key)
+        bound = inputs**-0.5
+        layers.append(
+            Dense(
+                jax.random.uniform(weight_key, (outputs, inputs), jnp.float32, -bound, bound),
+                jax.random.uniform(bias_key, (outputs,), jnp.float32, -bound, bound),
+            )
+        )
+    return MLP(tuple(layers), squash)
+
+
+def layer_names(network: MLP) -> list[str]:
+    """`hidden_0`, `hidden_1`, …, `head`, in the order of the layers."""
+    return [f"hidden_{i}" for i in range(len(network.layers) - 1)] + ["head"]

@@ -1,0 +1,167 @@
+"""A trained policy: what is left of an agent when training is over, and what a device needs.
+
+policy.json          layers, patterns, observation and action scaling, hash of the arrays
+policy.safetensors   packed weights, biases, indices, and golden input/output pairs
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl import storage
+from sparl.envs import Spaces
+from sparl.errors import BadCheckpoint
+from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
+from sparl.networks import MLP
+from sparl.topology import NofM, Pattern, PerLayer, PerRow
+
+FORMAT = 1
+GOLDEN = 8
+TOLERANCE = 1e-4
+"""Most that a loaded policy's actions may differ from its golden ones, in [-1, 1] units."""
+
+
+class Policy:
+    """Acts like the agents of Stable-Baselines3: `action, state = policy.predict(observation)`."""
+
+    def __init__(self, network: MLP, spaces: Spaces, golden: NDArray[np.float32]) -> None:
+        """`golden`: observations [pairs, obs] whose actions are stored along with the policy."""
+        self.network = MLP(
+            tuple(la.packed() if isinstance(la, StraightThrough) else la for la in network.layers),
+            network.squash,
+        )
+        self.spaces = spaces
+        self.golden = np.asarray(golden, np.float32)
+        self._apply = jax.jit(lambda net, observation: net(observation.T).T)
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[batch, obs] to [batch, act], in [-1, 1]."""
+        return np.asarray(self._apply(self.network, observation))
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.float32], Any]:
+        """The action for one observation, or the actions for a batch of them.
+
+        Actions are in the environment's bounds and shape. `state` comes back as it was given
+        (the policy has no memory); `episode_start` and `deterministic` are there because callers
+        of Stable-Baselines3's agents pass them: a TD3 policy is deterministic.
+        """
+        flat = self.spaces.flat(observation)
+        actions = self.spaces.scaled(self.act(np.atleast_2d(flat)))
+        return (actions[0] if flat.ndim == 1 else actions), state
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the policy; the same policy always gives the same bytes."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, NDArray] = {
+            "golden.observation": self.golden,
+            "golden.action": self.act(self.golden),
+        }
+        layers = []
+        for i, layer in enumerate(self.network.layers):
+            description, stored = _pack(layer)
+            layers.append(description)
+            arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
+        sha256 = storage.write_arrays(folder / "policy.safetensors", arrays)
+        storage.write_json(
+            folder / "policy.json",
+            {
+                "format": FORMAT,
+                "layers": layers,
+                "activation": "relu",
+                "squash": self.network.squash,
+                "observation": {"shape": self.spaces.observation_shape},
+                "action": {
+                    "shape": self.spaces.action_shape,
+                    "low": self.spaces.low,
+                    "high": self.spaces.high,
+                },
+                "sha256": sha256,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Policy:
+        """A policy that `save` wrote; checks it against its golden pairs.
+
+        Raises `BadCheckpoint` for files that are missing, altered or of another format, and for
+        a policy that does not act as it did when it was saved.
+        """
+        folder = Path(folder)
+        content = storage.read_json(folder / "policy.json")
+        if content.get("format") != FORMAT:
+            raise BadCheckpoint(
+                f"{folder} has policy format {content.get('format')}; this sparl reads {FORMAT}"
+            )
+        arrays = storage.read_arrays(folder / "policy.safetensors", content["sha256"])
+        layers = tuple(
+            _unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
+            for i, layer in enumerate(content["layers"])
+        )
+        action = content["action"]
+        spaces = Spaces(
+            tuple(content["observation"]["shape"]),
+            tuple(action["shape"]),
+            tuple(action["low"]),
+            tuple(action["high"]),
+        )
+        policy = cls(MLP(layers, content["squash"]), spaces, arrays["golden.observation"])
+        error = np.abs(policy.act(policy.golden) - arrays["golden.action"]).max(initial=0.0)
+        if not error <= TOLERANCE:
+            raise BadCheckpoint(f"{folder}: actions differ from the golden ones by {error:.1e}")
+        return policy
+
+
+def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
+    """A layer as JSON and arrays, indices in the smallest type that holds them."""
+    arrays = {"weight": np.asarray(layer.weight), "bias": np.asarray(layer.bias)}
+    description: dict[str, Any] = {"layout": layer.name, "shape": layer.shape}
+    if isinstance(layer, RowSparse):
+        index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[layer.index_bytes]
+        arrays["columns"] = np.asarray(layer.columns).astype(index_type)
+        if isinstance(layer.pattern, PerLayer):
+            arrays["row_starts"] = np.asarray(layer.row_starts).astype(np.uint32)
+        description["pattern"] = _describe(layer.pattern)
+    return description | {"arrays": sorted(arrays)}, arrays
+
+
+def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
+    weight, bias = jnp.asarray(arrays["weight"]), jnp.asarray(arrays["bias"])
+    if description["layout"] == Dense.name:
+        return Dense(weight, bias)
+    outputs, inputs = description["shape"]
+    pattern = _pattern(description["pattern"])
+    columns = jnp.asarray(arrays["columns"].astype(np.int32))
+    if "row_starts" in arrays:
+        row_starts = arrays["row_starts"].astype(np.int32)
+    else:
+        row_starts = np.arange(outputs + 1, dtype=np.int32) * (len(columns) // outputs)
+    return RowSparse(weight, bias, columns, jnp.asarray(row_starts), inputs, pattern)
+
+
+def _describe(pattern: Pattern) -> dict[str, Any]:
+    match pattern:
+        case NofM(n, m):
+            return {"kind": "n_of_m", "n": n, "m": m}
+        case PerRow(kept):
+            return {"kind": "per_row", "kept": kept}
+        case PerLayer(kept):
+            return {"kind": "per_layer", "kept": kept}
+
+
+def _pattern(description: dict[str, Any]) -> Pattern:
+    kinds = {"n_of_m": NofM, "per_row": PerRow, "per_layer": PerLayer}
+    arguments = {key: value for key, value in description.items() if key != "kind"}
+    return kinds[description["kind"]](**arguments)

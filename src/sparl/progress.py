@@ -1,0 +1,79 @@
+"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+PLAIN_SECONDS = 10.0
+"""Least time between two plain lines that have no evaluation to tell of."""
+
+
+class Progress:
+    """Step, return, evaluation return, sparsity, steps per second and time left."""
+
+    def __init__(self, steps: int, quiet: bool = False) -> None:
+        self.steps = steps
+        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+        self._live: RichProgress | None = None
+        self._task: Any = None
+        self._last_line = 0.0
+        self._eval: float | None = None
+
+    def start(self, step: int) -> None:
+        """Shows a bar where there is a terminal; it counts from `step` after a resume."""
+        if not self.console.is_terminal or self.console.quiet:
+            return
+        self._live = RichProgress(
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._live.start()
+        self._task = self._live.add_task("train", total=self.steps, completed=step, figures="")
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def note(self, text: str) -> None:
+        """A sentence for the user, above the live line."""
+        self.console.print(text)
+
+    def row(self, row: dict[str, Any], evaluations: list[tuple[int, float]]) -> None:
+        """A log point; plain output skips some of those without an evaluation."""
+        if evaluations:
+            self._eval = evaluations[-1][1]
+        figures = [
+            _figure("return", row["episode_return"]),
+            _figure("eval", self._eval),
+            f"sparsity {row['sparsity']:.0%}",
+            f"{row['steps_per_second']:.0f} steps/s",
+        ]
+        text = "  ".join(figure for figure in figures if figure)
+        if self._live is not None:
+            self._live.update(self._task, completed=row["step"], figures=text)
+            return
+        now = time.monotonic()
+        if row["eval_return"] is None and now - self._last_line < PLAIN_SECONDS:
+            return
+        self._last_line = now
+        left = (self.steps - row["step"]) / max(row["steps_per_second"], 1e-9)
+        self.console.print(f"step {row['step']}/{self.steps}  {text}  {_duration(left)} left")
+
+
+def _figure(name: str, value: float | None) -> str:
+    return "" if value is None else f"{name} {value:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,184 @@
+"""The run folder: everything a run leaves, and everything needed to repeat it.
+
+config.json      all options, versions of the libraries, the machine's instruction set
+metrics.csv      one row per log point
+restructures.csv one row per restructuring, for methods that have them
+summary.json     final figures
+tb/              TensorBoard
+checkpoints/     the newest few, each complete or absent
+policy/          the final policy
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from sparl import agents, kernels, storage
+from sparl.checkpoint import Checkpoints
+from sparl.envs import Spaces
+from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.methods import METHODS, Method
+
+FORMAT = 1
+RECORDED = ("sparl", "jax", "jaxlib", "equinox", "optax", "gymnasium", "mujoco", "numpy")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is, besides its agent and its method."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Gymnasium id, for example HalfCheetah-v5, or module:EnvId."""
+    steps: int = 1_000_000
+    """Environment steps in all."""
+    seed: int = 0
+    """Of networks, exploration, sampling, and of every episode."""
+    eval_every: int = 5_000
+    """Steps between two evaluations."""
+    eval_episodes: int = 10
+    """Episodes of one evaluation, always from the same seeds."""
+    checkpoint_every: int = 10_000
+    """Least number of steps between two checkpoints; each is cut at an episode's end."""
+    log_every: int = 1_000
+    """Steps between two rows of metrics.csv."""
+    buffer_size: int = 1_000_000
+    """Most transitions in the replay."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("env", "seed"):
+                continue
+            if value < 1:
+                name = field.name.replace("_", "-")
+                raise BadValue(f"{name} is {value}: it must be at least 1")
+        if self.seed < 0:
+            raise BadValue(f"seed is {self.seed}: it must be at least 0")
+
+
+class Table:
+    """A CSV file that grows by rows and can be cut back to where a checkpoint found it."""
+
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self.path, self.columns = path, columns
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row; a column that `row` lacks stays empty."""
+        line = ",".join(_cell(row.get(column)) for column in self.columns) + "\n"
+        header = "" if self.path.exists() else ",".join(self.columns) + "\n"
+        with open(self.path, "a") as file:
+            file.write(header + line)
+
+    def size(self) -> int:
+        """Bytes so far, on the disk when this returns."""
+        if not self.path.exists():
+            return 0
+        with open(self.path, "rb") as file:
+            os.fsync(file.fileno())
+        return self.path.stat().st_size
+
+    def cut(self, size: int) -> None:
+        """Drops all beyond the first `size` bytes: rows after the checkpoint resumed from."""
+        if size == 0:
+            self.path.unlink(missing_ok=True)
+        elif self.path.exists() and self.path.stat().st_size >= size:
+            os.truncate(self.path, size)
+        else:
+            raise BadCheckpoint(f"{self.path} is shorter than when the checkpoint was saved")
+
+
+class RunFolder:
+    """A folder with the files above."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = Checkpoints(self.path / "checkpoints")
+
+    def refuse_if_taken(self) -> None:
+        """Raises `BadRun` where the path already holds anything."""
+        if not self.path.exists():
+            return
+        if (self.path / "config.json").exists():
+            raise BadRun(
+                f"{self.path} already holds another run. Choose another --out, or go on with "
+                f"that run: sparl train --resume {self.path}"
+            )
+        if not self.path.is_dir() or any(self.path.iterdir()):
+            raise BadRun(f"{self.path} is not empty. Choose another --out")
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run's folder; `BadRun` where there is none."""
+        folder = cls(path)
+        if not (folder.path / "config.json").is_file():
+            raise BadRun(f"{folder.path} is no run folder of sparl: it has no config.json")
+        return folder
+
+    def write_config(self, run: RunConfig, agent: Any, method: Method, spaces: Spaces) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        storage.write_json(
+            self.path / "config.json",
+            {
+                "format": FORMAT,
+                "run": dataclasses.asdict(run),
+                "agent": {"name": agents.name_of(agent)} | dataclasses.asdict(agent),
+                "method": {"name": method.name} | dataclasses.asdict(method),
+                "spaces": dataclasses.asdict(spaces),
+                "versions": {name: importlib.metadata.version(name) for name in RECORDED}
+                | {"python": platform.python_version()},
+                "instruction_set": kernels.instruction_set(),
+            },
+        )
+
+    def read_config(self) -> tuple[RunConfig, Any, Method, Spaces]:
+        """Run, agent, method and spaces as written; `BadCheckpoint` if altered beyond use."""
+        path = self.path / "config.json"
+        content = storage.read_json(path)
+        try:
+            if content["format"] != FORMAT:
+                raise BadCheckpoint(
+                    f"{path} has format {content['format']}; this sparl reads format {FORMAT}"
+                )
+            agent, method = dict(content["agent"]), dict(content["method"])
+            return (
+                RunConfig(**content["run"]),
+                _made(agents.AGENTS[agent.pop("name")][0], agent),
+                _made(METHODS[method.pop("name")], method),
+                _made(Spaces, content["spaces"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise BadCheckpoint(f"{path} is not as sparl wrote it: {error!r}") from error
+
+    def table(self, name: str, columns: list[str]) -> Table:
+        return Table(self.path / name, columns)
+
+    @property
+    def policy(self) -> Path:
+        return self.path / "policy"
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        storage.write_json(self.path / "summary.json", summary)
+
+    def read_summary(self) -> dict[str, Any] | None:
+        path = self.path / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _made(kind: Any, fields: dict[str, Any]) -> Any:
+    """A dataclass from JSON, which has lists where ours have tuples."""
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})

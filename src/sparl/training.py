@@ -1,0 +1,277 @@
+"""The loop: collect, sample, update, and from time to time restructure, evaluate, save.
+
+An environment step and an update that leaves the policy alone overlap: updates are dispatched and
+run while the environment is stepped, and nothing waits for one but what needs its result. The
+order of everything that draws random numbers is that of the plain sequential loop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparl import accounting, envs
+from sparl.callbacks import Callback
+from sparl.engine import Engine
+from sparl.errors import BadRun, Diverged, EnvironmentFailed
+from sparl.evaluation import Evaluation, Evaluator
+from sparl.interrupt import Interrupt, Interrupted
+from sparl.logs import Logs
+from sparl.methods import Method
+from sparl.policy import GOLDEN, Policy
+from sparl.replay import Columns, Replay
+from sparl.runfolder import RunConfig, RunFolder
+
+RECENT = 100
+"""Training episodes that the mean return of the log covers, as in Stable-Baselines3."""
+FINAL = 10
+"""Evaluations that the final return is the mean of."""
+
+
+@dataclass
+class LoopState:
+    """What the loop itself must remember; saved as JSON with every checkpoint."""
+
+    step: int = 0
+    episode: int = 0
+    checkpointed: int = 0
+    wall_seconds: float = 0.0
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    compression_sum: float = 0.0
+    rng: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+
+
+class Trainer:
+    """One run, from its folder. `run()` trains to the last step or to an interruption."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: RunConfig,
+        agent: Any,
+        method: Method,
+        callbacks: Sequence[Callback] = (),
+        quiet: bool = False,
+    ) -> None:
+        self.folder, self.config = folder, run
+        self.agent, self.callbacks = agent, callbacks
+        self.env = envs.make(run.env)
+        self.spaces = envs.spaces_of(self.env)
+        columns = Columns(self.spaces.observation_size, self.spaces.action_size)
+        self.replay = Replay(min(run.buffer_size, run.steps), columns)
+        self.engine = Engine(agent, method, columns, run.seed)
+        self.rng = np.random.default_rng([run.seed, 1])
+        self.state = LoopState()
+        self.logs = Logs(folder, run, self.engine, quiet)
+        self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
+        self.interrupt = Interrupt(self.logs.note)
+        self._compression = accounting.compression_ratio(self.engine.learner.all_networks())
+
+    def resume(self, step: int) -> None:
+        """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
+        arrays, state = self.folder.checkpoints.load(step, self.engine.arrays)
+        self.folder.checkpoints.load_replay(step, self.replay)
+        self.engine.restore(arrays)
+        self.state = LoopState(**state)
+        self.rng.bit_generator.state = self.state.rng
+        self.logs.resume(self.state.step, self.state.tables)
+        self._compression = accounting.compression_ratio(self.engine.learner.all_networks())
+
+    def run(self) -> Policy:
+        """Trains; leaves the final policy and the summary in the folder.
+
+        Raises `Interrupted` after saving when the run was asked to stop, and `Diverged`,
+        `EnvironmentFailed` or `BadRun` (a full disk) with what can be resumed from.
+        """
+        before = self.state.wall_seconds
+        started = time.perf_counter()
+
+        def elapsed() -> float:
+            return before + time.perf_counter() - started
+
+        with self.interrupt, self.logs:
+            for note in self.engine.notes:
+                self.logs.note(note)
+            try:
+                while self.state.step < self.config.steps:
+                    self._episode(elapsed)
+                    if self.interrupt.signal is not None:
+                        self._save()
+                        raise Interrupted(self.interrupt.signal, self._resumable())
+                return self._finish(elapsed())
+            finally:
+                self.env.close()
+                self.evaluator.close()
+
+    def _episode(self, elapsed: Any) -> None:
+        """One episode, or what is left of the run, or what an interruption leaves of it."""
+        state, config = self.state, self.config
+        observation = self._reset()
+        episode_return, length, ended = 0.0, 0, False
+        while not ended and state.step < config.steps and not self.interrupt.overdue:
+            action = self._explore(observation)
+            next_observation, reward, terminated, truncated = self._step(action)
+            self.replay.add(observation, action, reward, next_observation, terminated)
+            observation = next_observation
+            state.step += 1
+            episode_return += reward
+            length += 1
+            ended = terminated or truncated
+            if ended:
+                state.episode += 1
+                state.returns = [*state.returns, episode_return][-RECENT:]
+                state.lengths = [*state.lengths, length][-RECENT:]
+            if state.step > self.agent.learning_starts:
+                self._update()
+            state.wall_seconds = elapsed()
+            self._log_if_due()
+        if not ended and state.step < config.steps:
+            self.logs.note(f"the episode at step {state.step} was cut there to save in time")
+        if not ended:
+            state.episode += 1
+        if state.step - state.checkpointed >= config.checkpoint_every:
+            self._save()
+
+    def _update(self) -> None:
+        engine = self.engine
+        engine.update(self.replay.sample(self.agent.batch_size, self.rng))
+        self.state.compression_sum += self._compression
+        every = engine.method.every
+        if every and engine.updates % every == 0:
+            figures = engine.restructure()
+            self._compression = accounting.compression_ratio(engine.learner.all_networks())
+            self.logs.restructured(self.state.step, engine.updates, figures)
+            for callback in self.callbacks:
+                callback.on_restructure(self.state.step, figures)
+
+    def _explore(self, observation: np.ndarray) -> np.ndarray:
+        size = self.spaces.action_size
+        if self.state.step < self.agent.learning_starts:
+            return self.rng.uniform(-1.0, 1.0, size).astype(np.float32)
+        noise = self.agent.exploration_noise * self.rng.standard_normal(size)
+        action = self.engine.act(observation[None])[0]
+        return np.clip(action + noise, -1.0, 1.0).astype(np.float32)
+
+    def _reset(self) -> np.ndarray:
+        seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
+        observation, _ = self.env.reset(seed=seed)
+        return self.spaces.flat(observation)
+
+    def _step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(
+                self.spaces.scaled(action)
+            )
+        except Exception as error:
+            self._save()
+            raise EnvironmentFailed(
+                f"{self.config.env} raised {type(error).__name__} in step: {error} "
+                f"({self._where()}). {self._resumable()}"
+            ) from error
+        flat, reward = self.spaces.flat(observation), float(reward)
+        if not (math.isfinite(reward) and np.isfinite(flat).all()):
+            what = f"the reward {reward}" if not math.isfinite(reward) else "an observation"
+            raise Diverged(
+                f"{self.config.env} gave {what} that is not finite ({self._where()}). "
+                f"{self._resumable()}"
+            )
+        return flat, reward, bool(terminated), bool(truncated)
+
+    def _log_if_due(self) -> None:
+        step, config = self.state.step, self.config
+        evaluate = step % config.eval_every == 0 or step == config.steps
+        if not (evaluate or step % config.log_every == 0):
+            return
+        self._check_finite()
+        evaluation = self._evaluate() if evaluate else None
+        self.logs.row(self.state, evaluation, self.engine, self._compression)
+
+    def _evaluate(self) -> Evaluation:
+        evaluation = self.evaluator(self.engine.act)
+        self.state.evaluations.append((self.state.step, evaluation.mean_return))
+        for callback in self.callbacks:
+            callback.on_evaluation(self.state.step, evaluation)
+        return evaluation
+
+    def _check_finite(self) -> None:
+        bad = self.engine.first_nonfinite()
+        if bad:
+            step = self.agent.learning_starts + bad
+            raise Diverged(
+                f"the loss of update {bad} (step {step}) is not finite. A smaller --learning-rate "
+                f"may help. {self._resumable()}"
+            )
+
+    def _save(self) -> None:
+        self._check_finite()
+        state = self.state
+        if state.checkpointed == state.step:
+            return
+        state.checkpointed = state.step
+        state.rng = dict(self.rng.bit_generator.state)
+        state.tables = self.logs.sizes()
+        try:
+            path = self.folder.checkpoints.save(
+                state.step, self.engine.arrays, asdict(state), self.replay
+            )
+        except OSError as error:
+            raise BadRun(
+                f"could not save a checkpoint at step {state.step}: {error}. Make room. "
+                f"{self._resumable()}"
+            ) from error
+        for callback in self.callbacks:
+            callback.on_checkpoint(state.step, path)
+
+    def _finish(self, wall_seconds: float) -> Policy:
+        self._save()
+        state = self.state
+        policy = Policy(
+            self.engine.learner.networks("actor")["actor"],
+            self.spaces,
+            self.replay.span(self.replay.added - min(GOLDEN, self.replay.size), self.replay.added)[
+                :, : self.spaces.observation_size
+            ],
+        )
+        policy.save(self.folder.policy)
+        returns = [value for _, value in state.evaluations]
+        self.folder.write_summary(
+            {
+                "env": self.config.env,
+                "steps": state.step,
+                "seed": self.config.seed,
+                "final_return": float(np.mean(returns[-FINAL:])),
+                "best_return": max(returns),
+                "evals": [{"step": step, "return": value} for step, value in state.evaluations],
+                "wall_seconds": wall_seconds,
+                "steps_per_second": state.step / wall_seconds,
+                "average_compression_ratio": average_compression(self.engine, state),
+            }
+        )
+        return policy
+
+    def _where(self) -> str:
+        seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
+        return f"step {self.state.step}, episode {self.state.episode}, reset with seed {seed}"
+
+    def _resumable(self) -> str:
+        steps = self.folder.checkpoints.steps()
+        if not steps:
+            return "No checkpoint had been saved yet."
+        return (
+            f"The checkpoint of step {steps[-1]} is safe: sparl train --resume {self.folder.path}"
+        )
+
+
+def average_compression(engine: Engine, state: LoopState) -> float:
+    """The mean compression ratio of all updates so far; of the start where there was none."""
+    if not engine.updates:
+        return accounting.compression_ratio(engine.learner.all_networks())
+    return state.compression_sum / engine.updates

@@ -1,0 +1,89 @@
+"""Moving a learner from one set of layouts to another.
+
+A change of topology is a change of coordinates. `move` takes anything aligned with a layer's
+weights from the old coordinates to the new ones; `carry` applies it to the three things that are
+aligned with them besides the values themselves: both Adam moments and the target network. No
+other place in the code does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from sparl.layouts import Layout
+from sparl.learner import Learner, Part, Structure
+from sparl.networks import MLP, Networks
+
+
+def move(aligned: jax.Array, old: Layout, new: Layout, fill: jax.Array | float) -> jax.Array:
+    """`aligned` with `old.weight` in the coordinates of `new`.
+
+    Places that both layouts store keep their value, places that only `new` stores take `fill`
+    (a number, or a dense [out, in] matrix), places that only `old` stores are dropped.
+    """
+    return new.pick(old.spread(aligned, fill))
+
+
+def carry(learner: Learner, successors: dict[str, Networks]) -> Learner:
+    """`learner` with the networks of `successors`, part by part, in place of its own.
+
+    A successor comes with its layouts and its online values: what a woken weight starts from is
+    the method's to say. Adam moments go along with the weights that stay, and are zero for woken
+    ones; a target's weights keep their Polyak value, woken ones take the online value.
+    """
+    parts, structures = dict(learner.parts), dict(learner.structures)
+    for name, networks in successors.items():
+        structures[name] = Structure.of(networks)
+        parts[name] = _carry_part(
+            learner.parts[name],
+            learner.structures[name],
+            networks,
+            structures[name],
+            learner.optimizers[name],
+        )
+    return Learner(parts, structures, learner.optimizers)
+
+
+def _carry_part(
+    part: Part,
+    structure: Structure,
+    successors: Networks,
+    successor_structure: Structure,
+    optimizer: optax.GradientTransformation,
+) -> Part:
+    old = structure.online(part)
+
+    def moved(aligned: jax.Array, fill: Callable[[Layout], jax.Array | float]) -> jax.Array:
+        carried = structure.networks(aligned, part.indices)
+        networks = {
+            name: _move_network(carried[name], old[name], new, fill)
+            for name, new in successors.items()
+        }
+        return successor_structure.flatten(networks)
+
+    return Part(
+        values=successor_structure.flatten(successors),
+        target=moved(part.target, lambda new: new.to_dense()) if part.target.size else part.target,
+        optimizer=optax.tree.map_params(
+            optimizer, lambda moment: moved(moment, lambda new: 0.0), part.optimizer
+        ),
+        indices=successor_structure.flatten_indices(successors),
+    )
+
+
+def _move_network(
+    aligned: MLP, old: MLP, new: MLP, fill: Callable[[Layout], jax.Array | float]
+) -> MLP:
+    """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases."""
+    layers = []
+    for carried, before, after in zip(aligned.layers, old.layers, new.layers, strict=True):
+        weight = jnp.asarray(move(carried.weight, before, after, fill(after)))
+        layers.append(
+            eqx.tree_at(lambda layer: (layer.weight, layer.bias), after, (weight, carried.bias))
+        )
+    return MLP(tuple(layers), new.squash)
