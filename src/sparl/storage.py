@@ -42,7 +42,7 @@ def write_json(path: Path, content: Any) -> str:
 
 def write_arrays(path: Path, arrays: dict[str, NDArray]) -> str:
     """A safetensors file; the same arrays always give the same bytes."""
-    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     return write_bytes(path, safetensors.numpy.save(ordered))
 
 

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """The report of `api.inspect`: a row per layer, totals per network."""
-    table = Table("network", "layer", "layout", "pattern", "shape", title=None)
-    for heading in ("kept", "of", "bytes", "multiply-adds"):
-        table.add_column(heading, justify="right")
+    """The report of `api.inspect`: a section per network, a row per layer, and totals."""
+    table = Table("layer", "layout", "N:M", "out x in", box=box.SIMPLE_HEAD)
+    for heading in ("kept", "of", "bytes", "mul-adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, network in report["networks"].items():
+        table.add_row(f"[bold]{name}[/bold]")
         for layer in network["layers"]:
             out, inputs = layer["shape"]
             table.add_row(
-                name,
                 layer["name"],
                 layer["layout"],
                 layer["pattern"] or "",
                 f"{out} x {inputs}",
-                f"{layer['kept']:,}",
-                f"{out * inputs:,}",
-                f"{layer['bytes']:,}",
-                f"{layer['macs']:,}",
+                *_counts(layer["kept"], out * inputs, layer["bytes"], layer["macs"]),
             )
-        table.add_row(
-            name,
-            "total",
-            "",
-            "",
-            f"{network['neurons']} neurons",
-            f"{network['weights_kept']:,}",
-            f"{network['weights_total']:,}",
-            f"{network['bytes']:,}",
-            f"{network['macs']:,}",
-            style="bold",
-            end_section=True,
-        )
+        totals = (network[key] for key in ("weights_kept", "weights_total", "bytes", "macs"))
+        neurons = f"{network['neurons']} neurons"
+        table.add_row("total", neurons, "", "", *_counts(*totals), style="bold", end_section=True)
     console = Console()
     console.print(table)
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
@@ -54,3 +42,7 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
         console.print(f"[bold]{kind}[/bold]")
         for name, text in names.items():
             console.print(f"  {name:<16} {(text or '').strip().splitlines()[0]}", markup=False)
+
+
+def _counts(*values: int) -> list[str]:
+    return [f"{value:,}" for value in values]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -98,7 +99,7 @@ class Trainer:
             return before + time.perf_counter() - started
 
         with self.interrupt, self.logs:
-            for note in self.engine.notes:
+            for note in [*self.engine.notes, *self._notes()]:
                 self.logs.note(note)
             try:
                 while self.state.step < self.config.steps:
@@ -162,28 +163,41 @@ class Trainer:
 
     def _reset(self) -> np.ndarray:
         seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
-        observation, _ = self.env.reset(seed=seed)
-        return self.spaces.flat(observation)
+        with self._environment("reset"):
+            observation, _ = self.env.reset(seed=seed)
+        return self._finite(observation, 0.0)[0]
 
     def _step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        try:
+        with self._environment("step"):
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.scaled(action)
             )
+        return *self._finite(observation, float(reward)), bool(terminated), bool(truncated)
+
+    @contextmanager
+    def _environment(self, doing: str) -> Iterator[None]:
+        """Saves what was learned before an exception of the environment ends the run."""
+        try:
+            yield
         except Exception as error:
+            where = self._where()
+            # Resumed, the run goes on with another episode: this one would only fail again.
+            self.state.episode += 1
             self._save()
             raise EnvironmentFailed(
-                f"{self.config.env} raised {type(error).__name__} in step: {error} "
-                f"({self._where()}). {self._resumable()}"
+                f"{self.config.env} raised {type(error).__name__} in {doing}: {error} ({where}). "
+                f"{self._resumable()}"
             ) from error
-        flat, reward = self.spaces.flat(observation), float(reward)
+
+    def _finite(self, observation: Any, reward: float) -> tuple[np.ndarray, float]:
+        flat = self.spaces.flat(observation)
         if not (math.isfinite(reward) and np.isfinite(flat).all()):
-            what = f"the reward {reward}" if not math.isfinite(reward) else "an observation"
+            what = "an observation" if math.isfinite(reward) else f"the reward {reward},"
             raise Diverged(
                 f"{self.config.env} gave {what} that is not finite ({self._where()}). "
                 f"{self._resumable()}"
             )
-        return flat, reward, bool(terminated), bool(truncated)
+        return flat, reward
 
     def _log_if_due(self) -> None:
         step, config = self.state.step, self.config
@@ -195,7 +209,8 @@ class Trainer:
         self.logs.row(self.state, evaluation, self.engine, self._compression)
 
     def _evaluate(self) -> Evaluation:
-        evaluation = self.evaluator(self.engine.act)
+        with self._environment("an evaluation"):
+            evaluation = self.evaluator(self.engine.act)
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
             callback.on_evaluation(self.state.step, evaluation)
@@ -256,6 +271,15 @@ class Trainer:
             }
         )
         return policy
+
+    def _notes(self) -> list[str]:
+        starts = self.agent.learning_starts
+        if self.config.steps > starts:
+            return []
+        return [
+            f"learning starts after step {starts} and the run ends at step {self.config.steps}: "
+            "nothing will be learned. Lower --learning-starts or raise --steps."
+        ]
 
     def _where(self) -> str:
         seed = envs.episode_seed(self.config.seed, "train", self.state.episode)

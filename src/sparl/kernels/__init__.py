@@ -48,7 +48,7 @@ def why_not_native() -> str | None:
 def expand(
     values: Float[Array, " kept"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
     """Packed rows to a dense matrix: W[r, columns[k]] = values[k], zero where nothing is kept.
@@ -63,7 +63,7 @@ def expand(
 def gather(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
     """The entries of a dense matrix at the places of packed rows: values[k] = W[r, columns[k]].
 
@@ -76,7 +76,7 @@ def gather(
 def expand_native(
     values: Float[Array, " kept"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
     """`expand` by the compiled kernel; `RuntimeError` if that is not loaded."""
@@ -87,7 +87,7 @@ def expand_native(
 def gather_native(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
     """`gather` by the compiled kernel; `RuntimeError` if that is not loaded."""
     _check(dense, columns, row_starts)
@@ -126,7 +126,8 @@ def _expand(path, in_features, values, columns, row_starts):
 
 
 def _expand_forward(path, in_features, values, columns, row_starts):
-    return path.expand(values, columns, row_starts, in_features), (columns, row_starts)
+    # By way of _expand, so that this can itself be differentiated.
+    return _expand(path, in_features, values, columns, row_starts), (columns, row_starts)
 
 
 def _expand_backward(path, in_features, indices, dense_cotangent):
@@ -141,7 +142,7 @@ def _gather(path, dense, columns, row_starts):
 def _gather_forward(path, dense, columns, row_starts):
     # The width is static, so it travels as the shape of an array that holds nothing.
     width = jnp.zeros((0, dense.shape[1]))
-    return path.gather(dense, columns, row_starts), (width, columns, row_starts)
+    return _gather(path, dense, columns, row_starts), (width, columns, row_starts)
 
 
 def _gather_backward(path, saved, values_cotangent):

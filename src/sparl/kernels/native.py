@@ -49,7 +49,7 @@ def instruction_set() -> str:
 def expand(
     values: Float[Array, " kept"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
     """Packed rows to a dense matrix, zero where nothing is kept. Has no gradient of its own."""
@@ -60,7 +60,7 @@ def expand(
 def gather(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
     """The entries of a dense matrix at the places of packed rows. Has no gradient of its own."""
     values = jax.ShapeDtypeStruct(columns.shape, jnp.float32)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int32
 def expand(
     values: Float[Array, " kept"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
     """Packed rows to a dense matrix, zero where nothing is kept."""
@@ -30,7 +30,7 @@ def expand(
 def gather(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " out+1"],
+    row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
     """The entries of a dense matrix at the places of packed rows."""
     if dense.size == 0:
@@ -38,7 +38,7 @@ def gather(
     return dense[_rows(row_starts, columns.shape[0]), columns]
 
 
-def _rows(row_starts: Int32[Array, " out+1"], kept: int) -> Int32[Array, " kept"]:
+def _rows(row_starts: Int32[Array, " starts"], kept: int) -> Int32[Array, " kept"]:
     """The row of each kept value.
 
     Nearly all the time of this file goes here. A sum over marks where rows begin and an unrolled

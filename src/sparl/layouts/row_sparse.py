@@ -67,7 +67,7 @@ class RowSparse(Layout):
         return background.at[self._rows(), self.columns].set(aligned)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
-        return dense[self._rows(), self.columns]
+        return kernels.gather(dense, self.columns, self.row_starts)
 
     def active(self) -> Float[Array, "out in"]:
         return self.spread(jnp.ones_like(self.weight))

@@ -158,12 +158,12 @@ class RNM(Method):
 
     def _sparsified(self, network: MLP) -> MLP:
         def first(layer: Layout) -> Layout:
-            sparse = self._select(layer.to_dense(), layer.bias)
+            dense = layer.to_dense()
+            sparse = self._select(dense, layer.bias)
             if not self.keep_norm or sparse.kept == layer.kept:
                 return sparse
-            active = sparse.to_dense()
-            scale = jnp.linalg.norm(layer.to_dense()) / jnp.linalg.norm(active)
-            scaled = sparse.spread(sparse.weight) * jnp.where(sparse.active() > 0, scale, 1.0)
+            scale = jnp.linalg.norm(dense) / jnp.linalg.norm(sparse.to_dense())
+            scaled = jnp.where(sparse.active() > 0, scale * dense, dense)
             return eqx.tree_at(lambda la: la.weight, sparse, sparse.pick(scaled))
 
         new = {i: first(network.layers[i]) for i in self.positions(network)}

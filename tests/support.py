@@ -1,0 +1,105 @@
+"""What several test files share: small learners filled with random numbers, and comparisons."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
+from sparl.learner import Learner
+from sparl.networks import MLP
+from sparl.replay import Columns
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def normal(rng: np.random.Generator, *shape: int) -> jax.Array:
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+
+def rows(rng: np.random.Generator, batch: int, columns: Columns) -> NDArray[np.float32]:
+    """Transitions as the replay gives them: actions in [-1, 1], some of them terminal."""
+    drawn = rng.normal(size=(batch, columns.width)).astype(np.float32)
+    action = slice(columns.observation_size, columns.observation_size + columns.action_size)
+    drawn[:, action] = rng.uniform(-1, 1, drawn[:, action].shape)
+    drawn[:, -1] = rng.random(batch) < 0.3
+    return drawn
+
+
+def active(layer: Layout) -> NDArray[np.bool_]:
+    """The mask of a layer, from its indices, not through the layer's own `active`."""
+    if isinstance(layer, Dense):
+        return np.ones(layer.shape, bool)
+    assert isinstance(layer, RowSparse | StraightThrough)
+    mask = np.zeros(layer.shape, bool)
+    columns, starts = np.asarray(layer.columns), np.asarray(layer.row_starts)
+    for row, (first, end) in enumerate(itertools.pairwise(starts)):
+        mask[row, columns[first:end]] = True
+    return mask
+
+
+def stored(layer: Layout, aligned: Any) -> NDArray[np.float32]:
+    """An array aligned with a layer's weights in dense coordinates, zero where nothing is."""
+    aligned = np.asarray(aligned)
+    if not isinstance(layer, RowSparse):
+        return aligned.reshape(layer.shape)
+    dense = np.zeros(layer.shape, np.float32)
+    dense[active(layer)] = aligned  # both row after row, columns ascending
+    return dense
+
+
+def most_per_group(mask: NDArray[np.bool_], m: int) -> int:
+    return max(
+        int(mask[:, first : first + m].sum(axis=1).max()) for first in range(0, mask.shape[1], m)
+    )
+
+
+def adam_state(optimizer: optax.OptState) -> optax.ScaleByAdamState:
+    """The count and moments inside the state of `optax.adam`."""
+    (found,) = (
+        state
+        for state in jax.tree.leaves(
+            optimizer, is_leaf=lambda s: isinstance(s, optax.ScaleByAdamState)
+        )
+        if isinstance(state, optax.ScaleByAdamState)
+    )
+    return found
+
+
+def with_random_moments(learner: Learner, rng: np.random.Generator) -> Learner:
+    """`learner` as if it had trained: moments, targets and step count are random numbers."""
+    parts = {}
+    for name, part in learner.parts.items():
+        size = part.values.size
+        adam = adam_state(part.optimizer)
+        trained = adam._replace(
+            count=jnp.asarray(rng.integers(1, 10**6), jnp.int32),
+            mu=normal(rng, size),
+            nu=jnp.abs(normal(rng, size)),
+        )
+        parts[name] = part._replace(
+            target=normal(rng, part.target.size),
+            optimizer=jax.tree.map(
+                lambda state, trained=trained: trained,
+                part.optimizer,
+                is_leaf=lambda s: isinstance(s, optax.ScaleByAdamState),
+            ),
+        )
+    return learner.with_parts(parts)
+
+
+def with_weight(network: MLP, position: int, weight: Any) -> MLP:
+    """`network` with the stored weights of one layer replaced."""
+    return eqx.tree_at(
+        lambda n: n.layers[position].weight, network, jnp.asarray(weight, jnp.float32)
+    )

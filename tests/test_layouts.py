@@ -1,0 +1,168 @@
+"""Layouts against a dense reference in float64: products, gradients, coordinates, sizes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import active, normal, same_bits, stored
+
+from sparl.layouts import Dense, RowSparse, StraightThrough, row_sparse
+from sparl.topology import NofM, PerLayer, PerRow
+
+# (out, in, batch) and patterns: few of them, for each combination compiles anew.
+SHAPES = st.sampled_from([(1, 1, 1), (8, 16, 1), (6, 11, 9)])
+PATTERNS = st.sampled_from(
+    [NofM(1, 1), NofM(2, 4), NofM(3, 5), NofM(2, 16), PerRow(3), PerLayer(7)]
+)
+LAYOUTS = ["dense", "row-sparse", "straight-through"]
+
+
+def layer_of(kind, dense, bias, pattern, scores):
+    if kind == "dense":
+        return Dense(dense, bias)
+    layout = {"row-sparse": RowSparse, "straight-through": StraightThrough}[kind]
+    return layout.of(dense, bias, pattern, pattern.select(scores))
+
+
+APPLY = jax.jit(lambda layer, x: layer.apply(x))
+
+
+@st.composite
+def layers(draw, kinds=LAYOUTS):
+    """A layer, the dense matrix that it was made of, and a batch of inputs."""
+    (out, inputs, batch), pattern = draw(SHAPES), draw(PATTERNS)
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    # Scores have nothing to do with the values: layouts take any choice of places.
+    dense, bias, scores = normal(rng, out, inputs), normal(rng, out), normal(rng, out, inputs)
+    layer = layer_of(draw(st.sampled_from(kinds)), dense, bias, pattern, scores)
+    return layer, dense, normal(rng, inputs, batch)
+
+
+def assert_close(got, expected, magnitude):
+    """`magnitude`: the sum of the absolute values of the terms, which rounding is relative to."""
+    got, magnitude = np.asarray(got, np.float64), np.asarray(magnitude)
+    assert got.shape == expected.shape
+    assert (np.abs(got - expected) <= 1e-5 * magnitude).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers())
+def test_apply_equals_the_masked_dense_product(case):
+    layer, dense, x = case
+    w = np.where(active(layer), np.asarray(dense, np.float64), 0.0)
+    b, x = np.asarray(layer.bias, np.float64)[:, None], np.asarray(x, np.float64)
+    expected = w @ x + b
+    magnitude = np.abs(w) @ np.abs(x) + np.abs(b)
+    assert_close(APPLY(layer, x.astype(np.float32)), expected, magnitude)
+    assert same_bits(layer.to_dense(), w.astype(np.float32))
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers())
+def test_gradients_equal_those_of_the_dense_product_where_trained(case):
+    layer, dense, x = case
+
+    # Half the sum of squares: its gradient in y is y itself.
+    def loss(weight, bias, x):
+        trained = eqx.tree_at(lambda la: (la.weight, la.bias), layer, (weight, bias))
+        return 0.5 * jnp.sum(trained.apply(x) ** 2)
+
+    by_weight, by_bias, by_x = jax.grad(loss, (0, 1, 2))(layer.weight, layer.bias, x)
+
+    mask = active(layer)
+    w = np.where(mask, np.asarray(dense, np.float64), 0.0)
+    x = np.asarray(x, np.float64)
+    b = np.asarray(layer.bias, np.float64)[:, None]
+    y, size = w @ x + b, np.abs(w) @ np.abs(x) + np.abs(b)
+    # The mask comes after the product, and straight-through leaves it out: dormant weights learn.
+    trained = np.ones_like(mask) if isinstance(layer, StraightThrough) else mask
+    assert by_weight.shape == layer.weight.shape
+    assert_close(
+        stored(layer, by_weight),
+        np.where(trained, y @ x.T, 0.0),
+        np.where(trained, size @ np.abs(x).T, 0.0),
+    )
+    assert_close(by_bias, y.sum(1), size.sum(1))
+    assert_close(by_x, w.T @ y, np.abs(w).T @ size)
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers(["straight-through"]))
+def test_straight_through_acts_exactly_as_its_packed_layer(case):
+    layer, dense, x = case
+    assert isinstance(layer.packed(), RowSparse)
+    assert same_bits(APPLY(layer, x), APPLY(layer.packed(), x))
+    assert same_bits(layer.weight, dense)  # dormant weights are stored all the same
+
+
+def test_straight_through_gradient_reaches_dormant_weights():
+    pattern, dense = NofM(1, 2), jnp.array([[3.0, 1.0]])
+    layer = StraightThrough.of(dense, jnp.zeros(1), pattern, pattern.select(jnp.abs(dense)))
+    x = jnp.array([[5.0], [7.0]])
+    assert layer.apply(x).tolist() == [[15.0]]  # the dormant 1.0 is not multiplied by
+    by_weight = jax.grad(lambda w: jnp.sum(eqx.tree_at(lambda la: la.weight, layer, w).apply(x)))(
+        dense
+    )
+    assert by_weight.tolist() == [[5.0, 7.0]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers(), st.integers(0, 2**16))
+def test_spread_and_pick_are_each_others_inverse_on_stored_places(case, seed):
+    layer, _, _ = case
+    rng = np.random.default_rng(seed)
+    aligned, background = normal(rng, *layer.weight.shape), normal(rng, *layer.shape)
+    is_stored = active(layer) if isinstance(layer, RowSparse) else np.ones(layer.shape, bool)
+
+    spread = layer.spread(aligned)
+    assert same_bits(spread, stored(layer, aligned))
+    assert same_bits(layer.pick(spread), aligned)
+    over = layer.spread(aligned, background)
+    assert same_bits(over, np.where(is_stored, spread, background))
+    assert same_bits(layer.spread(layer.pick(background), background), background)
+    assert same_bits(layer.spread(aligned, 2.5), np.where(is_stored, spread, np.float32(2.5)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers())
+def test_active_and_kept_follow_from_the_indices(case):
+    layer, _, _ = case
+    mask = active(layer)
+    assert same_bits(layer.active(), mask.astype(np.float32))
+    assert layer.kept == layer.macs == mask.sum()
+    assert layer.shape == mask.shape == (layer.out_features, layer.in_features)
+
+
+def test_row_sparse_chooses_by_scores_and_keeps_values():
+    dense = Dense(jnp.array([[1.0, -2.0, 3.0, -4.0]]), jnp.array([0.5]))
+    layer = row_sparse(dense, NofM(2, 4), jnp.array([[9.0, 0.0, 8.0, 0.0]]))
+    assert layer.weight.tolist() == [1.0, 3.0]
+    assert layer.columns.tolist() == [0, 2]
+    assert layer.bias.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    "inputs, pattern, kept, stored_bytes",
+    [
+        # 3 outputs: 12 bytes of biases, and 4 + 1, 2 or 4 bytes for each kept weight.
+        (8, NofM(2, 4), 12, 12 * (4 + 1) + 12),
+        (256, NofM(1, 16), 48, 48 * (4 + 1) + 12),
+        (257, PerRow(2), 6, 6 * (4 + 2) + 12),
+        (65_537, PerRow(1), 3, 3 * (4 + 4) + 12),
+        # Rows of a layer-wide budget may differ, so that 4 row starts are stored as well.
+        (8, PerLayer(5), 5, 5 * (4 + 1) + 12 + 16),
+    ],
+)
+def test_stored_bytes(inputs, pattern, kept, stored_bytes):
+    dense, bias = jnp.ones((3, inputs)), jnp.zeros(3)
+    packed = RowSparse.of(dense, bias, pattern, pattern.select(dense))
+    assert (packed.kept, packed.macs, packed.stored_bytes) == (kept, kept, stored_bytes)
+    # What is saved of a straight-through layer is its packed form.
+    through = StraightThrough.of(dense, bias, pattern, pattern.select(dense))
+    assert (through.kept, through.macs, through.stored_bytes) == (kept, kept, stored_bytes)
+    whole = Dense(dense, bias)
+    assert (whole.kept, whole.macs) == (3 * inputs, 3 * inputs)
+    assert whole.stored_bytes == 4 * 3 * inputs + 12
