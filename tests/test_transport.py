@@ -15,7 +15,7 @@ from sparl.networks import MLP, mlp
 from sparl.topology import NofM, PerLayer, PerRow
 
 SIZES = (5, 6, 3)
-PATTERNS = [NofM(2, 4), NofM(1, 2), PerRow(2), PerLayer(7)]
+PATTERNS = [NofM(2, 4), PerRow(2), PerLayer(7)]
 
 # None is a dense layer; a pattern, packed rows.
 CHOICES = st.sampled_from([None, *PATTERNS])
@@ -88,7 +88,7 @@ def assert_carried(before: Learner, after: Learner, part_of, woken_value) -> Non
             assert same_bits(now.bias, was.bias)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(NETWORKS, NETWORKS, st.integers(0, 2**16))
 def test_carry_keeps_what_stays_and_wakes_the_rest_afresh(old, new, seed):
     rng = np.random.default_rng(seed)

@@ -15,11 +15,12 @@ from sparl.agents import TD3Config
 from sparl.callbacks import Callback
 from sparl.engine import Engine
 from sparl.errors import BadCheckpoint, BadRun
+from sparl.loopstate import LoopState
 from sparl.methods import Dense, Method
 from sparl.policy import Policy
 from sparl.replay import Columns
 from sparl.runfolder import RunConfig, RunFolder
-from sparl.training import LoopState, Trainer, average_compression
+from sparl.training import Trainer
 
 
 def train(
@@ -127,7 +128,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     if (path / "policy.json").exists():
         return accounting.report({"actor": Policy.load(path).network})
     engine, state = snapshot(RunFolder.open(path))
-    return accounting.report(engine.learner.all_networks(), average_compression(engine, state))
+    return accounting.report(engine.learner.all_networks(), state.average_compression_ratio)
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:

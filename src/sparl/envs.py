@@ -7,6 +7,7 @@ environment's actions are applied at its door.
 from __future__ import annotations
 
 import difflib
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +129,7 @@ def _register_extra(env_id: str) -> None:
     for package, beginnings in EXTRAS.items():
         if env_id.startswith(tuple(f"{name}-" for name in beginnings)):
             try:
-                gym.register_envs(__import__(package))
+                gym.register_envs(importlib.import_module(package))
             except ModuleNotFoundError as error:
                 raise BadEnvironment(
                     f"{env_id} comes with {package.replace('_', '-')}, which is not installed: "

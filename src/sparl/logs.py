@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -11,11 +11,9 @@ from tensorboardX import SummaryWriter
 from sparl import accounting
 from sparl.engine import Engine
 from sparl.evaluation import Evaluation
+from sparl.loopstate import LoopState
 from sparl.progress import Progress
 from sparl.runfolder import RunConfig, RunFolder, Table
-
-if TYPE_CHECKING:
-    from sparl.training import LoopState
 
 TIMES = ("steps_per_second", "wall_seconds")
 """Columns of metrics.csv that differ from one machine, and one run, to the next."""

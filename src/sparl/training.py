@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,31 +23,11 @@ from sparl.errors import BadRun, Diverged, EnvironmentFailed
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
 from sparl.logs import Logs
+from sparl.loopstate import LoopState
 from sparl.methods import Method
 from sparl.policy import GOLDEN, Policy
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunConfig, RunFolder
-
-RECENT = 100
-"""Training episodes that the mean return of the log covers, as in Stable-Baselines3."""
-FINAL = 10
-"""Evaluations that the final return is the mean of."""
-
-
-@dataclass
-class LoopState:
-    """What the loop itself must remember; saved as JSON with every checkpoint."""
-
-    step: int = 0
-    episode: int = 0
-    checkpointed: int = 0
-    wall_seconds: float = 0.0
-    returns: list[float] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    evaluations: list[tuple[int, float]] = field(default_factory=list)
-    compression_sum: float = 0.0
-    rng: dict[str, Any] = field(default_factory=dict)
-    tables: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -108,11 +88,16 @@ class Trainer:
                         self._save()
                         raise Interrupted(self.interrupt.signal, self._resumable())
                 return self._finish(elapsed())
+            except OSError as error:
+                raise BadRun(
+                    f"could not write at step {self.state.step}: {error}. Make room. "
+                    f"{self._resumable()}"
+                ) from error
             finally:
                 self.env.close()
                 self.evaluator.close()
 
-    def _episode(self, elapsed: Any) -> None:
+    def _episode(self, elapsed: Callable[[], float]) -> None:
         """One episode, or what is left of the run, or what an interruption leaves of it."""
         state, config = self.state, self.config
         observation = self._reset()
@@ -127,9 +112,7 @@ class Trainer:
             length += 1
             ended = terminated or truncated
             if ended:
-                state.episode += 1
-                state.returns = [*state.returns, episode_return][-RECENT:]
-                state.lengths = [*state.lengths, length][-RECENT:]
+                state.episode_ended(episode_return, length)
             if state.step > self.agent.learning_starts:
                 self._update()
             state.wall_seconds = elapsed()
@@ -144,7 +127,7 @@ class Trainer:
     def _update(self) -> None:
         engine = self.engine
         engine.update(self.replay.sample(self.agent.batch_size, self.rng))
-        self.state.compression_sum += self._compression
+        self.state.updated(self._compression)
         every = engine.method.every
         if every and engine.updates % every == 0:
             figures = engine.restructure()
@@ -233,42 +216,26 @@ class Trainer:
         state.checkpointed = state.step
         state.rng = dict(self.rng.bit_generator.state)
         state.tables = self.logs.sizes()
-        try:
-            path = self.folder.checkpoints.save(
-                state.step, self.engine.arrays, asdict(state), self.replay
-            )
-        except OSError as error:
-            raise BadRun(
-                f"could not save a checkpoint at step {state.step}: {error}. Make room. "
-                f"{self._resumable()}"
-            ) from error
+        path = self.folder.checkpoints.save(
+            state.step, self.engine.arrays, asdict(state), self.replay
+        )
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
 
     def _finish(self, wall_seconds: float) -> Policy:
         self._save()
-        state = self.state
+        newest = self.replay.span(
+            self.replay.added - min(GOLDEN, self.replay.size), self.replay.added
+        )
         policy = Policy(
             self.engine.learner.networks("actor")["actor"],
             self.spaces,
-            self.replay.span(self.replay.added - min(GOLDEN, self.replay.size), self.replay.added)[
-                :, : self.spaces.observation_size
-            ],
+            golden=newest[:, : self.spaces.observation_size],
         )
         policy.save(self.folder.policy)
-        returns = [value for _, value in state.evaluations]
+        self.state.wall_seconds = wall_seconds
         self.folder.write_summary(
-            {
-                "env": self.config.env,
-                "steps": state.step,
-                "seed": self.config.seed,
-                "final_return": float(np.mean(returns[-FINAL:])),
-                "best_return": max(returns),
-                "evals": [{"step": step, "return": value} for step, value in state.evaluations],
-                "wall_seconds": wall_seconds,
-                "steps_per_second": state.step / wall_seconds,
-                "average_compression_ratio": average_compression(self.engine, state),
-            }
+            {"env": self.config.env, "seed": self.config.seed} | self.state.summary()
         )
         return policy
 
@@ -292,10 +259,3 @@ class Trainer:
         return (
             f"The checkpoint of step {steps[-1]} is safe: sparl train --resume {self.folder.path}"
         )
-
-
-def average_compression(engine: Engine, state: LoopState) -> float:
-    """The mean compression ratio of all updates so far; of the start where there was none."""
-    if not engine.updates:
-        return accounting.compression_ratio(engine.learner.all_networks())
-    return state.compression_sum / engine.updates

@@ -2,11 +2,11 @@
 
 from sparl.layouts.base import Layout
 from sparl.layouts.dense import Dense
-from sparl.layouts.row_sparse import RowSparse, row_sparse
+from sparl.layouts.row_sparse import RowSparse
 from sparl.layouts.straight_through import StraightThrough
 
 LAYOUTS: dict[str, type[Layout]] = {
     layout.name: layout for layout in (Dense, RowSparse, StraightThrough)
 }
 
-__all__ = ["LAYOUTS", "Dense", "Layout", "RowSparse", "StraightThrough", "row_sparse"]
+__all__ = ["LAYOUTS", "Dense", "Layout", "RowSparse", "StraightThrough"]

@@ -90,8 +90,3 @@ class RowSparse(Layout):
     def _rows(self) -> Int32[Array, " kept"]:
         rows = jnp.arange(self.out_features, dtype=jnp.int32)
         return jnp.repeat(rows, jnp.diff(self.row_starts), total_repeat_length=self.kept)
-
-
-def row_sparse(layer: Layout, pattern: Pattern, scores: Float[Array, "out in"]) -> RowSparse:
-    """`layer` with the places kept that `pattern` selects by `scores`, values as they are."""
-    return RowSparse.of(layer.to_dense(), layer.bias, pattern, pattern.select(scores))

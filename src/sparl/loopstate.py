@@ -1,0 +1,67 @@
+"""What the training loop itself must remember, and the final figures made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+RECENT = 100
+"""Training episodes that the mean return of the log covers, as in Stable-Baselines3."""
+FINAL = 10
+"""Evaluations that the final return is the mean of."""
+
+
+@dataclass
+class LoopState:
+    """Saved as JSON with every checkpoint."""
+
+    step: int = 0
+    """Environment steps taken."""
+    episode: int = 0
+    """Episodes begun and ended; its seed follows from it."""
+    checkpointed: int = 0
+    """Step of the newest checkpoint."""
+    wall_seconds: float = 0.0
+    """Time spent training, over all resumptions."""
+    returns: list[float] = field(default_factory=list)
+    """Of the newest `RECENT` training episodes; `lengths` beside it."""
+    lengths: list[int] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    """(step, mean return) of every evaluation."""
+    updates: int = 0
+    compression_sum: float = 0.0
+    """Compression ratios of all updates, added up."""
+    rng: dict[str, Any] = field(default_factory=dict)
+    """State of the generator of exploration and sampling."""
+    tables: dict[str, int] = field(default_factory=dict)
+    """Bytes of each CSV file."""
+
+    def episode_ended(self, episode_return: float, length: int) -> None:
+        self.episode += 1
+        self.returns = [*self.returns, episode_return][-RECENT:]
+        self.lengths = [*self.lengths, length][-RECENT:]
+
+    def updated(self, compression_ratio: float) -> None:
+        """Counts an update of networks with that compression ratio."""
+        self.updates += 1
+        self.compression_sum += compression_ratio
+
+    @property
+    def average_compression_ratio(self) -> float | None:
+        """The mean over all updates so far (GST, 2101.09650); None where there was none."""
+        return self.compression_sum / self.updates if self.updates else None
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of summary.json that are the loop's."""
+        returns = [value for _, value in self.evaluations]
+        return {
+            "steps": self.step,
+            "final_return": float(np.mean(returns[-FINAL:])),
+            "best_return": max(returns),
+            "evals": [{"step": step, "return": value} for step, value in self.evaluations],
+            "wall_seconds": self.wall_seconds,
+            "steps_per_second": self.step / self.wall_seconds,
+            "average_compression_ratio": self.average_compression_ratio,
+        }
