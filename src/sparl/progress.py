@@ -12,6 +12,9 @@ from rich.progress import Progress as RichProgress
 PLAIN_SECONDS = 10.0
 """Least time between two plain lines that have no evaluation to tell of."""
 
+TICK = 50
+"""Steps between two movements of the bar."""
+
 
 class Progress:
     """Step, return, evaluation return, sparsity, steps per second and time left."""
@@ -47,6 +50,11 @@ class Progress:
         """A sentence for the user, above the live line."""
         self.console.print(text)
 
+    def tick(self, step: int) -> None:
+        """Moves the bar between two log points."""
+        if self._live is not None and step % TICK == 0:
+            self._live.update(self._task, completed=step)
+
     def row(self, row: dict[str, Any], evaluations: list[tuple[int, float]]) -> None:
         """A log point; plain output skips some of those without an evaluation."""
         if evaluations:
@@ -65,8 +73,11 @@ class Progress:
         if row["eval_return"] is None and now - self._last_line < PLAIN_SECONDS:
             return
         self._last_line = now
-        left = (self.steps - row["step"]) / max(row["steps_per_second"], 1e-9)
-        self.console.print(f"step {row['step']}/{self.steps}  {text}  {_duration(left)} left")
+        # Random steps before learning begins are many times faster: no measure of what is left.
+        if row["updates"]:
+            left = (self.steps - row["step"]) / row["steps_per_second"]
+            text += f"  {_duration(left)} left"
+        self.console.print(f"step {row['step']}/{self.steps}  {text}")
 
 
 def _figure(name: str, value: float | None) -> str:

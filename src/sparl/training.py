@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sparl import accounting, envs
+from sparl import accounting, agents, envs
 from sparl.callbacks import Callback
 from sparl.engine import Engine
 from sparl.errors import BadRun, Diverged, EnvironmentFailed
@@ -79,7 +79,7 @@ class Trainer:
             return before + time.perf_counter() - started
 
         with self.interrupt, self.logs:
-            for note in [*self.engine.notes, *self._notes()]:
+            for note in [self._headline(), *self.engine.notes, *self._notes()]:
                 self.logs.note(note)
             try:
                 while self.state.step < self.config.steps:
@@ -117,6 +117,7 @@ class Trainer:
                 self._update()
             state.wall_seconds = elapsed()
             self._log_if_due()
+            self.logs.progress.tick(state.step)
         if not ended and state.step < config.steps:
             self.logs.note(f"the episode at step {state.step} was cut there to save in time")
         if not ended:
@@ -238,6 +239,15 @@ class Trainer:
             {"env": self.config.env, "seed": self.config.seed} | self.state.summary()
         )
         return policy
+
+    def _headline(self) -> str:
+        networks = self.engine.learner.all_networks()
+        return (
+            f"{self.config.env}: {agents.name_of(self.agent)} with method "
+            f"{self.engine.method.name}, seed {self.config.seed}, into {self.folder.path}\n"
+            f"{len(networks)} networks, targets included, "
+            f"{accounting.sparsity(networks):.0%} of their weights left out"
+        )
 
     def _notes(self) -> list[str]:
         starts = self.agent.learning_starts

@@ -5,7 +5,7 @@ An agent is a module with a frozen dataclass of hyperparameters and the function
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -17,6 +17,7 @@ from sparl.learner import Descend, Part, Structure
 from sparl.networks import Networks
 
 
+@runtime_checkable
 class Agent(Protocol):
     """What a module of this package provides; `td3.py` documents each."""
 

@@ -1,0 +1,129 @@
+"""The numbers of `sparl inspect`, for networks small enough to count by hand."""
+
+import jax.numpy as jnp
+import pytest
+
+from sparl import accounting
+from sparl.layouts import Dense, RowSparse, StraightThrough
+from sparl.networks import MLP
+from sparl.topology import NofM, PerLayer
+
+PATTERN = NofM(2, 4)
+
+
+def matrix(out: int, inputs: int):
+    return jnp.arange(1.0, out * inputs + 1).reshape(out, inputs)
+
+
+def sparse(layout, out: int, inputs: int, pattern):
+    dense = matrix(out, inputs)
+    return layout.of(dense, jnp.zeros(out), pattern, pattern.select(dense))
+
+
+ACTOR = MLP(
+    (
+        Dense(matrix(8, 3), jnp.zeros(8)),
+        sparse(RowSparse, 6, 8, PATTERN),
+        sparse(RowSparse, 2, 6, PerLayer(5)),
+    ),
+    True,
+)
+CRITIC = MLP((sparse(StraightThrough, 8, 10, PATTERN), Dense(matrix(1, 8), jnp.zeros(1))), False)
+
+
+def test_report_of_hand_made_networks():
+    report = accounting.report({"actor": ACTOR, "critic_0": CRITIC}, 0.25)
+    assert report == {
+        "networks": {
+            "actor": {
+                "weights_total": 24 + 48 + 12,
+                "weights_kept": 24 + 24 + 5,
+                "neurons": 8 + 6,
+                "bytes": 4 * (24 + 8) + (24 * (4 + 1) + 4 * 6) + (5 * (4 + 1) + 4 * 2 + 4 * 3),
+                "macs": 24 + 24 + 5,
+                "layers": [
+                    {
+                        "name": "hidden_0",
+                        "layout": "dense",
+                        "pattern": None,
+                        "shape": (8, 3),
+                        "kept": 24,
+                        "max_per_group": None,
+                        "bytes": 128,
+                        "macs": 24,
+                    },
+                    {
+                        "name": "hidden_1",
+                        "layout": "row-sparse",
+                        "pattern": "2:4",
+                        "shape": (6, 8),
+                        "kept": 24,
+                        "max_per_group": 2,
+                        "bytes": 144,
+                        "macs": 24,
+                    },
+                    {
+                        "name": "head",
+                        "layout": "row-sparse",
+                        "pattern": "5 per layer",
+                        "shape": (2, 6),
+                        "kept": 5,
+                        "max_per_group": None,
+                        "bytes": 45,
+                        "macs": 5,
+                    },
+                ],
+            },
+            "critic_0": {
+                "weights_total": 80 + 8,
+                # 10 inputs: groups of 4, 4 and 2, which keep 2 each.
+                "weights_kept": 48 + 8,
+                "neurons": 8,
+                "bytes": (48 * 5 + 4 * 8) + 4 * (8 + 1),
+                "macs": 48 + 8,
+                "layers": [
+                    {
+                        "name": "hidden_0",
+                        "layout": "straight-through",
+                        "pattern": "2:4",
+                        "shape": (8, 10),
+                        "kept": 48,
+                        "max_per_group": 2,
+                        "bytes": 272,
+                        "macs": 48,
+                    },
+                    {
+                        "name": "head",
+                        "layout": "dense",
+                        "pattern": None,
+                        "shape": (1, 8),
+                        "kept": 8,
+                        "max_per_group": None,
+                        "bytes": 36,
+                        "macs": 8,
+                    },
+                ],
+            },
+        },
+        # A straight-through layer stores all of its 80 weights while it trains.
+        "compression_ratio": pytest.approx(1 - (53 + 88) / (84 + 88)),
+        "average_compression_ratio": 0.25,
+    }
+
+
+def test_sparsity_counts_what_is_multiplied_compression_what_is_stored():
+    networks = {"actor": ACTOR, "critic_0": CRITIC}
+    assert accounting.sparsity(networks) == pytest.approx(1 - (53 + 56) / (84 + 88))
+    assert accounting.sparsity({"critic_0": CRITIC}) == pytest.approx(1 - 56 / 88)
+    assert accounting.compression_ratio({"critic_0": CRITIC}) == 0.0
+
+
+@pytest.mark.parametrize(
+    "columns, fullest",
+    [([0, 1, 4, 5], 2), ([0, 1, 2, 4], 3), ([0, 2, 4, 8], 2), ([4, 5, 6, 7], 4), ([0, 1, 8, 9], 2)],
+)
+def test_max_per_group_is_counted_from_the_mask_whatever_the_pattern_says(columns, fullest):
+    """So that an inspection would tell if a layer broke its pattern."""
+    layer = RowSparse(jnp.ones(4), jnp.zeros(1), jnp.array(columns), jnp.array([0, 4]), 10, PATTERN)
+    network = accounting.report({"actor": MLP((layer,), True)})["networks"]["actor"]
+    assert network["layers"][0]["max_per_group"] == fullest

@@ -1,0 +1,150 @@
+"""Imports run one way, and some things are imported nowhere. Read from the source, not run."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import sparl
+
+SOURCE = Path(sparl.__file__).parent
+
+# From the bottom to the top; a module may import from its own storey and from those below.
+# What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
+STOREYS = [
+    {"errors"},
+    {"kernels", "topology"},
+    {"layouts"},
+    {"networks"},
+    {"learner"},
+    {"transport"},
+    {"agents", "methods"},
+    RUN := set(),
+    {"training"},
+    {"api"},
+    {"cli", "options", "tables", "__main__"},
+]
+RUN_STOREY = STOREYS.index(RUN)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+COMPILED = {module_name(path) for path in SOURCE.rglob("*.pyi")}
+
+
+def imported(name: str, path: Path) -> set[str]:
+    """All modules that a file imports, wherever in it; `from a import b` counts as a.b if that
+    is a module of sparl."""
+    found = set()
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]).rstrip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                found.add(full if full in MODULES.keys() | COMPILED else base)
+    return found
+
+
+IMPORTS = {name: imported(name, path) for name, path in MODULES.items()}
+
+
+def folder(module: str) -> str:
+    """`sparl.layouts.dense` -> `layouts`; `sparl.engine` -> `engine`."""
+    return module.split(".")[1]
+
+
+def storey(module: str) -> int:
+    return next((i for i, s in enumerate(STOREYS) if folder(module) in s), RUN_STOREY)
+
+
+# `sparl` itself is the user's door and may import all; what is inside does not go through it,
+# but for the command line, which is a user too.
+INSIDE = [name for name in MODULES if name != "sparl"]
+
+
+def of_sparl(name: str) -> set[str]:
+    return {module for module in IMPORTS[name] if module.split(".")[0] == "sparl"}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_imports_run_one_way(name):
+    for module in of_sparl(name):
+        if module == "sparl":
+            assert folder(name) == "cli", f"{name} imports the package itself"
+        else:
+            assert storey(module) <= storey(name), f"{name} imports {module} from above it"
+
+
+def test_every_storey_exists():
+    """A module that was renamed would otherwise fall out of its storey unnoticed."""
+    named = set().union(*STOREYS)
+    assert named <= {folder(name) for name in INSIDE}
+
+
+@pytest.mark.parametrize("one, other", [("agents", "methods"), ("methods", "agents")])
+def test_agents_and_methods_do_not_import_each_other(one, other):
+    for name in INSIDE:
+        if folder(name) == one:
+            assert not {m for m in of_sparl(name) if m != "sparl" and folder(m) == other}, name
+
+
+def test_methods_do_not_import_each_other():
+    """One file per paper: `__init__` collects them, and `base` is what they share."""
+    for name in INSIDE:
+        if name.startswith("sparl.methods."):
+            others = {m for m in of_sparl(name) if m.startswith("sparl.methods")}
+            assert others <= {"sparl.methods.base"}, name
+
+
+def test_kernels_import_nothing_of_sparl_but_kernels():
+    for name in INSIDE:
+        if folder(name) == "kernels":
+            assert {folder(m) for m in of_sparl(name)} <= {"kernels"}, name
+
+
+def test_no_two_modules_need_each_other():
+    graph = {
+        # A package's __init__ collects its modules; they may use what stands beside them.
+        name: {m for m in of_sparl(name) if m in MODULES and m != "sparl" and m != name}
+        for name in INSIDE
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {error.args[1]}")
+
+
+def importers(*packages: str) -> dict[str, set[str]]:
+    """Who imports one of these packages."""
+    found = {name: {m for m in IMPORTS[name] if m.split(".")[0] in packages} for name in MODULES}
+    return {name: modules for name, modules in found.items() if modules}
+
+
+def test_nothing_is_pickled():
+    """A checkpoint that someone sends must not be able to run code."""
+    assert not importers("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), path
+
+
+def test_pytorch_is_nowhere():
+    assert not importers("torch", "torchvision", "tensorflow", "stable_baselines3")
+
+
+def test_learning_knows_nothing_of_environments_and_layouts_nothing_of_learning():
+    below_run = {name for name in INSIDE if storey(name) < RUN_STOREY}
+    assert not below_run & set(importers("gymnasium", "envpool"))
+    below_learner = {name for name in INSIDE if storey(name) < STOREYS.index({"learner"})}
+    assert below_learner and not below_learner & set(importers("optax"))

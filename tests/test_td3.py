@@ -1,0 +1,290 @@
+"""TD3 against a second one in numpy, RNM with N = M against dense, and what a batch may say."""
+
+import itertools
+
+import gymnasium as gym
+import jax
+import numpy as np
+import pytest
+from support import adam_state, rows, same_bits, stored
+from td3_reference import Reference, Transitions
+
+from sparl.agents import TD3Config
+from sparl.engine import Engine
+from sparl.methods import RNM, Dense
+from sparl.replay import Columns
+from sparl.runfolder import RunConfig, RunFolder
+from sparl.training import Trainer
+
+COLUMNS = Columns(5, 3)
+# Larger steps, more smoothing and a noise bound that often binds: every rule then shows within
+# 100 updates. A delay of 3 tells "every third" from "the first of three".
+CONFIG = TD3Config(
+    hidden=(16, 12),
+    batch_size=32,
+    learning_rate=1e-3,
+    gamma=0.95,
+    tau=0.05,
+    policy_noise=0.4,
+    noise_clip=0.3,
+    policy_delay=3,
+)
+UPDATES, SEED = 100, 7
+
+
+def batches() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rows(rng, CONFIG.batch_size, COLUMNS) for _ in range(UPDATES)]
+
+
+def copied(engine: Engine) -> dict[str, list[list[np.ndarray]]]:
+    """All six networks as dense weights and biases."""
+    return {
+        name: [[stored(la, la.weight), np.array(la.bias)] for la in network.layers]
+        for name, network in engine.learner.all_networks().items()
+    }
+
+
+def moments(engine: Engine) -> dict[str, list[np.ndarray]]:
+    """Both Adam moments of every layer in dense coordinates."""
+    found = {}
+    for part, structure in engine.learner.structures.items():
+        state = engine.learner.parts[part]
+        adam = adam_state(state.optimizer)
+        for moment in (adam.mu, adam.nu):
+            for name, network in structure.networks(moment, state.indices).items():
+                for la in network.layers:
+                    found.setdefault(name, []).extend([stored(la, la.weight), np.array(la.bias)])
+    return found
+
+
+@pytest.fixture(scope="module")
+def trajectory() -> list[dict[str, list[list[np.ndarray]]]]:
+    """The six networks at the start and after each update of the dense engine."""
+    engine = Engine(CONFIG, Dense(), COLUMNS, SEED)
+    states = [copied(engine)]
+    for batch in batches():
+        engine.update(batch)
+        states.append(copied(engine))
+    return states
+
+
+def followed(reference_type: type[Reference], start: dict) -> list[dict]:
+    """The reference's six networks after each update, from the same weights, batches, noise."""
+    exact = {
+        name: [[a.astype(np.float64) for a in layer] for layer in layers]
+        for name, layers in start.items()
+        if not name.startswith("target_")
+    }
+    reference = reference_type(
+        exact,
+        CONFIG.learning_rate,
+        CONFIG.gamma,
+        CONFIG.tau,
+        CONFIG.policy_noise,
+        CONFIG.noise_clip,
+        CONFIG.policy_delay,
+    )
+    # The engine's own stream: the third key of the seed, folded with the number of the update.
+    key = jax.random.split(jax.random.key(SEED), 3)[2]
+    o, a = COLUMNS.observation_size, COLUMNS.action_size
+    states = []
+    for i, batch in enumerate(batches()):
+        noise = jax.random.normal(jax.random.fold_in(key, i), (a, CONFIG.batch_size))
+        columns = np.split(batch.astype(np.float64), [o, o + a, o + a + 1, 2 * o + a + 1], 1)
+        observation, action, reward, following, terminated = columns
+        reference.update(
+            Transitions(observation, action, reward[:, 0], following, terminated[:, 0]),
+            np.asarray(noise, np.float64).T,
+        )
+        targets = {f"target_{name}": layers for name, layers in reference.target.items()}
+        states.append(
+            {
+                name: [list(layer) for layer in layers]
+                for name, layers in (reference.online | targets).items()
+            }
+        )
+    return states
+
+
+def distance(a: dict, b: dict) -> float:
+    """The largest relative difference of any weight matrix or bias vector, by norms.
+
+    By norms, not by entries: where a gradient is zero but for rounding, Adam's first steps take
+    its sign, and a single entry may go the other way.
+    """
+    return max(
+        float(np.linalg.norm(x - y) / np.linalg.norm(y))
+        for name in b
+        for one, other in zip(a[name], b[name], strict=True)
+        for x, y in zip(one, other, strict=True)
+    )
+
+
+# Both begin with the same float32 weights; the engine then rounds at every operation (6e-8, which
+# adds up to 3e-7 in six updates) and 100 updates that learn from each other's values came out
+# 1.4e-6 apart. The bounds leave that room to grow on other processors; the nearest of the wrong
+# rules below is 5e-3 off.
+EARLY, LATE = 1e-5, 1e-4
+
+
+def test_follows_an_independent_reference_for_100_updates(trajectory):
+    expected = followed(Reference, trajectory[0])
+    assert set(expected[0]) == set(trajectory[0])
+    distances = [distance(a, b) for a, b in zip(trajectory[1:], expected, strict=True)]
+    assert max(distances[:6]) < EARLY  # two policy updates
+    assert max(distances) < LATE
+    # And all of it has learned: no network is near its start any more.
+    for name in trajectory[0]:
+        assert distance({name: trajectory[0][name]}, {name: expected[-1][name]}) > 500 * LATE
+
+
+class SingleCritic(Reference):
+    def pessimistic(self, q_0, q_1):
+        return q_0
+
+
+class UnclippedNoise(Reference):
+    def smoothing(self, noise):
+        return self.policy_noise * noise
+
+
+class NeverTerminates(Reference):
+    def goes_on(self, batch):
+        return np.ones_like(batch.terminated)
+
+
+class EagerTargets(Reference):
+    def targets_follow(self):
+        return True
+
+
+class UndelayedPolicy(Reference):
+    def update(self, batch, noise):
+        super().update(batch, noise)
+        if self.updates % self.policy_delay:
+            self.improve_policy(batch)
+
+
+class StaleCritics(Reference):
+    """The policy steps against the critics as they were before this update."""
+
+    def update(self, batch, noise):
+        if (self.updates + 1) % self.policy_delay == 0:
+            super().improve_policy(batch)
+        super().update(batch, noise)
+
+    def improve_policy(self, batch):
+        pass
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [SingleCritic, UnclippedNoise, NeverTerminates, EagerTargets, UndelayedPolicy, StaleCritics],
+)
+def test_the_tolerance_tells_a_wrong_rule(trajectory, wrong):
+    expected = followed(wrong, trajectory[0])
+    assert distance(trajectory[-1], expected[-1]) > 30 * LATE
+
+
+def test_policy_and_all_targets_move_only_every_policy_delay_updates(trajectory):
+    for update, (before, after) in enumerate(itertools.pairwise(trajectory), start=1):
+        delayed = update % CONFIG.policy_delay == 0
+        for name in before:
+            moves = delayed or name in ("critic_0", "critic_1")
+            same = [
+                same_bits(x, y)
+                for one, other in zip(before[name], after[name], strict=True)
+                for x, y in zip(one, other, strict=True)
+            ]
+            assert not any(same) if moves else all(same), (update, name)
+
+
+def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory):
+    dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
+    sparse = Engine(CONFIG, RNM(4, 4, sparse_layers="all"), COLUMNS, SEED)
+    for i, batch in enumerate(batches(), start=1):
+        dense.update(batch)
+        sparse.update(batch)
+        if i % 20 == 0:
+            assert set(sparse.restructure().values()) == {0.0}
+    expected, got = copied(dense), copied(sparse)
+    assert set(got) == set(expected)
+    assert all(
+        same_bits(x, y)
+        for name in expected
+        for one, other in zip(expected[name], got[name], strict=True)
+        for x, y in zip(one, other, strict=True)
+    )
+    expected, got = moments(dense), moments(sparse)
+    assert all(
+        same_bits(x, y) for name in expected for x, y in zip(expected[name], got[name], strict=True)
+    )
+    observation = batches()[0][:4, : COLUMNS.observation_size]
+    assert same_bits(dense.act(observation), sparse.act(observation))
+    assert dense.take_metrics() == sparse.take_metrics()
+
+
+def test_defaults_are_those_of_the_paper():
+    """RNM-TD3, 2602.14578: 2 x 256, Adam 3e-4, batch 256, …"""
+    assert vars(TD3Config()) == {
+        "hidden": (256, 256),
+        "learning_rate": 3e-4,
+        "batch_size": 256,
+        "gamma": 0.99,
+        "tau": 0.005,
+        "policy_noise": 0.2,
+        "noise_clip": 0.5,
+        "policy_delay": 2,
+        "exploration_noise": 0.1,
+        "learning_starts": 25_000,
+    }
+
+
+class Ends(gym.Env):
+    """Episodes of 3 steps, ended in turn by the environment and by a time limit.
+
+    Observations count the steps, so that each says where it comes from.
+    """
+
+    observation_space = gym.spaces.Box(-100, 100, (1,), np.float32)
+    action_space = gym.spaces.Box(np.array([0, -10], np.float32), np.array([4, 10], np.float32))
+    taken: list[np.ndarray]
+
+    def __init__(self) -> None:
+        self.episode, self.taken = -1, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return np.array([0], np.float32), {}
+
+    def step(self, action):
+        self.taken.append(action)
+        self.t += 1
+        ended, by_itself = self.t == 3, self.episode % 2 == 0
+        observation = np.array([self.t], np.float32)
+        return observation, 1.0, ended and by_itself, ended and not by_itself, {}
+
+
+def test_a_time_limit_is_stored_as_no_end_and_actions_as_the_agent_gave_them(tmp_path):
+    gym.register("sparl-test/Ends-v0", Ends)
+    try:
+        run = RunConfig("sparl-test/Ends-v0", steps=12, eval_episodes=1)
+        trainer = Trainer(RunFolder(tmp_path), run, TD3Config(hidden=(4,)), Dense(), quiet=True)
+        trainer.run()
+    finally:
+        del gym.registry["sparl-test/Ends-v0"]
+    observation, action, reward, following, terminated = np.split(
+        trainer.replay.rows, [1, 3, 4, 5], axis=1
+    )
+    assert terminated[:, 0].tolist() == [0, 0, 1, 0, 0, 0] * 2
+    assert observation[:, 0].tolist() == [0, 1, 2] * 4
+    # The last observation of an episode, not the first of the next.
+    assert following[:, 0].tolist() == [1, 2, 3] * 4
+    assert reward.tolist() == [[1.0]] * 12
+    # In [-1, 1] in the replay, in the environment's own bounds at its door.
+    assert np.abs(action).max() <= 1
+    taken = np.array(trainer.env.unwrapped.taken)
+    np.testing.assert_allclose(taken, action * [2, 10] + [2, 0], rtol=1e-5, atol=1e-5)
+    assert np.ptp(taken[:, 1]) > 5
