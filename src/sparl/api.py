@@ -116,7 +116,7 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     engine = Engine(agent, method, Columns(spaces.observation_size, spaces.action_size), run.seed)
     arrays, state = folder.checkpoints.load(saved[-1], engine.arrays)
     engine.restore(arrays)
-    return engine, LoopState(**state)
+    return engine, LoopState.from_json(state)
 
 
 def inspect(path: str | Path) -> dict[str, Any]:

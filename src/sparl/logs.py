@@ -132,6 +132,6 @@ class Logs:
             self._scalar(tag, row.get(column), step)
         self._scalar("train/learning_rate", self.agent.learning_rate, step)
 
-    def _scalar(self, tag: str, value: float | None, step: int) -> None:
+    def _scalar(self, tag: str, value: int | float | None, step: int) -> None:
         if self._writer is not None and value is not None and value == value:
             self._writer.add_scalar(tag, value, step)

@@ -38,6 +38,12 @@ class LoopState:
     tables: dict[str, int] = field(default_factory=dict)
     """Bytes of each CSV file."""
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> LoopState:
+        """What `dataclasses.asdict` gave, after a way through JSON, which has no tuples."""
+        evaluations = [(step, value) for step, value in content["evaluations"]]
+        return cls(**content | {"evaluations": evaluations})
+
     def episode_ended(self, episode_return: float, length: int) -> None:
         self.episode += 1
         self.returns = [*self.returns, episode_return][-RECENT:]

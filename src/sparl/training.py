@@ -61,7 +61,7 @@ class Trainer:
         arrays, state = self.folder.checkpoints.load(step, self.engine.arrays)
         self.folder.checkpoints.load_replay(step, self.replay)
         self.engine.restore(arrays)
-        self.state = LoopState(**state)
+        self.state = LoopState.from_json(state)
         self.rng.bit_generator.state = self.state.rng
         self.logs.resume(self.state.step, self.state.tables)
         self._compression = accounting.compression_ratio(self.engine.learner.all_networks())

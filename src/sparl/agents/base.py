@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     terminated: Float[Array, " batch"]
 
 
-def check_positive(*, zero_too: bool = False, **values: float) -> None:
+def check_positive(*, zero_too: bool = False, **values: int | float) -> None:
     """Raises `BadValue` naming the first value that is not above 0 (or not at least 0)."""
     for name, value in values.items():
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero_too):
@@ -28,7 +28,7 @@ def check_positive(*, zero_too: bool = False, **values: float) -> None:
             raise BadValue(f"{name.replace('_', '-')} is {value}: it must be {bound}")
 
 
-def check_fractions(**values: float) -> None:
+def check_fractions(**values: int | float) -> None:
     """Raises `BadValue` naming the first value outside [0, 1]."""
     for name, value in values.items():
         if not 0 <= value <= 1:
