@@ -41,8 +41,9 @@ class LoopState:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> LoopState:
         """What `dataclasses.asdict` gave, after a way through JSON, which has no tuples."""
-        evaluations = [(step, value) for step, value in content["evaluations"]]
-        return cls(**content | {"evaluations": evaluations})
+        fields: dict[str, Any] = dict(content)
+        fields["evaluations"] = [(step, value) for step, value in content["evaluations"]]
+        return cls(**fields)
 
     def episode_ended(self, episode_return: float, length: int) -> None:
         self.episode += 1
