@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import active, normal, same_bits, stored
 
-from sparl.layouts import Dense, RowSparse, StraightThrough, row_sparse
+from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.topology import NofM, PerLayer, PerRow
 
 # (out, in, batch) and patterns: few of them, for each combination compiles anew.
@@ -136,12 +136,18 @@ def test_active_and_kept_follow_from_the_indices(case):
     assert layer.shape == mask.shape == (layer.out_features, layer.in_features)
 
 
-def test_row_sparse_chooses_by_scores_and_keeps_values():
-    dense = Dense(jnp.array([[1.0, -2.0, 3.0, -4.0]]), jnp.array([0.5]))
-    layer = row_sparse(dense, NofM(2, 4), jnp.array([[9.0, 0.0, 8.0, 0.0]]))
-    assert layer.weight.tolist() == [1.0, 3.0]
-    assert layer.columns.tolist() == [0, 2]
-    assert layer.bias.tolist() == [0.5]
+def test_packed_rows_take_the_values_at_the_places_given():
+    pattern, dense = NofM(2, 4), jnp.array([[1.0, -2.0, 3.0, -4.0], [5.0, 6.0, 7.0, 8.0]])
+    kept = pattern.select(jnp.array([[9.0, 0.0, 8.0, 0.0], [0.0, 1.0, 0.0, 1.0]]))
+    layer = RowSparse.of(dense, jnp.array([0.5, 0.25]), pattern, kept)
+    assert layer.weight.tolist() == [1.0, 3.0, 6.0, 8.0]
+    assert layer.columns.tolist() == [0, 2, 1, 3]
+    assert layer.row_starts.tolist() == [0, 2, 4]
+    assert layer.bias.tolist() == [0.5, 0.25]
+    assert layer.apply(jnp.array([[1.0], [10.0], [100.0], [1000.0]])).tolist() == [
+        [301.5],
+        [8060.25],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,6 @@ def trained(request) -> Engine:
     """An engine that has trained through three restructurings, at a large learning rate."""
     engine = Engine(SMALL, RNM(2, 4, sparse_layers=request.param), COLUMNS, seed=0)
     rng = np.random.default_rng(0)
-    engine.start = engine.learner  # as it was before
     for _ in range(3):
         for _ in range(10):
             engine.update(rows(rng, 8, COLUMNS))
@@ -222,9 +221,8 @@ def test_all_six_networks_hold_n_of_every_m(trained):
         assert everywhere or isinstance(network.layers[1], RowSparse)
 
 
+@pytest.mark.parametrize("trained", ["all"], indirect=True)
 def test_all_layers_sparse_keeps_exactly_half_of_all_weights(trained):
-    if trained.method.sparse_layers != "all":
-        pytest.skip("only with every layer sparse")
     networks = trained.learner.all_networks()
     total = 2 * (12 * 16 + 16 * 16 + 16 * 4) + 4 * (16 * 16 + 16 * 16 + 16)
     kept = sum(np.count_nonzero(la.to_dense()) for n in networks.values() for la in n.layers)
@@ -245,12 +243,14 @@ def test_values_moments_and_targets_exist_only_for_kept_weights(trained):
 
 
 def test_restructure_leaves_structures_and_shapes_as_they_were(trained):
-    start = trained.start
-    assert trained.learner.structures == start.structures
-    described = [
-        jax.tree.map(lambda a: (a.shape, a.dtype), le.parts) for le in (start, trained.learner)
-    ]
-    assert described[0] == described[1]
+    def described():
+        shapes = jax.tree.map(lambda a: (a.shape, a.dtype), trained.arrays)
+        return trained.learner.structures, shapes
+
+    before = described()
+    trained.update(rows(np.random.default_rng(2), 8, COLUMNS))
+    trained.restructure()
+    assert described() == before
 
 
 @contextmanager

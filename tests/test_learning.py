@@ -1,0 +1,56 @@
+"""Training learns: from the untrained agent to a swung-up pendulum, dense and sparse."""
+
+import numpy as np
+import pytest
+
+import sparl
+from sparl.layouts import RowSparse
+from sparl.methods import Dense
+
+# Five thousand steps are enough with larger steps than the default. Of four seeds each, dense and
+# sparse, every one came to between -155 and -190 (evaluations from step 4,000 on); a pendulum
+# that only hangs or whirls has -1,200 and less.
+QUICK = sparl.TD3Config(
+    hidden=(64, 64),
+    learning_rate=3e-3,
+    tau=0.02,
+    gamma=0.98,
+    batch_size=128,
+    learning_starts=500,
+)
+SWUNG_UP, UNTRAINED = -400, -1000
+
+
+class Watch(sparl.Callback):
+    def __init__(self) -> None:
+        self.returns: dict[int, float] = {}
+        self.restructured: list[int] = []
+
+    def on_evaluation(self, step, evaluation) -> None:
+        self.returns[step] = evaluation.mean_return
+
+    def on_restructure(self, step, figures) -> None:
+        self.restructured.append(step)
+
+
+@pytest.mark.parametrize("method", [Dense(), sparl.RNM(2, 4, interval=1000)], ids=lambda m: m.name)
+def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
+    watch = Watch()
+    policy = sparl.train(
+        "Pendulum-v1",
+        QUICK,
+        method,
+        out=tmp_path / "run",
+        callbacks=[watch],
+        quiet=True,
+        steps=5000,
+        seed=1,
+        eval_every=500,
+    )
+    # The first evaluation comes before the first update.
+    assert watch.returns[500] < UNTRAINED
+    # The median of the last three: a policy that still learns may dip once.
+    assert np.median([watch.returns[step] for step in (4000, 4500, 5000)]) > SWUNG_UP
+    sparse = isinstance(policy.network.layers[1], RowSparse)
+    assert sparse == (method.name == "rnm")
+    assert watch.restructured == ([1500, 2500, 3500, 4500] if sparse else [])
