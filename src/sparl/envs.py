@@ -77,7 +77,8 @@ def make(env_id: str, **options: Any) -> gym.Env:
         raise BadEnvironment(f"{_unknown(env_id)} ({error})") from error
     except ModuleNotFoundError as error:
         raise BadEnvironment(
-            f"{env_id} needs the Python module {error.name!r}, which is not installed"
+            f"{env_id} needs the Python module {error.name or env_id.split(':')[0]!r}, "
+            "which is not installed"
         ) from error
 
 

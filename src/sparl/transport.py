@@ -68,7 +68,9 @@ def _carry_part(
 
     return Part(
         values=successor_structure.flatten(successors),
-        target=moved(part.target, lambda new: new.spread(new.weight)) if part.target.size else part.target,
+        target=moved(part.target, lambda new: new.spread(new.weight))
+        if part.target.size
+        else part.target,
         optimizer=optax.tree.map_params(
             optimizer, lambda moment: moved(moment, lambda new: 0.0), part.optimizer
         ),

@@ -1,0 +1,134 @@
+"""A run that is stopped anywhere and resumed ends with the bytes of one that never was."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environments import OFTEN, TINY
+
+import sparl
+from sparl.errors import BadRun
+from sparl.logs import TIMES
+from sparl.methods import Dense
+
+METHODS = {
+    "dense": Dense(),
+    "rnm": sparl.RNM(2, 4, interval=15),
+    "rnm-straight-through": sparl.RNM(2, 4, interval=15, straight_through=True),
+}
+ENV = "environments:Point-v0"
+
+
+class Stopped(Exception):
+    """Stands for a kill: nothing of the run's own clean-up may matter."""
+
+
+class StopAt(sparl.Callback):
+    """Ends a run right after its n-th checkpoint, or at the evaluation at a step."""
+
+    def __init__(self, checkpoint: int = 0, evaluation: int = 0) -> None:
+        self.checkpoint, self.evaluation, self.seen = checkpoint, evaluation, 0
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        self.seen += 1
+        if self.seen == self.checkpoint:
+            raise Stopped
+
+    def on_evaluation(self, step: int, evaluation: Any) -> None:
+        if step == self.evaluation:
+            raise Stopped
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All that must not depend on interruptions: policy, logs without times, final figures."""
+    with open(run / "metrics.csv") as file:
+        rows = [{k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(file)]
+    other = run / "restructures.csv"
+    summary = sparl.runfolder.RunFolder(run).read_summary()
+    assert summary is not None
+    return {
+        "policy": {p.name: p.read_bytes() for p in sorted((run / "policy").iterdir())},
+        "metrics": rows,
+        "restructures": other.read_text() if other.exists() else "",
+        "evals": summary["evals"],
+        "average_compression_ratio": summary["average_compression_ratio"],
+    }
+
+
+def train(out: Path, method: Any, **options: Any) -> None:
+    sparl.train(ENV, TINY, method, out=out, **OFTEN | options)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def whole(request, tmp_path_factory):
+    """A method, and what its run gives that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    method = METHODS[request.param]
+    train(out, method)
+    return method, outcome(out)
+
+
+@pytest.mark.parametrize("stop", [{"checkpoint": 1}, {"checkpoint": 3}, {"evaluation": 150}])
+def test_a_stopped_and_resumed_run_ends_with_the_same_bytes(whole, stop, tmp_path):
+    method, expected = whole
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", method, callbacks=[StopAt(**stop)])
+    assert not (tmp_path / "run" / "policy").exists()
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_over(whole, tmp_path):
+    method, expected = whole
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", method, checkpoint_every=500, callbacks=[StopAt(evaluation=100)])
+    assert (tmp_path / "run" / "metrics.csv").exists()
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+def test_a_wrapped_replay_resumes_exactly(tmp_path):
+    train(tmp_path / "whole", METHODS["rnm"], buffer_size=70)
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", METHODS["rnm"], buffer_size=70, callbacks=[StopAt(checkpoint=4)])
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_an_older_checkpoint_can_be_chosen_by_its_path(tmp_path):
+    train(tmp_path / "run", METHODS["rnm"])
+    expected = outcome(tmp_path / "run")
+    oldest = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[0]
+    sparl.resume(oldest, quiet=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+def test_a_finished_run_resumed_is_left_as_it_is(tmp_path):
+    train(tmp_path / "run", Dense())
+    expected = outcome(tmp_path / "run")
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+def test_more_steps_prolong_a_run_exactly_where_it_ended_with_an_episode(tmp_path):
+    train(tmp_path / "whole", METHODS["rnm"], steps=300)
+    train(tmp_path / "run", METHODS["rnm"], steps=200)
+    sparl.resume(tmp_path / "run", steps=300, quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_fewer_steps_than_were_taken_are_refused(tmp_path):
+    train(tmp_path / "run", Dense())
+    with pytest.raises(BadRun, match="at step 200 already: --steps 100"):
+        sparl.resume(tmp_path / "run", steps=100, quiet=True)
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(tmp_path):
+    train(tmp_path / "a", Dense(), seed=3)
+    train(tmp_path / "b", Dense(), seed=3)
+    train(tmp_path / "c", Dense(), seed=4)
+    assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
+    assert outcome(tmp_path / "a")["policy"] != outcome(tmp_path / "c")["policy"]
