@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from sparl import envs
 from sparl.envs import Spaces
+from sparl.errors import BadEnvironment
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that acting costs one call for all of them."""
+
+LONGEST = 100_000
+"""Steps after which an episode counts as one that never ends."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Evaluator:
     """Plays `episodes` episodes of an environment, always from the same seeds."""
 
     def __init__(self, env_id: str, spaces: Spaces, episodes: int, seed: int) -> None:
-        self.spaces = spaces
+        self.env_id, self.spaces = env_id, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()
         self._envs = [
@@ -82,6 +86,11 @@ class Evaluator:
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
         playing = list(range(len(seeds)))
         while playing:
+            if lengths[playing[0]] == LONGEST:
+                raise BadEnvironment(
+                    f"an episode of {self.env_id} has not ended after {LONGEST} steps, so it "
+                    "cannot be evaluated. Register it with max_episode_steps"
+                )
             # Always all of them: a batch that shrank with the episodes would compile anew.
             actions = self.spaces.scaled(act(observations))
             for i in list(playing):

@@ -11,7 +11,9 @@ from rich.table import Table
 
 def print_report(report: dict[str, Any]) -> None:
     """The report of `api.inspect`: a section per network, a row per layer, and totals."""
-    table = Table("layer", "layout", "N:M", "out x in", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for heading in ("layer", "layout", "N:M", "out x in"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("kept", "of", "bytes", "mul-adds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, network in report["networks"].items():

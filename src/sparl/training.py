@@ -19,7 +19,7 @@ import numpy as np
 from sparl import accounting, agents, envs
 from sparl.callbacks import Callback
 from sparl.engine import Engine
-from sparl.errors import BadRun, Diverged, EnvironmentFailed
+from sparl.errors import BadRun, Diverged, EnvironmentFailed, SparlError
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
 from sparl.logs import Logs
@@ -168,6 +168,8 @@ class Trainer:
             # Resumed, the run goes on with another episode: this one would only fail again.
             self.state.episode += 1
             self._save()
+            if isinstance(error, SparlError):
+                raise
             raise EnvironmentFailed(
                 f"{self.config.env} raised {type(error).__name__} in {doing}: {error} ({where}). "
                 f"{self._resumable()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -38,7 +39,9 @@ def film(env_id: str, policy: Policy, seed: int, path: Path) -> None:
             ended = terminated or truncated
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        imageio.imwrite(path, np.stack(frames), fps=fps)
+        # Formats differ in how they take the speed: a gif in milliseconds to a frame.
+        speed: dict[str, Any] = {"duration": 1000 / fps} if path.suffix == ".gif" else {"fps": fps}
+        imageio.imwrite(path, np.stack(frames), **speed)
     except (ImportError, OSError) as error:
         raise BadValue(f'{path} could not be written ({error}); pip install "sparl[video]"') from (
             error
