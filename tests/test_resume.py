@@ -81,6 +81,20 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bytes(whole, stop, tmp_pat
     assert outcome(tmp_path / "run") == expected
 
 
+def test_a_run_stopped_again_before_its_next_restructuring_keeps_the_rows_of_earlier_ones(tmp_path):
+    """Restructurings at steps 140 and 240, checkpoints at 160 and 200 between them."""
+    method = sparl.RNM(2, 4, interval=100)
+    train(tmp_path / "whole", method, steps=300)
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", method, steps=300, callbacks=[StopAt(checkpoint=4)])
+    with pytest.raises(Stopped):
+        sparl.resume(tmp_path / "run", callbacks=[StopAt(checkpoint=1)], quiet=True)
+    sparl.resume(tmp_path / "run", quiet=True)
+    expected = outcome(tmp_path / "whole")
+    assert expected["restructures"].count("\n") == 3
+    assert outcome(tmp_path / "run") == expected
+
+
 def test_a_run_stopped_before_its_first_checkpoint_starts_over(whole, tmp_path):
     method, expected = whole
     with pytest.raises(Stopped):

@@ -15,6 +15,7 @@ from sparl.loopstate import LoopState
 from sparl.progress import Progress
 from sparl.runfolder import RunConfig, RunFolder, Table
 
+TABLES = ("metrics.csv", "restructures.csv")
 TIMES = ("steps_per_second", "wall_seconds")
 """Columns of metrics.csv that differ from one machine, and one run, to the next."""
 
@@ -62,12 +63,12 @@ class Logs:
     def resume(self, step: int, sizes: dict[str, int]) -> None:
         """Cuts every log back to `step`: the tables to `sizes`, those without one to nothing."""
         self._purge = step
-        for name in ("metrics.csv", "restructures.csv"):
+        for name in TABLES:
             Table(self.folder.path / name, []).cut(sizes.get(name, 0))
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each table, for `resume`."""
-        return {name: table.size() for name, table in self.tables.items()}
+        """Bytes of each table on the disk, also of one not touched since a resume."""
+        return {name: Table(self.folder.path / name, []).size() for name in TABLES}
 
     def note(self, text: str) -> None:
         self.progress.note(text)
