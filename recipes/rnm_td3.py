@@ -1,45 +1,123 @@
 """RNM-TD3 beside dense TD3 at equal steps, learning rate, batch and evaluation (2602.14578).
 
-    python recipes/rnm_td3.py                     # HalfCheetah-v5, 100k steps, 2 seeds
-    python recipes/rnm_td3.py --steps 300000      # goes on with what is there
+    python recipes/rnm_td3.py                                   # the whole study, in order
+    python recipes/rnm_td3.py --studies patterns --seeds 0 1    # a part of it
+    python recipes/rnm_td3.py --only dense tiny-1-8             # some of its variants
 
-Runs are resumable: stop it, and the same command goes on. Curves, table and plot go to
-`results/rnm_td3/`.
+Studies, in this order:
+
+    patterns    HalfCheetah-v5: 1:8, 1:4, 2:4, dense, and for each pattern the *tiny* dense agent
+                with as many stored weights, the control that sparsity has to beat
+    intervals   HalfCheetah-v5 at 1:8: masks updated every 1, 100, 1000, 10000 updates and never
+    ant         Ant-v5: 2:4, 1:8, dense, tiny
+    layers      HalfCheetah-v5: every layer sparse, beside hidden layers only
+
+One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
+and plots of what is done go to `results/rnm_td3/`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from itertools import product
 from pathlib import Path
 
+import gymnasium as gym
 from common import ROOT, Job, Variant, draw, record, run_all
 
-VARIANTS = {
-    "dense": Variant("dense", ("--method", "dense")),
-    "rnm 2:4": Variant("rnm-2-4", ("--method", "rnm", "--pattern", "2:4")),
-    "rnm 1:4": Variant("rnm-1-4", ("--method", "rnm", "--pattern", "1:4")),
-    "rnm 1:8": Variant("rnm-1-8", ("--method", "rnm", "--pattern", "1:8")),
-}
+HIDDEN = 256
+PATTERNS = ((1, 8), (1, 4), (2, 4))
+INTERVAL = 1000
+"""Updates between two choices of the masks where the study is not about them."""
+
+
+def rnm(n: int, m: int, interval: int = INTERVAL, layers: str = "hidden") -> Variant:
+    suffix = "" if layers == "hidden" else f"-{layers}"
+    return Variant(
+        f"rnm-{n}-{m}-every-{interval}{suffix}",
+        ("--method", "rnm", "--pattern", f"{n}:{m}", "--interval", str(interval))
+        + (("--sparse-layers", layers) if suffix else ()),
+    )
+
+
+def tiny(env: str, n: int, m: int) -> Variant:
+    """The dense agent of the smallest width with at least the weights that n:m stores."""
+    made = gym.make(env)
+    observation, action = made.observation_space.shape[0], made.action_space.shape[0]
+    # One actor and two critics: inputs and outputs of all three.
+    ends = (observation + action) + 2 * (observation + action + 1)
+    stored = 3 * HIDDEN**2 * n // m + ends * HIDDEN
+    width = next(w for w in range(1, HIDDEN + 1) if 3 * w**2 + ends * w >= stored)
+    return Variant(f"tiny-{n}-{m}", ("--method", "dense", "--hidden", str(width), str(width)))
+
+
+DENSE = Variant("dense", ("--method", "dense"))
+
+
+def studies() -> dict[str, tuple[str, tuple[int, ...], list[Variant]]]:
+    """Name -> (environment, seeds, variants)."""
+    cheetah, ant = "HalfCheetah-v5", "Ant-v5"
+    return {
+        "patterns": (
+            cheetah,
+            (0, 1, 2),
+            [rnm(*p) for p in PATTERNS] + [DENSE] + [tiny(cheetah, *p) for p in PATTERNS],
+        ),
+        "intervals": (
+            cheetah,
+            (0, 1),
+            [rnm(1, 8, interval) for interval in (10000, 1000, 100, 0, 1)],
+        ),
+        "ant": (
+            ant,
+            (0, 1),
+            [
+                DENSE,
+                *(f(*p) for p in ((1, 8), (2, 4)) for f in (rnm, lambda n, m: tiny(ant, n, m))),
+            ],
+        ),
+        "layers": (
+            cheetah,
+            (0, 1),
+            [rnm(*p, layers=layers) for p in PATTERNS for layers in ("all", "hidden")],
+        ),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--env", default="HalfCheetah-v5")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["dense", "rnm 2:4"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = studies()
+    names = list(dict.fromkeys(v.name for _, _, variants in known.values() for v in variants))
+    parser.add_argument("--studies", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--only", nargs="+", choices=names, help="variants; all if not given")
+    parser.add_argument("--seeds", type=int, nargs="+", help="those of each study if not given")
+    parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "rnm_td3")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "rnm_td3")
+    parser.add_argument("--cores", type=int, nargs="+", help="all if not given")
+    parser.add_argument("--record", action="store_true", help="run nothing, write what is done")
     asked = parser.parse_args()
-    jobs = [
-        Job(VARIANTS[name], seed, asked.env, asked.steps)
-        for seed in asked.seeds
-        for name in asked.variants
-    ]
-    run_all(jobs, asked.runs, sorted(os.sched_getaffinity(0)))
-    record(jobs, asked.runs, asked.results)
-    draw(jobs, asked.runs, asked.results / "curves.png", f"TD3 on {asked.env}")
+    jobs = {
+        study: [
+            Job(variant, seed, env, asked.steps)
+            for seed, variant in product(asked.seeds or seeds, variants)
+            if asked.only is None or variant.name in asked.only
+        ]
+        for study, (env, seeds, variants) in known.items()
+        if study in asked.studies
+    }
+    if not asked.record:
+        # A variant that two studies share is one run.
+        in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
+        run_all(in_order, asked.runs, asked.cores or sorted(os.sched_getaffinity(0)))
+    for study, found in jobs.items():
+        if any(job.done(asked.runs) for job in found):
+            folder = asked.results / study
+            record(found, asked.runs, folder)
+            draw(found, asked.runs, folder / "curves.png", f"TD3 on {known[study][0]}: {study}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Engine:
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
         dense = self.agent.init(config, init_key, columns.observation_size, columns.action_size)
         self.notes = method.notes(dense)
-        networks, self.method_state = method.start(dense, method_key)
+        networks, self.method_state = jax.jit(method.start)(dense, method_key)
         self.learner = Learner.start(
             networks, self.agent.optimizers(config), self.agent.WITH_TARGET
         )
