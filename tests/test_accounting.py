@@ -6,7 +6,7 @@ import pytest
 from sparl import accounting
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.networks import MLP
-from sparl.topology import NofM, PerLayer
+from sparl.topology import Kept, NofM, PerLayer
 
 PATTERN = NofM(2, 4)
 
@@ -124,6 +124,7 @@ def test_sparsity_counts_what_is_multiplied_compression_what_is_stored():
 )
 def test_max_per_group_is_counted_from_the_mask_whatever_the_pattern_says(columns, fullest):
     """So that an inspection would tell if a layer broke its pattern."""
-    layer = RowSparse(jnp.ones(4), jnp.zeros(1), jnp.array(columns), jnp.array([0, 4]), 10, PATTERN)
+    kept = Kept(jnp.array(columns), jnp.array([0, 4]))
+    layer = RowSparse.packed(jnp.ones(4), jnp.zeros(1), 10, PATTERN, kept)
     network = accounting.report({"actor": MLP((layer,), True)})["networks"]["actor"]
     assert network["layers"][0]["max_per_group"] == fullest

@@ -166,10 +166,10 @@ def test_vmap(expand):
         ([0, 2**31 - 1, 2, 1], [0, 2, 4], "row 0 has a column"),
         ([0, 1, 2, 1], [1, 2, 4], r"row_starts\[0\] is 1"),
         ([0, 1, 2, 1], [-5, 2, 4], r"row_starts\[0\] is -5"),
-        ([0, 1, 2, 1], [0, 5, 4], "goes down after row 1, from 5 to 4"),
+        ([0, 1, 2, 1], [0, 5, 4], "goes down after number 1, from 5 to 4"),
         ([0, 1, 2, 1], [0, 2, 3], "ends with 3, but 4 values"),
         ([0, 1, 2, 1], [0, 2, 2**31 - 1], "ends with 2147483647"),
-        ([0, 1, 2, 1], [0, -(2**31), 4], "goes down after row 0"),
+        ([0, 1, 2, 1], [0, -(2**31), 4], "goes down after number 0"),
     ],
 )
 def test_malformed_indices_are_refused(columns, row_starts, message, batched):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sparl import kernels
 from sparl.layouts import Dense, Layout
 
 
@@ -24,11 +25,22 @@ class MLP(eqx.Module):
     squash: bool = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
+        x = self._as_one_kernel(x) if self._is_packed() else self._layer_by_layer(x)
+        return jnp.tanh(x) if self.squash else x
+
+    def _is_packed(self) -> bool:
+        """Whether packed layers, and none that the kernels do not know, make up the network."""
+        forms = [layer.kernel_form() for layer in self.layers]
+        return None not in forms and any(form.places is not None for form in forms if form)
+
+    def _as_one_kernel(self, x: jax.Array) -> jax.Array:
+        return kernels.network([layer.kernel_form() for layer in self.layers], x)
+
+    def _layer_by_layer(self, x: jax.Array) -> jax.Array:
         *hidden, head = self.layers
         for layer in hidden:
             x = jax.nn.relu(layer.apply(x))
-        x = head.apply(x)
-        return jnp.tanh(x) if self.squash else x
+        return head.apply(x)
 
 
 Networks = dict[str, MLP]

@@ -19,7 +19,7 @@ from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.networks import MLP
-from sparl.topology import NofM, Pattern, PerLayer, PerRow
+from sparl.topology import Kept, NofM, Pattern, PerLayer, PerRow
 
 FORMAT = 1
 GOLDEN = 8
@@ -143,12 +143,13 @@ def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
         return Dense(weight, bias)
     outputs, inputs = description["shape"]
     pattern = _pattern(description["pattern"])
-    columns = jnp.asarray(arrays["columns"].astype(np.int32))
+    columns = arrays["columns"].astype(np.int32)
     if "row_starts" in arrays:
         row_starts = arrays["row_starts"].astype(np.int32)
     else:
         row_starts = np.arange(outputs + 1, dtype=np.int32) * (len(columns) // outputs)
-    return RowSparse(weight, bias, columns, jnp.asarray(row_starts), inputs, pattern)
+    kept = Kept(jnp.asarray(columns), jnp.asarray(row_starts))
+    return RowSparse.packed(weight, bias, inputs, pattern, kept)
 
 
 def _describe(pattern: Pattern) -> dict[str, Any]:

@@ -23,8 +23,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
+from sparl.kernels.network import Layer, Places, network
 
 __all__ = [
+    "Layer",
+    "Places",
     "expand",
     "expand_native",
     "expand_reference",
@@ -32,6 +35,8 @@ __all__ = [
     "gather_native",
     "gather_reference",
     "instruction_set",
+    "network",
+    "places",
     "why_not_native",
 ]
 
@@ -94,15 +99,34 @@ def gather_native(
     return _gather(native, dense, columns, row_starts)
 
 
+def places(
+    columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
+) -> Places:
+    """The places of packed rows, with the column-wise order that input gradients need.
+
+    To be made once per choice of places. Errors as `expand`.
+    """
+    _check_indices(columns, row_starts)
+    return Places(columns, row_starts, *_best().transpose(columns, row_starts, in_features))
+
+
 def _best():
-    usable = native.why_not is None and jax.default_backend() == "cpu"
-    return native if usable else reference
+    return native if native.usable() else reference
 
 
 def _check(floats: Array, columns: Array, row_starts: Array) -> None:
     """What the types and shapes alone tell; XLA's own messages would name none of it."""
     if floats.dtype != jnp.float32:
         raise TypeError(f"packed rows are float32, not {floats.dtype}")
+    _check_indices(columns, row_starts)
+    rows = row_starts.shape[0] - 1
+    if floats.ndim == 1 and floats.shape != columns.shape:
+        raise ValueError(f"{floats.shape[0]} values have {columns.shape[0]} columns")
+    if floats.ndim == 2 and floats.shape[0] != rows:
+        raise ValueError(f"a matrix of {floats.shape[0]} rows has row_starts for {rows}")
+
+
+def _check_indices(columns: Array, row_starts: Array) -> None:
     if columns.dtype != jnp.int32 or row_starts.dtype != jnp.int32:
         raise TypeError(f"indices are int32, not {columns.dtype} and {row_starts.dtype}")
     if columns.ndim != 1 or row_starts.ndim != 1 or row_starts.shape[0] == 0:
@@ -110,11 +134,6 @@ def _check(floats: Array, columns: Array, row_starts: Array) -> None:
             "columns must be [kept] and row_starts [out + 1], "
             f"not {columns.shape} and {row_starts.shape}"
         )
-    rows = row_starts.shape[0] - 1
-    if floats.ndim == 1 and floats.shape != columns.shape:
-        raise ValueError(f"{floats.shape[0]} values have {columns.shape[0]} columns")
-    if floats.ndim == 2 and floats.shape[0] != rows:
-        raise ValueError(f"a matrix of {floats.shape[0]} rows has row_starts for {rows}")
 
 
 # `path` is one of the modules native and reference; both have the same two functions.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ if why_not is not None:
 
 
 def instruction_set() -> str:
-    """The best of "avx512", "avx2+fma", "neon", "portable" here; "none" without the extension."""
+    """ "avx512", "avx2+fma", "neon" or "portable", as in use; "none" without the extension."""
     return "none" if _extension is None else _extension.instruction_set()
 
 
@@ -54,7 +55,7 @@ def expand(
 ) -> Float[Array, "out in"]:
     """Packed rows to a dense matrix, zero where nothing is kept. Has no gradient of its own."""
     dense = jax.ShapeDtypeStruct((row_starts.shape[0] - 1, in_features), jnp.float32)
-    return _call("expand", dense, values, columns, row_starts)
+    return call("expand", dense, values, columns, row_starts)
 
 
 def gather(
@@ -64,11 +65,50 @@ def gather(
 ) -> Float[Array, " kept"]:
     """The entries of a dense matrix at the places of packed rows. Has no gradient of its own."""
     values = jax.ShapeDtypeStruct(columns.shape, jnp.float32)
-    return _call("gather", values, dense, columns, row_starts)
+    return call("gather", values, dense, columns, row_starts)
 
 
-def _call(name: str, result: jax.ShapeDtypeStruct, *operands: Array) -> Array:
-    if why_not is not None:
-        raise RuntimeError(f"sparl's compiled kernels are not loaded ({why_not})")
+def transpose(
+    columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
+) -> tuple[Int32[Array, " kept"], Int32[Array, " in_starts"], Int32[Array, " kept"]]:
+    """Packed places column by column: rows, column_starts, order."""
+    kept = jax.ShapeDtypeStruct(columns.shape, jnp.int32)
+    starts = jax.ShapeDtypeStruct((in_features + 1,), jnp.int32)
+    return tuple(call("transpose", (kept, starts, kept), columns, row_starts))
+
+
+def usable() -> bool:
+    """Whether computations run where the compiled kernels can."""
+    return why_not is None and jax.default_backend() == "cpu"
+
+
+def lanes(batch: int) -> int:
+    """Samples in a tile of a batch."""
+    return _loaded().lanes(batch)
+
+
+def force_instruction_set(name: str) -> bool:
+    """Makes the network kernels use another instruction set; "" for the best. For tests.
+
+    False where the build or the processor does not have it.
+    """
+    return _loaded().force_instruction_set(name)
+
+
+def call(
+    name: str,
+    result: Any,
+    *operands: Array,
+    **attributes: Any,
+) -> Any:
+    """What a handler gives; `result` is its `jax.ShapeDtypeStruct`, or a sequence of them."""
+    _loaded()
     # expand_dims: indices shared by a whole batch of seeds are passed once, not copied per seed.
-    return jax.ffi.ffi_call(f"sparl_{name}", result, vmap_method="expand_dims")(*operands)
+    compiled = jax.ffi.ffi_call(f"sparl_{name}", result, vmap_method="expand_dims")
+    return compiled(*operands, **attributes)
+
+
+def _loaded() -> ModuleType:
+    if _extension is None:
+        raise RuntimeError(f"sparl's compiled kernels are not loaded ({why_not})")
+    return _extension

@@ -50,20 +50,22 @@ inline bool FitsBatch(Dimensions operand, size_t core, Dimensions batch) {
   return true;
 }
 
-inline ffi::Error CheckRowStarts(const int32_t* row_starts, int64_t rows, int64_t kept) {
-  if (row_starts[0] != 0) {
-    return ffi::Error::InvalidArgument("row_starts[0] is " + std::to_string(row_starts[0]) +
+// `count` + 1 starts, from 0 to `kept`, none smaller than the one before.
+inline ffi::Error CheckStarts(const std::string& name, const int32_t* starts, int64_t count,
+                              int64_t kept) {
+  if (starts[0] != 0) {
+    return ffi::Error::InvalidArgument(name + "[0] is " + std::to_string(starts[0]) +
                                        ", it must be 0");
   }
-  for (int64_t r = 0; r < rows; ++r) {
-    if (row_starts[r + 1] < row_starts[r]) {
-      return ffi::Error::InvalidArgument(
-          "row_starts goes down after row " + std::to_string(r) + ", from " +
-          std::to_string(row_starts[r]) + " to " + std::to_string(row_starts[r + 1]));
+  for (int64_t r = 0; r < count; ++r) {
+    if (starts[r + 1] < starts[r]) {
+      return ffi::Error::InvalidArgument(name + " goes down after number " + std::to_string(r) +
+                                         ", from " + std::to_string(starts[r]) + " to " +
+                                         std::to_string(starts[r + 1]));
     }
   }
-  if (row_starts[rows] != kept) {
-    return ffi::Error::InvalidArgument("row_starts ends with " + std::to_string(row_starts[rows]) +
+  if (starts[count] != kept) {
+    return ffi::Error::InvalidArgument(name + " ends with " + std::to_string(starts[count]) +
                                        ", but " + std::to_string(kept) + " values are kept");
   }
   return ffi::Error::Success();
@@ -112,7 +114,9 @@ ffi::Error ForEachRow(Dimensions batch, Floats values, Indices columns, Indices 
     const int32_t* cols = columns.typed_data() + BatchPosition(c, batch, b) * kept;
     float* packed = values.typed_data() + BatchPosition(v, batch, b) * kept;
     float* matrix = dense.typed_data() + BatchPosition(d, batch, b) * rows * width;
-    if (ffi::Error error = CheckRowStarts(starts, rows, kept); error.failure()) return error;
+    if (ffi::Error error = CheckStarts("row_starts", starts, rows, kept); error.failure()) {
+      return error;
+    }
     for (int64_t r = 0; r < rows; ++r) {
       const Row row{packed + starts[r], cols + starts[r], starts[r + 1] - starts[r],
                     matrix + r * width, width};

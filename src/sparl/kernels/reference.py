@@ -6,6 +6,9 @@ XLA cannot raise from compiled code; the compiled kernels refuse them.
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
@@ -36,6 +39,30 @@ def gather(
     if dense.size == 0:
         return jnp.zeros(columns.shape, dense.dtype)
     return dense[_rows(row_starts, columns.shape[0]), columns]
+
+
+def transpose(
+    columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
+) -> tuple[Int32[Array, " kept"], Int32[Array, " in_starts"], Int32[Array, " kept"]]:
+    """Packed places column by column: rows, column_starts, order."""
+    order = jnp.argsort(columns, stable=True)
+    rows = _rows(row_starts, columns.shape[0])[order]
+    counts = jnp.bincount(columns, length=in_features)
+    column_starts = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts)])
+    return rows, column_starts.astype(jnp.int32), order.astype(jnp.int32)
+
+
+def network(
+    values: list[tuple[jax.Array, jax.Array]], places: list[Any], x: jax.Array, relu_last: bool
+) -> jax.Array:
+    """Layers with ReLU between them; packed ones are expanded first. See `kernels.network`."""
+    for i, ((weight, bias), where) in enumerate(zip(values, places, strict=True)):
+        if where is not None:
+            weight = expand(weight, where.columns, where.row_starts, x.shape[0])
+        x = weight @ x + bias[:, None]
+        if relu_last or i + 1 < len(values):
+            x = jax.nn.relu(x)
+    return x
 
 
 def _rows(row_starts: Int32[Array, " starts"], kept: int) -> Int32[Array, " kept"]:

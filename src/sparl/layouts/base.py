@@ -9,6 +9,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from sparl import kernels
+
 
 class Layout(eqx.Module):
     """One linear layer, y = W x + b, in some way of storing W.
@@ -40,6 +42,10 @@ class Layout(eqx.Module):
     @abstractmethod
     def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         """W x + b."""
+
+    def kernel_form(self) -> kernels.Layer | None:
+        """The layer as part of a network that runs as one kernel; None if it cannot be."""
+        return None
 
     @abstractmethod
     def spread(

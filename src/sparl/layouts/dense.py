@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sparl import kernels
 from sparl.layouts.base import Layout
 
 
@@ -24,6 +25,9 @@ class Dense(Layout):
 
     def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         return self.weight @ x + self.bias[:, None]
+
+    def kernel_form(self) -> kernels.Layer:
+        return kernels.Layer(self.weight, self.bias, None)
 
     def spread(
         self, aligned: Float[Array, "out in"], fill: Float[Array, "out in"] | float = 0.0

@@ -22,8 +22,9 @@ class RowSparse(Layout):
     """The kept weights of W, row after row, columns ascending within a row.
 
     `columns[row_starts[r]:row_starts[r + 1]]` are the columns of row r; `weight` has the values
-    in the same order. Indices are constants of the stretch between two restructurings: gradients
-    and optimizers see `weight` and `bias` alone.
+    in the same order. `rows`, `column_starts` and `order` are the same places column by column,
+    for input gradients (`kernels.Places`). Indices are constants of the stretch between two
+    restructurings: gradients and optimizers see `weight` and `bias` alone.
     """
 
     name: ClassVar[str] = "row-sparse"
@@ -32,7 +33,9 @@ class RowSparse(Layout):
     bias: Float[Array, " out"]
     columns: Int32[Array, " kept"]
     row_starts: Int32[Array, " out+1"]
-    columns_in: int = eqx.field(static=True)
+    rows: Int32[Array, " kept"]
+    column_starts: Int32[Array, " in_starts"]
+    order: Int32[Array, " kept"]
     pattern: Pattern = eqx.field(static=True)
 
     @classmethod
@@ -40,22 +43,33 @@ class RowSparse(Layout):
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], pattern: Pattern, kept: Kept
     ) -> RowSparse:
         """The entries of `dense` at the places `kept`, which `pattern` must have selected."""
-        empty = cls(
-            jnp.zeros(kept.columns.shape, jnp.float32),
-            bias,
-            kept.columns,
-            kept.row_starts,
-            dense.shape[1],
-            pattern,
-        )
-        return eqx.tree_at(lambda layer: layer.weight, empty, empty.pick(dense))
+        weight = kernels.gather(dense, kept.columns, kept.row_starts)
+        return cls.packed(weight, bias, dense.shape[1], pattern, kept)
+
+    @classmethod
+    def packed(
+        cls,
+        weight: Float[Array, " kept"],
+        bias: Float[Array, " out"],
+        in_features: int,
+        pattern: Pattern,
+        kept: Kept,
+    ) -> RowSparse:
+        """Values in the order of the places `kept`."""
+        return cls(weight, bias, *kernels.places(*kept, in_features), pattern)
 
     @property
     def in_features(self) -> int:
-        return self.columns_in
+        return self.column_starts.shape[0] - 1
 
     def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        return self.to_dense() @ x + self.bias[:, None]
+        return kernels.network([self.kernel_form()], x)
+
+    def kernel_form(self) -> kernels.Layer:
+        places = kernels.Places(
+            self.columns, self.row_starts, self.rows, self.column_starts, self.order
+        )
+        return kernels.Layer(self.weight, self.bias, places)
 
     def to_dense(self) -> Float[Array, "out in"]:
         return kernels.expand(self.weight, self.columns, self.row_starts, self.in_features)

@@ -1,0 +1,67 @@
+// One layer of a network as the kernels see it, and the table of what they do with it.
+//
+// Activations are cut along the batch into tiles, [features][lanes] each, contiguous: a stored
+// weight is broadcast and meets `lanes` samples at once, and a tile of a few hundred features
+// stays in a core's own cache. (Rows of a [features, batch] matrix lie a power of two apart and
+// would all compete for the same few cache lines.)
+#pragma once
+
+#include <cstdint>
+
+namespace sparl {
+
+// y = W x + b with W [outputs, inputs] stored whole or as packed rows.
+struct Layer {
+  int64_t outputs = 0, inputs = 0;
+  const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]
+  const float* bias = nullptr;    // [outputs]
+  // Packed rows; null for a dense layer. See packed_rows.h.
+  const int32_t* columns = nullptr;
+  const int32_t* row_starts = nullptr;
+  // The same places column by column: entry k of column c lies in row rows[k] and its value is
+  // weight[order[k]], for k from column_starts[c] to column_starts[c + 1].
+  const int32_t* rows = nullptr;
+  const int32_t* column_starts = nullptr;
+  const int32_t* order = nullptr;
+  int64_t kept = 0;
+
+  bool packed() const { return row_starts != nullptr || column_starts != nullptr; }
+};
+
+// Activations of all tiles: tile t of a layer's features begins at data + t * stride.
+struct Tiles {
+  const float* data;
+  int64_t stride;  // floats from one tile to the next
+  int64_t count;
+  int64_t lanes;
+};
+
+// The kernels for one instruction set. `lanes` is kFewLanes or kLanes throughout.
+struct Path {
+  const char* name;
+
+  // y = W x + b, and max(y, 0) if `relu`; x [inputs][lanes], y [outputs][lanes].
+  void (*forward)(const Layer&, const float* x, float* y, int64_t lanes, bool relu);
+
+  // dx = W^T dy, zero where `active` [inputs][lanes] (if given) is not above zero.
+  // `by_column` has a packed layer's values in the order of its columns.
+  void (*backward)(const Layer&, const float* by_column, const float* dy, const float* active,
+                   float* dx, int64_t lanes);
+
+  // For the rows first..end: dW at the stored places, summed over the batch, and db.
+  void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
+                   float* dbias);
+};
+
+constexpr int64_t kLanes = 32, kFewLanes = 16;
+
+// Samples in a tile of a batch; the last tile is filled up with zeros.
+constexpr int64_t LanesFor(int64_t batch) { return batch <= kFewLanes ? kFewLanes : kLanes; }
+
+// The one in use: the best that the processor has, or what ForcePath chose.
+const Path& CurrentPath();
+
+// Chooses a path by name; false where this build or processor has no such path. "" for the best.
+bool ForcePath(const char* name);
+
+}  // namespace sparl
