@@ -1,4 +1,4 @@
-"""The command line: `sparl train | eval | inspect | list`."""
+"""The command line: `sparl train | eval | inspect | list | bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 import sparl
-from sparl import agents, api, kernels, options, tables
+from sparl import agents, api, bench, kernels, options, tables
 from sparl.errors import SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
@@ -30,6 +30,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl list                  the agents, methods and layouts there are
+  sparl bench …               speed on this machine: of layers, of training, of a step's parts
 
 sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
 --method. For example:
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "eval": evaluate,
         "inspect": inspect,
         "list": show_list,
+        "bench": bench.main,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW, end="")

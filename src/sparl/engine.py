@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
-from sparl import agents
+from sparl import agents, noise
 from sparl.learner import Learner, Part
 from sparl.methods import Method
 from sparl.methods.base import MethodState
@@ -29,7 +29,7 @@ from sparl.replay import Columns
 class Journal(NamedTuple):
     """What updates keep for the loop: the random key, their count, and sums for the log."""
 
-    key: jax.Array
+    key: UInt32[Array, "2"]
     updates: Int32[Array, ""]
     sums: Float[Array, " metrics"]
     counts: Float[Array, " metrics"]
@@ -146,7 +146,7 @@ def _update_function(engine: Engine) -> Callable:
     def update(
         moving: dict[str, Part], journal: Journal, still: dict[str, Part], rows: jax.Array
     ) -> tuple[dict[str, Part], Journal]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(journal.key), journal.updates)
+        key = noise.fold_in(journal.key, journal.updates)
         moved, metrics = agent.update(
             config,
             structures,

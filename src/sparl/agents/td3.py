@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
+from sparl import noise
 from sparl.agents.base import Batch, check_fractions, check_positive
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import MLP, Networks, mlp
@@ -104,7 +105,7 @@ def update(
     parts: dict[str, Part],
     moves: frozenset[str],
     batch: Batch,
-    key: jax.Array,
+    key: UInt32[Array, "2"],
     descend: Descend,
 ) -> tuple[dict[str, Part], dict[str, jax.Array]]:
     """One update of the parts in `moves`; answers with those and with metrics.
@@ -150,13 +151,16 @@ def update(
 
 
 def smoothed(
-    config: TD3Config, target_actor: MLP, observation: Float[Array, "obs batch"], key: jax.Array
+    config: TD3Config,
+    target_actor: MLP,
+    observation: Float[Array, "obs batch"],
+    key: UInt32[Array, "2"],
 ) -> Float[Array, "act batch"]:
     """The target policy's action under clipped noise (target policy smoothing)."""
     action = target_actor(observation)
-    noise = config.policy_noise * jax.random.normal(key, action.shape)
-    noise = jnp.clip(noise, -config.noise_clip, config.noise_clip)
-    return jnp.clip(action + noise, -1.0, 1.0)
+    smoothing = config.policy_noise * noise.normal(key, action.shape)
+    smoothing = jnp.clip(smoothing, -config.noise_clip, config.noise_clip)
+    return jnp.clip(action + smoothing, -1.0, 1.0)
 
 
 def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:

@@ -39,22 +39,31 @@ struct Tiling {
   std::vector<int64_t> offsets;
 };
 
-// Rows of a [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
+// A [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
+template <int64_t kTile>
+void CopyWholeTile(const float* from, int64_t from_step, int64_t rows, float* to, int64_t to_step) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t lane = 0; lane < kTile; ++lane) to[r * to_step + lane] = from[r * from_step + lane];
+  }
+}
+
+void CopyTile(const float* from, int64_t from_step, int64_t rows, int64_t width, float* to,
+              int64_t to_step) {
+  if (width == kLanes) return CopyWholeTile<kLanes>(from, from_step, rows, to, to_step);
+  if (width == kFewLanes) return CopyWholeTile<kFewLanes>(from, from_step, rows, to, to_step);
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_step, width, to + r * to_step);
+}
+
 void IntoTile(const float* matrix, int64_t rows, int64_t batch, int64_t t, int64_t lanes,
               float* tile) {
   const int64_t there = std::min(lanes, batch - t * lanes);
-  for (int64_t r = 0; r < rows; ++r) {
-    std::copy_n(matrix + r * batch + t * lanes, there, tile + r * lanes);
-    std::fill(tile + r * lanes + there, tile + (r + 1) * lanes, 0.0f);
-  }
+  if (there < lanes) std::fill_n(tile, rows * lanes, 0.0f);
+  CopyTile(matrix + t * lanes, batch, rows, there, tile, lanes);
 }
 
 void FromTile(const float* tile, int64_t rows, int64_t batch, int64_t t, int64_t lanes,
               float* matrix) {
-  const int64_t there = std::min(lanes, batch - t * lanes);
-  for (int64_t r = 0; r < rows; ++r) {
-    std::copy_n(tile + r * lanes, there, matrix + r * batch + t * lanes);
-  }
+  CopyTile(tile, lanes, rows, std::min(lanes, batch - t * lanes), matrix + t * lanes, batch);
 }
 
 // Memory of a thread that outlives the call, so that small batches do not pay for allocation.
@@ -122,6 +131,47 @@ ffi::Error ForwardNetwork(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs arg
   return ForwardCall(pool, x, arguments, y, &tape, widths, packed, relu_last);
 }
 
+// Packed values in the order of their columns, once for all tiles.
+class ByColumn {
+ public:
+  // Of all layers of each network from number `first` on.
+  ByColumn(ffi::ThreadPool pool, const std::vector<std::vector<Layer>>& networks, size_t first) {
+    struct Part {
+      const Layer* layer;
+      float* values;
+      int64_t from, end;
+    };
+    constexpr int64_t kAtOnce = 16384;
+    int64_t kept = 0;
+    for (const auto& layers : networks) {
+      for (size_t l = first; l < layers.size(); ++l) kept += layers[l].kept;
+    }
+    memory_.reset(new float[kept]);
+    float* next = memory_.get();
+    std::vector<Part> parts;
+    for (const auto& layers : networks) {
+      values_.emplace_back(layers.size(), nullptr);
+      for (size_t l = first; l < layers.size(); ++l) {
+        values_.back()[l] = next;
+        for (int64_t k = 0; k < layers[l].kept; k += kAtOnce) {
+          parts.push_back({&layers[l], next, k, std::min(k + kAtOnce, layers[l].kept)});
+        }
+        next += layers[l].kept;
+      }
+    }
+    ParallelFor(pool, parts.size(), [&](int64_t task) {
+      const Part& p = parts[task];
+      for (int64_t k = p.from; k < p.end; ++k) p.values[k] = p.layer->weight[p.layer->order[k]];
+    });
+  }
+
+  const float* Of(size_t network, size_t layer) const { return values_[network][layer]; }
+
+ private:
+  std::unique_ptr<float[]> memory_;
+  std::vector<std::vector<const float*>> values_;
+};
+
 // The deltas of all layers from dy.
 ffi::Error DeltasOfNetwork(ffi::ThreadPool pool, Floats dy, Floats tape,
                            ffi::RemainingArgs arguments, ffi::Result<Floats> deltas, Span widths,
@@ -140,40 +190,11 @@ ffi::Error DeltasOfNetwork(ffi::ThreadPool pool, Floats dy, Floats tape,
   if (!reader.ok()) return reader.error();
 
   std::vector<std::vector<Layer>> layers(Count(stack));
-  int64_t kept = 0;
   for (size_t n = 0; n < layers.size(); ++n) {
     if (ffi::Error error = network.At(n, &layers[n]); error.failure()) return error;
-    // The first layer's are for the gradient of the inputs, which is another call.
-    for (size_t l = 1; l < depth; ++l) kept += layers[n][l].kept;
   }
-
-  // Packed values in the order of their columns: once for all tiles, some columns at a time.
-  struct Reordering {
-    const Layer* layer;
-    float* values;
-    int64_t first, end;
-  };
-  constexpr int64_t kAtOnce = 16384;
-  std::unique_ptr<float[]> memory(new float[kept]);
-  std::vector<std::vector<const float*>> by_column(layers.size());
-  std::vector<Reordering> reorderings;
-  float* next = memory.get();
-  for (size_t n = 0; n < layers.size(); ++n) {
-    by_column[n].push_back(nullptr);
-    for (size_t l = 1; l < depth; ++l) {
-      const Layer& layer = layers[n][l];
-      by_column[n].push_back(next);
-      for (int64_t k = 0; k < layer.kept; k += kAtOnce) {
-        reorderings.push_back({&layer, next, k, std::min(k + kAtOnce, layer.kept)});
-      }
-      next += layer.kept;
-    }
-  }
-  ParallelFor(pool, reorderings.size(), [&](int64_t task) {
-    const Reordering& r = reorderings[task];
-    for (int64_t k = r.first; k < r.end; ++k) r.values[k] = r.layer->weight[r.layer->order[k]];
-  });
-
+  // The first layer's are for the gradient of the inputs, which is another call.
+  const ByColumn by_column(pool, layers, 1);
   const int64_t lanes = tiling.lanes;
   const Path& path = CurrentPath();
   ParallelFor(pool, layers.size() * tiling.count, [&](int64_t task) {
@@ -185,11 +206,11 @@ ffi::Error DeltasOfNetwork(ffi::ThreadPool pool, Floats dy, Floats tape,
     if (relu_last) {
       const float* active = tape_tile + taped.offsets[depth];
       for (int64_t i = 0; i < widths[depth] * lanes; ++i) {
-        if (!(active[i] > 0)) last[i] = 0;
+        last[i] = active[i] > 0 ? last[i] : 0.0f;
       }
     }
     for (size_t l = depth - 1; l > 0; --l) {
-      path.backward(layers[n][l], by_column[n][l], tile + tiling.offsets[l],
+      path.backward(layers[n][l], by_column.Of(n, l), tile + tiling.offsets[l],
                     tape_tile + taped.offsets[l], tile + tiling.offsets[l - 1], lanes);
     }
   });
@@ -212,24 +233,18 @@ ffi::Error InputGradientOfNetwork(ffi::ThreadPool pool, Floats deltas, ffi::Rema
   const auto to = reader.Take<float>(*dx, "dx", {widths[0], batch});
   if (!reader.ok()) return reader.error();
 
-  std::vector<Layer> layers;
-  std::vector<std::vector<float>> by_column(Count(stack));
-  std::vector<Layer> all;
-  for (size_t n = 0; n < by_column.size(); ++n) {
-    if (ffi::Error error = first.At(n, &layers); error.failure()) return error;
-    all.push_back(layers[0]);
-    by_column[n].resize(layers[0].kept);
-    for (int64_t k = 0; k < layers[0].kept; ++k) {
-      by_column[n][k] = layers[0].weight[layers[0].order[k]];
-    }
+  std::vector<std::vector<Layer>> layers(Count(stack));
+  for (size_t n = 0; n < layers.size(); ++n) {
+    if (ffi::Error error = first.At(n, &layers[n]); error.failure()) return error;
   }
+  const ByColumn by_column(pool, layers, 0);
   const int64_t lanes = tiling.lanes;
   const Path& path = CurrentPath();
-  ParallelFor(pool, all.size() * tiling.count, [&](int64_t task) {
+  ParallelFor(pool, layers.size() * tiling.count, [&](int64_t task) {
     const int64_t n = task / tiling.count, t = task % tiling.count;
     float* scratch = Scratch(widths[0] * lanes);
-    path.backward(all[n], by_column[n].data(), from.At(n) + t * tiling.Stride(), nullptr, scratch,
-                  lanes);
+    path.backward(layers[n][0], by_column.Of(n, 0), from.At(n) + t * tiling.Stride(), nullptr,
+                  scratch, lanes);
     FromTile(scratch, widths[0], batch, t, lanes, to.At(n));
   });
   return ffi::Error::Success();
@@ -282,7 +297,7 @@ ffi::Error GradientsOfNetwork(ffi::ThreadPool pool, Floats tape, Floats deltas,
       const Layer& layer = layers[n][l];
       const int64_t row = (layer.packed() ? layer.kept / std::max<int64_t>(layer.outputs, 1)
                                           : layer.inputs) * std::max<int64_t>(batch, 1) + 1;
-      const int64_t rows = std::max<int64_t>(4, kProductsAtOnce / row / 4 * 4);
+      const int64_t rows = std::max<int64_t>(32, kProductsAtOnce / row / 4 * 4);
       for (int64_t r = 0; r < layer.outputs; r += rows) {
         tasks.push_back({static_cast<int64_t>(n), l, r, std::min(r + rows, layer.outputs)});
       }

@@ -77,12 +77,6 @@ class Reader {
   ffi::Error error_;
 };
 
-inline bool InRange(const int32_t* values, int64_t count, int64_t end) {
-  int32_t outside = 0;  // without an early exit, so that the loop is vectorised
-  for (int64_t k = 0; k < count; ++k) outside |= (values[k] < 0) | (values[k] >= end);
-  return outside == 0;
-}
-
 // All layers of a batch of networks.
 class Network {
  public:

@@ -1,8 +1,10 @@
 // The kernels themselves, once per instruction set: each path_*.cpp defines SPARL_PATH (a name) and
 // SPARL_VECTOR (floats in a register) and is compiled with flags of its own.
 //
-// No standard library here: an inline function of it compiled for a wide processor could be the one
-// copy that the linker keeps, and a narrow processor would then run it.
+// No function of the standard library here: an inline one compiled for a wide processor could be the
+// one copy that the linker keeps, and a narrow processor would then run it.
+
+#include <utility>
 
 #include "layer.h"
 
@@ -25,14 +27,54 @@ constexpr int Pass() {
   return kTile / kVector < kSums / 2 ? kTile / kVector : kSums / 2;
 }
 
-// Sums of the lanes of kSums vectors. The order of addition is fixed, so results are, too.
-inline float Sum(Vector value) {
-  float lanes[kVector];
-  Store(lanes, value);
-  for (int64_t half = kVector / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+// Lane i of the result is lane kFrom[i] of the two vectors one after the other.
+template <int... kFrom>
+inline Vector Pick(Vector a, Vector b, std::integer_sequence<int, kFrom...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, kFrom...);
+#else
+  typedef int Order __attribute__((vector_size(4 * SPARL_VECTOR)));
+  return __builtin_shuffle(a, b, Order{kFrom...});
+#endif
+}
+
+// Both vectors hold segments, each to be summed up; the result has all segments at half the length:
+// the first halves of a's and b's segments plus the second halves.
+template <int kSegment, int... kLane>
+inline Vector Halve(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
+  constexpr int kHalf = kSegment / 2;
+  const Vector first = Pick(
+      a, b, std::integer_sequence<int, (kLane / kHalf * kSegment + kLane % kHalf)...>());
+  const Vector second = Pick(
+      a, b, std::integer_sequence<int, (kLane / kHalf * kSegment + kLane % kHalf + kHalf)...>());
+  return first + second;
+}
+
+// totals[i] = the sum of the lanes of sums[i], for a power of two of them at once; an order of
+// addition that is always the same, in a third of the steps that one after the other would take.
+template <int kCount, int kSegment = kVector>
+inline void Total(Vector* sums, float* totals) {
+  using Lanes = std::make_integer_sequence<int, kVector>;
+  if constexpr (kSegment == 1) {
+    float lanes[kCount * kVector];
+    for (int i = 0; i < kCount; ++i) Store(lanes + i * kVector, sums[i]);
+    for (int i = 0; i < kCount * kVector; ++i) totals[i] = lanes[i];
+  } else if constexpr (kCount > 1) {
+    for (int i = 0; i < kCount / 2; ++i) {
+      sums[i] = Halve<kSegment>(sums[2 * i], sums[2 * i + 1], Lanes());
+    }
+    Total<kCount / 2, kSegment / 2>(sums, totals);
+  } else {
+    sums[0] = Halve<kSegment>(sums[0], sums[0], Lanes());
+    Total<1, kSegment / 2>(sums, totals);
   }
-  return lanes[0];
+}
+
+template <int kCount>
+inline void TotalInto(Vector* sums, float* totals, bool add) {
+  float padded[kCount > kVector ? kCount : kVector];
+  Total<kCount>(sums, padded);
+  for (int i = 0; i < kCount; ++i) totals[i] = add ? totals[i] + padded[i] : padded[i];
 }
 
 inline Vector Positive(Vector value) { return value > 0 ? value : Vector{}; }
@@ -144,71 +186,117 @@ void Backward(const Layer& layer, const float* by_column, const float* dy, const
   }
 }
 
-// dot[i][j] = dy[row + i] . x[columns[j]] over the whole batch, for kRows x kColumns at once.
-template <int kRows, int kColumns, typename ColumnOf>
-void Dots(int64_t row, ColumnOf column, Tiles x, Tiles dy, float* dot, int64_t row_step) {
+// dot[i][j] = dy[row + i] . x[column(j)] over all tiles, for kRows x kColumns at once; added to what
+// is there already if `add`.
+template <int64_t kTile, int kRows, int kColumns, typename ColumnOf>
+void Dots(int64_t row, ColumnOf column, Tiles x, Tiles dy, float* dot, int64_t row_step,
+          bool add = false) {
   Vector sums[kRows][kColumns] = {};
-  int64_t offset[kColumns];
-  for (int j = 0; j < kColumns; ++j) offset[j] = column(j) * x.lanes;
+  const float* right[kColumns];
+  for (int j = 0; j < kColumns; ++j) right[j] = x.data + column(j) * kTile;
+  const float* left = dy.data + row * kTile;
   for (int64_t t = 0; t < x.count; ++t) {
-    const float* left = dy.data + t * dy.stride + row * dy.lanes;
-    const float* right = x.data + t * x.stride;
-    for (int64_t lane = 0; lane < x.lanes; lane += kVector) {
+    for (int64_t lane = 0; lane < kTile; lane += kVector) {
       for (int i = 0; i < kRows; ++i) {
-        const Vector factor = Load(left + i * dy.lanes + lane);
-        for (int j = 0; j < kColumns; ++j) sums[i][j] += factor * Load(right + offset[j] + lane);
+        const Vector factor = Load(left + i * kTile + lane);
+        for (int j = 0; j < kColumns; ++j) sums[i][j] += factor * Load(right[j] + lane);
       }
     }
+    for (int j = 0; j < kColumns; ++j) right[j] += x.stride;
+    left += dy.stride;
   }
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kColumns; ++j) dot[i * row_step + j] = Sum(sums[i][j]);
-  }
+  for (int i = 0; i < kRows; ++i) TotalInto<kColumns>(sums[i], dot + i * row_step, add);
 }
 
+template <int64_t kTile>
 float SumOverBatch(int64_t row, Tiles dy) {
   Vector sum = {};
   for (int64_t t = 0; t < dy.count; ++t) {
-    const float* at = dy.data + t * dy.stride + row * dy.lanes;
-    for (int64_t lane = 0; lane < dy.lanes; lane += kVector) sum += Load(at + lane);
+    const float* at = dy.data + t * dy.stride + row * kTile;
+    for (int64_t lane = 0; lane < kTile; lane += kVector) sum += Load(at + lane);
   }
-  return Sum(sum);
+  float total;
+  TotalInto<1>(&sum, &total, false);
+  return total;
 }
 
-void GradientPacked(const Layer& layer, int64_t r, Tiles x, Tiles dy, float* dweight) {
-  constexpr int kColumns = 8;
-  int32_t k = layer.row_starts[r];
-  const int32_t end = layer.row_starts[r + 1];
-  for (; k + kColumns <= end; k += kColumns) {
-    Dots<1, kColumns>(r, [&](int j) { return layer.columns[k + j]; }, x, dy, dweight + k, 0);
+// Values k to end of row r.
+template <int64_t kTile>
+void GradientPackedRow(const Layer& layer, int64_t r, int32_t k, int32_t end, Tiles x, Tiles dy,
+                       float* dweight, bool add) {
+  const auto column = [&](int j) { return layer.columns[k + j]; };
+  for (; k + 8 <= end; k += 8) Dots<kTile, 1, 8>(r, column, x, dy, dweight + k, 0, add);
+  for (; k + 4 <= end; k += 4) Dots<kTile, 1, 4>(r, column, x, dy, dweight + k, 0, add);
+  for (; k < end; ++k) Dots<kTile, 1, 1>(r, column, x, dy, dweight + k, 0, add);
+}
+
+// A row meets inputs from all over x, more than the nearest cache holds. So some columns are taken
+// at a time, as many as have eight values in a row on average, and for them all rows; if even they
+// do not fit for the whole batch, some tiles at a time, too. At high sparsity too few tiles would be
+// left to make up for adding up lanes so often: then each row takes all at once.
+template <int64_t kTile>
+void GradientPacked(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
+                    float* dweight) {
+  constexpr int64_t kRows = 64, kNearest = 32 * 1024 / 4 / kTile;
+  if (layer.kept == 0) return;
+  const int64_t width = 8 * layer.outputs * layer.inputs / layer.kept;
+  const int64_t parts = (width * x.count + kNearest - 1) / kNearest;
+  const int64_t at_once = (x.count + parts - 1) / (parts > 0 ? parts : 1);
+  if (at_once < 4 || width >= layer.inputs) {
+    for (int64_t r = first; r < end; ++r) {
+      GradientPackedRow<kTile>(layer, r, layer.row_starts[r], layer.row_starts[r + 1], x, dy,
+                               dweight, false);
+    }
+    return;
   }
-  for (; k < end; ++k) {
-    Dots<1, 1>(r, [&](int) { return layer.columns[k]; }, x, dy, dweight + k, 0);
+  int32_t next[kRows];
+  for (int64_t row = first; row < end; row += kRows) {
+    const int64_t rows = end - row < kRows ? end - row : kRows;
+    for (int64_t t = 0; t < x.count; t += at_once) {
+      const int64_t tiles = x.count - t < at_once ? x.count - t : at_once;
+      const Tiles some_x{x.data + t * x.stride, x.stride, tiles, kTile};
+      const Tiles some_dy{dy.data + t * dy.stride, dy.stride, tiles, kTile};
+      for (int64_t r = 0; r < rows; ++r) next[r] = layer.row_starts[row + r];
+      for (int64_t c = width; c < layer.inputs + width; c += width) {
+        for (int64_t r = 0; r < rows; ++r) {
+          const int32_t from = next[r], row_end = layer.row_starts[row + r + 1];
+          while (next[r] < row_end && layer.columns[next[r]] < c) ++next[r];
+          GradientPackedRow<kTile>(layer, row + r, from, next[r], some_x, some_dy, dweight, t > 0);
+        }
+      }
+    }
   }
 }
 
-template <int kRows>
+template <int64_t kTile, int kRows>
 void GradientDenseRows(const Layer& layer, int64_t r, Tiles x, Tiles dy, float* dweight) {
   constexpr int kColumns = kSums / 4;
   float* to = dweight + r * layer.inputs;
   int64_t c = 0;
+  const auto column = [&](int j) { return c + j; };
   for (; c + kColumns <= layer.inputs; c += kColumns) {
-    Dots<kRows, kColumns>(r, [&](int j) { return c + j; }, x, dy, to + c, layer.inputs);
+    Dots<kTile, kRows, kColumns>(r, column, x, dy, to + c, layer.inputs);
   }
-  for (; c < layer.inputs; ++c) {
-    Dots<kRows, 1>(r, [&](int) { return c; }, x, dy, to + c, layer.inputs);
+  for (; c < layer.inputs; ++c) Dots<kTile, kRows, 1>(r, column, x, dy, to + c, layer.inputs);
+}
+
+template <int64_t kTile>
+void Gradient(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
+              float* dbias) {
+  for (int64_t r = first; r < end; ++r) dbias[r] = SumOverBatch<kTile>(r, dy);
+  int64_t r = first;
+  if (layer.packed()) {
+    GradientPacked<kTile>(layer, first, end, x, dy, dweight);
+  } else {
+    for (; r + 4 <= end; r += 4) GradientDenseRows<kTile, 4>(layer, r, x, dy, dweight);
+    for (; r < end; ++r) GradientDenseRows<kTile, 1>(layer, r, x, dy, dweight);
   }
 }
 
-void Gradient(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
-              float* dbias) {
-  for (int64_t r = first; r < end; ++r) dbias[r] = SumOverBatch(r, dy);
-  if (layer.packed()) {
-    for (int64_t r = first; r < end; ++r) GradientPacked(layer, r, x, dy, dweight);
-    return;
-  }
-  int64_t r = first;
-  for (; r + 4 <= end; r += 4) GradientDenseRows<4>(layer, r, x, dy, dweight);
-  for (; r < end; ++r) GradientDenseRows<1>(layer, r, x, dy, dweight);
+void GradientRows(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
+                  float* dweight, float* dbias) {
+  x.lanes == kLanes ? Gradient<kLanes>(layer, first, end, x, dy, dweight, dbias)
+                    : Gradient<kFewLanes>(layer, first, end, x, dy, dweight, dbias);
 }
 
 void ForwardTile(const Layer& layer, const float* x, float* y, int64_t lanes, bool relu) {
@@ -224,6 +312,6 @@ void BackwardTile(const Layer& layer, const float* by_column, const float* dy, c
 }  // namespace
 
 extern const Path SPARL_PATH;
-const Path SPARL_PATH = {SPARL_PATH_NAME, ForwardTile, BackwardTile, Gradient};
+const Path SPARL_PATH = {SPARL_PATH_NAME, ForwardTile, BackwardTile, GradientRows};
 
 }  // namespace sparl

@@ -1,0 +1,164 @@
+"""`sparl bench layers`: one layer with ReLU, forward and backward, for each sparsity pattern."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sparl import kernels
+from sparl.bench import report, timing
+from sparl.errors import BadValue
+from sparl.layouts import Dense, Layout, RowSparse
+from sparl.topology import NofM, Pattern, PerLayer
+
+PEAK_SIZES = (256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Time one layer, y = relu(W x + b), dense and packed in turn.
+
+    A packed layer runs through sparl's kernels, the dense one through XLA. `both` is one call
+    that gives y and all gradients (of W, b and x); `backward` is both less forward.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+    """Inputs and outputs of the layer."""
+    batches: tuple[int, ...] = (1, 64, 256, 1024)
+    """Samples in one call."""
+    patterns: tuple[str, ...] = ("1:1", "2:4", "1:4", "1:8", "1:16", "50%", "75%", "90%", "95%")
+    """N:M keeps N of every M weights in a row; P% leaves out P percent of the layer, anywhere.
+    1:1 is the dense layer once more: how far its ratio is from 1 is the noise of the run."""
+    repetitions: int = 7
+    """How often the contenders of one size take turns; figures are medians."""
+    json: Path | None = None
+    """File for the figures."""
+
+    def __post_init__(self) -> None:
+        report.check(
+            self.json, widths=self.widths, batches=self.batches, repetitions=self.repetitions
+        )
+        for pattern in self.patterns:
+            parse(pattern, 1)
+
+
+def run(asked: Layers) -> None:
+    """Measures, prints a table, writes the JSON file."""
+    on = report.machine()
+    peak = dense_peak(asked.repetitions)
+    sizes = itertools.product(asked.widths, asked.batches)
+    rows = [
+        row
+        for width, batch in report.in_turn(sizes, lambda size: f"width {size[0]} batch {size[1]}")
+        for row in measure(width, batch, asked.patterns, asked.repetitions, peak)
+    ]
+    report.table(
+        ["width", "batch", "pattern", "forward", "backward", "both", "dense", "ratio", "GF/s", "%"],
+        [
+            [str(row["width"]), str(row["batch"]), row["pattern"]]
+            + [f"{row[f'{key}_us']:.1f}" for key in ("forward", "backward", "both", "dense_both")]
+            + [f"{row['ratio_both']:.2f}", f"{row['useful_gflops']:.1f}"]
+            + [f"{100 * row['share_of_peak']:.0f}"]
+            for row in rows
+        ],
+    )
+    print(
+        "Times in us. dense: both of the dense layer; ratio: dense / both. GF/s: useful Gflop/s "
+        f"of both,\nand % of the {peak:.0f} Gflop/s of XLA's best dense product here."
+    )
+    report.write(asked.json, {"dense_peak_gflops": peak, "machine": on, "rows": rows})
+
+
+def parse(text: str, width: int) -> Pattern:
+    """The pattern of a layer of that width. Raises `BadValue` for what is no pattern."""
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    if percent is None and ":" not in text:
+        raise BadValue(f"pattern {text!r} is neither N:M, as 2:4, nor a sparsity, as 90%")
+    if percent is None:
+        return NofM.parse(text)
+    left_out = float(percent[1]) / 100
+    if not 0 < left_out < 1:
+        raise BadValue(f"pattern {text!r}: a sparsity is above 0% and below 100%, as 90%")
+    return PerLayer(max(1, round((1 - left_out) * width * width)))
+
+
+def measure(
+    width: int, batch: int, patterns: tuple[str, ...], repetitions: int, peak: float
+) -> list[dict[str, Any]]:
+    """The rows of one size; its patterns and the dense layer take turns."""
+    keys = jax.random.split(jax.random.key(width), 4)
+    weight = jax.random.normal(keys[0], (width, width)) / width**0.5
+    dense = Dense(weight, jax.random.normal(keys[1], (width,)))
+    x, dy = (jax.random.normal(key, (width, batch)) for key in keys[2:])
+    layers = {pattern: layer_of(dense, parse(pattern, width)) for pattern in patterns}
+    contenders = {"dense both": calls(dense, x, dy)[1]}
+    for pattern, layer in layers.items():
+        contenders[f"{pattern} forward"], contenders[f"{pattern} both"] = calls(layer, x, dy)
+    seconds = timing.in_blocks(contenders, repetitions)
+    found = []
+    for pattern, layer in layers.items():
+        forward, both = seconds[f"{pattern} forward"], seconds[f"{pattern} both"]
+        # Three products: values, gradients of weights, gradients of inputs.
+        gflops = 3 * 2e-9 * layer.kept * batch / statistics.median(both)
+        found.append(
+            {
+                "width": width,
+                "batch": batch,
+                "pattern": pattern,
+                "forward_us": 1e6 * statistics.median(forward),
+                "backward_us": 1e6 * timing.median_of(operator.sub, both, forward),
+                "both_us": 1e6 * statistics.median(both),
+                "dense_both_us": 1e6 * statistics.median(seconds["dense both"]),
+                "ratio_both": timing.median_of(operator.truediv, seconds["dense both"], both),
+                "useful_gflops": gflops,
+                "share_of_peak": gflops / peak,
+            }
+        )
+    return found
+
+
+def layer_of(dense: Dense, pattern: Pattern) -> Layout:
+    """The layer with the largest weights that the pattern allows; 1:1 stays as it is."""
+    if pattern == NofM(1, 1):
+        return dense
+    return RowSparse.of(dense.weight, dense.bias, pattern, pattern.select(jnp.abs(dense.weight)))
+
+
+def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timing.Call]:
+    """Forward alone, and forward with all gradients: one compiled function each."""
+    form = layer.kernel_form()
+    assert form is not None
+
+    def apply(weight: jax.Array, bias: jax.Array, places: Any, x: jax.Array) -> jax.Array:
+        if places is None:
+            return jax.nn.relu(Dense(weight, bias).apply(x))
+        return kernels.network([kernels.Layer(weight, bias, places)], x, relu_last=True)
+
+    def both(
+        weight: jax.Array, bias: jax.Array, places: Any, x: jax.Array, dy: jax.Array
+    ) -> tuple[Any, ...]:
+        y, pull_back = jax.vjp(lambda w, b, x: apply(w, b, places, x), weight, bias, x)
+        return y, *pull_back(dy)
+
+    forward, both = jax.jit(apply), jax.jit(both)
+    return lambda: forward(*form, x), lambda: both(*form, x, dy)
+
+
+def dense_peak(repetitions: int) -> float:
+    """Gflop/s of XLA's best square matrix product: what a dense layer could reach here."""
+    product = jax.jit(jnp.matmul)
+
+    def call(size: int) -> timing.Call:
+        square = jnp.ones((size, size))
+        return lambda: product(square, square)
+
+    seconds = timing.in_blocks({str(size): call(size) for size in PEAK_SIZES}, repetitions)
+    return max(2e-9 * size**3 / min(seconds[str(size)]) for size in PEAK_SIZES)

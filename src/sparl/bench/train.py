@@ -1,0 +1,128 @@
+"""`sparl bench train`: whole training, steps per second, beside Stable-Baselines3 and SBX.
+
+Every measurement is a process of its own (`contender`), so that no contender inherits another's
+threads or memory; they take turns, because a machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import operator
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparl import envs
+from sparl.bench import contender, report, timing
+from sparl.errors import BadValue, SparlError
+from sparl.topology import NofM
+
+PEERS = {"sb3": "stable_baselines3", "sbx": "sbx"}
+"""The other codes, and the modules that they need."""
+
+Measure = Callable[[str, str, int, int], float]
+"""(name, environment, width, steps) -> steps per second."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train TD3 with every contender in turn and compare steps per second.
+
+    All have two hidden layers, batches of 256, one update per environment step, the same learning
+    rate and exploration, and all cores. Evaluation and compilation are not timed. The defaults
+    take about three hours; one environment with width 256 takes ten minutes.
+    """
+
+    envs: tuple[str, ...] = ("HalfCheetah-v5", "Ant-v5")
+    """Gymnasium ids."""
+    widths: tuple[int, ...] = (256, 1024)
+    """Widths of both hidden layers."""
+    names: tuple[str, ...] = ("sb3", "sbx", "dense", "2:4", "1:4", "1:8")
+    """Contenders: sb3 (Stable-Baselines3, always needed: ratios are to it), sbx (its JAX version),
+    and sparl's dense and N:M."""
+    steps: int = 3_000
+    """Timed steps of one repetition, after 1500 to warm up."""
+    repetitions: int = 5
+    """How often the contenders take turns; figures are medians."""
+    json: Path | None = None
+    """File for the figures."""
+
+    def __post_init__(self) -> None:
+        report.check(self.json, widths=self.widths, steps=self.steps, repetitions=self.repetitions)
+        for name in self.names:
+            if name not in PEERS and name != "dense":
+                if ":" not in name:
+                    raise BadValue(f"no contender {name!r}: choose sb3, sbx, dense or N:M, as 2:4")
+                NofM.parse(name)
+        if "sb3" not in self.names:
+            raise BadValue("--names must have sb3: every ratio is to it")
+        for env in self.envs:
+            made = envs.make(env)
+            envs.spaces_of(made)
+            made.close()
+
+
+def run(asked: Train) -> None:
+    """Measures, prints tables, writes the JSON file anew after every setting."""
+    refuse_missing(asked.names)
+    report.machine()
+    found = []
+    for env, width in itertools.product(asked.envs, asked.widths):
+        found.append(compare(asked, env, width, in_a_process))
+        print(f"{env}, 2x{width}")
+        report.table(
+            ["", "steps/s", "ratio"],
+            [
+                [row["name"], f"{row['steps_per_second']:.0f}", f"{row['ratio_to_sb3']:.2f}"]
+                for row in found[-1]["rows"]
+            ],
+        )
+        alone = len(asked.envs) == len(asked.widths) == 1
+        report.write(asked.json, found[0] if alone else found)
+
+
+def compare(asked: Train, env: str, width: int, measure: Measure) -> dict[str, Any]:
+    """All contenders in one setting."""
+    turns = itertools.product(range(asked.repetitions), asked.names)
+    speeds: dict[str, list[float]] = {name: [] for name in asked.names}
+    for _, name in report.in_turn(turns, lambda turn: f"{env} 2x{width} {turn[1]}"):
+        speeds[name].append(measure(name, env, width, asked.steps))
+    rows = [
+        {
+            "name": name,
+            "steps_per_second": statistics.median(all_of_it),
+            "ratio_to_sb3": timing.median_of(operator.truediv, all_of_it, speeds["sb3"]),
+            "all": all_of_it,
+        }
+        for name, all_of_it in speeds.items()
+    ]
+    return {"env": env, "width": width, "rows": rows}
+
+
+def in_a_process(name: str, env: str, width: int, steps: int) -> float:
+    """Runs `contender`; -P keeps the modules of this folder out of its way."""
+    command = [sys.executable, "-P", contender.__file__, name, env, str(width), str(steps)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SparlError(f"{name} failed on {env} (status {ended.returncode}): {last}")
+    return float(ended.stdout.split()[-1])
+
+
+def refuse_missing(names: tuple[str, ...]) -> None:
+    """Raises `BadValue` if a contender is not installed: nobody is left out silently."""
+    missing = [
+        name for name in names if name in PEERS and importlib.util.find_spec(PEERS[name]) is None
+    ]
+    if missing:
+        others = " ".join(name for name in names if name not in missing)
+        way_out = f", or go without: --names {others}" if "sb3" not in missing else ""
+        raise BadValue(
+            f"{' and '.join(missing)} cannot be compared with, not being installed: "
+            f'pip install "sparl[bench]"{way_out}'
+        )
