@@ -23,6 +23,7 @@ STOREYS = [
     RUN := set(),
     {"training"},
     {"api"},
+    {"bench"},
     {"cli", "options", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)

@@ -200,7 +200,9 @@ def test_policy_and_all_targets_move_only_every_policy_delay_updates(trajectory)
             assert not any(same) if moves else all(same), (update, name)
 
 
-def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory):
+def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory, monkeypatch):
+    """In plain JAX, which multiplies expanded layers as dense ones; kernels add up in another order."""
+    monkeypatch.setattr("sparl.kernels.native.usable", lambda: False)
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
     sparse = Engine(CONFIG, RNM(4, 4, sparse_layers="all"), COLUMNS, SEED)
     for i, batch in enumerate(batches(), start=1):

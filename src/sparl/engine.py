@@ -29,7 +29,7 @@ from sparl.replay import Columns
 class Journal(NamedTuple):
     """What updates keep for the loop: the random key, their count, and sums for the log."""
 
-    key: UInt32[Array, "2"]
+    key: UInt32[Array, " 2"]
     updates: Int32[Array, ""]
     sums: Float[Array, " metrics"]
     counts: Float[Array, " metrics"]

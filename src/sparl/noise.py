@@ -16,12 +16,12 @@ from jaxtyping import Array, Float, UInt32
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def fold_in(key: UInt32[Array, "2"], data: jax.Array) -> UInt32[Array, "2"]:
+def fold_in(key: UInt32[Array, " 2"], data: jax.Array) -> UInt32[Array, " 2"]:
     """`jax.random.fold_in` on the data of a key: another key for every number."""
     return jnp.stack(_threefry(key, jnp.uint32(0), data.astype(jnp.uint32)))
 
 
-def normal(key: UInt32[Array, "2"], shape: tuple[int, int]) -> Float[Array, "_ _"]:
+def normal(key: UInt32[Array, " 2"], shape: tuple[int, int]) -> Float[Array, "_ _"]:
     """`jax.random.normal` of the data of a key: standard normal numbers."""
     count = jax.lax.iota(jnp.uint32, shape[0] * shape[1]).reshape(shape)
     first, second = _threefry(key, jnp.zeros_like(count), count)
@@ -34,7 +34,7 @@ def normal(key: UInt32[Array, "2"], shape: tuple[int, int]) -> Float[Array, "_ _
 
 
 def _threefry(
-    key: UInt32[Array, "2"], first: jax.Array, second: jax.Array
+    key: UInt32[Array, " 2"], first: jax.Array, second: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32 with 20 rounds."""
     keys = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))

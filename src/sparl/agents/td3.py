@@ -105,7 +105,7 @@ def update(
     parts: dict[str, Part],
     moves: frozenset[str],
     batch: Batch,
-    key: UInt32[Array, "2"],
+    key: UInt32[Array, " 2"],
     descend: Descend,
 ) -> tuple[dict[str, Part], dict[str, jax.Array]]:
     """One update of the parts in `moves`; answers with those and with metrics.
@@ -154,7 +154,7 @@ def smoothed(
     config: TD3Config,
     target_actor: MLP,
     observation: Float[Array, "obs batch"],
-    key: UInt32[Array, "2"],
+    key: UInt32[Array, " 2"],
 ) -> Float[Array, "act batch"]:
     """The target policy's action under clipped noise (target policy smoothing)."""
     action = target_actor(observation)

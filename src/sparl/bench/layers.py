@@ -42,7 +42,8 @@ class Layers:
     json: Path | None = None
     """File for the figures."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises what a user can put right, before anything is measured."""
         report.check(
             self.json, widths=self.widths, batches=self.batches, repetitions=self.repetitions
         )
@@ -52,6 +53,7 @@ class Layers:
 
 def run(asked: Layers) -> None:
     """Measures, prints a table, writes the JSON file."""
+    asked.check()
     on = report.machine()
     peak = dense_peak(asked.repetitions)
     sizes = itertools.product(asked.widths, asked.batches)

@@ -47,13 +47,15 @@ class Step:
     json: Path | None = None
     """File for the figures."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises what a user can put right, before anything is measured."""
         report.check(self.json, width=self.width, steps=self.steps)
         contender.method_of(self.pattern)
 
 
 def run(asked: Step) -> None:
     """Measures, prints a table, writes the JSON file."""
+    asked.check()
     on = report.machine()
     rows = parts(asked)
     total = sum(row["us_per_step"] for row in rows)

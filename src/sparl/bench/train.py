@@ -52,7 +52,8 @@ class Train:
     json: Path | None = None
     """File for the figures."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises what a user can put right, before anything is measured."""
         report.check(self.json, widths=self.widths, steps=self.steps, repetitions=self.repetitions)
         for name in self.names:
             if name not in PEERS and name != "dense":
@@ -69,6 +70,7 @@ class Train:
 
 def run(asked: Train) -> None:
     """Measures, prints tables, writes the JSON file anew after every setting."""
+    asked.check()
     refuse_missing(asked.names)
     report.machine()
     found = []
