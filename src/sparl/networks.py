@@ -25,16 +25,19 @@ class MLP(eqx.Module):
     squash: bool = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        x = self._as_one_kernel(x) if self._is_packed() else self._layer_by_layer(x)
+        packed = self.packed()
+        x = self._layer_by_layer(x) if packed is None else kernels.network(packed, x)
         return jnp.tanh(x) if self.squash else x
 
-    def _is_packed(self) -> bool:
-        """Whether packed layers, and none that the kernels do not know, make up the network."""
+    def kernel_forms(self) -> list[kernels.Layer] | None:
+        """The layers as the kernels take them; None if there is one that they do not know."""
         forms = [layer.kernel_form() for layer in self.layers]
-        return None not in forms and any(form.places is not None for form in forms if form)
+        return None if None in forms else [form for form in forms if form is not None]
 
-    def _as_one_kernel(self, x: jax.Array) -> jax.Array:
-        return kernels.network([layer.kernel_form() for layer in self.layers], x)
+    def packed(self) -> list[kernels.Layer] | None:
+        """`kernel_forms` of a network to run as one kernel: one with packed layers among them."""
+        forms = self.kernel_forms()
+        return forms if forms and any(form.places is not None for form in forms) else None
 
     def _layer_by_layer(self, x: jax.Array) -> jax.Array:
         *hidden, head = self.layers
@@ -45,6 +48,16 @@ class MLP(eqx.Module):
 
 Networks = dict[str, MLP]
 """Networks of one part of an agent, by name: `critic_0`, `critic_1`."""
+
+
+def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "members out batch"]:
+    """What every network makes of the same inputs: in one kernel, if they are alike."""
+    members = [network.packed() for network in networks.values()]
+    packed = [member for member in members if member is not None]
+    alike = len(packed) == len(members) and len({kernels.Form.of(member) for member in packed}) == 1
+    if not alike or any(network.squash for network in networks.values()):
+        return jnp.stack([network(x) for network in networks.values()])
+    return kernels.networks(packed, x)
 
 
 def mlp(key: jax.Array, sizes: Sequence[int], squash: bool = False) -> MLP:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, UInt32
 from sparl import noise
 from sparl.agents.base import Batch, check_fractions, check_positive
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks, mlp
+from sparl.networks import MLP, Networks, all_of, mlp
 
 METRICS: tuple[str, ...] = ("critic_loss", "q_value", "actor_loss")
 
@@ -125,9 +125,8 @@ def update(
     target_q = batch.reward + config.gamma * (1.0 - batch.terminated) * next_q
 
     def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
-        q = [critic(inputs)[0] for critic in critics.values()]
-        losses = [jnp.mean((q_i - target_q) ** 2) for q_i in q]
-        return jnp.sum(jnp.stack(losses)), jnp.mean(q[0])
+        q = all_of(critics, inputs)[:, 0]
+        return jnp.sum(jnp.mean((q - target_q) ** 2, axis=1)), jnp.mean(q[0])
 
     critics = structures["critics"].online(parts["critics"])
     (loss, q_value), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(
@@ -165,7 +164,7 @@ def smoothed(
 
 def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
     """The smaller of the critics' values (clipped double Q-learning)."""
-    return jnp.min(jnp.stack([critic(inputs)[0] for critic in critics.values()]), axis=0)
+    return jnp.min(all_of(critics, inputs)[:, 0], axis=0)
 
 
 def polyak(part: Part, tau: float) -> Part:

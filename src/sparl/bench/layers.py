@@ -17,6 +17,8 @@ from sparl import kernels
 from sparl.bench import report, timing
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout, RowSparse
+from sparl.learner import Structure
+from sparl.networks import MLP
 from sparl.topology import NofM, Pattern, PerLayer
 
 PEAK_SIZES = (256, 512, 1024)
@@ -135,23 +137,39 @@ def layer_of(dense: Dense, pattern: Pattern) -> Layout:
 
 
 def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timing.Call]:
-    """Forward alone, and forward with all gradients: one compiled function each."""
-    form = layer.kernel_form()
-    assert form is not None
+    """Forward alone, and forward with all gradients: one compiled function each.
 
-    def apply(weight: jax.Array, bias: jax.Array, places: Any, x: jax.Array) -> jax.Array:
-        if places is None:
-            return jax.nn.relu(Dense(weight, bias).apply(x))
-        return kernels.network([kernels.Layer(weight, bias, places)], x, relu_last=True)
+    The dense layer's arrays are what XLA likes best, W and b; a packed layer's are flat vectors,
+    as a learner keeps them.
+    """
+    network = {"": MLP((layer,), squash=False)}
+    structure = Structure.of(network)
+    whole = isinstance(layer, Dense)
+    values = (layer.weight, layer.bias) if whole else structure.flatten(network)
+    indices = structure.flatten_indices(network)
 
-    def both(
-        weight: jax.Array, bias: jax.Array, places: Any, x: jax.Array, dy: jax.Array
-    ) -> tuple[Any, ...]:
-        y, pull_back = jax.vjp(lambda w, b, x: apply(w, b, places, x), weight, bias, x)
-        return y, *pull_back(dy)
+    def parts(values: Any, indices: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
+        if whole:
+            return values, None
+        form = structure.networks(values, indices)[""].layers[0].kernel_form()
+        return (form.weight, form.bias), form.places
 
-    forward, both = jax.jit(apply), jax.jit(both)
-    return lambda: forward(*form, x), lambda: both(*form, x, dy)
+    def apply(trained: tuple[jax.Array, jax.Array], places: Any, x: jax.Array) -> jax.Array:
+        if whole:
+            return jax.nn.relu(Dense(*trained).apply(x))
+        return kernels.network([kernels.Layer(*trained, places)], x, relu_last=True)
+
+    def forward(values: Any, indices: Any, x: jax.Array) -> jax.Array:
+        return apply(*parts(values, indices), x)
+
+    def both(values: Any, indices: Any, x: jax.Array, dy: jax.Array) -> tuple[Any, ...]:
+        trained, places = parts(values, indices)
+        y, pull_back = jax.vjp(lambda trained, x: apply(trained, places, x), trained, x)
+        gradient, dx = pull_back(dy)
+        return y, gradient if whole else jnp.concatenate(gradient), dx
+
+    forward, both = jax.jit(forward), jax.jit(both)
+    return lambda: forward(values, indices, x), lambda: both(values, indices, x, dy)
 
 
 def dense_peak(repetitions: int) -> float:

@@ -23,9 +23,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.network import Layer, Places, network
+from sparl.kernels.network import Form, Layer, Places, network, networks
 
 __all__ = [
+    "Form",
     "Layer",
     "Places",
     "expand",
@@ -36,6 +37,7 @@ __all__ = [
     "gather_reference",
     "instruction_set",
     "network",
+    "networks",
     "places",
     "why_not_native",
 ]

@@ -36,17 +36,19 @@ struct Tiles {
   int64_t lanes;
 };
 
-// The kernels for one instruction set. `lanes` is kFewLanes or kLanes throughout.
+// The kernels for one instruction set. `lanes` is kFewLanes or kLanes throughout, and what is read
+// lies in a tile. What is written is [features][lanes] with `step` floats from one feature to the
+// next: a tile, or part of a matrix.
 struct Path {
   const char* name;
 
   // y = W x + b, and max(y, 0) if `relu`; x [inputs][lanes], y [outputs][lanes].
-  void (*forward)(const Layer&, const float* x, float* y, int64_t lanes, bool relu);
+  void (*forward)(const Layer&, const float* x, float* y, int64_t step, int64_t lanes, bool relu);
 
   // dx = W^T dy, zero where `active` [inputs][lanes] (if given) is not above zero.
   // `by_column` has a packed layer's values in the order of its columns.
   void (*backward)(const Layer&, const float* by_column, const float* dy, const float* active,
-                   float* dx, int64_t lanes);
+                   float* dx, int64_t step, int64_t lanes);
 
   // For the rows first..end: dW at the stored places, summed over the batch, and db.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,

@@ -1,6 +1,9 @@
 // The Python module sparl.kernels._cpu.
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include "kernels.h"
 #include "layer.h"
@@ -13,6 +16,31 @@ namespace {
 nb::capsule Handler(XLA_FFI_Handler* handler) {
   return nb::capsule(reinterpret_cast<void*>(handler));
 }
+
+using Sizes = std::vector<int64_t>;
+template <typename T, int kDimensions>
+using Array = nb::ndarray<T, nb::ndim<kDimensions>, nb::c_contig, nb::device::cpu>;
+
+// One network outside XLA.
+class Inference {
+ public:
+  Inference(Sizes widths, Sizes kept) : widths_(std::move(widths)), kept_(std::move(kept)) {}
+
+  void Run(Array<const float, 1> values, Array<const int32_t, 1> indices, Array<const float, 2> x,
+           Array<float, 2> y) const {
+    if (widths_.empty() || static_cast<int64_t>(x.shape(0)) != widths_.front() ||
+        static_cast<int64_t>(y.shape(0)) != widths_.back() || x.shape(1) != y.shape(1)) {
+      throw nb::value_error("x or y has another shape than the network");
+    }
+    const std::string wrong = sparl::InferHere(
+        {widths_.data(), widths_.size()}, {kept_.data(), kept_.size()}, values.data(),
+        values.size(), indices.data(), indices.size(), x.data(), y.data(), x.shape(1));
+    if (!wrong.empty()) throw nb::value_error(wrong.c_str());
+  }
+
+ private:
+  Sizes widths_, kept_;
+};
 
 }  // namespace
 
@@ -27,9 +55,7 @@ NB_MODULE(_cpu, m) {
         all["transpose"] = Handler(sparl::Transpose);
         all["infer"] = Handler(sparl::Infer);
         all["forward"] = Handler(sparl::Forward);
-        all["deltas"] = Handler(sparl::Deltas);
-        all["input_gradient"] = Handler(sparl::InputGradient);
-        all["gradients"] = Handler(sparl::Gradients);
+        all["backward"] = Handler(sparl::Backward);
         return all;
       },
       "Name of each XLA FFI handler -> capsule with its address.");
@@ -39,4 +65,8 @@ NB_MODULE(_cpu, m) {
   m.def("force_instruction_set", &sparl::ForcePath, nb::arg("name"),
         "Use another one; \"\" is the best there is. False where it cannot run here.");
   m.def("lanes", &sparl::LanesFor, nb::arg("batch"), "Samples in a tile of a batch.");
+  nb::class_<Inference>(m, "Inference", "One network, run outside XLA.")
+      .def(nb::init<Sizes, Sizes>(), nb::arg("widths"), nb::arg("kept"))
+      .def("run", &Inference::Run, nb::arg("values"), nb::arg("indices"), nb::arg("x"),
+           nb::arg("y"), "Writes y [outputs, batch] for x [inputs, batch].");
 }

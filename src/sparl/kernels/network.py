@@ -1,19 +1,22 @@
-"""Whole networks of dense and packed layers, values and gradients, one compiled call each.
+"""Whole networks of dense and packed layers, one compiled call for values and one for gradients.
 
-`network` is layers with ReLU between them. Its gradient takes up to three more calls (the deltas
-of all layers, the gradients of weights and biases, the gradient of the inputs), of which XLA
-leaves out those that nobody asks for.
+`networks` is layers with ReLU between them, several networks of one form at once. A network
+travels as two vectors, its values and its indices, which are cut up in the kernels: XLA would
+copy every array of every layer out of the flat vectors in which a learner keeps them, but folds
+slices that are put together again into nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
@@ -48,18 +51,42 @@ class Layer(NamedTuple):
         )
 
 
-class _Static(NamedTuple):
-    """What is known of a network while tracing."""
+@dataclass(frozen=True)
+class Form:
+    """How a vector of values and one of indices make a network (`Form` in operands.h)."""
 
-    compiled: bool
-    relu_last: bool
     widths: tuple[int, ...]
-    packed: tuple[bool, ...]
+    """Inputs, hidden widths, outputs."""
+    kept: tuple[int, ...]
+    """Stored weights of each packed layer, -1 for a dense one."""
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Form:
+        widths = (layers[0].in_features, *(layer.bias.shape[0] for layer in layers))
+        for i, layer in enumerate(layers):
+            if layer.in_features != widths[i]:
+                raise ValueError(f"layer {i} takes {layer.in_features} inputs and gets {widths[i]}")
+        return cls(
+            widths,
+            tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
+        )
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Call:
+    """What is known while tracing; the last two of a backward call alone."""
+
+    form: Form
+    relu_last: bool
+    of_values: bool = True
+    of_x: bool = True
 
     def attributes(self) -> dict[str, Any]:
         return {
-            "widths": np.asarray(self.widths, np.int64),
-            "packed": np.asarray(self.packed, np.int64),
+            "widths": np.asarray(self.form.widths, np.int64),
+            "kept": np.asarray(self.form.kept, np.int64),
+            "relu_last": self.relu_last,
         }
 
 
@@ -71,112 +98,127 @@ def network(
 ) -> Float[Array, "out batch"]:
     """The layers one after the other, with ReLU between them and, with `relu_last`, at the end.
 
+    As `networks`, for one of them.
+    """
+    return networks([layers], x, relu_last, compiled)[0]
+
+
+def networks(
+    members: Sequence[Sequence[Layer]],
+    x: Float[Array, "in batch"],
+    relu_last: bool = False,
+    compiled: bool | None = None,
+) -> Float[Array, "members out batch"]:
+    """Several networks of the same form on the same inputs.
+
     Differentiable (in reverse) in weights, biases and `x`. `compiled` chooses between the compiled
     kernels and plain JAX; the kernels if they can be used, when it is not given. Raises
     `ValueError` while tracing for shapes that do not belong together.
     """
+    form = Form.of(members[0])
+    if any(Form.of(layers) != form for layers in members):
+        raise ValueError("networks that are called together must have the same form")
+    if x.shape[0] != form.widths[0]:
+        raise ValueError(f"layer 0 takes {form.widths[0]} inputs and gets {x.shape[0]}")
+    for layers in members:
+        check(layers)
     if compiled is None:
         compiled = native.usable()
-    widths = (x.shape[0], *(layer.bias.shape[0] for layer in layers))
-    for i, layer in enumerate(layers):
-        if layer.in_features != widths[i]:
-            raise ValueError(f"layer {i} takes {layer.in_features} inputs and gets {widths[i]}")
-    static = _Static(
-        compiled, relu_last, widths, tuple(layer.places is not None for layer in layers)
+    if not compiled:
+        return jnp.stack([reference.network(layers, x, relu_last) for layers in members])
+    values = [
+        array.reshape(-1) for layers in members for la in layers for array in (la.weight, la.bias)
+    ]
+    indices = [array for layers in members for la in layers for array in la.places or ()]
+    return _networks(
+        _Call(form, relu_last),
+        jnp.concatenate(values).reshape(len(members), -1),
+        jnp.concatenate(indices).reshape(len(members), -1)
+        if indices
+        else jnp.zeros((len(members), 0), jnp.int32),
+        x,
     )
-    values = [(layer.weight, layer.bias) for layer in layers]
-    return _network(static, values, [layer.places for layer in layers], x)
 
 
-Values = list[tuple[jax.Array, jax.Array]]
-PlacesOf = list[Places | None]
+def check(layers: Sequence[Layer]) -> None:
+    """Raises `ValueError` for shapes that do not belong together and for places outside a layer.
+
+    Places that are only being traced are looked at when the computation runs, by the kernels.
+    """
+    for i, layer in enumerate(layers):
+        stored = (layer.bias.shape[0], layer.in_features)
+        if layer.places is None:
+            wanted = {"weight": stored}
+        else:
+            kept = layer.places.columns.shape
+            wanted = {
+                "weight": kept,
+                "row_starts": (stored[0] + 1,),
+                "rows": kept,
+                "column_starts": (stored[1] + 1,),
+                "order": kept,
+            }
+        for name, shape in wanted.items():
+            array = layer.weight if name == "weight" else getattr(layer.places, name)
+            if array.shape != shape:
+                raise ValueError(f"layer {i}: {name} has shape {array.shape}, it must be {shape}")
+        if layer.places is not None and not any(
+            isinstance(array, jax.core.Tracer) for array in layer.places
+        ):
+            check_places(f"layer {i}: ", layer.places, *stored)
+
+
+def check_places(where: str, places: Places, outputs: int, inputs: int) -> None:
+    """Raises `ValueError` for places outside an [outputs, inputs] matrix; not while tracing."""
+    kept = places.columns.shape[0]
+    ends = {"columns": inputs, "rows": outputs, "order": kept}
+    for name, array in zip(Places._fields, map(np.asarray, places), strict=True):
+        if name in ends:
+            outside = array[(array < 0) | (array >= ends[name])]
+            if outside.size:
+                raise ValueError(f"{where}{name} has {outside[0]}, outside 0..{ends[name] - 1}")
+        elif array[0] != 0 or array[-1] != kept or (np.diff(array) < 0).any():
+            raise ValueError(f"{where}{name} must go from 0 up to {kept}, never down")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _network(static: _Static, values: Values, places: PlacesOf, x: jax.Array) -> jax.Array:
-    if not static.compiled:
-        return reference.network(values, places, x, static.relu_last)
-    y = jax.ShapeDtypeStruct((static.widths[-1], x.shape[1]), jnp.float32)
-    operands = _operands(values, places, bias=True, by_row=True)
-    return native.call("infer", y, x, *operands, relu_last=static.relu_last, **static.attributes())
+def _networks(call: _Call, values: jax.Array, indices: jax.Array, x: jax.Array) -> jax.Array:
+    y = jax.ShapeDtypeStruct((len(values), call.form.widths[-1], x.shape[1]), jnp.float32)
+    return native.call("infer", y, x[None], values, indices, **call.attributes())
 
 
-def _forward(
-    static: _Static, values: Values, places: PlacesOf, x: jax.Array
-) -> tuple[jax.Array, Any]:
-    if not static.compiled:
-        return jax.vjp(lambda v, x: reference.network(v, places, x, static.relu_last), values, x)
-    batch = x.shape[1]
-    y = jax.ShapeDtypeStruct((static.widths[-1], batch), jnp.float32)
-    taped = static.widths if static.relu_last else static.widths[:-1]
-    y, tape = native.call(
-        "forward",
-        (y, _tiles(sum(taped), batch)),
-        x,
-        *_operands(values, places, bias=True, by_row=True),
-        relu_last=static.relu_last,
-        **static.attributes(),
+def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array, Any]:
+    """`symbolic_zeros` hands over which of the arguments a gradient is wanted of."""
+    call = replace(call, of_values=values.perturbed, of_x=x.perturbed)
+    values, indices, x = values.value, indices.value, x.value
+    members, widths, batch = len(values), call.form.widths, x.shape[1]
+    y = jax.ShapeDtypeStruct((members, widths[-1], batch), jnp.float32)
+    tape = _tiles(members, sum(widths if call.relu_last else widths[:-1]), batch)
+    y, tape = native.call("forward", (y, tape), x[None], values, indices, **call.attributes())
+    return y, (call, values, indices, tape)
+
+
+def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, jax.Array | None]:
+    call, values, indices, tape = saved
+    if isinstance(dy, SymbolicZero):
+        return None, None, None
+    members, widths, batch = len(values), call.form.widths, dy.shape[-1]
+    dvalues = (members, values.shape[1] if call.of_values else 0)
+    dx = (members, widths[0] if call.of_x else 0, batch)
+    # What the gradients of the values are made from; XLA's memory, which it has anyway.
+    deltas = _tiles(members, sum(widths[1:]) if call.of_values else 0, batch)
+    dvalues, dx, _ = native.call(
+        "backward",
+        [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (dvalues, dx, deltas.shape)],
+        *(dy, tape, values, indices),
+        **call.attributes(),
     )
-    return y, (values, places, tape)
+    return dvalues if call.of_values else None, None, dx.sum(0) if call.of_x else None
 
 
-def _backward(static: _Static, saved: Any, dy: jax.Array) -> tuple[Values, None, jax.Array]:
-    if not static.compiled:
-        gradients, dx = saved(dy)
-        return gradients, None, dx
-    values, places, tape = saved
-    batch = dy.shape[1]
-    deltas = native.call(
-        "deltas",
-        _tiles(sum(static.widths[1:]), batch),
-        dy,
-        tape,
-        *_operands(values, places, by_column=True),
-        relu_last=static.relu_last,
-        **static.attributes(),
-    )
-    shapes = [jax.ShapeDtypeStruct(array.shape, array.dtype) for pair in values for array in pair]
-    gradients = native.call(
-        "gradients",
-        shapes,
-        tape,
-        deltas,
-        *_operands(values, places, weight=False, by_row=True),
-        batch=np.int64(batch),
-        relu_last=static.relu_last,
-        **static.attributes(),
-    )
-    dx = native.call(
-        "input_gradient",
-        jax.ShapeDtypeStruct((static.widths[0], batch), jnp.float32),
-        deltas,
-        *_operands(values[:1], places[:1], by_column=True),
-        **static.attributes(),
-    )
-    return list(zip(gradients[::2], gradients[1::2], strict=True)), None, dx
+_networks.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-_network.defvjp(_forward, _backward)
-
-
-def _tiles(features: int, batch: int) -> jax.ShapeDtypeStruct:
+def _tiles(members: int, features: int, batch: int) -> jax.ShapeDtypeStruct:
     lanes = native.lanes(batch)
-    return jax.ShapeDtypeStruct((-(-batch // lanes), features, lanes), jnp.float32)
-
-
-def _operands(
-    values: Values,
-    places: PlacesOf,
-    weight: bool = True,
-    bias: bool = False,
-    by_row: bool = False,
-    by_column: bool = False,
-) -> list[jax.Array]:
-    """The arrays of each layer that a kernel needs, in the order in which it takes them."""
-    operands = []
-    for (w, b), where in zip(values, places, strict=True):
-        if where is not None:
-            operands += [where.columns, where.row_starts] * by_row
-            operands += [where.rows, where.column_starts, where.order] * by_column
-        operands += [w] * weight + [b] * bias
-    return operands
+    return jax.ShapeDtypeStruct((members, -(-batch // lanes), features, lanes), jnp.float32)

@@ -1,12 +1,11 @@
-// The operands of the network kernels: a network's layers out of a list of buffers, every shape and
-// every index checked before it is used.
+// The operands of the kernels: shapes and indices are checked before anything is touched.
 //
-// A network's widths (inputs, hidden ..., outputs) and which of its layers are packed come as
-// attributes. Operands come layer by layer; which of a layer's arrays a kernel needs is its own
-// matter (`Needs`). All operands may carry the same leading dimensions, a batch of networks; one
-// whose leading dimension is 1 serves all of them (vmap's "expand_dims").
+// All operands may carry the same leading dimensions, a batch of networks; one of which a leading
+// dimension is 1 serves all of them (vmap's "expand_dims").
 #pragma once
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -17,14 +16,15 @@ namespace sparl {
 
 using Span = ffi::Span<const int64_t>;
 
-struct Needs {
-  bool weight, bias, by_row, by_column;
-};
-
 inline int64_t Count(Dimensions batch) {
   int64_t count = 1;
   for (int64_t size : batch) count *= size;
   return count;
+}
+
+// The leading dimensions of a result whose own are the last `core` ones.
+inline Dimensions BatchOf(Dimensions result, size_t core) {
+  return result.first(result.size() < core ? 0 : result.size() - core);
 }
 
 inline std::string Shape(Dimensions dims) {
@@ -43,8 +43,9 @@ struct Stack {
   Dimensions batch;
   int64_t size = 0;  // of one network's array
 
-  T* At(int64_t network) const { return data + BatchPosition(Leading(), batch, network) * size; }
-  Dimensions Leading() const { return dims.first(batch.size()); }
+  T* At(int64_t network) const {
+    return data + BatchPosition(dims.first(batch.size()), batch, network) * size;
+  }
 };
 
 // Takes arrays in order; the first that does not fit is remembered and the rest are not looked at.
@@ -53,22 +54,19 @@ class Reader {
   Reader(Dimensions batch) : batch_(batch) {}
 
   template <typename T, typename Buffer>
-  Stack<T> Take(const Buffer& buffer, const std::string& name, std::vector<int64_t> core) {
+  Stack<T> Take(const Buffer& buffer, const char* name, std::vector<int64_t> core) {
     Stack<T> stack{buffer.typed_data(), buffer.dimensions(), batch_, 1};
     for (int64_t size : core) stack.size *= size;
-    const Dimensions dims = stack.dims;
-    bool fits = FitsBatch(dims, core.size(), batch_);
-    for (size_t d = 0; fits && d < core.size(); ++d) fits = dims[batch_.size() + d] == core[d];
-    if (!fits) {
-      Fail(name + " has shape " + Shape(dims) + ", it must end with " +
-           Shape(Dimensions(core.data(), core.size())));
+    bool fits = FitsBatch(stack.dims, core.size(), batch_);
+    for (size_t d = 0; fits && d < core.size(); ++d) fits = stack.dims[batch_.size() + d] == core[d];
+    if (!fits && error_.success()) {
+      error_ = ffi::Error::InvalidArgument(std::string(name) + " has shape " + Shape(stack.dims) +
+                                           ", it must end with " +
+                                           Shape(Dimensions(core.data(), core.size())));
     }
     return stack;
   }
 
-  void Fail(const std::string& message) {
-    if (error_.success()) error_ = ffi::Error::InvalidArgument(message);
-  }
   bool ok() const { return error_.success(); }
   ffi::Error error() const { return error_; }
 
@@ -77,94 +75,77 @@ class Reader {
   ffi::Error error_;
 };
 
-// All layers of a batch of networks.
-class Network {
+// How two arrays make a network: `values`, layer after layer the weights (dense [outputs, inputs],
+// packed [kept]) and the biases, and `indices`, for each packed layer columns, row_starts, rows,
+// column_starts and order. `widths` are inputs, hidden widths and outputs; `kept` has the stored
+// weights of each packed layer, and -1 for each dense one.
+class Form {
  public:
-  Network(Reader& reader, ffi::RemainingArgs arguments, size_t first, Span widths, Span packed,
-          Needs needs)
-      : layers_(packed.size()) {
-    if (packed.size() == 0 || widths.size() != packed.size() + 1) {
-      reader.Fail(std::to_string(packed.size()) + " layers need one more width, not " +
-                  std::to_string(widths.size()));
+  static constexpr int64_t kDense = -1;
+
+  Form(Span widths, Span kept)
+      : widths_(widths.begin(), widths.end()), kept_(kept.begin(), kept.end()) {
+    if (kept.size() == 0 || widths.size() != kept.size() + 1) {
+      error_ = std::to_string(kept.size()) + " layers need one more width, not " +
+               std::to_string(widths.size());
       return;
     }
-    size_t next = first;
-    for (size_t l = 0; l < layers_.size() && reader.ok(); ++l) {
-      Stacks& layer = layers_[l];
-      const std::string name = "layer " + std::to_string(l) + ": ";
-      const int64_t inputs = widths[l], outputs = widths[l + 1];
-      auto floats = [&](const char* what, std::vector<int64_t> core) {
-        const auto buffer = arguments.get<Floats>(next++);
-        if (buffer.has_error()) return reader.Fail(name + what + " is missing"), Stack<float>{};
-        return reader.Take<float>(*buffer, name + what, std::move(core));
-      };
-      auto indices = [&](const char* what, int64_t size) {
-        const auto buffer = arguments.get<Indices>(next++);
-        if (buffer.has_error()) return reader.Fail(name + what + " is missing"), Stack<int32_t>{};
-        // The first array of packed rows tells how many values are kept.
-        if (size < 0 && buffer->dimensions().size() > 0) size = buffer->dimensions().back();
-        return reader.Take<int32_t>(*buffer, name + what, {size});
-      };
-      layer.shape.outputs = outputs, layer.shape.inputs = inputs;
-      layer.packed = packed[l] != 0;
-      if (!layer.packed) {
-        if (needs.weight) layer.weight = floats("weight", {outputs, inputs});
-        if (needs.bias) layer.bias = floats("bias", {outputs});
-        continue;
+    for (size_t l = 0; l < depth(); ++l) {
+      const int64_t inputs = widths_[l], outputs = widths_[l + 1];
+      const bool packed = kept_[l] != kDense;
+      if (inputs < 0 || outputs < 0 || kept_[l] < kDense ||
+          std::max({inputs, outputs, kept_[l]}) > std::numeric_limits<int32_t>::max()) {
+        error_ = Name(l) + "no layer has this many inputs, outputs or kept weights";
+        return;
       }
-      int64_t kept = -1;
-      if (needs.by_row) {
-        layer.columns = indices("columns", kept);
-        kept = layer.columns.size;
-        layer.row_starts = indices("row_starts", outputs + 1);
-      }
-      if (needs.by_column && reader.ok()) {
-        layer.rows = indices("rows", kept);
-        kept = layer.rows.size;
-        layer.column_starts = indices("column_starts", inputs + 1);
-        layer.order = indices("order", kept);
-      }
-      if (needs.weight && reader.ok()) layer.weight = floats("weight", {kept});
-      if (needs.bias && reader.ok()) layer.bias = floats("bias", {outputs});
-      layer.shape.kept = kept;
-    }
-    if (reader.ok() && next != arguments.size()) {
-      reader.Fail(std::to_string(arguments.size() - first) + " arrays of layers, " +
-                  std::to_string(next - first) + " are used");
+      value_offsets_.push_back(values_);
+      index_offsets_.push_back(indices_);
+      values_ += Weights(l) + outputs;
+      if (packed) indices_ += 3 * kept_[l] + outputs + 1 + inputs + 1;
     }
   }
 
-  size_t size() const { return layers_.size(); }
+  // Empty if there is nothing wrong with it.
+  const std::string& error() const { return error_; }
+  size_t depth() const { return kept_.size(); }
+  const std::vector<int64_t>& widths() const { return widths_; }
+  int64_t widest() const { return *std::max_element(widths_.begin(), widths_.end()); }
+  int64_t values() const { return values_; }
+  int64_t indices() const { return indices_; }
+  int64_t Weights(size_t l) const {
+    return kept_[l] == kDense ? widths_[l] * widths_[l + 1] : kept_[l];
+  }
+  // Where a layer's weights begin among the values; its biases follow them.
+  int64_t ValuesOf(size_t l) const { return value_offsets_[l]; }
 
-  // The layers of one network of the batch, their indices checked.
-  ffi::Error At(int64_t network, std::vector<Layer>* found) const {
+  // The layers of one network, after a check of the indices by row, and by column if `both_ways`.
+  ffi::Error Layers(const float* values, const int32_t* indices, bool both_ways,
+                    std::vector<Layer>* found) const {
     found->clear();
-    for (size_t l = 0; l < layers_.size(); ++l) {
-      const Stacks& stacks = layers_[l];
-      Layer layer = stacks.shape;
-      auto at = [&](const auto& stack) { return stack.data ? stack.At(network) : nullptr; };
-      layer.weight = at(stacks.weight), layer.bias = at(stacks.bias);
-      if (stacks.packed) {
-        layer.columns = at(stacks.columns), layer.row_starts = at(stacks.row_starts);
-        layer.rows = at(stacks.rows), layer.column_starts = at(stacks.column_starts);
-        layer.order = at(stacks.order);
-        const std::string name = "layer " + std::to_string(l) + ": ";
-        if (layer.row_starts) {
-          ffi::Error error = CheckStarts(name + "row_starts", layer.row_starts, layer.outputs,
-                                         layer.kept);
-          if (error.failure()) return error;
-          if (!InRange(layer.columns, layer.kept, layer.inputs)) {
-            return ffi::Error::InvalidArgument(name + "a column is outside 0.." +
-                                               std::to_string(layer.inputs - 1));
-          }
+    for (size_t l = 0; l < depth(); ++l) {
+      Layer layer;
+      layer.inputs = widths_[l], layer.outputs = widths_[l + 1], layer.kept = Weights(l);
+      layer.weight = values + value_offsets_[l], layer.bias = layer.weight + layer.kept;
+      if (kept_[l] != kDense) {
+        layer.columns = indices + index_offsets_[l];
+        layer.row_starts = layer.columns + layer.kept;
+        layer.rows = layer.row_starts + layer.outputs + 1;
+        layer.column_starts = layer.rows + layer.kept;
+        layer.order = layer.column_starts + layer.inputs + 1;
+        ffi::Error error = CheckStarts(Name(l) + "row_starts", layer.row_starts, layer.outputs,
+                                       layer.kept);
+        if (error.failure()) return error;
+        if (!InRange(layer.columns, layer.kept, layer.inputs)) {
+          return ffi::Error::InvalidArgument(Name(l) + "a column is outside 0.." +
+                                             std::to_string(layer.inputs - 1));
         }
-        if (layer.column_starts) {
-          ffi::Error error = CheckStarts(name + "column_starts", layer.column_starts, layer.inputs,
-                                         layer.kept);
+        if (both_ways) {
+          error = CheckStarts(Name(l) + "column_starts", layer.column_starts, layer.inputs,
+                              layer.kept);
           if (error.failure()) return error;
           if (!InRange(layer.rows, layer.kept, layer.outputs) ||
               !InRange(layer.order, layer.kept, layer.kept)) {
-            return ffi::Error::InvalidArgument(name + "the column-wise indices point outside");
+            return ffi::Error::InvalidArgument(Name(l) + "the column-wise indices point outside");
           }
         }
       }
@@ -174,13 +155,27 @@ class Network {
   }
 
  private:
-  struct Stacks {
-    Layer shape;
-    bool packed = false;
-    Stack<float> weight, bias;
-    Stack<int32_t> columns, row_starts, rows, column_starts, order;
-  };
-  std::vector<Stacks> layers_;
+  static std::string Name(size_t l) { return "layer " + std::to_string(l) + ": "; }
+
+  std::vector<int64_t> widths_, kept_, value_offsets_, index_offsets_;
+  int64_t values_ = 0, indices_ = 0;
+  std::string error_;
 };
+
+// The layers of every network of a batch.
+using Networks = std::vector<std::vector<Layer>>;
+
+inline ffi::Error ReadNetworks(const Form& form, Reader& reader, Floats values, Indices indices,
+                               int64_t count, bool both_ways, Networks* networks) {
+  const auto numbers = reader.Take<const float>(values, "values", {form.values()});
+  const auto places = reader.Take<const int32_t>(indices, "indices", {form.indices()});
+  if (!reader.ok()) return reader.error();
+  networks->resize(count);
+  for (int64_t n = 0; n < count; ++n) {
+    ffi::Error error = form.Layers(numbers.At(n), places.At(n), both_ways, &(*networks)[n]);
+    if (error.failure()) return error;
+  }
+  return ffi::Error::Success();
+}
 
 }  // namespace sparl

@@ -99,7 +99,8 @@ struct WhereActive {
 // y[r] = finish(sum over k in row r of values[k] * x[columns[k]]).
 template <int64_t kTile, typename Finish>
 void MultiplyPacked(int64_t rows, const float* values, const int32_t* columns,
-                    const int32_t* row_starts, const float* x, float* y, Finish finish) {
+                    const int32_t* row_starts, const float* x, float* y, int64_t step,
+                    Finish finish) {
   constexpr int kPass = Pass<kTile>();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t lane = 0; lane < kTile; lane += kPass * kVector) {
@@ -119,7 +120,7 @@ void MultiplyPacked(int64_t rows, const float* values, const int32_t* columns,
       }
       for (int v = 0; v < kPass; ++v) {
         const int64_t at = lane + v * kVector;
-        Store(y + r * kTile + at, finish(even[v] + odd[v], r, kTile, at));
+        Store(y + r * step + at, finish(even[v] + odd[v], r, kTile, at));
       }
     }
   }
@@ -128,7 +129,7 @@ void MultiplyPacked(int64_t rows, const float* values, const int32_t* columns,
 // The same for kRows rows of a dense matrix, W[r, k] being values[r * row_step + k * column_step].
 template <int64_t kTile, int kRows, typename Finish>
 void MultiplyDenseRows(int64_t r, int64_t columns, const float* values, int64_t row_step,
-                       int64_t column_step, const float* x, float* y, Finish finish) {
+                       int64_t column_step, const float* x, float* y, int64_t step, Finish finish) {
   constexpr int kPass = kTile / kVector < 2 ? 1 : 2;
   for (int64_t lane = 0; lane < kTile; lane += kPass * kVector) {
     Vector sums[kRows][kPass] = {};
@@ -144,7 +145,7 @@ void MultiplyDenseRows(int64_t r, int64_t columns, const float* values, int64_t 
     for (int i = 0; i < kRows; ++i) {
       for (int v = 0; v < kPass; ++v) {
         const int64_t at = lane + v * kVector;
-        Store(y + (r + i) * kTile + at, finish(sums[i][v], r + i, kTile, at));
+        Store(y + (r + i) * step + at, finish(sums[i][v], r + i, kTile, at));
       }
     }
   }
@@ -152,36 +153,38 @@ void MultiplyDenseRows(int64_t r, int64_t columns, const float* values, int64_t 
 
 template <int64_t kTile, typename Finish>
 void MultiplyDense(int64_t rows, int64_t columns, const float* values, int64_t row_step,
-                   int64_t column_step, const float* x, float* y, Finish finish) {
+                   int64_t column_step, const float* x, float* y, int64_t step, Finish finish) {
   constexpr int kRows = kSums / 2;
   int64_t r = 0;
   for (; r + kRows <= rows; r += kRows) {
-    MultiplyDenseRows<kTile, kRows>(r, columns, values, row_step, column_step, x, y, finish);
+    MultiplyDenseRows<kTile, kRows>(r, columns, values, row_step, column_step, x, y, step, finish);
   }
   for (; r < rows; ++r) {
-    MultiplyDenseRows<kTile, 1>(r, columns, values, row_step, column_step, x, y, finish);
+    MultiplyDenseRows<kTile, 1>(r, columns, values, row_step, column_step, x, y, step, finish);
   }
 }
 
 template <int64_t kTile>
-void Forward(const Layer& layer, const float* x, float* y, bool relu) {
+void Forward(const Layer& layer, const float* x, float* y, int64_t step, bool relu) {
   const BiasAndRelu finish{layer.bias, relu};
   if (layer.packed()) {
     MultiplyPacked<kTile>(layer.outputs, layer.weight, layer.columns, layer.row_starts, x, y,
-                          finish);
+                          step, finish);
   } else {
-    MultiplyDense<kTile>(layer.outputs, layer.inputs, layer.weight, layer.inputs, 1, x, y, finish);
+    MultiplyDense<kTile>(layer.outputs, layer.inputs, layer.weight, layer.inputs, 1, x, y, step,
+                         finish);
   }
 }
 
 template <int64_t kTile>
 void Backward(const Layer& layer, const float* by_column, const float* dy, const float* active,
-              float* dx) {
+              float* dx, int64_t step) {
   const WhereActive finish{active};
   if (layer.packed()) {
-    MultiplyPacked<kTile>(layer.inputs, by_column, layer.rows, layer.column_starts, dy, dx, finish);
+    MultiplyPacked<kTile>(layer.inputs, by_column, layer.rows, layer.column_starts, dy, dx, step,
+                          finish);
   } else {
-    MultiplyDense<kTile>(layer.inputs, layer.outputs, layer.weight, 1, layer.inputs, dy, dx,
+    MultiplyDense<kTile>(layer.inputs, layer.outputs, layer.weight, 1, layer.inputs, dy, dx, step,
                          finish);
   }
 }
@@ -299,14 +302,16 @@ void GradientRows(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles
                     : Gradient<kFewLanes>(layer, first, end, x, dy, dweight, dbias);
 }
 
-void ForwardTile(const Layer& layer, const float* x, float* y, int64_t lanes, bool relu) {
-  lanes == kLanes ? Forward<kLanes>(layer, x, y, relu) : Forward<kFewLanes>(layer, x, y, relu);
+void ForwardTile(const Layer& layer, const float* x, float* y, int64_t step, int64_t lanes,
+                 bool relu) {
+  lanes == kLanes ? Forward<kLanes>(layer, x, y, step, relu)
+                  : Forward<kFewLanes>(layer, x, y, step, relu);
 }
 
 void BackwardTile(const Layer& layer, const float* by_column, const float* dy, const float* active,
-                  float* dx, int64_t lanes) {
-  lanes == kLanes ? Backward<kLanes>(layer, by_column, dy, active, dx)
-                  : Backward<kFewLanes>(layer, by_column, dy, active, dx);
+                  float* dx, int64_t step, int64_t lanes) {
+  lanes == kLanes ? Backward<kLanes>(layer, by_column, dy, active, dx, step)
+                  : Backward<kFewLanes>(layer, by_column, dy, active, dx, step);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ XLA cannot raise from compiled code; the compiled kernels refuse them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -52,15 +53,13 @@ def transpose(
     return rows, column_starts.astype(jnp.int32), order.astype(jnp.int32)
 
 
-def network(
-    values: list[tuple[jax.Array, jax.Array]], places: list[Any], x: jax.Array, relu_last: bool
-) -> jax.Array:
+def network(layers: Sequence[Any], x: jax.Array, relu_last: bool) -> jax.Array:
     """Layers with ReLU between them; packed ones are expanded first. See `kernels.network`."""
-    for i, ((weight, bias), where) in enumerate(zip(values, places, strict=True)):
+    for i, (weight, bias, where) in enumerate(layers):
         if where is not None:
             weight = expand(weight, where.columns, where.row_starts, x.shape[0])
         x = weight @ x + bias[:, None]
-        if relu_last or i + 1 < len(values):
+        if relu_last or i + 1 < len(layers):
             x = jax.nn.relu(x)
     return x
 

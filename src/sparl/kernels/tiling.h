@@ -1,0 +1,83 @@
+// A batch cut into tiles (layer.h), and matrices [features, batch] copied to and from them.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "layer.h"
+
+namespace sparl {
+
+// Where each layer's features begin in every tile, for the layers `first` to `end` (excluded).
+struct Tiling {
+  Tiling(const std::vector<int64_t>& widths, size_t first, size_t end, int64_t batch)
+      : batch(batch), lanes(LanesFor(batch)), count((batch + lanes - 1) / lanes) {
+    for (size_t l = first; l < end; ++l) {
+      offsets.push_back(features * lanes);
+      features += widths[l];
+    }
+  }
+
+  std::vector<int64_t> Core() const { return {count, features, lanes}; }
+  int64_t Stride() const { return features * lanes; }
+  Tiles Of(size_t index, const float* data) const {
+    return {data + offsets[index], Stride(), count, lanes};
+  }
+
+  int64_t batch, lanes, count, features = 0;
+  std::vector<int64_t> offsets;
+};
+
+template <int64_t kTile>
+void CopyWholeTile(const float* from, int64_t from_step, int64_t rows, float* to, int64_t to_step) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t lane = 0; lane < kTile; ++lane) to[r * to_step + lane] = from[r * from_step + lane];
+  }
+}
+
+inline void CopyTile(const float* from, int64_t from_step, int64_t rows, int64_t width, float* to,
+                     int64_t to_step) {
+  if (width == kLanes) return CopyWholeTile<kLanes>(from, from_step, rows, to, to_step);
+  if (width == kFewLanes) return CopyWholeTile<kFewLanes>(from, from_step, rows, to, to_step);
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_step, width, to + r * to_step);
+}
+
+// A place for what a tile gives: the [rows, batch] matrix itself, or, where the batch ends within the
+// tile, `spare`, from which FromTile copies what there is.
+struct Place {
+  float* data;
+  int64_t step;
+};
+
+inline Place PlaceFor(float* matrix, const Tiling& tiling, int64_t t, float* spare) {
+  if ((t + 1) * tiling.lanes > tiling.batch) return {spare, tiling.lanes};
+  return {matrix + t * tiling.lanes, tiling.batch};
+}
+
+// A [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
+inline void IntoTile(const float* matrix, int64_t rows, const Tiling& tiling, int64_t t,
+                     float* tile) {
+  const int64_t lanes = tiling.lanes, there = std::min(lanes, tiling.batch - t * lanes);
+  if (there < lanes) std::fill_n(tile, rows * lanes, 0.0f);
+  CopyTile(matrix + t * lanes, tiling.batch, rows, there, tile, lanes);
+}
+
+inline void FromTile(const float* tile, int64_t rows, const Tiling& tiling, int64_t t,
+                     float* matrix) {
+  const int64_t lanes = tiling.lanes, there = std::min(lanes, tiling.batch - t * lanes);
+  CopyTile(tile, lanes, rows, there, matrix + t * lanes, tiling.batch);
+}
+
+// Memory of a thread that outlives the call, so that small batches do not pay for allocation. It
+// begins with a cache line: a vector that lies across two is loaded twice.
+inline float* Scratch(int64_t floats) {
+  constexpr size_t kLine = 64;
+  thread_local std::vector<float> memory;
+  size_t room = floats * sizeof(float) + kLine;
+  if (memory.size() * sizeof(float) < room) memory.resize(room / sizeof(float));
+  void* begin = memory.data();
+  return static_cast<float*>(std::align(kLine, floats * sizeof(float), begin, room));
+}
+
+}  // namespace sparl
