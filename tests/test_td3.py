@@ -201,7 +201,7 @@ def test_policy_and_all_targets_move_only_every_policy_delay_updates(trajectory)
 
 
 def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory, monkeypatch):
-    """In plain JAX, which multiplies expanded layers as dense ones; kernels add up in another order."""
+    """In plain JAX: kernels add up in another order than XLA's dense product."""
     monkeypatch.setattr("sparl.kernels.native.usable", lambda: False)
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
     sparse = Engine(CONFIG, RNM(4, 4, sparse_layers="all"), COLUMNS, SEED)

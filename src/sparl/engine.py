@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
 from sparl import agents, noise
+from sparl.acting import Acting
 from sparl.learner import Learner, Part
 from sparl.methods import Method
 from sparl.methods.base import MethodState
@@ -78,7 +79,10 @@ class Engine:
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """The policy's actions, without noise: [batch, obs] to [batch, act] in [-1, 1]."""
         actor = self.learner.parts["actor"]
-        return np.asarray(self._act(actor.values, actor.indices, observation))
+        if self._acting is None:
+            return np.asarray(self._act(actor.values, actor.indices, observation))
+        networks = self._acting.networks(np.asarray(actor.values), np.asarray(actor.indices))
+        return self.agent.act(networks, observation)
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """One update from a batch of the replay; returns while it may still be running."""
@@ -119,6 +123,7 @@ class Engine:
 
     def _compile(self) -> None:
         structures = self.learner.structures
+        self._acting = Acting.of(structures["actor"])
         self._act = jax.jit(
             lambda values, indices, observation: self.agent.act(
                 structures["actor"].networks(values, indices), observation

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -36,7 +38,7 @@ class Spaces:
 
     @property
     def observation_size(self) -> int:
-        return int(np.prod(self.observation_shape))
+        return math.prod(self.observation_shape)
 
     @property
     def action_size(self) -> int:
@@ -55,10 +57,15 @@ class Spaces:
 
     def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Actions in [-1, 1], [..., act], in the environment's bounds and shape."""
-        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        low, high = self._bounds
         inside = low + 0.5 * (action + 1.0) * (high - low)
-        inside = np.clip(inside, low, high).astype(np.float32)
+        # At each step of a run: two of these take a third of the time of np.clip.
+        inside = np.minimum(np.maximum(inside, low), high).astype(np.float32)
         return inside.reshape(*action.shape[:-1], *self.action_shape)
+
+    @cached_property
+    def _bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
 
 
 def make(env_id: str, **options: Any) -> gym.Env:

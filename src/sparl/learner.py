@@ -42,6 +42,13 @@ class Structure:
             tuple(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves),
         )
 
+    def sizes(self) -> tuple[int, int]:
+        """How many values and how many indices there are."""
+        sizes = [0, 0]
+        for shape, is_index in zip(self.shapes, self.is_index, strict=True):
+            sizes[is_index] += math.prod(shape)
+        return sizes[0], sizes[1]
+
     def flatten(self, networks: Networks) -> Float[Array, " values"]:
         """The trained values of `networks` (or of a gradient of their shape) as one vector."""
         return self._concatenate(networks, index=False, dtype=jnp.float32)

@@ -8,6 +8,8 @@ bit (a test compares them).
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,9 @@ def fold_in(key: UInt32[Array, " 2"], data: jax.Array) -> UInt32[Array, " 2"]:
     return jnp.stack(_threefry(key, jnp.uint32(0), data.astype(jnp.uint32)))
 
 
-def normal(key: UInt32[Array, " 2"], shape: tuple[int, int]) -> Float[Array, "_ _"]:
+def normal(key: UInt32[Array, " 2"], shape: tuple[int, ...]) -> Float[Array, " ..."]:
     """`jax.random.normal` of the data of a key: standard normal numbers."""
-    count = jax.lax.iota(jnp.uint32, shape[0] * shape[1]).reshape(shape)
+    count = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     first, second = _threefry(key, jnp.zeros_like(count), count)
     # 23 random bits as the fraction of a float in [1, 2), then stretched over (-1, 1).
     bits = ((first ^ second) >> jnp.uint32(9)) | jnp.uint32(0x3F800000)

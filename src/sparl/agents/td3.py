@@ -11,6 +11,7 @@ Actions are in [-1, 1] throughout, whatever the environment's bounds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,8 +95,11 @@ def moving(config: TD3Config, updates: int) -> frozenset[str]:
     return frozenset({"actor", "critics"}) if delayed else frozenset({"critics"})
 
 
-def act(actor: Networks, observation: Float[Array, "batch obs"]) -> Float[Array, "batch act"]:
-    """The policy's own actions, without noise."""
+def act(actor: dict[str, Any], observation: Any) -> Any:
+    """The policy's own actions, without noise: [batch, obs] to [batch, act].
+
+    `actor` are functions of feature-major arrays; of JAX's in a compiled call, of NumPy's outside.
+    """
     return actor["actor"](observation.T).T
 
 

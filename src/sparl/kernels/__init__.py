@@ -23,10 +23,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.network import Form, Layer, Places, network, networks
+from sparl.kernels.network import Form, Layer, Places, network, networks, vectors
 
 __all__ = [
     "Form",
+    "Inference",
     "Layer",
     "Places",
     "expand",
@@ -39,12 +40,16 @@ __all__ = [
     "network",
     "networks",
     "places",
+    "usable",
+    "vectors",
     "why_not_native",
 ]
 
 expand_reference = reference.expand
 gather_reference = reference.gather
 instruction_set = native.instruction_set
+usable = native.usable
+Inference = native.Inference
 
 
 def why_not_native() -> str | None:

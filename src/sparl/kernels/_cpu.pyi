@@ -1,10 +1,12 @@
 """The compiled kernels: XLA FFI handlers for the CPU."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 class Inference:
-    def __init__(self, widths: list[int], kept: list[int]) -> None: ...
+    def __init__(self, widths: Sequence[int], kept: Sequence[int]) -> None: ...
     def run(
         self,
         values: NDArray[np.float32],

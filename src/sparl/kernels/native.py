@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32
+from numpy.typing import NDArray
 
 
 def _load() -> tuple[ModuleType | None, str | None]:
@@ -80,6 +82,23 @@ def transpose(
 def usable() -> bool:
     """Whether computations run where the compiled kernels can."""
     return why_not is None and jax.default_backend() == "cpu"
+
+
+class Inference:
+    """One network, run directly by the calling thread: no XLA, no dispatch, no gradient."""
+
+    def __init__(self, widths: tuple[int, ...], kept: tuple[int, ...]) -> None:
+        """Sizes as in `kernels.Form`. `RuntimeError` if the extension is not loaded."""
+        self._outputs = widths[-1]
+        self._run = _loaded().Inference(widths, kept).run
+
+    def __call__(
+        self, values: NDArray[np.float32], indices: NDArray[np.int32], x: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """[inputs, batch] to [outputs, batch]; `ValueError` for what does not fit."""
+        y = np.empty((self._outputs, x.shape[1]), np.float32)
+        self._run(values, indices, np.ascontiguousarray(x), y)
+        return y
 
 
 def lanes(batch: int) -> int:

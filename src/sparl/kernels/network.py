@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
@@ -51,8 +52,7 @@ class Layer(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """How a vector of values and one of indices make a network (`Form` in operands.h)."""
 
     widths: tuple[int, ...]
@@ -126,18 +126,17 @@ def networks(
         compiled = native.usable()
     if not compiled:
         return jnp.stack([reference.network(layers, x, relu_last) for layers in members])
-    values = [
-        array.reshape(-1) for layers in members for la in layers for array in (la.weight, la.bias)
-    ]
-    indices = [array for layers in members for la in layers for array in la.places or ()]
-    return _networks(
-        _Call(form, relu_last),
-        jnp.concatenate(values).reshape(len(members), -1),
-        jnp.concatenate(indices).reshape(len(members), -1)
-        if indices
-        else jnp.zeros((len(members), 0), jnp.int32),
-        x,
-    )
+    values, indices = vectors([layer for layers in members for layer in layers])
+    count = len(members)  # and not -1 for the length of each: there may be no indices
+    values, indices = (v.reshape(count, len(v) // count) for v in (values, indices))
+    return _networks(_Call(form, relu_last), values, indices, x)
+
+
+def vectors(layers: Sequence[Layer]) -> tuple[Float[Array, " values"], Int32[Array, " indices"]]:
+    """All values, layer by layer weights and biases, and all indices, in the order of `Places`."""
+    values = [array.reshape(-1) for layer in layers for array in (layer.weight, layer.bias)]
+    indices = [array for layer in layers for array in layer.places or ()]
+    return jnp.concatenate(values), jnp.concatenate([jnp.zeros(0, jnp.int32), *indices])
 
 
 def check(layers: Sequence[Layer]) -> None:
@@ -163,7 +162,7 @@ def check(layers: Sequence[Layer]) -> None:
             if array.shape != shape:
                 raise ValueError(f"layer {i}: {name} has shape {array.shape}, it must be {shape}")
         if layer.places is not None and not any(
-            isinstance(array, jax.core.Tracer) for array in layer.places
+            isinstance(array, Tracer) for array in layer.places
         ):
             check_places(f"layer {i}: ", layer.places, *stored)
 

@@ -1,0 +1,153 @@
+"""Networks of dense and packed layers for tests, and a plain float64 reference for them."""
+
+import itertools
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+
+from sparl import kernels
+from sparl.topology import NofM, PerLayer, PerRow
+
+SETS = ["avx512", "avx2+fma", "portable", "neon"]
+
+
+class Net(NamedTuple):
+    layers: list[kernels.Layer]
+    x: jax.Array
+    dy: jax.Array
+    relu_last: bool
+
+
+def by_column(columns, row_starts, width):
+    """Rows, starts and numbers of the kept values, column by column; the slow and obvious way."""
+    entries = [[] for _ in range(width)]
+    for row, (first, end) in enumerate(itertools.pairwise(row_starts.tolist())):
+        for k in range(first, end):
+            entries[columns[k]].append((row, k))
+    flat = np.array([e for column in entries for e in column], np.int32).reshape(-1, 2)
+    starts = np.cumsum([0, *map(len, entries)]).astype(np.int32)
+    return flat[:, 0].copy(), starts, flat[:, 1].copy()
+
+
+def dense(layer, weight=None):
+    """A layer's weights, or something aligned with them, as a float64 matrix."""
+    weight = np.asarray(layer.weight if weight is None else weight, np.float64)
+    if layer.places is None:
+        return weight
+    matrix = np.zeros((layer.bias.shape[0], layer.in_features))
+    columns, starts = np.asarray(layer.places.columns), np.asarray(layer.places.row_starts)
+    for row, (first, end) in enumerate(itertools.pairwise(starts)):
+        for k in range(first, end):
+            matrix[row, columns[k]] = weight[k]
+    return matrix
+
+
+def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
+    """A network of random numbers, small whole ones (so that every sum is exact) with `whole`."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape):
+        drawn = rng.integers(-2, 3, shape) if whole else rng.normal(size=shape)
+        return drawn.astype(np.float32)
+
+    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    # One compilation for the choices of all layers.
+    select = jax.jit(lambda s: [p and p.select(a) for p, a in zip(patterns, s, strict=True)])
+    chosen = select([rng.normal(size=shape).astype(np.float32) for shape in shapes])
+    layers = []
+    values = x = numbers(widths[0], batch)
+    for i, ((outputs, inputs), kept) in enumerate(zip(shapes, chosen, strict=True)):
+        places, weight = None, numbers(outputs, inputs)
+        if kept is not None:
+            columns, starts = map(np.asarray, kept)
+            places = kernels.Places(columns, starts, *by_column(columns, starts, inputs))
+            weight = numbers(len(columns))
+        per_row = weight.size / outputs
+        if not whole:
+            weight /= np.float32(max(per_row, 1) ** 0.5)
+        layer = kernels.Layer(weight, numbers(outputs), places)
+        # What a rounding could lift over zero would make the two gradients differ.
+        for _ in range(0 if whole else 100):
+            z = dense(layer) @ values + layer.bias.astype(np.float64)[:, None]
+            close = (np.abs(z) < 2e-5).any(axis=1)
+            layer.bias[close] += np.float32(0.01)
+            if not close.any():
+                break
+        layers.append(layer)
+        z = dense(layer) @ values + layer.bias.astype(np.float64)[:, None]
+        values = np.maximum(z, 0) if relu_last or i + 1 < len(shapes) else z
+    net = Net(layers, x, numbers(widths[-1], batch), relu_last)
+    return jax.tree.map(lambda a: a if isinstance(a, bool) else jnp.asarray(a), net)
+
+
+def expected(net):
+    """y, the gradients and dx in float64, each with the largest sum of absolute terms in it."""
+
+    def product(a, b, c=0.0):
+        return a @ b + c, np.max(np.abs(a) @ np.abs(b) + np.abs(c), initial=0)
+
+    weights = [dense(layer) for layer in net.layers]
+    inputs, y, scale, relus = [], np.asarray(net.x, np.float64), 0.0, []
+    for i, (weight, layer) in enumerate(zip(weights, net.layers, strict=True)):
+        inputs.append(y)
+        y, scale = product(weight, y, np.asarray(layer.bias, np.float64)[:, None])
+        relus.append(y > 0 if net.relu_last or i + 1 < len(weights) else np.ones(y.shape, bool))
+        y = np.where(relus[-1], y, 0)
+    results = [(y, scale)]
+    delta, gradients = np.asarray(net.dy, np.float64), []
+    for i in reversed(range(len(weights))):
+        delta = np.where(relus[i], delta, 0)
+        of_bias = product(delta, np.ones(delta.shape[1]))
+        full, scale = product(delta, inputs[i].T)
+        gradients = [(full * (dense(net.layers[i], net.layers[i].weight * 0 + 1) != 0), scale),
+                     of_bias, *gradients]  # fmt: skip
+        delta, scale = product(weights[i].T, delta)
+    return [*results, *gradients, (delta, scale)]
+
+
+@partial(jax.jit, static_argnames=("relu_last", "compiled"))
+def pulled(layers, x, dy, relu_last, compiled):
+    def apply(values, x):
+        pairs = zip(values, layers, strict=True)
+        whole = [kernels.Layer(*v, layer.places) for v, layer in pairs]
+        return kernels.network(whole, x, relu_last, compiled)
+
+    y, pull = jax.vjp(apply, [(layer.weight, layer.bias) for layer in layers], x)
+    gradients, dx = pull(dy)
+    return y, gradients, dx
+
+
+def results(net, compiled=True):
+    """y, the gradients (weight, bias, weight ...) and dx; waits, so that nothing runs later."""
+    return [np.asarray(a) for a in jax.tree.leaves(pulled(*net, compiled))]
+
+
+def in_full(net, found):
+    """`found`, with the gradients of weights as matrices."""
+    y, *gradients, dx = found
+    for i, layer in enumerate(net.layers):
+        gradients[2 * i] = dense(layer, gradients[2 * i])
+    return [y, *gradients, dx]
+
+
+def assert_close(net, found, wanted):
+    for number, (a, (b, scale)) in enumerate(zip(in_full(net, found), wanted, strict=True)):
+        assert a.shape == b.shape
+        error = np.max(np.abs(a - b), initial=0)
+        assert error <= 3e-6 * scale, f"array {number}: {error} at a scale of {scale}"
+
+
+@st.composite
+def patterns(draw):
+    kind = draw(st.sampled_from([None, NofM, PerRow, PerLayer]))
+    m = draw(st.integers(1, 16))
+    return {
+        None: None,
+        NofM: (NofM, draw(st.integers(1, m)), m),
+        PerRow: (PerRow, draw(st.integers(1, 24))),
+        PerLayer: (PerLayer, draw(st.integers(1, 300))),  # few of many rows: some are empty
+    }[kind]

@@ -1,0 +1,75 @@
+"""What the network kernels refuse: places outside a layer, shapes that do not belong together."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from nets import build, results
+
+from sparl import kernels
+from sparl.kernels import native
+from sparl.topology import PerRow
+
+REFUSED = (jax.errors.JaxRuntimeError, ValueError)
+
+
+MALFORMED = [
+    ("columns", 1, -1, "layer 1: a column"),
+    ("columns", 1, 6, "layer 1: a column"),
+    ("columns", -1, 2**31 - 1, "layer 1: a column"),
+    ("row_starts", 0, 1, r"layer 1: row_starts\[0\] is 1"),
+    ("row_starts", 2, 1, "layer 1: row_starts goes down"),
+    ("row_starts", -1, 7, "layer 1: row_starts ends with 7"),
+    ("row_starts", -1, 2**31 - 1, "layer 1: row_starts ends with"),
+    ("rows", 0, -1, "layer 1: .*column-wise"),
+    ("rows", 3, 4, "layer 1: .*column-wise"),
+    ("order", 0, -(2**31), "layer 1: .*column-wise"),
+    ("order", 2, 8, "layer 1: .*column-wise"),
+    ("column_starts", 0, -1, r"layer 1: column_starts\[0\] is -1"),
+    ("column_starts", 3, 100, "layer 1: column_starts goes down"),
+    ("column_starts", -1, 9, "layer 1: column_starts ends with 9"),
+    ("weight", None, (7,), "layer 1: weight has shape"),
+    ("rows", None, (9,), "layer 1: "),
+    ("order", None, (7,), "layer 1: order has shape"),
+    ("row_starts", None, (4,), "layer 1: row_starts has shape"),
+]
+
+
+def broken(array, position, value):
+    """A network whose second layer has one number, or the shape of one array, changed."""
+    net = build([5, 6, 4], [None, PerRow(2)], 7, False, 0)
+    first, layer = net.layers
+    whole = {**layer._asdict(), **layer.places._asdict()}
+    whole[array] = (
+        jnp.zeros(value, whole[array].dtype)
+        if position is None
+        else whole[array].at[position].set(value)
+    )
+    places = kernels.Places(*(whole[name] for name in kernels.Places._fields))
+    return net._replace(layers=[first, kernels.Layer(whole["weight"], whole["bias"], places)])
+
+
+@pytest.mark.parametrize("array, position, value, message", MALFORMED)
+def test_compiled_calls_refuse_malformed_operands(array, position, value, message):
+    with pytest.raises(REFUSED, match=message):
+        results(broken(array, position, value))
+
+
+@pytest.mark.parametrize("array, position, value, _", MALFORMED)
+def test_eager_calls_refuse_them_before_the_kernels(array, position, value, _, monkeypatch):
+    net = broken(array, position, value)
+    monkeypatch.setattr(native, "call", lambda *_: pytest.fail("the kernels were called"))
+    with pytest.raises(ValueError, match=f"layer 1: {array}"):
+        kernels.network(net.layers, net.x)
+
+
+def test_shapes_that_do_not_fit_are_refused_while_tracing():
+    first, last = build([5, 6, 4], [None, PerRow(2)], 7, False, 0).layers
+    for layers, width, message in [
+        ([first, last], 6, "layer 0 takes 5 inputs and gets 6"),
+        ([last, first], 6, "layer 1 takes 5 inputs and gets 4"),
+        ([first, first], 5, "layer 1 takes 5 inputs and gets 6"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(kernels.network, layers, jnp.zeros((width, 7)))
+    with pytest.raises(ValueError, match="layer 0: weight has shape"):
+        kernels.network([first._replace(bias=jnp.zeros(7))], jnp.zeros((5, 7)))
