@@ -1,6 +1,7 @@
 """Imports run one way, and some things are imported nowhere. Read from the source, not run."""
 
 import ast
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ SOURCE = Path(sparl.__file__).parent
 # From the bottom to the top; a module may import from its own storey and from those below.
 # What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
 STOREYS = [
-    {"errors"},
+    {"errors", "noise"},
     {"kernels", "topology"},
     {"layouts"},
     {"networks"},
@@ -140,8 +141,14 @@ def test_nothing_is_pickled():
             assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), path
 
 
-def test_pytorch_is_nowhere():
-    assert not importers("torch", "torchvision", "tensorflow", "stable_baselines3")
+def test_pytorch_is_only_where_its_speed_is_compared():
+    """In a process of its own, which has nothing else at its top."""
+    peers = importers("torch", "torchvision", "tensorflow", "stable_baselines3", "sbx")
+    assert set(peers) == {"sparl.bench.contender"}
+    top = ast.parse(MODULES["sparl.bench.contender"].read_text()).body
+    names = {node.module for node in top if isinstance(node, ast.ImportFrom)}
+    names |= {a.name for node in top if isinstance(node, ast.Import) for a in node.names}
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def test_learning_knows_nothing_of_environments_and_layouts_nothing_of_learning():

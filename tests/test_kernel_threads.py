@@ -1,4 +1,4 @@
-"""The network kernels' bits do not depend on threads, and their handlers do not block each other."""
+"""The network kernels' bits do not depend on threads, and handlers do not block each other."""
 
 import os
 import subprocess
@@ -75,7 +75,7 @@ def hashes():
     finally:
         for process in started.values():
             process.kill()  # one whose threads wait for each other would stay
-            process.wait()
+            process.communicate()
     assert all(process.returncode == 0 for _, process in found.values())
     return {cores: lines for cores, (lines, _) in found.items()}
 

@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 
 from sparl import kernels
 
-# The error of a handler, as jit and as some eager calls raise it.
-REFUSED = (jax.errors.JaxRuntimeError, ValueError)
-
 
 def packed(counts: list[int], in_features: int, seed: int = 0):
     """Packed rows with `counts[r]` entries in row r, and the dense matrix they stand for."""
@@ -157,35 +154,43 @@ def test_vmap(expand):
     np.testing.assert_allclose(gradient, 2 * values, rtol=1e-5)
 
 
+MALFORMED = [  # what the kernels say of them, and which array is named before they are called
+    ([0, 1, 2, 3], [0, 2, 4], "row 1 has a column outside 0..2", "columns has 3"),
+    ([0, -1, 2, 1], [0, 2, 4], "row 0 has a column outside 0..2", "columns has -1"),
+    ([0, 2**31 - 1, 2, 1], [0, 2, 4], "row 0 has a column", "columns has 2147483647"),
+    ([0, 1, 2, 1], [1, 2, 4], r"row_starts\[0\] is 1", "row_starts must"),
+    ([0, 1, 2, 1], [-5, 2, 4], r"row_starts\[0\] is -5", "row_starts must"),
+    ([0, 1, 2, 1], [0, 5, 4], "goes down after number 1, from 5 to 4", "row_starts must"),
+    ([0, 1, 2, 1], [0, 2, 3], "ends with 3, but 4 values", "row_starts must"),
+    ([0, 1, 2, 1], [0, 2, 2**31 - 1], "ends with 2147483647", "row_starts must"),
+    ([0, 1, 2, 1], [0, -(2**31), 4], "goes down after number 0", "row_starts must"),
+]
+
+
 @pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize(
-    "columns, row_starts, message",
-    [
-        ([0, 1, 2, 3], [0, 2, 4], "row 1 has a column outside 0..2"),
-        ([0, -1, 2, 1], [0, 2, 4], "row 0 has a column outside 0..2"),
-        ([0, 2**31 - 1, 2, 1], [0, 2, 4], "row 0 has a column"),
-        ([0, 1, 2, 1], [1, 2, 4], r"row_starts\[0\] is 1"),
-        ([0, 1, 2, 1], [-5, 2, 4], r"row_starts\[0\] is -5"),
-        ([0, 1, 2, 1], [0, 5, 4], "goes down after number 1, from 5 to 4"),
-        ([0, 1, 2, 1], [0, 2, 3], "ends with 3, but 4 values"),
-        ([0, 1, 2, 1], [0, 2, 2**31 - 1], "ends with 2147483647"),
-        ([0, 1, 2, 1], [0, -(2**31), 4], "goes down after number 0"),
-    ],
-)
-def test_malformed_indices_are_refused(columns, row_starts, message, batched):
+@pytest.mark.parametrize("columns, row_starts, message, _", MALFORMED)
+def test_malformed_indices_are_refused_by_the_kernels(columns, row_starts, message, _, batched):
     columns, row_starts = jnp.array(columns, jnp.int32), jnp.array(row_starts, jnp.int32)
     expand, gather = (lambda v, c, s: kernels.expand_native(v, c, s, 3)), kernels.gather_native
     packed_in, dense_in = jnp.ones(4), jnp.ones((2, 3))
     if batched:
         expand, gather = (jax.vmap(f, in_axes=(0, None, None)) for f in (expand, gather))
         packed_in, dense_in = jnp.ones((2, 4)), jnp.ones((2, 2, 3))
+    for function, floats in (expand, packed_in), (gather, dense_in):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+            jax.block_until_ready(jax.jit(function)(floats, columns, row_starts))
+
+
+@pytest.mark.parametrize("columns, row_starts, _, message", MALFORMED)
+def test_malformed_indices_are_refused_before_the_kernels(columns, row_starts, _, message):
+    columns, row_starts = jnp.array(columns, jnp.int32), jnp.array(row_starts, jnp.int32)
     for call in (
-        lambda: expand(packed_in, columns, row_starts),
-        lambda: jax.jit(expand)(packed_in, columns, row_starts),
-        lambda: gather(dense_in, columns, row_starts),
+        lambda: kernels.expand(jnp.ones(4), columns, row_starts, 3),
+        lambda: kernels.gather(jnp.ones((2, 3)), columns, row_starts),
+        lambda: kernels.places(columns, row_starts, 3),
     ):
-        with pytest.raises(REFUSED, match=message):
-            jax.block_until_ready(call())
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_reference_keeps_malformed_columns_out_of_other_rows():

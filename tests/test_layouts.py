@@ -91,10 +91,14 @@ def test_gradients_equal_those_of_the_dense_product_where_trained(case):
 
 @settings(max_examples=30, deadline=None)
 @given(layers(["straight-through"]))
-def test_straight_through_acts_exactly_as_its_packed_layer(case):
+def test_straight_through_acts_as_its_packed_layer(case):
     layer, dense, x = case
-    assert isinstance(layer.packed(), RowSparse)
-    assert same_bits(APPLY(layer, x), APPLY(layer.packed(), x))
+    packed = layer.packed()
+    assert isinstance(packed, RowSparse)
+    assert same_bits(packed.to_dense(), layer.to_dense())
+    # Up to the order of the terms, which the kernels choose themselves.
+    w, b = np.abs(np.asarray(layer.to_dense(), np.float64)), np.abs(layer.bias)[:, None]
+    assert_close(APPLY(layer, x), np.asarray(APPLY(packed, x), np.float64), w @ np.abs(x) + b)
     assert same_bits(layer.weight, dense)  # dormant weights are stored all the same
 
 

@@ -8,10 +8,11 @@ A matrix W [out, in] of which `kept` entries are stored is three arrays:
   is 0, none is smaller than the one before, and the last is `kept`.
 
 `expand` and `gather` work under `jax.jit`, `jax.vmap` and `jax.grad`, each being the other's
-gradient. On the CPU they run compiled kernels, which refuse indices that break the rules above
-with `jax.errors.JaxRuntimeError` (some eager calls: `ValueError`); elsewhere, or where the
-extension could not be loaded (a `RuntimeWarning` says so once, at import), plain JAX, which
-cannot raise while it runs and drops or clamps them. Both give the same bits.
+gradient. Indices that break the rules above are refused with `ValueError`; those of a computation
+being traced cannot be looked at then, and are refused while it runs by the compiled kernels, with
+`jax.errors.JaxRuntimeError`. These run on the CPU; elsewhere, or where the extension could not be
+loaded (a `RuntimeWarning` says so once, at import), plain JAX does, which cannot raise while it
+runs and drops or clamps such indices. Both give the same bits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.network import Form, Layer, Places, network, networks, vectors
+from sparl.kernels.forms import Form, Layer, Places, check_indices
+from sparl.kernels.network import network, networks, vectors
 
 __all__ = [
     "Form",
@@ -68,7 +70,7 @@ def expand(
     Differentiable (in reverse) in `values`. Raises `TypeError` for another dtype and `ValueError`
     for shapes that do not belong together, both while tracing.
     """
-    _check(values, columns, row_starts)
+    _check(values, columns, row_starts, in_features)
     return _expand(_best(), in_features, values, columns, row_starts)
 
 
@@ -81,7 +83,7 @@ def gather(
 
     Differentiable (in reverse) in `dense`. Errors as `expand`.
     """
-    _check(dense, columns, row_starts)
+    _check(dense, columns, row_starts, dense.shape[1])
     return _gather(_best(), dense, columns, row_starts)
 
 
@@ -92,7 +94,7 @@ def expand_native(
     in_features: int,
 ) -> Float[Array, "out in"]:
     """`expand` by the compiled kernel; `RuntimeError` if that is not loaded."""
-    _check(values, columns, row_starts)
+    _check(values, columns, row_starts, in_features)
     return _expand(native, in_features, values, columns, row_starts)
 
 
@@ -102,7 +104,7 @@ def gather_native(
     row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
     """`gather` by the compiled kernel; `RuntimeError` if that is not loaded."""
-    _check(dense, columns, row_starts)
+    _check(dense, columns, row_starts, dense.shape[1])
     return _gather(native, dense, columns, row_starts)
 
 
@@ -113,7 +115,7 @@ def places(
 
     To be made once per choice of places. Errors as `expand`.
     """
-    _check_indices(columns, row_starts)
+    _check_indices(columns, row_starts, in_features)
     return Places(columns, row_starts, *_best().transpose(columns, row_starts, in_features))
 
 
@@ -121,11 +123,11 @@ def _best():
     return native if native.usable() else reference
 
 
-def _check(floats: Array, columns: Array, row_starts: Array) -> None:
-    """What the types and shapes alone tell; XLA's own messages would name none of it."""
+def _check(floats: Array, columns: Array, row_starts: Array, in_features: int) -> None:
+    """What XLA's own messages would not name."""
     if floats.dtype != jnp.float32:
         raise TypeError(f"packed rows are float32, not {floats.dtype}")
-    _check_indices(columns, row_starts)
+    _check_indices(columns, row_starts, in_features)
     rows = row_starts.shape[0] - 1
     if floats.ndim == 1 and floats.shape != columns.shape:
         raise ValueError(f"{floats.shape[0]} values have {columns.shape[0]} columns")
@@ -133,7 +135,7 @@ def _check(floats: Array, columns: Array, row_starts: Array) -> None:
         raise ValueError(f"a matrix of {floats.shape[0]} rows has row_starts for {rows}")
 
 
-def _check_indices(columns: Array, row_starts: Array) -> None:
+def _check_indices(columns: Array, row_starts: Array, in_features: int) -> None:
     if columns.dtype != jnp.int32 or row_starts.dtype != jnp.int32:
         raise TypeError(f"indices are int32, not {columns.dtype} and {row_starts.dtype}")
     if columns.ndim != 1 or row_starts.ndim != 1 or row_starts.shape[0] == 0:
@@ -141,6 +143,8 @@ def _check_indices(columns: Array, row_starts: Array) -> None:
             "columns must be [kept] and row_starts [out + 1], "
             f"not {columns.shape} and {row_starts.shape}"
         )
+    arrays = {"columns": columns, "row_starts": row_starts}
+    check_indices(arrays, row_starts.shape[0] - 1, in_features)
 
 
 # `path` is one of the modules native and reference; both have the same two functions.

@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <utility>
 
 namespace sparl {
 
@@ -87,54 +85,6 @@ class Job {
   std::condition_variable changed_;
 };
 
-// Threads of the pool that came to help, and stay a moment for the next job: the kernels of one
-// update follow each other within microseconds, while waking a thread takes ten and more.
-class Crew {
- public:
-  // Never destroyed: a helper may outlive everything else at the end of a process.
-  static Crew& Instance() {
-    static Crew* crew = new Crew;
-    return *crew;
-  }
-
-  void Post(std::shared_ptr<Job> job) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    newest_ = std::move(job);
-    posted_.fetch_add(1, std::memory_order_release);
-  }
-
-  int64_t Waiting() const { return waiting_.load(std::memory_order_relaxed); }
-
-  void Help(std::shared_ptr<Job> job) {
-    using Clock = std::chrono::steady_clock;
-    waiting_.fetch_add(1, std::memory_order_relaxed);
-    uint64_t seen = posted_.load(std::memory_order_acquire);
-    auto leave = Clock::now();
-    do {
-      if (job) {
-        job->Work(true);
-        job.reset();
-        leave = Clock::now() + std::chrono::microseconds(50);
-      }
-      const uint64_t posted = posted_.load(std::memory_order_acquire);
-      if (posted != seen) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        seen = posted;
-        job = newest_;
-      } else {
-        Pause();
-      }
-    } while (job || Clock::now() < leave);
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
-  }
-
- private:
-  std::mutex mutex_;
-  std::shared_ptr<Job> newest_;
-  std::atomic<uint64_t> posted_{0};
-  std::atomic<int64_t> waiting_{0};
-};
-
 // Calls task(i) once for every i from 0 to count - 1, on the calling thread and on idle ones of the
 // pool; returns when all are done. Tasks must not depend on each other, and which thread runs one
 // must not change what it computes: then results do not depend on the number of threads.
@@ -150,11 +100,7 @@ void ParallelFor(Pool pool, int64_t count, const Task& task) {
     return;
   }
   auto job = std::make_shared<Job>(count, task);
-  Crew& crew = Crew::Instance();
-  crew.Post(job);
-  for (int64_t h = crew.Waiting(); h < helpers; ++h) {
-    pool.Schedule([job, &crew] { crew.Help(job); });
-  }
+  for (int64_t h = 0; h < helpers; ++h) pool.Schedule([job] { job->Work(true); });
   job->Work(false);
   job->Wait();
 }
