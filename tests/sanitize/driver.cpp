@@ -2,6 +2,7 @@
 // exactly its size, full of NaN if it is a result, and the thread pool is made of std::threads.
 // See run.sh.
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
@@ -109,9 +110,8 @@ Array Floats(Shape dims) { return Array(XLA_FFI_DataType_F32, std::move(dims)); 
 Array Ints(Shape dims) { return Array(XLA_FFI_DataType_S32, std::move(dims)); }
 
 struct Attributes {
-  Shape packed, widths;
-  int64_t batch = -1;  // not one of the attributes if it is negative
-  int relu_last = -1;
+  Shape widths, kept;  // no attributes at all if they are empty
+  bool relu_last = false;
 };
 
 // The error's message, "" for none.
@@ -133,22 +133,14 @@ std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments,
   std::vector<XLA_FFI_ArgType> argument_types(arguments.size(), XLA_FFI_ArgType_BUFFER);
   std::vector<XLA_FFI_RetType> result_types(results.size(), XLA_FFI_RetType_BUFFER);
 
-  bool relu_last = attributes.relu_last > 0;
-  XLA_FFI_Scalar batch{XLA_FFI_DataType_S64, &attributes.batch};
-  XLA_FFI_Scalar relu{XLA_FFI_DataType_PRED, &relu_last};
-  XLA_FFI_Array packed{XLA_FFI_DataType_S64, attributes.packed.size(), attributes.packed.data()};
+  XLA_FFI_Scalar relu{XLA_FFI_DataType_PRED, &attributes.relu_last};
+  XLA_FFI_Array kept{XLA_FFI_DataType_S64, attributes.kept.size(), attributes.kept.data()};
   XLA_FFI_Array widths{XLA_FFI_DataType_S64, attributes.widths.size(), attributes.widths.data()};
-  XLA_FFI_ByteSpan names[] = {{"batch", 5}, {"packed", 6}, {"relu_last", 9}, {"widths", 6}};
-  std::vector<XLA_FFI_AttrType> types;
-  std::vector<XLA_FFI_ByteSpan*> given;
-  std::vector<void*> values;
-  const auto give = [&](bool there, int name, XLA_FFI_AttrType type, void* value) {
-    if (there) types.push_back(type), given.push_back(&names[name]), values.push_back(value);
-  };
-  give(attributes.batch >= 0, 0, XLA_FFI_AttrType_SCALAR, &batch);
-  give(!attributes.widths.empty(), 1, XLA_FFI_AttrType_ARRAY, &packed);
-  give(attributes.relu_last >= 0, 2, XLA_FFI_AttrType_SCALAR, &relu);
-  give(!attributes.widths.empty(), 3, XLA_FFI_AttrType_ARRAY, &widths);
+  XLA_FFI_ByteSpan names[] = {{"kept", 4}, {"relu_last", 9}, {"widths", 6}};
+  XLA_FFI_ByteSpan* given[] = {&names[0], &names[1], &names[2]};
+  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_SCALAR,
+                              XLA_FFI_AttrType_ARRAY};
+  void* values[] = {&kept, &relu, &widths};
 
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
@@ -159,8 +151,8 @@ std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments,
                 argument_types.data(), pointers.data()};
   frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, static_cast<int64_t>(results.size()),
                 result_types.data(), pointers.data() + arguments.size()};
-  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, static_cast<int64_t>(given.size()),
-                 types.data(), given.data(), values.data()};
+  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, attributes.widths.empty() ? 0 : 3, types, given,
+                 values};
   XLA_FFI_Error* error = handler(&frame);
   const std::string message = error ? error->message : "";
   delete error;
@@ -179,42 +171,34 @@ Arrays Do(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments, Arrays 
   return results;
 }
 
+// One packed layer's indices, of every network or one for all.
+struct Packed {
+  Array columns, row_starts;
+  Arrays by_column;  // rows, column_starts, order
+
+  Arrays All() const {
+    return {columns, row_starts, by_column[0], by_column[1], by_column[2]};
+  }
+};
+
 // `networks` of them, each layer dense (fraction 1 or more) or with about that fraction kept.
 struct Net {
-  Net(Shape widths_, std::vector<double> fractions, int64_t batch, int64_t networks, bool relu_last,
+  Net(Shape widths, std::vector<double> fractions, int64_t batch, int64_t networks, bool relu_last,
       bool shared, int seed)
-      : widths(std::move(widths_)), batch(batch), networks(networks), random(seed) {
-    attributes = {{}, widths, -1, relu_last};
-    Pool alone(1);
+      : batch(batch), networks(networks), random(seed) {
+    attributes = {widths, {}, relu_last};
+    const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
+    int64_t value_count = 0;
     for (size_t l = 0; l < fractions.size(); ++l) {
       const int64_t inputs = widths[l], outputs = widths[l + 1];
-      attributes.packed.push_back(fractions[l] < 1);
-      Layer layer;
-      layer.bias = Random({networks, outputs});
-      if (fractions[l] >= 1) {
-        layer.weight = Random({networks, outputs, inputs});
-      } else {
-        const int64_t kept = static_cast<int64_t>(fractions[l] * outputs * inputs);
-        const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
-        layer.columns = Ints({stacks, kept}), layer.starts = Ints({stacks, outputs + 1});
-        for (int64_t n = 0; n < stacks; ++n) {
-          int64_t k = 0, left = kept, places = outputs * inputs;
-          for (int64_t r = 0; r < outputs; ++r) {
-            layer.starts.ints()[n * (outputs + 1) + r] = k;
-            for (int64_t c = 0; c < inputs; ++c, --places) {
-              if (static_cast<int64_t>(random() % places) >= left) continue;
-              layer.columns.ints()[n * kept + k++] = c;
-              --left;
-            }
-          }
-          layer.starts.ints()[n * (outputs + 1) + outputs] = kept;
-        }
-        layer.by_column = {Ints({stacks, kept}), Ints({stacks, inputs + 1}), Ints({stacks, kept})};
-        CHECK(Call(sparl::Transpose, alone, {layer.columns, layer.starts}, layer.by_column) == "");
-        layer.weight = Random({networks, kept});
-      }
-      layers.push_back(layer);
+      const bool is_packed = fractions[l] < 1;
+      attributes.kept.push_back(
+          is_packed ? static_cast<int64_t>(fractions[l] * outputs * inputs) : -1);
+      if (is_packed) packed.push_back(Places(stacks, outputs, inputs, attributes.kept.back()));
+      value_count += (is_packed ? attributes.kept.back() : inputs * outputs) + outputs;
     }
+    values = Random({networks, value_count});
+    PutIndices(stacks);
     x = Random({networks, widths.front(), batch});
     dy = Random({networks, widths.back(), batch});
   }
@@ -226,82 +210,110 @@ struct Net {
     return array;
   }
 
-  // As `_operands` of network.py.
-  void Append(Arrays* to, bool weight, bool bias, bool by_row, bool by_column, size_t count) const {
-    for (size_t l = 0; l < count; ++l) {
-      const Layer& layer = layers[l];
-      if (attributes.packed[l] && by_row) to->insert(to->end(), {layer.columns, layer.starts});
-      if (attributes.packed[l] && by_column) {
-        to->insert(to->end(), layer.by_column.begin(), layer.by_column.end());
+  Packed Places(int64_t stacks, int64_t outputs, int64_t inputs, int64_t kept) {
+    Packed layer{Ints({stacks, kept}), Ints({stacks, outputs + 1}),
+                 {Ints({stacks, kept}), Ints({stacks, inputs + 1}), Ints({stacks, kept})}};
+    for (int64_t n = 0; n < stacks; ++n) {
+      int32_t* columns = layer.columns.ints() + n * kept;
+      int32_t* starts = layer.row_starts.ints() + n * (outputs + 1);
+      int64_t k = 0, places = outputs * inputs;
+      for (int64_t r = 0; r < outputs; ++r) {
+        starts[r] = k;
+        for (int64_t c = 0; c < inputs; ++c, --places) {
+          if (static_cast<int64_t>(random() % places) < kept - k) columns[k++] = c;
+        }
       }
-      if (weight) to->push_back(layer.weight);
-      if (bias) to->push_back(layer.bias);
+      starts[outputs] = k;
+    }
+    Pool alone(1);
+    CHECK(Call(sparl::Transpose, alone, {layer.columns, layer.row_starts}, layer.by_column) == "");
+    return layer;
+  }
+
+  // `indices` from those of the packed layers, as `vectors` of network.py.
+  void PutIndices(int64_t stacks) {
+    int64_t count = 0;
+    for (const Packed& layer : packed) {
+      for (const Array& array : layer.All()) count += array.dims[1];
+    }
+    indices = Ints({stacks, count});
+    int32_t* to = indices.ints();
+    for (int64_t n = 0; n < stacks; ++n) {
+      for (const Packed& layer : packed) {
+        for (const Array& array : layer.All()) {
+          to = std::copy_n(array.ints() + n * array.dims[1], array.dims[1], to);
+        }
+      }
     }
   }
 
+  // Memory for the widths from number `first` to `end`, tile by tile.
   Array Tiled(size_t first, size_t end) const {
     const int64_t lanes = sparl::LanesFor(batch);
     int64_t features = 0;
-    for (size_t l = first; l < end; ++l) features += widths[l];
+    for (size_t l = first; l < end; ++l) features += attributes.widths[l];
     return Floats({networks, (batch + lanes - 1) / lanes, features, lanes});
+  }
+  Array Tape() const { return Tiled(0, attributes.kept.size() + attributes.relu_last); }
+  Array Y() const { return Floats({networks, attributes.widths.back(), batch}); }
+  // dvalues, dx and deltas, where they are wanted.
+  Arrays Gradients(bool of_values, bool of_x) const {
+    return {Floats({networks, of_values ? values.dims[1] : 0}),
+            Floats({networks, of_x ? attributes.widths[0] : 0, batch}),
+            of_values ? Tiled(1, attributes.widths.size()) : Tiled(0, 0)};
   }
 
   // Everything that the handlers make of it.
   Arrays All(Pool& pool) const {
-    Arrays found;
-    const bool relu_last = attributes.relu_last;
-    Arrays arguments{x};
-    Append(&arguments, true, true, true, false, layers.size());
-    const Array y = Floats({networks, widths.back(), batch});
-    const Array value = Do(sparl::Infer, pool, arguments, {y}, attributes)[0];
-    const Arrays forward = Do(sparl::Forward, pool, arguments,
-                              {Floats(y.dims), Tiled(0, layers.size() + relu_last)}, attributes);
-    CHECK(forward[0] == value);
+    const Array y = Do(sparl::Infer, pool, {x, values, indices}, {Y()}, attributes)[0];
+    const Arrays forward =
+        Do(sparl::Forward, pool, {x, values, indices}, {Y(), Tape()}, attributes);
+    CHECK(forward[0] == y);
+    if (!attributes.relu_last) CHECK(Here() == y);
 
-    arguments = {dy, forward[1]};
-    Append(&arguments, true, false, false, true, layers.size());
-    const Array deltas =
-        Do(sparl::Deltas, pool, arguments, {Tiled(1, widths.size())}, attributes)[0];
+    const auto backward = [&](bool of_values, bool of_x) {
+      return Do(sparl::Backward, pool, {dy, forward[1], values, indices},
+                Gradients(of_values, of_x), attributes);
+    };
+    const Arrays both = backward(true, true);
+    CHECK(backward(true, false)[0] == both[0]);
+    CHECK(backward(false, true)[1] == both[1]);
 
-    arguments = {forward[1], deltas};
-    Append(&arguments, false, false, true, false, layers.size());
-    Arrays gradients;
-    for (const Layer& layer : layers) {
-      gradients.push_back(Floats(layer.weight.dims)), gradients.push_back(Floats(layer.bias.dims));
+    for (const Packed& layer : packed) {
+      const Array kept = Floats({networks, layer.columns.dims[1]});
+      std::copy_n(values.floats(), kept.count, kept.floats());
+      const Array whole =
+          Floats({networks, layer.row_starts.dims[1] - 1, layer.by_column[1].dims[1] - 1});
+      const Arrays places{layer.columns, layer.row_starts};
+      const Array dense = Do(sparl::Expand, pool, {kept, places[0], places[1]}, {whole})[0];
+      CHECK(Do(sparl::Gather, pool, {dense, places[0], places[1]}, {Floats(kept.dims)})[0] == kept);
     }
-    Attributes with_batch = attributes;
-    with_batch.batch = batch;
-    gradients = Do(sparl::Gradients, pool, arguments, gradients, with_batch);
-
-    arguments = {deltas};
-    Append(&arguments, true, false, false, true, 1);
-    Attributes without_relu = attributes;
-    without_relu.relu_last = -1;
-    const Arrays dx = Do(sparl::InputGradient, pool, arguments, {Floats(x.dims)}, without_relu);
-
-    found.insert(found.end(), {value, forward[1], deltas, dx[0]});
-    found.insert(found.end(), gradients.begin(), gradients.end());
-    for (const Layer& layer : layers) {
-      if (layer.by_column.empty()) continue;
-      const Shape matrix{networks, layer.bias.dims[1], layer.by_column[1].dims[1] - 1};
-      const Array whole = Do(sparl::Expand, pool, {layer.weight, layer.columns, layer.starts},
-                             {Floats(matrix)})[0];
-      CHECK(Do(sparl::Gather, pool, {whole, layer.columns, layer.starts},
-               {Floats(layer.weight.dims)})[0] == layer.weight);
-    }
-    return found;
+    return {y, forward[1], both[0], both[1], both[2]};
   }
 
-  struct Layer {
-    Array weight = Floats({}), bias = Floats({}), columns = Ints({}), starts = Ints({});
-    Arrays by_column;
-  };
-  Shape widths;
+  // y outside XLA, network by network.
+  Array Here() const {
+    const Array y = Y();
+    std::vector<float> one(y.count / networks);
+    for (int64_t n = 0; n < networks; ++n) {
+      const int64_t stack = indices.dims[0] == 1 ? 0 : n;
+      const std::string wrong = sparl::InferHere(
+          {attributes.widths.data(), attributes.widths.size()},
+          {attributes.kept.data(), attributes.kept.size()},
+          values.floats() + n * values.dims[1], values.dims[1],
+          indices.ints() + stack * indices.dims[1], indices.dims[1],
+          x.floats() + n * x.dims[1] * batch, one.data(), batch);
+      CHECK(wrong.empty());
+      std::copy(one.begin(), one.end(), y.floats() + n * one.size());
+    }
+    return y;
+  }
+
   int64_t batch, networks;
   std::mt19937 random;
   Attributes attributes;
-  std::vector<Layer> layers;
-  Array x = Floats({}), dy = Floats({});
+  std::vector<Packed> packed;
+  Array values = Floats({}), indices = Ints({}), x = Floats({}), dy = Floats({});
 };
 
 std::vector<Net> Nets() {
@@ -330,48 +342,52 @@ std::vector<Net> Nets() {
 void Malformed(Pool& pool) {
   const auto refused = [&](auto&& change, const char* message) {
     Net net({6, 9, 5}, {0.5, 0.4}, 33, 2, false, false, 1);
-    const Array tape = Floats(net.Tiled(0, 2).dims), deltas = Floats(net.Tiled(1, 3).dims);
+    const Array tape = net.Tape(), y = net.Y();
+    const Arrays gradients = net.Gradients(true, true);
     change(net);
-    Arrays by_row{net.x}, by_column{net.dy, tape}, first{deltas}, places{tape, deltas}, gradients;
-    net.Append(&by_row, true, true, true, false, 2);
-    net.Append(&by_column, true, false, false, true, 2);
-    net.Append(&first, true, false, false, true, 1);
-    net.Append(&places, false, false, true, false, 2);
-    for (const auto& layer : net.layers) {
-      gradients.push_back(Floats(layer.weight.dims)), gradients.push_back(Floats(layer.bias.dims));
-    }
-    Attributes with_batch = net.attributes, without_relu = net.attributes;
-    with_batch.batch = net.batch, without_relu.relu_last = -1;
-    std::string all = Call(sparl::Infer, pool, by_row, {Floats(net.dy.dims)}, net.attributes);
-    all += Call(sparl::Forward, pool, by_row, {Floats(net.dy.dims), tape}, net.attributes);
-    all += Call(sparl::Deltas, pool, by_column, {deltas}, net.attributes);
-    all += Call(sparl::InputGradient, pool, first, {Floats(net.x.dims)}, without_relu);
-    all += Call(sparl::Gradients, pool, places, gradients, with_batch);
-    const auto& layer = net.layers[0];
-    all += Call(sparl::Transpose, pool, {layer.columns, layer.starts}, layer.by_column);
+    const Attributes& attributes = net.attributes;
+    const Arrays there{net.x, net.values, net.indices};
+    std::string all = Call(sparl::Infer, pool, there, {y}, attributes);
+    all += Call(sparl::Forward, pool, there, {y, tape}, attributes);
+    all += Call(sparl::Backward, pool, {net.dy, tape, net.values, net.indices}, gradients,
+                attributes);
+    const Packed& layer = net.packed[0];
+    all += Call(sparl::Transpose, pool, {layer.columns, layer.row_starts}, layer.by_column);
     if (all.find(message) == std::string::npos) std::fprintf(stderr, "'%s'\n", all.c_str());
     CHECK(all.find(message) != std::string::npos);
   };
   for (int32_t bad : {-1, 9, 1 << 30, INT32_MIN, INT32_MAX}) {
     for (size_t l : {0, 1}) {  // and in the first network as well as in the last
       for (bool last : {false, true}) {
-        const auto set = [&, bad](Array& a) { a.ints()[last ? a.count - 1 : 0] = bad; };
-        refused([&](Net& n) { set(n.layers[l].columns); }, "a column is outside");
-        refused([&](Net& n) { set(n.layers[l].starts); }, "row_starts");
-        refused([&](Net& n) { set(n.layers[l].by_column[1]); }, "column_starts");
-        refused([&](Net& n) { set(n.layers[l].by_column[0]); }, "column-wise");
-        if (bad != 9) refused([&](Net& n) { set(n.layers[l].by_column[2]); }, "column-wise");
+        const auto set = [=](Net& net, auto&& array) {
+          Array& a = array(net.packed[l]);
+          a.ints()[last ? a.count - 1 : 0] = bad;
+          net.PutIndices(2);
+        };
+        refused([&](Net& n) { set(n, [](Packed& p) -> Array& { return p.columns; }); },
+                "a column is outside");
+        refused([&](Net& n) { set(n, [](Packed& p) -> Array& { return p.row_starts; }); },
+                "row_starts");
+        refused([&](Net& n) { set(n, [](Packed& p) -> Array& { return p.by_column[1]; }); },
+                "column_starts");
+        refused([&](Net& n) { set(n, [](Packed& p) -> Array& { return p.by_column[0]; }); },
+                "column-wise");
+        if (bad == 9) continue;  // there are as many values
+        refused([&](Net& n) { set(n, [](Packed& p) -> Array& { return p.by_column[2]; }); },
+                "column-wise");
       }
     }
   }
-  refused([](Net& n) { n.layers[1].weight = Floats({2, 1}); }, "weight has shape");
-  refused([](Net& n) { n.layers[0].bias = Floats({2, 8}); }, "bias has shape");
-  refused([](Net& n) { n.layers[1].starts = Ints({2, 4}); }, "row_starts has shape");
-  refused([](Net& n) { n.layers[0].columns = Ints({3, 27}); }, "columns has shape");
-  refused([](Net& n) { n.layers[0].by_column[2] = Ints({2, 26}); }, "order has shape");
+  refused([](Net& n) { n.values = Floats({2, 1}); }, "values has shape");
+  refused([](Net& n) { n.values = Floats({3, n.values.dims[1]}); }, "values has shape");
+  refused([](Net& n) { n.indices = Ints({2, n.indices.dims[1] - 1}); }, "indices has shape");
   refused([](Net& n) { n.x = Floats({2, 6, 32}); }, "x has shape");
+  refused([](Net& n) { n.dy = Floats({2, 5, 32}); }, "dy has shape");
   refused([](Net& n) { n.attributes.widths.pop_back(); }, "need one more width");
-  refused([](Net& n) { n.attributes.packed[1] = 0; }, "layer 1");
+  refused([](Net& n) { n.attributes.kept[1] = -1; }, "values has shape");
+  refused([](Net& n) { n.attributes.kept[1] = -2; }, "layer 1");
+  refused([](Net& n) { n.attributes.widths[1] = -9; }, "layer 0");
+  refused([](Net& n) { n.attributes.relu_last = true; }, "tape has shape");
 }
 
 }  // namespace
