@@ -1,6 +1,6 @@
 """Draws the README's figure of speed from the JSON files of `sparl bench layers` and `train`.
 
-python benchmarks/plot.py layers.json train.json speed.png
+python benchmarks/plot.py layers.json train.json [train.json ...] speed.png
 """
 
 from __future__ import annotations
@@ -76,13 +76,15 @@ def draw_train(axes: plt.Axes, settings: list[dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("layers", type=Path)
-    parser.add_argument("train", type=Path)
+    parser.add_argument("train", type=Path, nargs="+")
     parser.add_argument("png", type=Path)
     asked = parser.parse_args()
-    settings = json.loads(asked.train.read_text())
+    found = [json.loads(path.read_text()) for path in asked.train]
+    # A file has one setting, or a list of several.
+    settings = [one for each in found for one in (each if isinstance(each, list) else [each])]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     draw_layers(left, json.loads(asked.layers.read_text())["rows"])
-    draw_train(right, settings if isinstance(settings, list) else [settings])
+    draw_train(right, settings)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(asked.png, dpi=150)

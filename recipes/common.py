@@ -1,4 +1,4 @@
-"""Many runs side by side, one core each, resumable; and tables of what they gave.
+"""Many runs side by side, one core each, resumable; and tables and plots of what they gave.
 
 Two single-core runs on two cores make more steps in an hour than two runs one after the other
 that share both. Run folders stay where `--runs` says; what is worth keeping goes to `results/`.
@@ -11,14 +11,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import trim_mean
 
+from sparl import api
+
 ROOT = Path(__file__).resolve().parent.parent
+SPEEDS = "speeds.json"
 FINAL = 10
 """Evaluations that a final return is the mean of, as in summary.json."""
 
@@ -94,14 +99,52 @@ def _start(job: Job, runs: Path, core: int) -> int:
     return process.pid
 
 
-def curve(folder: Path) -> list[tuple[int, float, float]]:
-    """(step, evaluation return, wall seconds) of every evaluation of a run."""
+def curve(folder: Path) -> list[tuple[int, float]]:
+    """(step, evaluation return) of every evaluation of a run."""
     with open(folder / "metrics.csv") as file:
         return [
-            (int(row["step"]), float(row["eval_return"]), float(row["wall_seconds"]))
+            (int(row["step"]), float(row["eval_return"]))
             for row in csv.DictReader(file)
             if row["eval_return"]
         ]
+
+
+WARM, TIMED = 2_000, 2_500
+"""Steps before the clock starts, which have the first restructuring in them, and timed steps."""
+
+
+def measure(variants: Sequence[Variant], env: str, path: Path, repetitions: int = 3) -> None:
+    """Steps per second of each variant's training, alone on all cores, to a JSON file.
+
+    The variants take turns. Evaluation is not timed. For a machine that does nothing else: what the
+    runs of `run_all` tell of their own speed is that of one core with neighbours.
+    """
+    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    for repetition, variant in product(range(repetitions), variants):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "run"
+            options = {
+                **{"--steps": WARM + TIMED, "--eval-every": WARM + TIMED, "--log-every": WARM // 4},
+                **{"--learning-starts": 500, "--eval-episodes": 1, "--out": out},
+            }
+            subprocess.run(
+                [sys.executable, "-m", "sparl", "train", env, "--quiet", *variant.options]
+                + [str(part) for option in options.items() for part in option],
+                check=True,
+            )
+            with open(out / "metrics.csv") as file:
+                clock = {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
+        found[variant.name].append(TIMED / (clock[WARM + TIMED] - clock[WARM]))
+        print(f"{repetition + 1}: {variant.name} {found[variant.name][-1]:.0f} steps/s", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def speeds(results: Path) -> dict[str, float]:
+    """Steps per second of each variant, the median of what `measure` found; empty if it did not."""
+    path = results / SPEEDS
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {name: float(np.median(values)) for name, values in found.items()}
 
 
 def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
@@ -110,52 +153,74 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
     done = [job for job in jobs if job.done(runs)]
     with open(results / "curves.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["env", "variant", "seed", "step", "eval_return", "wall_seconds"])
+        writer.writerow(["env", "variant", "seed", "step", "eval_return"])
         for job in done:
-            for step, value, seconds in curve(job.folder(runs)):
-                writer.writerow(
-                    [job.env, job.variant.name, job.seed, step, value, f"{seconds:.1f}"]
-                )
+            for step, value in curve(job.folder(runs)):
+                writer.writerow([job.env, job.variant.name, job.seed, step, value])
     lines = [
-        "| variant | seeds | final return of each | IQM | compression ratio | steps/s |",
-        "|---|---|---|---|---|---|",
+        "| variant | weights of the policy | bytes | final return of each seed | IQM | of dense "
+        "| steps/s |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name in dict.fromkeys(job.variant.name for job in done):
-        found = [
-            json.loads((job.folder(runs) / "summary.json").read_text())
-            for job in done
-            if job.variant.name == name
-        ]
+    measured, dense = speeds(results), None
+    names = list(dict.fromkeys(job.variant.name for job in done))
+    for name in sorted(names, key=lambda name: name != "dense"):
+        of_it = [job for job in done if job.variant.name == name]
+        found = [json.loads((job.folder(runs) / "summary.json").read_text()) for job in of_it]
         returns = [summary["final_return"] for summary in found]
-        speed = np.median([summary["steps_per_second"] for summary in found])
+        policy = api.inspect(of_it[0].folder(runs) / "policy")["networks"]["actor"]
+        middle = trim_mean(returns, 0.25)
+        dense = middle if name == "dense" else dense
         lines.append(
-            f"| {name} | {', '.join(str(s['seed']) for s in found)} "
-            f"| {', '.join(f'{value:.0f}' for value in returns)} "
-            f"| {trim_mean(returns, 0.25):.0f} "
-            f"| {found[0]['average_compression_ratio']:.3f} | {speed:.0f} |"
+            f"| {name} | {policy['weights_kept']:,} | {policy['bytes']:,} "
+            f"| {', '.join(f'{value:.0f}' for value in returns)} | {middle:.0f} "
+            f"| {f'{middle / dense:.2f}' if dense else ''} "
+            f"| {f'{measured[name]:.0f}' if name in measured else ''} |"
         )
     (results / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
-def draw(jobs: Sequence[Job], runs: Path, path: Path, title: str) -> None:
-    """Mean evaluation return against steps, one line per variant, a band over its seeds."""
+def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
+    """`curves.png`: mean evaluation return, one line per variant, a band over its seeds.
+
+    Against steps, and where speeds were measured against the seconds that so many steps take at
+    them, up to the end of the fastest variant twice over.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    measured = speeds(results)
+    figure, panels = plt.subplots(
+        1,
+        2 if measured else 1,
+        figsize=(12 if measured else 7, 4.5),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
     done = [job for job in jobs if job.done(runs)]
-    for name in dict.fromkeys(job.variant.name for job in done):
+    names = list(dict.fromkeys(job.variant.name for job in done))
+    for name in names:
         curves = [curve(job.folder(runs)) for job in done if job.variant.name == name]
-        steps = [step for step, _, _ in curves[0]]
-        returns = np.array([[value for _, value, _ in c] for c in curves])
-        (line,) = axes.plot(steps, returns.mean(0), label=name)
-        axes.fill_between(
-            steps, returns.min(0), returns.max(0), alpha=0.2, color=line.get_color(), lw=0
+        steps = np.array([step for step, _ in curves[0]])
+        returns = np.array([[value for _, value in c] for c in curves])
+        style = "--" if name.startswith("tiny") else "-"
+        for axes, x in zip(panels[0], (steps, steps / measured.get(name, np.nan)), strict=False):
+            (line,) = axes.plot(x, returns.mean(0), style, label=name, lw=1.4)
+            axes.fill_between(
+                x, returns.min(0), returns.max(0), alpha=0.12, color=line.get_color(), lw=0
+            )
+    panels[0, 0].set(xlabel="environment steps", ylabel="evaluation return", title=title)
+    panels[0, 0].legend(fontsize="small")
+    if measured:
+        end = 2 * max(job.steps for job in done) / max(measured[n] for n in names if n in measured)
+        panels[0, 1].set(
+            xlabel="seconds of training on both cores of the idle machine (evaluation not counted)",
+            xlim=(0, end),
         )
-    axes.set(xlabel="environment steps", ylabel="evaluation return", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
+    for axes in panels[0]:
+        axes.grid(alpha=0.3)
+    figure.savefig(results / "curves.png", dpi=110)

@@ -3,6 +3,7 @@
     python recipes/rnm_td3.py                                   # the whole study, in order
     python recipes/rnm_td3.py --studies patterns --seeds 0 1    # a part of it
     python recipes/rnm_td3.py --only dense tiny-1-8             # some of its variants
+    python recipes/rnm_td3.py --speeds                          # steps/s of each, for the tables
 
 Studies, in this order:
 
@@ -24,7 +25,7 @@ from itertools import product
 from pathlib import Path
 
 import gymnasium as gym
-from common import ROOT, Job, Variant, draw, record, run_all
+from common import ROOT, SPEEDS, Job, Variant, draw, measure, record, run_all
 
 HIDDEN = 256
 PATTERNS = ((1, 8), (1, 4), (2, 4))
@@ -98,7 +99,11 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "rnm_td3")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "rnm_td3")
     parser.add_argument("--cores", type=int, nargs="+", help="all if not given")
-    parser.add_argument("--record", action="store_true", help="run nothing, write what is done")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--record", action="store_true", help="run nothing, write what is done")
+    instead.add_argument(
+        "--speeds", action="store_true", help="only time each variant, on an idle machine"
+    )
     asked = parser.parse_args()
     jobs = {
         study: [
@@ -109,7 +114,11 @@ def main() -> None:
         for study, (env, seeds, variants) in known.items()
         if study in asked.studies
     }
-    if not asked.record:
+    if asked.speeds:
+        for study, found in jobs.items():
+            variants = list(dict.fromkeys(job.variant for job in found))
+            measure(variants, known[study][0], asked.results / study / SPEEDS)
+    elif not asked.record:
         # A variant that two studies share is one run.
         in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
         run_all(in_order, asked.runs, asked.cores or sorted(os.sched_getaffinity(0)))
@@ -117,7 +126,7 @@ def main() -> None:
         if any(job.done(asked.runs) for job in found):
             folder = asked.results / study
             record(found, asked.runs, folder)
-            draw(found, asked.runs, folder / "curves.png", f"TD3 on {known[study][0]}: {study}")
+            draw(found, asked.runs, folder, f"TD3 on {known[study][0]}: {study}")
 
 
 if __name__ == "__main__":
