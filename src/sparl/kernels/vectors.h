@@ -1,0 +1,69 @@
+// Registers full of floats, SPARL_VECTOR of them, and how their lanes are added up; for path.h,
+// which says why nothing here is a function of the standard library.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace sparl {
+namespace {
+
+constexpr int64_t kVector = SPARL_VECTOR;
+// Loads need no alignment: what XLA hands over is aligned to a cache line, and costs the same.
+typedef float Vector __attribute__((vector_size(4 * SPARL_VECTOR), aligned(4), may_alias));
+
+inline Vector Load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
+inline void Store(float* at, Vector value) { *reinterpret_cast<Vector*>(at) = value; }
+
+// Lane i of the result is lane kFrom[i] of the two vectors one after the other.
+template <int... kFrom>
+inline Vector Pick(Vector a, Vector b, std::integer_sequence<int, kFrom...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, kFrom...);
+#else
+  typedef int Order __attribute__((vector_size(4 * SPARL_VECTOR)));
+  return __builtin_shuffle(a, b, Order{kFrom...});
+#endif
+}
+
+// Both vectors hold segments, each to be summed up; the result has all segments at half the length:
+// the first halves of a's and b's segments plus the second halves.
+template <int kSegment, int... kLane>
+inline Vector Halve(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
+  constexpr int kHalf = kSegment / 2;
+  const Vector first = Pick(
+      a, b, std::integer_sequence<int, (kLane / kHalf * kSegment + kLane % kHalf)...>());
+  const Vector second = Pick(
+      a, b, std::integer_sequence<int, (kLane / kHalf * kSegment + kLane % kHalf + kHalf)...>());
+  return first + second;
+}
+
+// totals[i] = the sum of the lanes of sums[i], for a power of two of them at once; an order of
+// addition that is always the same, in a third of the steps that one after the other would take.
+template <int kCount, int kSegment = kVector>
+inline void Total(Vector* sums, float* totals) {
+  using Lanes = std::make_integer_sequence<int, kVector>;
+  if constexpr (kSegment == 1) {
+    float lanes[kCount * kVector];
+    for (int i = 0; i < kCount; ++i) Store(lanes + i * kVector, sums[i]);
+    for (int i = 0; i < kCount * kVector; ++i) totals[i] = lanes[i];
+  } else if constexpr (kCount > 1) {
+    for (int i = 0; i < kCount / 2; ++i) {
+      sums[i] = Halve<kSegment>(sums[2 * i], sums[2 * i + 1], Lanes());
+    }
+    Total<kCount / 2, kSegment / 2>(sums, totals);
+  } else {
+    sums[0] = Halve<kSegment>(sums[0], sums[0], Lanes());
+    Total<1, kSegment / 2>(sums, totals);
+  }
+}
+
+template <int kCount>
+inline void TotalInto(Vector* sums, float* totals, bool add) {
+  float padded[kCount > kVector ? kCount : kVector];
+  Total<kCount>(sums, padded);
+  for (int i = 0; i < kCount; ++i) totals[i] = add ? totals[i] + padded[i] : padded[i];
+}
+
+}  // namespace
+}  // namespace sparl
