@@ -37,8 +37,9 @@ _extension, why_not = _load()
 if why_not is not None:
     warnings.warn(
         f"sparl's compiled kernels could not be loaded ({why_not}), so sparse layers use the "
-        "slower plain JAX path. Reinstalling builds them for this Python and jaxlib: "
-        "pip install --force-reinstall --no-deps --no-cache-dir sparl (from a checkout: .)",
+        "slower plain JAX path. Reinstalling builds them for this Python and jaxlib, with a C++ "
+        "compiler, and -v shows what goes wrong: "
+        "pip install -v --force-reinstall --no-deps --no-cache-dir sparl (from a checkout: .)",
         RuntimeWarning,
         stacklevel=2,
     )
