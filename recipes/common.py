@@ -218,7 +218,7 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
     if measured:
         end = 2 * max(job.steps for job in done) / max(measured[n] for n in names if n in measured)
         panels[0, 1].set(
-            xlabel="seconds of training on both cores of the idle machine (evaluation not counted)",
+            xlabel="seconds: steps / (steps per second measured on the idle machine, both cores)",
             xlim=(0, end),
         )
     for axes in panels[0]:
