@@ -6,6 +6,7 @@ that share both. Run folders stay where `--runs` says; what is worth keeping goe
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -34,6 +35,19 @@ class Variant:
 
     name: str
     options: tuple[str, ...]
+
+
+Studies = dict[str, tuple[str, tuple[int, ...], list[Variant]]]
+"""Name -> (environment, seeds, variants)."""
+
+
+def width_for(stored: int, ends: int, networks: int) -> int:
+    """The width of the control that a sparse agent has to beat: a dense one of as many weights.
+
+    The smallest width of two hidden layers at which `networks` networks, which have `ends` inputs
+    and outputs between them, hold at least `stored` weights.
+    """
+    return next(w for w in range(1, 10_000) if networks * w**2 + ends * w >= stored)
 
 
 @dataclass(frozen=True)
@@ -224,3 +238,46 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
     for axes in panels[0]:
         axes.grid(alpha=0.3)
     figure.savefig(results / "curves.png", dpi=110)
+
+
+def main(description: str | None, name: str, known: Studies, steps: int = 300_000) -> None:
+    """The command line of a recipe with several studies; results go to `results/NAME/STUDY`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = list(dict.fromkeys(v.name for _, _, variants in known.values() for v in variants))
+    parser.add_argument("--studies", nargs="+", choices=known, default=list(known))
+    parser.add_argument("--only", nargs="+", choices=names, help="variants; all if not given")
+    parser.add_argument("--seeds", type=int, nargs="+", help="those of each study if not given")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / name)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / name)
+    parser.add_argument("--cores", type=int, nargs="+", help="all if not given")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--record", action="store_true", help="run nothing, write what is done")
+    instead.add_argument(
+        "--speeds", action="store_true", help="only time each variant, on an idle machine"
+    )
+    asked = parser.parse_args()
+    jobs = {
+        study: [
+            Job(variant, seed, env, asked.steps)
+            for seed, variant in product(asked.seeds or seeds, variants)
+            if asked.only is None or variant.name in asked.only
+        ]
+        for study, (env, seeds, variants) in known.items()
+        if study in asked.studies
+    }
+    if asked.speeds:
+        for study, found in jobs.items():
+            variants = list(dict.fromkeys(job.variant for job in found))
+            measure(variants, known[study][0], asked.results / study / SPEEDS)
+    elif not asked.record:
+        # A variant that two studies share is one run.
+        in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
+        run_all(in_order, asked.runs, asked.cores or sorted(os.sched_getaffinity(0)))
+    for study, found in jobs.items():
+        if any(job.done(asked.runs) for job in found):
+            folder = asked.results / study
+            record(found, asked.runs, folder)
+            draw(found, asked.runs, folder, f"{name} on {known[study][0]}: {study}")

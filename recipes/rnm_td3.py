@@ -19,13 +19,8 @@ and plots of what is done go to `results/rnm_td3/`.
 
 from __future__ import annotations
 
-import argparse
-import os
-from itertools import product
-from pathlib import Path
-
 import gymnasium as gym
-from common import ROOT, SPEEDS, Job, Variant, draw, measure, record, run_all
+from common import Studies, Variant, main, width_for
 
 HIDDEN = 256
 PATTERNS = ((1, 8), (1, 4), (2, 4))
@@ -48,16 +43,14 @@ def tiny(env: str, n: int, m: int) -> Variant:
     observation, action = made.observation_space.shape[0], made.action_space.shape[0]
     # One actor and two critics: inputs and outputs of all three.
     ends = (observation + action) + 2 * (observation + action + 1)
-    stored = 3 * HIDDEN**2 * n // m + ends * HIDDEN
-    width = next(w for w in range(1, HIDDEN + 1) if 3 * w**2 + ends * w >= stored)
+    width = width_for(3 * HIDDEN**2 * n // m + ends * HIDDEN, ends, networks=3)
     return Variant(f"tiny-{n}-{m}", ("--method", "dense", "--hidden", str(width), str(width)))
 
 
 DENSE = Variant("dense", ("--method", "dense"))
 
 
-def studies() -> dict[str, tuple[str, tuple[int, ...], list[Variant]]]:
-    """Name -> (environment, seeds, variants)."""
+def studies() -> Studies:
     cheetah, ant = "HalfCheetah-v5", "Ant-v5"
     return {
         "patterns": (
@@ -86,48 +79,5 @@ def studies() -> dict[str, tuple[str, tuple[int, ...], list[Variant]]]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    known = studies()
-    names = list(dict.fromkeys(v.name for _, _, variants in known.values() for v in variants))
-    parser.add_argument("--studies", nargs="+", choices=known, default=list(known))
-    parser.add_argument("--only", nargs="+", choices=names, help="variants; all if not given")
-    parser.add_argument("--seeds", type=int, nargs="+", help="those of each study if not given")
-    parser.add_argument("--steps", type=int, default=300_000)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "rnm_td3")
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "rnm_td3")
-    parser.add_argument("--cores", type=int, nargs="+", help="all if not given")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--record", action="store_true", help="run nothing, write what is done")
-    instead.add_argument(
-        "--speeds", action="store_true", help="only time each variant, on an idle machine"
-    )
-    asked = parser.parse_args()
-    jobs = {
-        study: [
-            Job(variant, seed, env, asked.steps)
-            for seed, variant in product(asked.seeds or seeds, variants)
-            if asked.only is None or variant.name in asked.only
-        ]
-        for study, (env, seeds, variants) in known.items()
-        if study in asked.studies
-    }
-    if asked.speeds:
-        for study, found in jobs.items():
-            variants = list(dict.fromkeys(job.variant for job in found))
-            measure(variants, known[study][0], asked.results / study / SPEEDS)
-    elif not asked.record:
-        # A variant that two studies share is one run.
-        in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
-        run_all(in_order, asked.runs, asked.cores or sorted(os.sched_getaffinity(0)))
-    for study, found in jobs.items():
-        if any(job.done(asked.runs) for job in found):
-            folder = asked.results / study
-            record(found, asked.runs, folder)
-            draw(found, asked.runs, folder, f"TD3 on {known[study][0]}: {study}")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, "rnm_td3", studies())

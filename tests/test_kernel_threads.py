@@ -66,8 +66,8 @@ engine = Engine(TD3Config(), RNM(1, 8, interval=10), Columns(17, 6), seed=0)
 for _ in range(25):
     rows = rng.normal(size=(256, engine.columns.width)).astype(np.float32)
     engine.update(rows)
-    if engine.updates % engine.method.every == 0:
-        engine.restructure()
+    if engine.method.stage(engine.updates, 25):
+        engine.restructure("reselect", 0.0)
 print(bits(engine.arrays["parts"]).hexdigest())
 """
 

@@ -26,15 +26,21 @@ from sparl.agents import TD3Config
 from sparl.engine import Engine
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
-from sparl.methods import RNM
+from sparl.methods import RNM, Signals
 from sparl.networks import MLP, mlp
 from sparl.replay import Columns
 
+SIGNALS = Signals("reselect", jnp.zeros(()), dict)
 SIX = {f"{t}{n}" for t in ("", "target_") for n in ("actor", "critic_0", "critic_1")}
 
 # 12 observations and 4 actions: every layer's inputs divide by 4.
 COLUMNS = Columns(12, 4)
 SMALL = TD3Config(hidden=(16, 16), batch_size=8, learning_rate=3e-2, tau=0.2)
+
+
+def flips(figures: dict[str, int | float]) -> list[float]:
+    """The SAD of each network."""
+    return [value for name, value in figures.items() if name.startswith("sad_")]
 
 
 def started(method: RNM, network: MLP) -> tuple[MLP, dict]:
@@ -144,9 +150,9 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
 
     # 3 shrinks to 0.5 below the dormant 2: that one wakes up as 2, and the 4 goes on.
     learner = train_to([4.0, 0.5])
-    learner, state, figures = method.restructure(learner, state)
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[4.0, 0.0, 2.0, 0.0]]
-    assert figures == {"sad_actor": 2}  # column 1 off, column 2 on
+    assert figures["sad_actor"] == 2  # column 1 off, column 2 on
     after = adam_state(learner.parts["actor"].optimizer)
     for was, now in ((before.mu, after.mu), (before.nu, after.nu)):
         # Stored are two weights and the bias: column 0, the woken column 2, the bias.
@@ -157,18 +163,18 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
 
     # Magnitude decides, not sign: -1 beats what is left, and both sleepers kept their last value.
     learner = train_to([0.25, 2.0])
-    learner, state, figures = method.restructure(learner, state)
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.0, 0.0, 2.0, -1.0]]
-    assert figures == {"sad_actor": 2}
+    assert figures["sad_actor"] == 2
     learner = train_to([0.1, 0.1])
-    learner, state, figures = method.restructure(learner, state)
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
-    assert figures == {"sad_actor": 4}
+    assert figures["sad_actor"] == 4
 
     # Nothing changed since: neither does the mask.
-    learner, state, figures = method.restructure(learner, state)
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
-    assert figures == {"sad_actor": 0}
+    assert figures["sad_actor"] == 0
 
 
 def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
@@ -179,13 +185,13 @@ def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
         network = network_of(learner)
         for i, layer in enumerate(network.layers):
             network = with_weight(network, i, 0.2 * normal(rng, *layer.weight.shape))
-        learner, state, figures = method.restructure(with_online(learner, network), state)
+        learner, state, figures = method.restructure(with_online(learner, network), state, SIGNALS)
         flips = [
             np.sum(active(was) != active(now))
             for was, now in zip(network.layers, network_of(learner).layers, strict=True)
         ]
         assert all(flips)
-        assert figures == {"sad_actor": sum(flips)}
+        assert figures["sad_actor"] == sum(flips)
 
 
 # What training never breaks
@@ -199,8 +205,8 @@ def trained(request) -> Engine:
     for _ in range(3):
         for _ in range(10):
             engine.update(rows(rng, 8, COLUMNS))
-        figures = engine.restructure()
-        assert min(figures.values()) > 0  # or this would show nothing
+        figures = engine.restructure("reselect", 0.0)
+        assert min(flips(figures)) > 0  # or this would show nothing
     engine.update(rows(rng, 8, COLUMNS))
     engine.update(rows(rng, 8, COLUMNS))
     return engine
@@ -249,7 +255,7 @@ def test_restructure_leaves_structures_and_shapes_as_they_were(trained):
 
     before = described()
     trained.update(rows(np.random.default_rng(2), 8, COLUMNS))
-    trained.restructure()
+    trained.restructure("reselect", 0.0)
     assert described() == before
 
 
@@ -284,7 +290,7 @@ def test_a_restructure_compiles_nothing_new(trained):
         for _ in range(4):
             trained.update(rows(rng, 8, COLUMNS))
             trained.act(observation)
-        assert max(trained.restructure().values()) > 0
+        assert max(flips(trained.restructure("reselect", 0.0))) > 0
         trained.take_metrics()
         accounting.compression_ratio(trained.learner.all_networks())
 
@@ -351,9 +357,9 @@ def test_straight_through_selects_again_among_all_weights():
     method, network = through([[4.0, 2.0, -1.0, 3.0]])
     learner = with_random_moments(learner_of(network), np.random.default_rng(0))
     trained = with_online(learner, with_weight(network, 0, [[4.0, -5.0, 1.0, 3.0]]))
-    after, state, figures = method.restructure(trained, {})
+    after, state, figures = method.restructure(trained, {}, SIGNALS)
     assert state == {}
-    assert figures == {"sad_actor": 2}
+    assert figures["sad_actor"] == 2
     layer = network_of(after).layers[0]
     assert layer.to_dense().tolist() == [[0.0, -5.0, 0.0, 3.0]]
     # Only the mask changed: weights, moments and targets exist for all of them all the time.
@@ -372,8 +378,8 @@ def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
     for _ in range(2):
         for _ in range(6):
             engine.update(rows(rng, 8, COLUMNS))
-        figures = engine.restructure()
-    assert min(figures.values()) > 0
+        figures = engine.restructure("reselect", 0.0)
+    assert min(flips(figures)) > 0
     networks = engine.learner.all_networks()
     assert set(networks) == SIX
     for name, network in networks.items():

@@ -114,7 +114,7 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
     engine = Engine(agent, method, Columns(spaces.observation_size, spaces.action_size), run.seed)
-    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays)
+    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
     engine.restore(arrays)
     return engine, LoopState.from_json(state)
 

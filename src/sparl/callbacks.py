@@ -16,5 +16,5 @@ class Callback:
     def on_checkpoint(self, step: int, path: Path) -> None:
         """After a checkpoint is complete on the disk, in the folder `path`."""
 
-    def on_restructure(self, step: int, figures: dict[str, float]) -> None:
+    def on_restructure(self, step: int, figures: dict[str, int | float]) -> None:
         """After the method changed the topology; `figures` are its own, such as SAD."""

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sparl import storage
 from sparl.errors import BadCheckpoint
 from sparl.replay import Replay
 
-FORMAT = 1
+FORMAT = 2
 KEEP = 3
 SEGMENT = 100_000
 """Most transitions in one file of the replay."""
@@ -48,11 +49,13 @@ class Checkpoints:
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}"
 
-    def save(self, step: int, arrays: Any, state: dict[str, Any], replay: Replay) -> Path:
+    def save(
+        self, step: int, arrays: Any, layouts: Any, state: dict[str, Any], replay: Replay
+    ) -> Path:
         """Writes a checkpoint, then drops what it replaces.
 
-        `arrays` is a pytree, `state` JSON. Raises `OSError` (a full disk, say) with every
-        earlier checkpoint as it was.
+        `arrays` is a pytree; `layouts`, which its shapes follow from, and `state` are JSON.
+        Raises `OSError` (a full disk, say) with every earlier checkpoint as it was.
         """
         self.replay_folder.mkdir(parents=True, exist_ok=True)
         segments = self._save_replay(replay)
@@ -65,6 +68,7 @@ class Checkpoints:
                 "format": FORMAT,
                 "step": step,
                 "state": state,
+                "layouts": layouts,
                 "learner": storage.write_arrays(beside / "learner.safetensors", _named(arrays)),
                 "replay": {"added": replay.added, "segments": segments},
             }
@@ -79,8 +83,8 @@ class Checkpoints:
         self._prune(step)
         return final
 
-    def load(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
-        """The arrays (in the shape of `template`) and the state of a checkpoint.
+    def load(self, step: int, template: Callable[[Any], Any]) -> tuple[Any, dict[str, Any]]:
+        """The arrays and the state of a checkpoint; `template` makes their pytree from layouts.
 
         Raises `BadCheckpoint`, naming the file, for anything missing, truncated, altered, or of
         another format.
@@ -88,7 +92,7 @@ class Checkpoints:
         path = self.path(step)
         content = self._read_state(path)
         arrays = storage.read_arrays(path / "learner.safetensors", content["learner"])
-        return _unnamed(arrays, template, path), content["state"]
+        return _unnamed(arrays, template(content["layouts"]), path), content["state"]
 
     def load_replay(self, step: int, replay: Replay) -> None:
         """Fills `replay`, which must be empty, with that of a checkpoint; raises as `load`."""

@@ -8,7 +8,7 @@ while that update is still running.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,11 +19,13 @@ import optax
 from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
-from sparl import agents, noise
+from sparl import agents, noise, transport
 from sparl.acting import Acting
-from sparl.learner import Learner, Part
+from sparl.layouts import blank, describe
+from sparl.learner import Learner, Part, Structure
 from sparl.methods import Method
-from sparl.methods.base import MethodState
+from sparl.methods.base import MethodState, Signals
+from sparl.networks import MLP, Networks, dense_copy
 from sparl.replay import Columns
 
 
@@ -59,6 +61,7 @@ class Engine:
             jnp.zeros((), jnp.int32),
         )
         self.updates = 0
+        self._newest = np.zeros((config.batch_size, columns.width), np.float32)
         self._compile()
 
     @property
@@ -69,6 +72,31 @@ class Engine:
             "journal": self.journal,
             "method": self.method_state,
         }
+
+    @property
+    def layouts(self) -> dict[str, Any]:
+        """How every layer is stored, as JSON: with it `arrays_in` knows the arrays' shapes."""
+        return {
+            part: {
+                name: [describe(layer) for layer in network.layers]
+                for name, network in self.learner.networks(part).items()
+            }
+            for part in self.learner.parts
+        }
+
+    def arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
+        """Takes those layouts up; answers with `arrays` of their shapes, to be restored."""
+        if layouts != self.layouts:
+            blanks = {
+                part: {
+                    name: MLP(tuple(map(blank, layouts[part][name])), network.squash)
+                    for name, network in self.learner.networks(part).items()
+                }
+                for part in self.learner.parts
+            }
+            self.learner = self.learner.afresh(blanks)
+            self._compile()
+        return self.arrays
 
     def restore(self, arrays: dict[str, Any]) -> None:
         """Takes back what `arrays` gave."""
@@ -93,20 +121,27 @@ class Engine:
         moved, self.journal = self._update(moving, self.journal, still, rows)
         self.learner = self.learner.with_parts(moved)
         self.updates += 1
+        self._newest = rows
 
-    def restructure(self) -> dict[str, float]:
-        """The method's restructuring; answers with its figures for the log."""
-        if self.method.keeps_shapes:
-            parts, self.method_state, figures = self._restructure(
-                self.learner.parts, self.method_state
-            )
-            self.learner = self.learner.with_parts(parts)
-        else:
-            self.learner, self.method_state, figures = self.method.restructure(
-                self.learner, self.method_state
-            )
+    def restructure(self, stage: Hashable, progress: float) -> dict[str, int | float]:
+        """The method's restructuring; answers with its figures for the log.
+
+        `progress` is the share of the run's updates that are made. What the method wants to know
+        of gradients comes from the batch of the newest update.
+        """
+        parts, self.method_state, figures = self._restructure(
+            self.learner.parts,
+            self.method_state,
+            np.float32(progress),
+            self._newest,
+            self.journal,
+            stage,
+        )
+        before, after = self.learner.structures, self._successors[stage]
+        self.learner = replace(self.learner, parts=parts, structures=after)
+        if after != before:
             self._compile()
-        return {name: float(value) for name, value in figures.items()}
+        return {name: np.asarray(value).item() for name, value in figures.items()}
 
     def take_metrics(self) -> dict[str, float]:
         """Mean of each metric since the last call, nan where there was none; waits."""
@@ -130,7 +165,8 @@ class Engine:
             )
         )
         self._update = jax.jit(_update_function(self), donate_argnums=(0, 1))
-        self._restructure = jax.jit(_restructure_function(self))
+        self._successors: dict[Hashable, dict[str, Structure]] = {}
+        self._restructure = jax.jit(_restructure_function(self), static_argnums=5)
 
 
 def _update_function(engine: Engine) -> Callable:
@@ -180,14 +216,48 @@ def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ..
 
 
 def _restructure_function(engine: Engine) -> Callable:
-    learner, method = engine.learner, engine.method
+    learner, method, successors = engine.learner, engine.method, engine._successors
 
     def restructure(
-        parts: dict[str, Part], state: MethodState
+        parts: dict[str, Part],
+        state: MethodState,
+        progress: jax.Array,
+        rows: jax.Array,
+        journal: Journal,
+        stage: Hashable,
     ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
-        after, state, figures = method.restructure(replace(learner, parts=parts), state)
-        if after.structures != learner.structures:
-            raise AssertionError(f"{method.name} says that it keeps shapes, and did not")
+        present = replace(learner, parts=parts)
+        signals = Signals(stage, progress, lambda: _gradients(engine, present, rows, journal))
+        after, state, figures = method.restructure(present, state, signals)
+        # Known while compiling; the caller learns from it whether anything else must be compiled.
+        successors[stage] = after.structures
         return after.parts, state, figures
 
     return restructure
+
+
+def _gradients(
+    engine: Engine, learner: Learner, rows: jax.Array, journal: Journal
+) -> dict[str, Networks]:
+    """The losses' gradients by every weight: an update of dense copies, in which none descends."""
+    dense = transport.carry(
+        learner,
+        {
+            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
+            for part in learner.parts
+        },
+    )
+    found: dict[str, Networks] = {}
+
+    def capture(name: str, part: Part, gradient: Any) -> Part:
+        found[name] = gradient
+        return part
+
+    # Another key than any update's.
+    key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
+    everything = frozenset(learner.parts)
+    batch = engine.columns.split(rows)
+    engine.agent.update(
+        engine.config, dense.structures, dense.parts, everything, batch, key, capture
+    )
+    return found

@@ -134,6 +134,16 @@ class Learner:
             )
         return cls(parts, structures, optimizers)
 
+    def afresh(self, networks: dict[str, Networks]) -> Learner:
+        """As `start` makes it of `networks`: fresh optimizers, targets that are copies."""
+        with_target = frozenset(name for name in networks if self.parts[name].target.size)
+        begun = Learner.start(networks, self.optimizers, with_target)
+        return replace(
+            self,
+            parts={**self.parts, **begun.parts},
+            structures={**self.structures, **begun.structures},
+        )
+
     def with_parts(self, parts: dict[str, Part]) -> Learner:
         return replace(self, parts={**self.parts, **parts})
 

@@ -103,7 +103,7 @@ class Logs:
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
 
-    def restructured(self, step: int, updates: int, figures: dict[str, float]) -> None:
+    def restructured(self, step: int, updates: int, figures: dict[str, int | float]) -> None:
         """A restructuring and the method's figures on it."""
         row = {"step": step, "updates": updates, **figures}
         if "restructures.csv" not in self.tables:

@@ -83,6 +83,11 @@ def mlp(key: jax.Array, sizes: Sequence[int], squash: bool = False) -> MLP:
     return MLP(tuple(layers), squash)
 
 
+def dense_copy(network: MLP) -> MLP:
+    """The same function with every weight stored, zeros where there was none."""
+    return MLP(tuple(Dense(la.to_dense(), la.bias) for la in network.layers), network.squash)
+
+
 def layer_names(network: MLP) -> list[str]:
     """`hidden_0`, `hidden_1`, …, `head`, in the order of the layers."""
     return [f"hidden_{i}" for i in range(len(network.layers) - 1)] + ["head"]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sparl import storage
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint
-from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
+from sparl.layouts import Dense, Layout, RowSparse, StraightThrough, describe, pattern_of
 from sparl.networks import MLP
-from sparl.topology import Kept, NofM, Pattern, PerLayer, PerRow
+from sparl.topology import Kept, PerLayer
 
 FORMAT = 1
 GOLDEN = 8
@@ -127,14 +127,12 @@ class Policy:
 def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
     """A layer as JSON and arrays, indices in the smallest type that holds them."""
     arrays = {"weight": np.asarray(layer.weight), "bias": np.asarray(layer.bias)}
-    description: dict[str, Any] = {"layout": layer.name, "shape": layer.shape}
     if isinstance(layer, RowSparse):
         index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[layer.index_bytes]
         arrays["columns"] = np.asarray(layer.columns).astype(index_type)
         if isinstance(layer.pattern, PerLayer):
             arrays["row_starts"] = np.asarray(layer.row_starts).astype(np.uint32)
-        description["pattern"] = _describe(layer.pattern)
-    return description | {"arrays": sorted(arrays)}, arrays
+    return describe(layer) | {"arrays": sorted(arrays)}, arrays
 
 
 def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
@@ -142,7 +140,7 @@ def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
     if description["layout"] == Dense.name:
         return Dense(weight, bias)
     outputs, inputs = description["shape"]
-    pattern = _pattern(description["pattern"])
+    pattern = pattern_of(description)
     columns = arrays["columns"].astype(np.int32)
     if "row_starts" in arrays:
         row_starts = arrays["row_starts"].astype(np.int32)
@@ -150,19 +148,3 @@ def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
         row_starts = np.arange(outputs + 1, dtype=np.int32) * (len(columns) // outputs)
     kept = Kept(jnp.asarray(columns), jnp.asarray(row_starts))
     return RowSparse.packed(weight, bias, inputs, pattern, kept)
-
-
-def _describe(pattern: Pattern) -> dict[str, Any]:
-    match pattern:
-        case NofM(n, m):
-            return {"kind": "n_of_m", "n": n, "m": m}
-        case PerRow(kept):
-            return {"kind": "per_row", "kept": kept}
-        case PerLayer(kept):
-            return {"kind": "per_layer", "kept": kept}
-
-
-def _pattern(description: dict[str, Any]) -> Pattern:
-    kinds = {"n_of_m": NofM, "per_row": PerRow, "per_layer": PerLayer}
-    arguments = {key: value for key, value in description.items() if key != "kind"}
-    return kinds[description["kind"]](**arguments)

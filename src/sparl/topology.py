@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray
 
 from sparl.errors import BadValue
 
 MAX_GROUP = 16
+ROUNDING = 1e-3
+"""So that a tenth of 50 weights is five of them, though 0.1 is a little less in binary."""
 
 
 class Kept(NamedTuple):
@@ -28,6 +30,13 @@ class Kept(NamedTuple):
 
     columns: Int32[Array, " kept"]
     row_starts: Int32[Array, " rows"]  # out + 1 of them
+
+    @classmethod
+    def of(cls, mask: Bool[Array, "out in"], count: int) -> Kept:
+        """The places where `mask` is true; there must be `count` of them."""
+        (places,) = jnp.nonzero(mask.reshape(-1), size=count)
+        row_starts = jnp.cumsum(jnp.sum(mask, axis=1, dtype=jnp.int32))
+        return cls((places % mask.shape[1]).astype(jnp.int32), jnp.pad(row_starts, (1, 0)))
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,8 @@ class PerLayer:
 
     def select(self, scores: Float[Array, "out in"]) -> Kept:
         """The `kept` largest scores of the layer."""
-        out_features, in_features = scores.shape
-        order = jnp.argsort(scores.reshape(-1), descending=True, stable=True)
-        places = jnp.sort(order[: self.kept])
-        row_starts = jnp.searchsorted(places, in_features * jnp.arange(out_features + 1))
-        return Kept((places % in_features).astype(jnp.int32), row_starts.astype(jnp.int32))
+        count = self.count(*scores.shape)
+        return Kept.of(largest(scores, count), count)
 
 
 Pattern = NofM | PerRow | PerLayer
@@ -137,6 +143,84 @@ def _even_rows(columns: Int32[Array, "out per_row"]) -> Kept:
     out_features, per_row = columns.shape
     row_starts = per_row * jnp.arange(out_features + 1, dtype=jnp.int32)
     return Kept(columns.reshape(-1).astype(jnp.int32), row_starts)
+
+
+def largest(scores: Float[Array, "out in"], count: int | Int32[Array, ""]) -> Bool[Array, "out in"]:
+    """Where the `count` largest scores are; of equal ones, those of the lowest row and column.
+
+    `count` may be an array: nothing compiles again when it changes. The smallest score that is
+    kept is found by halving the range of floats 32 times, each time by counting: 2 ms for 65,536
+    scores where a sort takes 15.
+    """
+    bits = jax.lax.bitcast_convert_type(jnp.where(scores == 0, 0.0, scores), jnp.uint32)
+    # Unsigned integers in the order of the floats.
+    keys = jnp.where(bits >> 31, ~bits, bits | jnp.uint32(1 << 31))
+
+    def halve(i: jax.Array, threshold: jax.Array) -> jax.Array:
+        higher = threshold | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))
+        return jnp.where(jnp.sum(keys >= higher) >= count, higher, threshold)
+
+    threshold = jax.lax.fori_loop(0, 32, halve, jnp.uint32(0))
+    above, equal = keys > threshold, keys == threshold
+    rank = jnp.cumsum(equal.reshape(-1), dtype=jnp.int32).reshape(equal.shape)
+    return above | (equal & (rank <= count - jnp.sum(above)))
+
+
+def survivors(
+    weight: Float[Array, "out in"],
+    active: Bool[Array, "out in"],
+    fraction: float | Float[Array, ""],
+    by_sign: bool = False,
+) -> Bool[Array, "out in"]:
+    """The active places without the `fraction` (rounded down) of smallest magnitude.
+
+    `by_sign`: that fraction of the positive weights, the smallest, and of the negative ones, the
+    largest (SET, Mocanu et al. 2018); zeros count as positive.
+    """
+    if by_sign:
+        positive, negative = active & (weight >= 0), active & (weight < 0)
+        return survivors(weight, positive, fraction) | survivors(weight, negative, fraction)
+    count = jnp.sum(active, dtype=jnp.int32)
+    dropped = jnp.floor(fraction * count + ROUNDING).astype(jnp.int32)
+    return largest(jnp.where(active, jnp.abs(weight), -1.0), count - dropped)
+
+
+def grown(
+    kept: Bool[Array, "out in"], scores: Float[Array, "out in"], count: int
+) -> Bool[Array, "out in"]:
+    """`kept` and, of the other places, those of the largest scores, `count` places in all."""
+    missing = count - jnp.sum(kept, dtype=jnp.int32)
+    return kept | largest(jnp.where(kept, -jnp.inf, scores), missing)
+
+
+def permuted_for(
+    pattern: NofM, scores: Float[Array, "out in"], swaps: int, key: PRNGKeyArray
+) -> Int32[Array, " in"]:
+    """An order of the columns in which `pattern` keeps more of the scores, which are not negative.
+
+    Greedy: of `swaps` random pairs of columns from different groups, those are exchanged that
+    raise what their two groups keep (a search of Pool & Yu, NeurIPS 2021, without its escapes from
+    local optima). A last group that is shorter than M is left as it is.
+    """
+    groups = scores.shape[1] // pattern.m
+    order = jnp.arange(scores.shape[1], dtype=jnp.int32)
+    if groups < 2:
+        return order
+
+    def kept(places: Int32[Array, "two m"]) -> jax.Array:
+        chosen = jnp.sort(jnp.moveaxis(scores[:, places], 0, -1), axis=1)
+        return jnp.sum(chosen[:, pattern.m - pattern.n :])
+
+    def attempt(i: jax.Array, order: Int32[Array, " in"]) -> Int32[Array, " in"]:
+        draw = jax.random.randint(jax.random.fold_in(key, i), (4,), 0, 2**30)
+        first = draw[0] % groups
+        second = (first + 1 + draw[1] % (groups - 1)) % groups
+        a, b = first * pattern.m + draw[2] % pattern.m, second * pattern.m + draw[3] % pattern.m
+        swapped = order.at[a].set(order[b]).at[b].set(order[a])
+        both = jnp.stack([first, second])[:, None] * pattern.m + jnp.arange(pattern.m)
+        return jnp.where(kept(swapped[both]) > kept(order[both]), swapped, order)
+
+    return jax.lax.fori_loop(0, swaps, attempt, order)
 
 
 def divergence(before: Float[Array, "out in"], after: Float[Array, "out in"]) -> jax.Array:

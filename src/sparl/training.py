@@ -58,7 +58,7 @@ class Trainer:
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
-        arrays, state = self.folder.checkpoints.load(step, self.engine.arrays)
+        arrays, state = self.folder.checkpoints.load(step, self.engine.arrays_in)
         self.folder.checkpoints.load_replay(step, self.replay)
         self.engine.restore(arrays)
         self.state = LoopState.from_json(state)
@@ -129,9 +129,10 @@ class Trainer:
         engine = self.engine
         engine.update(self.replay.sample(self.agent.batch_size, self.rng))
         self.state.updated(self._compression)
-        every = engine.method.every
-        if every and engine.updates % every == 0:
-            figures = engine.restructure()
+        updates = self.config.steps - self.agent.learning_starts
+        stage = engine.method.stage(engine.updates, updates)
+        if stage is not None:
+            figures = engine.restructure(stage, engine.updates / updates)
             self._compression = accounting.compression_ratio(engine.learner.all_networks())
             self.logs.restructured(self.state.step, engine.updates, figures)
             for callback in self.callbacks:
@@ -220,7 +221,7 @@ class Trainer:
         state.rng = dict(self.rng.bit_generator.state)
         state.tables = self.logs.sizes()
         path = self.folder.checkpoints.save(
-            state.step, self.engine.arrays, asdict(state), self.replay
+            state.step, self.engine.arrays, self.engine.layouts, asdict(state), self.replay
         )
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from sparl.replay import Columns, Replay
 
 WARM = 100
 """Updates before the clock starts."""
+
+RUN = 100_000
+"""Updates of a run, of which the method says how often it restructures."""
 
 RESTRUCTURES = 10
 
@@ -124,9 +128,10 @@ def parts(asked: Step) -> list[dict[str, Any]]:
     env.close()
     moves = [name for name in (CRITICS, ACTOR) for _ in watch.seconds[name]]
     often = {name: moves.count(name) / len(moves) for name in (CRITICS, ACTOR)}
-    if method.every:
-        time_restructures(engine, watch)
-        often[RESTRUCTURE] = 1 / method.every
+    stages = [stage for u in range(1, RUN + 1) if (stage := method.stage(u, RUN)) is not None]
+    if stages:
+        time_restructures(engine, stages[0], watch)
+        often[RESTRUCTURE] = len(stages) / RUN
     found = []
     for name, seconds in watch.seconds.items():
         us, per_step = 1e6 * statistics.median(seconds), often.get(name, 1.0)
@@ -163,10 +168,10 @@ def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
     watch.lap(ACTOR if moves_actor else CRITICS)
 
 
-def time_restructures(engine: Engine, watch: Watch) -> None:
+def time_restructures(engine: Engine, stage: Hashable, watch: Watch) -> None:
     for i in range(1 + RESTRUCTURES):
         watch.start()
-        engine.restructure()
+        engine.restructure(stage, 0.0)
         jax.block_until_ready(engine.arrays)
         if i:  # the first one compiled
             watch.lap(RESTRUCTURE)

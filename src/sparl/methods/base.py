@@ -6,19 +6,35 @@ knows of it. See CONTRIBUTING.md for how to add one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from sparl.layouts import Layout
+from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
 from sparl.networks import MLP, Networks
+from sparl.topology import divergence
 
 MethodState = Any
 """A pytree of arrays: all that a method remembers between two restructurings."""
+
+
+class Signals(NamedTuple):
+    """What the training loop tells a method at a restructuring."""
+
+    stage: Hashable
+    """What `Method.stage` answered: static, known while compiling."""
+    progress: Float[Array, ""]
+    """Share of the run's updates that are made, in [0, 1]."""
+    gradients: Callable[[], dict[str, Networks]]
+    """The losses' gradients by *every* weight of each part's networks, dormant ones too, from the
+    batch of the update just made: networks of `Dense` layers. Costs a dense update; what is not
+    called is not computed."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +42,6 @@ class Method:
     """Dense as it stands: networks start and stay as the agent made them."""
 
     name: ClassVar[str] = "dense"
-    keeps_shapes: ClassVar[bool] = True
-    """Restructuring leaves every array's shape as it is, so that nothing compiles again."""
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array
@@ -35,10 +49,13 @@ class Method:
         """The dense networks of every part in their first layout, and the method's state."""
         return networks, {}
 
-    @property
-    def every(self) -> int:
-        """Updates between two restructurings; 0 for never."""
-        return 0
+    def stage(self, update: int, updates: int) -> Hashable | None:
+        """What is to be done after update number `update` (from 1) of `updates`; None: nothing.
+
+        Each different answer is compiled once, so there should be few. An answer after which
+        arrays have other shapes has everything else compiled anew, too.
+        """
+        return None
 
     @property
     def after_step(self) -> Callable[[Networks, float], Networks] | None:
@@ -49,7 +66,7 @@ class Method:
         return None
 
     def restructure(
-        self, learner: Learner, state: MethodState
+        self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
         """The learner in its next layouts (by `transport.carry`), and figures for the log."""
         return learner, state, {}
@@ -63,3 +80,26 @@ def replace_layers(network: MLP, new: dict[int, Layout]) -> MLP:
     """`network` with the layers at the positions of `new` replaced."""
     layers = tuple(new.get(i, layer) for i, layer in enumerate(network.layers))
     return eqx.tree_at(lambda n: n.layers, network, layers)
+
+
+def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
+    """`layer` with its weights scaled up to the Frobenius norm of the dense matrix it is from."""
+    if layer.kept == dense.size:
+        return layer
+    scale = jnp.linalg.norm(dense) / jnp.linalg.norm(layer.to_dense())
+    scaled = jnp.where(layer.active() > 0, scale * dense, dense)
+    return eqx.tree_at(lambda la: la.weight, layer, layer.pick(scaled))
+
+
+def figures(before: Networks, after: Networks) -> dict[str, jax.Array]:
+    """For the log, of every network: mask bits that flipped (SAD) and weights kept."""
+    found = {}
+    for name, network in after.items():
+        flips = [
+            divergence(old.active(), new.active())
+            for old, new in zip(before[name].layers, network.layers, strict=True)
+            if not (isinstance(old, Dense) and isinstance(new, Dense))
+        ]
+        found[f"sad_{name}"] = sum(flips, jnp.zeros((), jnp.int32))
+        found[f"kept_{name}"] = jnp.asarray(sum(layer.kept for layer in network.layers))
+    return found

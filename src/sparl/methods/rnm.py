@@ -17,7 +17,7 @@ Our reading, where the paper leaves room:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,9 +31,16 @@ from sparl import transport
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
-from sparl.methods.base import Method, MethodState, replace_layers
+from sparl.methods.base import (
+    Method,
+    MethodState,
+    Signals,
+    figures,
+    replace_layers,
+    scaled_to_norm,
+)
 from sparl.networks import MLP, Networks, layer_names
-from sparl.topology import NofM, divergence
+from sparl.topology import NofM
 
 SMALL_INPUT = 8
 """A first layer with fewer than this many times M inputs counts as small."""
@@ -74,9 +81,8 @@ class RNM(Method):
     def pattern(self) -> NofM:
         return NofM(self.n, self.m)
 
-    @property
-    def every(self) -> int:
-        return self.interval
+    def stage(self, update: int, updates: int) -> Hashable | None:
+        return "reselect" if self.interval and update % self.interval == 0 else None
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array
@@ -95,19 +101,19 @@ class RNM(Method):
         return parts, dormant
 
     def restructure(
-        self, learner: Learner, state: MethodState
+        self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Chooses the active weights anew; figures: `sad_NETWORK`."""
-        successors, dormant, sad = {}, {}, {}
+        """Chooses the active weights anew; figures: `sad_NETWORK`, `kept_NETWORK`."""
+        successors, dormant, found = {}, {}, {}
         for part in learner.parts:
-            successors[part] = {}
-            for name, network in learner.networks(part).items():
+            networks, successors[part] = learner.networks(part), {}
+            for name, network in networks.items():
                 new, values = self._reselected(network, state.get(name, {}))
                 successors[part][name] = new
-                sad[f"sad_{name}"] = _network_divergence(network, new)
                 if not self.straight_through:
                     dormant[name] = values
-        return transport.carry(learner, successors), dormant, sad
+            found |= figures(networks, successors[part])
+        return transport.carry(learner, successors), dormant, found
 
     @property
     def after_step(self) -> Callable[[Networks, float], Networks] | None:
@@ -160,11 +166,7 @@ class RNM(Method):
         def first(layer: Layout) -> Layout:
             dense = layer.to_dense()
             sparse = self._select(dense, layer.bias)
-            if not self.keep_norm or sparse.kept == layer.kept:
-                return sparse
-            scale = jnp.linalg.norm(dense) / jnp.linalg.norm(sparse.to_dense())
-            scaled = jnp.where(sparse.active() > 0, scale * dense, dense)
-            return eqx.tree_at(lambda la: la.weight, sparse, sparse.pick(scaled))
+            return scaled_to_norm(dense, sparse) if self.keep_norm else sparse
 
         new = {i: first(network.layers[i]) for i in self.positions(network)}
         return replace_layers(network, new)
@@ -183,12 +185,3 @@ class RNM(Method):
     def _select(self, dense: jax.Array, bias: jax.Array) -> RowSparse | StraightThrough:
         layout = StraightThrough if self.straight_through else RowSparse
         return layout.of(dense, bias, self.pattern, self.pattern.select(jnp.abs(dense)))
-
-
-def _network_divergence(before: MLP, after: MLP) -> jax.Array:
-    flips = [
-        divergence(old.active(), new.active())
-        for old, new in zip(before.layers, after.layers, strict=True)
-        if isinstance(new, RowSparse | StraightThrough)
-    ]
-    return sum(flips, jnp.zeros((), jnp.int32))

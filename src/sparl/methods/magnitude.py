@@ -1,0 +1,114 @@
+"""Gradual magnitude pruning (Zhu & Gupta, 1710.01878; in RL, 2206.10369).
+
+The papers say: the sparsity of every layer rises from 0 to its final value as 1 - (1 - x)^3, x
+going from 0 to 1 between 20 % and 80 % of training, and the weights of smallest magnitude go;
+finals by ER-kernel. In the study of 2206.10369 the best of all methods at equal final sparsity.
+
+Our reading: the curve is followed in `prunings` steps, not every 1000 updates, for every step packs
+the networks anew into smaller arrays and compiles for them. What is pruned is gone: not multiplied,
+not trained, not stored from then on. Adam's moments and the targets of the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from sparl import transport
+from sparl.allocation import apportion, budget
+from sparl.errors import BadValue
+from sparl.layouts import Layout
+from sparl.learner import Learner
+from sparl.methods.base import MethodState, Signals, figures, replace_layers
+from sparl.methods.unstructured import Unstructured, layer_of
+from sparl.networks import MLP, Networks
+from sparl.topology import PerLayer
+
+
+@dataclass(frozen=True)
+class Magnitude(Unstructured):
+    """Start dense; prune the smallest weights in steps along a cubic curve."""
+
+    name: ClassVar[str] = "magnitude"
+
+    begin: float = 0.2
+    """Share of the run's updates before the first weights go."""
+    end: float = 0.8
+    """Share of the run's updates after which no more go."""
+    prunings: int = 16
+    """Steps in which the sparsity rises; each compiles once."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.begin < self.end <= 1:
+            raise BadValue(
+                f"begin is {self.begin} and end {self.end}: 0 <= begin < end <= 1 is needed"
+            )
+        if self.prunings < 1:
+            raise BadValue(f"prunings is {self.prunings}: it must be at least 1")
+
+    def share(self, pruning: int, sparsity: float) -> float:
+        """Of the weights that go to reach `sparsity`, the share gone after so many prunings."""
+        return 1 - (1 - pruning / self.prunings) ** 3
+
+    def start(
+        self, networks: dict[str, Networks], key: jax.Array
+    ) -> tuple[dict[str, Networks], MethodState]:
+        for part, group in networks.items():
+            for name, network in group.items():
+                self.counts(part, name, network)  # raises now what would fail at the end
+        return networks, {}
+
+    def stage(self, update: int, updates: int) -> Hashable | None:
+        """The number of the pruning, from 1."""
+        due = [i for i in range(1, self.prunings + 1) if self._when(i, updates) == update]
+        return max(due, default=None)  # in a very short run, several fall on one update
+
+    def restructure(
+        self, learner: Learner, state: MethodState, signals: Signals
+    ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
+        """Drops the smallest weights; figures: `sad_NETWORK`, `kept_NETWORK`."""
+        assert isinstance(signals.stage, int)
+        successors, found = {}, {}
+        for part in learner.parts:
+            networks = learner.networks(part)
+            share = self.share(signals.stage, self.sparsity_of(part))
+            successors[part] = {
+                name: self._pruned(part, name, network, share) for name, network in networks.items()
+            }
+            found |= figures(networks, successors[part])
+        return transport.carry(learner, successors), state, found
+
+    def _when(self, pruning: int, updates: int) -> int:
+        """The update after which a pruning is done; never before the first."""
+        at = self.begin + (self.end - self.begin) * pruning / self.prunings
+        return max(1, round(at * updates))
+
+    def _pruned(self, part: str, name: str, network: MLP, share: float) -> MLP:
+        new: dict[int, Layout] = {}
+        for i, count in enumerate(self.counts_after(share, part, name, network)):
+            layer = network.layers[i]
+            if count < layer.kept:
+                dense = layer.to_dense()
+                scores = jnp.where(layer.active() > 0, jnp.abs(dense), -1.0)
+                new[i] = layer_of(dense, layer.bias, PerLayer(count).select(scores))
+        return replace_layers(network, new)
+
+    def counts_after(self, share: float, part: str, name: str, network: MLP) -> list[int]:
+        """Weights that each layer keeps when `share` of those that will go are gone."""
+        sizes = [math.prod(layer.shape) for layer in network.layers]
+        final = self.counts(part, name, network)
+        # A run that was prolonged has another schedule, and what is gone stays gone.
+        there = [layer.kept for layer in network.layers]
+        kept = min(budget(sum(sizes), share * self.sparsity_of(part)), sum(there))
+        shares = [
+            size - Fraction(share) * (size - count)
+            for size, count in zip(sizes, final, strict=True)
+        ]
+        return apportion(shares, kept, there)
