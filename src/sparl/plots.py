@@ -23,14 +23,14 @@ STYLES = ("-", "--", ":", "-.")
 def curves(comparison: Comparison) -> Figure:
     """Mean evaluation return of each variant, against steps and against wall-clock seconds.
 
-    The band goes from the lowest to the highest seed. Seconds are the mean over the seeds at the
+    The band goes from the lowest to the highest seed. Seconds are the median over the seeds at the
     same step.
     """
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     against_steps, against_seconds = figure.subplots(1, 2, sharey=True)
     for i, variant in enumerate(comparison.variants):
         steps, seconds, returns = _by_seed(variant)
-        for axes, x in ((against_steps, steps), (against_seconds, seconds.mean(0))):
+        for axes, x in ((against_steps, steps), (against_seconds, np.median(seconds, axis=0))):
             style = _style(i)
             axes.plot(x, returns.mean(0), label=variant.label, lw=1.4, **style)
             if len(variant.seeds) > 1:

@@ -65,7 +65,7 @@ def print_comparison(comparison: Comparison) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for i, (heading, _) in enumerate(COLUMNS):
         # Labels give way where it is narrow; figures do not.
         table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")

@@ -51,7 +51,7 @@ class Run:
         """Steps and seconds before the first evaluation of at least `value`; inf for never."""
         for step, seconds, found in zip(self.steps, self.seconds, self.returns, strict=True):
             if found >= value:
-                return step, seconds
+                return float(step), seconds
         return math.inf, math.inf
 
 
