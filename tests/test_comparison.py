@@ -206,6 +206,9 @@ def test_files_that_are_unreadable_or_foreign_are_refused(made):
     (poor / "metrics.csv").unlink()
     with pytest.raises(BadRun, match=r"metrics.csv cannot be read"):
         sparl.compare([poor])
+    edit(other / "summary.json", lambda content: content.update(evals=[]))
+    with pytest.raises(BadRun, match="no evaluation"):
+        sparl.compare([other])
     edit(other / "summary.json", lambda content: content.update(seed=9))
     with pytest.raises(BadRun, match="is of another run"):
         sparl.compare([other])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sparl
+from sparl import agents
 from sparl.methods import Dense
 from sparl.variants import Setting, also_differ, labels
 
@@ -39,6 +42,20 @@ def test_a_label_has_other_options_that_differ_and_are_not_the_default():
     variants = [setting(), setting(agent={"hidden": (64, 32)}), setting(sparl.RNM())]
     assert labels(variants) == ["dense", "dense hidden=64,32", "rnm"]
     assert labels([setting(), setting(buffer_size=7)]) == ["dense", "dense buffer_size=7"]
+
+
+def test_an_agent_is_told_where_there_are_several(monkeypatch):
+    @dataclass(frozen=True)
+    class OtherConfig:
+        hidden: tuple[int, ...] = (256, 256)
+        learning_rate: float = 0.1
+
+    monkeypatch.setitem(agents.AGENTS, "other", (OtherConfig, None))
+    run = setting().run
+    variants = [setting(), *(Setting(run, OtherConfig(h), Dense()) for h in ((256, 256), (8,)))]
+    # Each agent has its default learning rate, which only the note tells.
+    assert labels(variants) == ["td3 dense", "other dense", "other dense hidden=8"]
+    assert also_differ(variants) == ["learning_rate 0.0003 / 0.1"]
 
 
 def test_different_settings_have_different_labels():

@@ -95,6 +95,8 @@ def read(path: Path) -> Run:
                 f"{config.steps}. {way_out}"
             )
         steps = tuple(int(found["step"]) for found in summary["evals"])
+        if not steps:
+            raise ValueError("no evaluation")
         clock = _clock(path / "metrics.csv")
         ratio = summary["average_compression_ratio"]
         return Run(
