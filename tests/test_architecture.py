@@ -14,7 +14,7 @@ SOURCE = Path(sparl.__file__).parent
 # From the bottom to the top; a module may import from its own storey and from those below.
 # What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
 STOREYS = [
-    {"errors", "noise"},
+    {"errors", "noise", "statistics"},
     {"kernels", "topology"},
     {"layouts"},
     {"networks"},
@@ -24,8 +24,8 @@ STOREYS = [
     RUN := set(),
     {"training"},
     {"api"},
-    {"bench"},
-    {"cli", "options", "tables", "__main__"},
+    {"bench", "comparison", "runs", "variants"},
+    {"cli", "options", "plots", "reporting", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)
 

@@ -47,7 +47,7 @@ def test_options_reach_the_config(run):
 def test_help_of_everything_is_readable(capsys):
     assert cli.main(["--help"]) == 0
     overview = capsys.readouterr().out
-    for command in ("train", "eval", "inspect", "list"):
+    for command in ("train", "eval", "inspect", "compare", "list"):
         assert f"sparl {command}" in overview
         with pytest.raises(SystemExit) as ended:
             cli.main([command, "--help"])

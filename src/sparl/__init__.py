@@ -12,6 +12,7 @@ from sparl import methods
 from sparl.agents import TD3Config
 from sparl.api import load, resume, train
 from sparl.callbacks import Callback
+from sparl.comparison import compare
 from sparl.errors import SparlError
 from sparl.methods import RNM
 from sparl.policy import Policy
@@ -27,6 +28,7 @@ __all__ = [
     "SparlError",
     "TD3Config",
     "__version__",
+    "compare",
     "load",
     "methods",
     "resume",

@@ -70,6 +70,20 @@ def report(networks: Networks, average_compression_ratio: float | None = None) -
     }
 
 
+def sizes(networks: dict[str, Any], policy: dict[str, Any]) -> dict[str, int]:
+    """The sizes in summary.json, of two reports: of all networks, targets not counted, and of the
+    policy alone."""
+    online = [n for name, n in networks["networks"].items() if not name.startswith("target_")]
+    (alone,) = policy["networks"].values()
+    return {
+        "weights_kept": sum(network["weights_kept"] for network in online),
+        "weights_total": sum(network["weights_total"] for network in online),
+        "policy_weights_kept": alone["weights_kept"],
+        "policy_weights_total": alone["weights_total"],
+        "policy_bytes": alone["bytes"],
+    }
+
+
 def compression_ratio(networks: Networks) -> float:
     """1 - stored / dense, over the weights of all `networks` (GST, 2101.09650).
 

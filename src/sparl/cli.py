@@ -1,4 +1,4 @@
-"""The command line: `sparl train | eval | inspect | list | bench`."""
+"""The command line: `sparl train | eval | inspect | compare | list | bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 import sparl
-from sparl import agents, api, bench, kernels, options, tables
+from sparl import agents, api, bench, comparison, kernels, options, reporting, tables
 from sparl.errors import SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
@@ -29,6 +29,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
+  sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
   sparl list                  the agents, methods and layouts there are
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
 
@@ -78,6 +79,30 @@ class Inspect:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Show finished runs of one environment side by side. Runs that differ only in seed count as
+    one variant, and a variant is called by the options in which it differs from the others."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or folders that have run folders directly inside."""
+    reach: float | None = None
+    """The return that variants are timed to. If not given: 90 % of the way from the lowest first
+    evaluation to the best final return."""
+    out: Path | None = None
+    """Write table.md, table.csv, curves.csv and both plots into this folder."""
+    markdown: Path | None = None
+    """Write the table as Markdown into this file."""
+    csv: Path | None = None
+    """Write a row per variant into this file."""
+    curves: Path | None = None
+    """Write a row per evaluation of every run into this CSV file."""
+    plots: Path | None = None
+    """Draw curves.png and return_against_size.png into this folder."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class List:
     """Show the agents, methods and layouts there are."""
 
@@ -89,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "train": train,
         "eval": evaluate,
         "inspect": inspect,
+        "compare": compare,
         "list": show_list,
         "bench": bench.main,
     }
@@ -158,6 +184,25 @@ def inspect(arguments: list[str]) -> None:
         print(json.dumps(report, indent=2))
     else:
         tables.print_report(report)
+
+
+def compare(arguments: list[str]) -> None:
+    """`sparl compare`."""
+    asked = tyro.cli(Compare, prog="sparl compare", args=arguments)
+    found = comparison.compare(asked.runs, reach=asked.reach)
+    for path, write in (
+        (asked.out, reporting.save),
+        (asked.markdown, reporting.write_markdown),
+        (asked.csv, reporting.write_csv),
+        (asked.curves, reporting.write_curves),
+        (asked.plots, reporting.write_plots),
+    ):
+        if path is not None:
+            write(found, path)
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        reporting.print_comparison(found)
 
 
 def show_list(arguments: list[str]) -> None:

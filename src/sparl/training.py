@@ -238,8 +238,12 @@ class Trainer:
         )
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
+        sizes = accounting.sizes(
+            accounting.report(self.engine.learner.all_networks()),
+            accounting.report({"actor": policy.network}),
+        )
         self.folder.write_summary(
-            {"env": self.config.env, "seed": self.config.seed} | self.state.summary()
+            {"env": self.config.env, "seed": self.config.seed} | self.state.summary() | sizes
         )
         return policy
 
