@@ -26,7 +26,7 @@ from sparl import storage
 from sparl.errors import BadCheckpoint
 from sparl.replay import Replay
 
-FORMAT = 1
+FORMAT = 2
 KEEP = 3
 SEGMENT = 100_000
 """Most transitions in one file of the replay."""
@@ -66,7 +66,11 @@ class Checkpoints:
                 "step": step,
                 "state": state,
                 "learner": storage.write_arrays(beside / "learner.safetensors", _named(arrays)),
-                "replay": {"added": replay.added, "segments": segments},
+                "replay": {
+                    "added": replay.added,
+                    "oldest": replay.oldest,
+                    "segments": segments,
+                },
             }
             storage.write_json(beside / "state.json", content | {"sha256": _digest(content)})
             shutil.rmtree(final, ignore_errors=True)
@@ -102,6 +106,7 @@ class Checkpoints:
             replay.restore(segment["first"], rows)
         if replay.added != content["added"]:
             raise BadCheckpoint(f"{path} names replay segments that do not reach its end")
+        replay.drop(content["oldest"] - replay.oldest)
         self._segments = content["segments"]
 
     def _read_state(self, path: Path) -> dict[str, Any]:
@@ -120,9 +125,8 @@ class Checkpoints:
 
     def _save_replay(self, replay: Replay) -> list[dict[str, Any]]:
         """Writes the transitions that no segment holds yet; the segments that hold the replay."""
-        oldest = replay.added - replay.size
-        segments = [dict(s) for s in self._segments if s["end"] > oldest]
-        first = max(segments[-1]["end"] if segments else oldest, oldest)
+        segments = [dict(s) for s in self._segments if s["end"] > replay.oldest]
+        first = max(segments[-1]["end"] if segments else 0, replay.oldest)
         while first < replay.added:
             end = min(first + SEGMENT, replay.added)
             file = self.replay_folder / _segment_name(first, end)

@@ -99,7 +99,7 @@ class RNM(Method):
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
         """Chooses the active weights anew; figures: `sad_NETWORK`."""
         successors, dormant, sad = {}, {}, {}
-        for part in learner.parts:
+        for part in learner.network_parts:
             successors[part] = {}
             for name, network in learner.networks(part).items():
                 new, values = self._reselected(network, state.get(name, {}))
