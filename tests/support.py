@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import NDArray
+from reference import Transitions
 
+from sparl.engine import Engine
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.networks import MLP
@@ -28,12 +30,62 @@ def normal(rng: np.random.Generator, *shape: int) -> jax.Array:
 
 
 def rows(rng: np.random.Generator, batch: int, columns: Columns) -> NDArray[np.float32]:
-    """Transitions as the replay gives them: actions in [-1, 1], some of them terminal."""
+    """Transitions as the replay gives them: actions in [-1, 1] or choices, some of them terminal,
+    of one to three steps at a discount of 0.95."""
     drawn = rng.normal(size=(batch, columns.width)).astype(np.float32)
-    action = slice(columns.observation_size, columns.observation_size + columns.action_size)
-    drawn[:, action] = rng.uniform(-1, 1, drawn[:, action].shape)
-    drawn[:, -1] = rng.random(batch) < 0.3
+    action = slice(columns.observation_size, columns.reward)
+    if columns.discrete:
+        drawn[:, action] = rng.integers(0, columns.action_size, (batch, 1))
+    else:
+        drawn[:, action] = rng.uniform(-1, 1, drawn[:, action].shape)
+    drawn[:, -2] = rng.random(batch) < 0.3
+    drawn[:, -1] = 0.95 ** rng.integers(1, 4, batch)
     return drawn
+
+
+def fields(rows: NDArray[np.float32], columns: Columns) -> Transitions:
+    """Rows as the references take them, in float64."""
+    o, r = columns.observation_size, columns.reward
+    exact = rows.astype(np.float64)
+    return Transitions(
+        observation=exact[:, :o],
+        action=exact[:, o:r],
+        reward=exact[:, r],
+        next_observation=exact[:, r + 1 : -2],
+        terminated=exact[:, -2],
+        discount=exact[:, -1],
+    )
+
+
+def dense_networks(engine: Engine) -> dict[str, list[list[NDArray[np.float32]]]]:
+    """All networks of a learner, targets included, as dense weights and biases."""
+    return {
+        name: [[stored(la, la.weight), np.array(la.bias)] for la in network.layers]
+        for name, network in engine.learner.all_networks().items()
+    }
+
+
+def exact_start(networks: dict[str, Any]) -> dict[str, Any]:
+    """What a reference begins with: the online ones of `dense_networks`, in float64."""
+    return {
+        name: [[a.astype(np.float64) for a in layer] for layer in layers]
+        for name, layers in networks.items()
+        if not name.startswith("target_")
+    }
+
+
+def distance(a: dict, b: dict) -> float:
+    """The largest relative difference of any weight matrix or bias vector of `b`, by norms.
+
+    By norms, not by entries: where a gradient is zero but for rounding, Adam's first steps take
+    its sign, and a single entry may go the other way.
+    """
+    return max(
+        float(np.linalg.norm(x - y) / np.linalg.norm(y))
+        for name in b
+        for one, other in zip(a[name], b[name], strict=True)
+        for x, y in zip(one, other, strict=True)
+    )
 
 
 def active(layer: Layout) -> NDArray[np.bool_]:

@@ -1,68 +1,11 @@
-"""TD3 once more, from its paper (1802.09477), in plain numpy and float64 with gradients by hand.
-
-Nothing of sparl: no layouts, no flat vectors, no automatic differentiation, no optax. Batches are
-[batch, features] here.
-"""
+"""TD3 once more, from its paper (1802.09477): see `reference`."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
-
-Layers = list[list[np.ndarray]]  # [weight (out, in), bias (out,)] each, ReLU between them
-
-
-def forward(layers: Layers, x: np.ndarray) -> list[np.ndarray]:
-    """The input of every layer, and the output of the last."""
-    passed = [x]
-    for i, (weight, bias) in enumerate(layers):
-        x = passed[-1] @ weight.T + bias
-        passed.append(np.maximum(x, 0) if i < len(layers) - 1 else x)
-    return passed
-
-
-def backward(
-    layers: Layers, passed: list[np.ndarray], by_output: np.ndarray
-) -> tuple[Layers, np.ndarray]:
-    """The gradients of all weights and biases, and that of the input."""
-    gradients: Layers = []
-    for i in reversed(range(len(layers))):
-        gradients.insert(0, [by_output.T @ passed[i], by_output.sum(0)])
-        by_output = by_output @ layers[i][0]
-        if i > 0:
-            by_output = by_output * (passed[i] > 0)
-    return gradients, by_output
-
-
-class Adam:
-    """Kingma and Ba, 1412.6980, algorithm 1."""
-
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate, self.t = learning_rate, 0
-        self.m: dict[tuple[int, int], np.ndarray] = {}
-        self.v: dict[tuple[int, int], np.ndarray] = {}
-
-    def step(self, layers: Layers, gradients: Layers) -> None:
-        self.t += 1
-        for i, layer in enumerate(gradients):
-            for j, g in enumerate(layer):
-                m = self.m[i, j] = 0.9 * self.m.get((i, j), 0.0) + 0.1 * g
-                v = self.v[i, j] = 0.999 * self.v.get((i, j), 0.0) + 0.001 * g**2
-                m_hat, v_hat = m / (1 - 0.9**self.t), v / (1 - 0.999**self.t)
-                layers[i][j] = layers[i][j] - self.learning_rate * m_hat / (np.sqrt(v_hat) + 1e-8)
-
-
-@dataclass
-class Transitions:
-    """[batch, features] each; reward and terminated [batch]."""
-
-    observation: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    next_observation: np.ndarray
-    terminated: np.ndarray
+from reference import Adam, Layers, Transitions, backward, follow, forward
 
 
 class Reference:
@@ -72,7 +15,6 @@ class Reference:
         self,
         networks: dict[str, Layers],
         learning_rate: float,
-        gamma: float,
         tau: float,
         policy_noise: float,
         noise_clip: float,
@@ -81,7 +23,7 @@ class Reference:
         self.online = copy.deepcopy(networks)  # actor, critic_0, critic_1
         self.target = copy.deepcopy(networks)
         self.adam = {name: Adam(learning_rate) for name in networks}
-        self.gamma, self.tau, self.policy_delay = gamma, tau, policy_delay
+        self.tau, self.policy_delay = tau, policy_delay
         self.policy_noise, self.noise_clip = policy_noise, noise_clip
         self.updates = 0
 
@@ -98,17 +40,14 @@ class Reference:
         if self.updates % self.policy_delay == 0:
             self.improve_policy(batch)
         if self.targets_follow():
-            for name, layers in self.target.items():
-                for layer, online in zip(layers, self.online[name], strict=True):
-                    for j in range(2):
-                        layer[j] = (1 - self.tau) * layer[j] + self.tau * online[j]
+            follow(self.target, self.online, self.tau)
 
     def target_values(self, batch: Transitions, noise: np.ndarray) -> np.ndarray:
         action = np.tanh(forward(self.target["actor"], batch.next_observation)[-1])
         action = np.clip(action + self.smoothing(noise), -1, 1)
         inputs = np.concatenate([batch.next_observation, action], 1)
         q = [forward(self.target[f"critic_{i}"], inputs)[-1][:, 0] for i in range(2)]
-        return batch.reward + self.gamma * self.goes_on(batch) * self.pessimistic(*q)
+        return batch.reward + batch.discount * self.goes_on(batch) * self.pessimistic(*q)
 
     def improve_policy(self, batch: Transitions) -> None:
         passed = forward(self.online["actor"], batch.observation)

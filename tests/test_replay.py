@@ -14,32 +14,48 @@ COLUMNS = Columns(2, 1)
 
 def row(t: int) -> list[float]:
     """Transition number t: every entry says which it is."""
-    return [t, t + 0.1, t + 0.2, t + 0.3, t + 0.4, t + 0.5, t % 2]
+    return [t, t + 0.1, t + 0.2, t + 0.3, t + 0.4, t + 0.5, t % 2, t % 3 == 0]
 
 
 def filled(capacity: int, count: int) -> Replay:
     replay = Replay(capacity, COLUMNS)
     for t in range(count):
-        o0, o1, action, reward, n0, n1, _ = np.array(row(t), np.float32)
+        o0, o1, action, reward, n0, n1, terminated, ended = np.array(row(t), np.float32)
         replay.add(
-            np.array([o0, o1]), np.array([action]), float(reward), np.array([n0, n1]), t % 2 == 1
+            np.array([o0, o1]),
+            np.array([action]),
+            float(reward),
+            np.array([n0, n1]),
+            bool(terminated),
+            bool(ended),
         )
     return replay
 
 
 def expected(first: int, end: int):
-    return np.array([row(t) for t in range(first, end)], np.float32).reshape(-1, 7)
+    return np.array([row(t) for t in range(first, end)], np.float32).reshape(-1, 8)
 
 
 def test_columns_split_a_row_into_its_fields():
     columns = Columns(2, 3)
-    assert columns.width == 9
-    batch = columns.split(jnp.asarray(np.arange(18).reshape(2, 9), jnp.float32))
-    assert batch.observation.tolist() == [[0, 1], [9, 10]]
-    assert batch.action.tolist() == [[2, 3, 4], [11, 12, 13]]
-    assert batch.reward.tolist() == [5, 14]
-    assert batch.next_observation.tolist() == [[6, 7], [15, 16]]
-    assert batch.terminated.tolist() == [8, 17]
+    assert columns.width == 10
+    batch = columns.split(jnp.asarray(np.arange(20).reshape(2, 10), jnp.float32))
+    assert batch.observation.tolist() == [[0, 1], [10, 11]]
+    assert batch.action.tolist() == [[2, 3, 4], [12, 13, 14]]
+    assert batch.reward.tolist() == [5, 15]
+    assert batch.next_observation.tolist() == [[6, 7], [16, 17]]
+    assert batch.terminated.tolist() == [8, 18]
+    assert batch.discount.tolist() == [9, 19]
+
+
+def test_a_discrete_action_is_one_column():
+    columns = Columns(2, 5, discrete=True)
+    replay = Replay(1, columns)
+    replay.add(np.array([1, 2], np.float32), 4, 3.0, np.array([5, 6], np.float32), False, True)
+    batch = columns.split(jnp.asarray(replay.sample(1, np.random.default_rng(0), 0.5)))
+    assert batch.action.tolist() == [[4.0]]
+    assert batch.reward.tolist() == [3.0]
+    assert batch.next_observation.tolist() == [[5.0, 6.0]]
 
 
 def test_what_is_added_comes_back_in_its_columns():
@@ -85,7 +101,7 @@ def test_span_is_a_copy():
 
 @pytest.mark.parametrize("count, present", [(2, {0, 1}), (4, {0, 1, 2, 3}), (6, {2, 3, 4, 5})])
 def test_samples_are_whole_rows_of_what_is_there_each_as_likely(count, present):
-    sample = filled(4, count).sample(4000, np.random.default_rng(0))
+    sample = filled(4, count).sample(4000, np.random.default_rng(0), 0.5)
     assert sample.shape == (4000, COLUMNS.width)
     assert sample.dtype == np.float32
     drawn, counts = np.unique(sample[:, 0], return_counts=True)
@@ -94,12 +110,77 @@ def test_samples_are_whole_rows_of_what_is_there_each_as_likely(count, present):
     share = 1 / len(present)
     assert np.abs(counts - 4000 * share).max() < 6 * np.sqrt(4000 * share * (1 - share))
     for transition in sample[:20]:
-        assert same_bits(transition, np.array(row(int(transition[0])), np.float32))
+        assert same_bits(transition, np.array([*row(int(transition[0]))[:-1], 0.5], np.float32))
 
 
 def test_samples_follow_from_the_generator_and_are_fresh_arrays():
     replay = filled(4, 4)
-    first, second = (replay.sample(8, np.random.default_rng(1)) for _ in range(2))
+    first, second = (replay.sample(8, np.random.default_rng(1), 0.9) for _ in range(2))
     assert same_bits(first, second)
     replay.rows[:] = -1
     assert (first >= 0).all()
+
+
+def summed_by_hand(replay: Replay, number: int, gamma: float, n_step: int) -> list[float]:
+    """An n-step transition, one step after the other."""
+    reward, steps = 0.0, 0
+    while True:
+        (last,) = replay.span(number + steps, number + steps + 1).astype(np.float64)
+        reward += gamma**steps * last[3]
+        steps += 1
+        if steps == n_step or last[-1] or number + steps == replay.added:
+            first = replay.span(number, number + 1)[0]
+            return [*first[:3], reward, *last[4:7], gamma**steps]
+
+
+@given(
+    capacity=st.integers(1, 9),
+    ends=st.lists(st.booleans(), min_size=1, max_size=20),
+    n_step=st.integers(1, 5),
+    dropped=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_n_step_rows_are_those_summed_by_hand(capacity, ends, n_step, dropped, seed):
+    rng = np.random.default_rng(seed)
+    replay = Replay(capacity, COLUMNS)
+    for number, ended in enumerate(ends):
+        observation, following = rng.normal(size=(2, 2)).astype(np.float32)
+        observation[0] = number
+        action = rng.uniform(-1, 1, 1).astype(np.float32)
+        replay.add(observation, action, float(rng.normal()), following, ended and seed % 2, ended)
+    replay.drop(min(dropped, replay.size - 1))
+    for sampled in replay.sample(30, rng, 0.9, n_step):
+        number = int(sampled[0])
+        assert replay.oldest <= number < replay.added
+        np.testing.assert_allclose(
+            sampled, summed_by_hand(replay, number, 0.9, n_step), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_no_sum_of_rewards_goes_on_behind_a_cut():
+    """The transition behind it is another episode's, though the one before had not ended."""
+    replay = Replay(8, COLUMNS)
+    nothing = np.zeros(2, np.float32)
+    for number in range(4):
+        replay.add(nothing, nothing[:1], 1.0, nothing, False, False)
+        if number == 1:
+            replay.cut()
+    discounts = replay.sample(200, np.random.default_rng(0), 0.5, 4)[:, [3, -1]]
+    assert {tuple(row) for row in discounts.tolist()} == {(1.0, 0.5), (1.5, 0.25)}
+
+
+def test_a_cut_of_nothing_is_nothing():
+    replay = Replay(2, COLUMNS)
+    replay.cut()
+    assert not replay.rows.any()
+
+
+def test_what_was_dropped_is_not_drawn_again():
+    replay = filled(6, 8)  # 2 to 7
+    replay.drop(3)
+    assert (replay.oldest, replay.size, replay.added) == (5, 3, 8)
+    drawn = replay.sample(300, np.random.default_rng(0), 0.9)[:, 0]
+    assert set(drawn.tolist()) == {5.0, 6.0, 7.0}
+    for number in range(8, 20):  # and the ring fills up again
+        replay.add(np.float32([number, 0]), np.zeros(1, np.float32), 0.0, np.zeros(2), False, False)
+    assert (replay.oldest, replay.size) == (14, 6)

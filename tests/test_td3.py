@@ -1,13 +1,24 @@
 """TD3 against a second one in numpy, RNM with N = M against dense, and what a batch may say."""
 
 import itertools
+from dataclasses import replace
 
 import gymnasium as gym
 import jax
 import numpy as np
 import pytest
-from support import adam_state, rows, same_bits, stored
-from td3_reference import Reference, Transitions
+from reference import named
+from support import (
+    adam_state,
+    dense_networks,
+    distance,
+    exact_start,
+    fields,
+    rows,
+    same_bits,
+    stored,
+)
+from td3_reference import Reference
 
 from sparl.agents import TD3Config
 from sparl.engine import Engine
@@ -23,7 +34,6 @@ CONFIG = TD3Config(
     hidden=(16, 12),
     batch_size=32,
     learning_rate=1e-3,
-    gamma=0.95,
     tau=0.05,
     policy_noise=0.4,
     noise_clip=0.3,
@@ -35,14 +45,6 @@ UPDATES, SEED = 100, 7
 def batches() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rows(rng, CONFIG.batch_size, COLUMNS) for _ in range(UPDATES)]
-
-
-def copied(engine: Engine) -> dict[str, list[list[np.ndarray]]]:
-    """All six networks as dense weights and biases."""
-    return {
-        name: [[stored(la, la.weight), np.array(la.bias)] for la in network.layers]
-        for name, network in engine.learner.all_networks().items()
-    }
 
 
 def moments(engine: Engine) -> dict[str, list[np.ndarray]]:
@@ -62,24 +64,18 @@ def moments(engine: Engine) -> dict[str, list[np.ndarray]]:
 def trajectory() -> list[dict[str, list[list[np.ndarray]]]]:
     """The six networks at the start and after each update of the dense engine."""
     engine = Engine(CONFIG, Dense(), COLUMNS, SEED)
-    states = [copied(engine)]
+    states = [dense_networks(engine)]
     for batch in batches():
         engine.update(batch)
-        states.append(copied(engine))
+        states.append(dense_networks(engine))
     return states
 
 
 def followed(reference_type: type[Reference], start: dict) -> list[dict]:
     """The reference's six networks after each update, from the same weights, batches, noise."""
-    exact = {
-        name: [[a.astype(np.float64) for a in layer] for layer in layers]
-        for name, layers in start.items()
-        if not name.startswith("target_")
-    }
     reference = reference_type(
-        exact,
+        exact_start(start),
         CONFIG.learning_rate,
-        CONFIG.gamma,
         CONFIG.tau,
         CONFIG.policy_noise,
         CONFIG.noise_clip,
@@ -87,38 +83,13 @@ def followed(reference_type: type[Reference], start: dict) -> list[dict]:
     )
     # The engine's own stream: the third key of the seed, folded with the number of the update.
     key = jax.random.split(jax.random.key(SEED), 3)[2]
-    o, a = COLUMNS.observation_size, COLUMNS.action_size
     states = []
     for i, batch in enumerate(batches()):
-        noise = jax.random.normal(jax.random.fold_in(key, i), (a, CONFIG.batch_size))
-        columns = np.split(batch.astype(np.float64), [o, o + a, o + a + 1, 2 * o + a + 1], 1)
-        observation, action, reward, following, terminated = columns
-        reference.update(
-            Transitions(observation, action, reward[:, 0], following, terminated[:, 0]),
-            np.asarray(noise, np.float64).T,
-        )
-        targets = {f"target_{name}": layers for name, layers in reference.target.items()}
-        states.append(
-            {
-                name: [list(layer) for layer in layers]
-                for name, layers in (reference.online | targets).items()
-            }
-        )
+        shape = (COLUMNS.action_size, CONFIG.batch_size)
+        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
+        reference.update(fields(batch, COLUMNS), np.asarray(noise, np.float64).T)
+        states.append(named(reference.online, reference.target))
     return states
-
-
-def distance(a: dict, b: dict) -> float:
-    """The largest relative difference of any weight matrix or bias vector, by norms.
-
-    By norms, not by entries: where a gradient is zero but for rounding, Adam's first steps take
-    its sign, and a single entry may go the other way.
-    """
-    return max(
-        float(np.linalg.norm(x - y) / np.linalg.norm(y))
-        for name in b
-        for one, other in zip(a[name], b[name], strict=True)
-        for x, y in zip(one, other, strict=True)
-    )
 
 
 # Both begin with the same float32 weights; the engine then rounds at every operation (6e-8, which
@@ -154,6 +125,11 @@ class NeverTerminates(Reference):
         return np.ones_like(batch.terminated)
 
 
+class OneStepDiscount(Reference):
+    def update(self, batch, noise):
+        super().update(replace(batch, discount=np.full_like(batch.discount, 0.95)), noise)
+
+
 class EagerTargets(Reference):
     def targets_follow(self):
         return True
@@ -180,7 +156,15 @@ class StaleCritics(Reference):
 
 @pytest.mark.parametrize(
     "wrong",
-    [SingleCritic, UnclippedNoise, NeverTerminates, EagerTargets, UndelayedPolicy, StaleCritics],
+    [
+        SingleCritic,
+        UnclippedNoise,
+        NeverTerminates,
+        OneStepDiscount,
+        EagerTargets,
+        UndelayedPolicy,
+        StaleCritics,
+    ],
 )
 def test_the_tolerance_tells_a_wrong_rule(trajectory, wrong):
     expected = followed(wrong, trajectory[0])
@@ -211,7 +195,7 @@ def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory, monkeypatch)
         if i % 20 == 0:
             figures = sparse.restructure("reselect", 0.0)
             assert all(v == 0 for name, v in figures.items() if name.startswith("sad"))
-    expected, got = copied(dense), copied(sparse)
+    expected, got = dense_networks(dense), dense_networks(sparse)
     assert set(got) == set(expected)
     assert all(
         same_bits(x, y)
@@ -236,6 +220,9 @@ def test_defaults_are_those_of_the_paper():
         "batch_size": 256,
         "gamma": 0.99,
         "tau": 0.005,
+        "weight_decay": 0.0,
+        "n_step": 1,
+        "n_step_from": 0,
         "policy_noise": 0.2,
         "noise_clip": 0.5,
         "policy_delay": 2,
@@ -278,10 +265,11 @@ def test_a_time_limit_is_stored_as_no_end_and_actions_as_the_agent_gave_them(tmp
         trainer.run()
     finally:
         del gym.registry["sparl-test/Ends-v0"]
-    observation, action, reward, following, terminated = np.split(
-        trainer.replay.rows, [1, 3, 4, 5], axis=1
+    observation, action, reward, following, terminated, ended = np.split(
+        trainer.replay.rows, [1, 3, 4, 5, 6], axis=1
     )
     assert terminated[:, 0].tolist() == [0, 0, 1, 0, 0, 0] * 2
+    assert ended[:, 0].tolist() == [0, 0, 1] * 4
     assert observation[:, 0].tolist() == [0, 1, 2] * 4
     # The last observation of an episode, not the first of the next.
     assert following[:, 0].tolist() == [1, 2, 3] * 4

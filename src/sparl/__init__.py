@@ -9,7 +9,7 @@ action, _ = agent.predict(observation)
 from importlib.metadata import version
 
 from sparl import methods
-from sparl.agents import TD3Config
+from sparl.agents import DQNConfig, SACConfig, TD3Config
 from sparl.api import load, resume, train
 from sparl.callbacks import Callback
 from sparl.comparison import compare
@@ -23,8 +23,10 @@ __version__ = version("sparl")
 __all__ = [
     "RNM",
     "Callback",
+    "DQNConfig",
     "Policy",
     "RunConfig",
+    "SACConfig",
     "SparlError",
     "TD3Config",
     "__version__",

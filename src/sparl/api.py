@@ -104,7 +104,7 @@ def load(path: str | Path) -> Policy:
     engine, _ = snapshot(folder)
     spaces = folder.read_config()[3]
     golden = np.zeros((1, spaces.observation_size), np.float32)
-    return Policy(engine.learner.networks("actor")["actor"], spaces, golden)
+    return Policy(engine.policy(), spaces, golden)
 
 
 def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
@@ -113,7 +113,8 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     saved = folder.checkpoints.steps()
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
-    engine = Engine(agent, method, Columns(spaces.observation_size, spaces.action_size), run.seed)
+    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
+    engine = Engine(agent, method, columns, run.seed)
     arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
     engine.restore(arrays)
     return engine, LoopState.from_json(state)
@@ -126,7 +127,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if (path / "policy.json").exists():
-        return accounting.report({"actor": Policy.load(path).network})
+        policy = Policy.load(path)
+        return accounting.report({"q" if policy.spaces.discrete else "actor": policy.network})
     engine, state = snapshot(RunFolder.open(path))
     return accounting.report(engine.learner.all_networks(), state.average_compression_ratio)
 

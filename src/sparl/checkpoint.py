@@ -70,7 +70,11 @@ class Checkpoints:
                 "state": state,
                 "layouts": layouts,
                 "learner": storage.write_arrays(beside / "learner.safetensors", _named(arrays)),
-                "replay": {"added": replay.added, "segments": segments},
+                "replay": {
+                    "added": replay.added,
+                    "oldest": replay.oldest,
+                    "segments": segments,
+                },
             }
             storage.write_json(beside / "state.json", content | {"sha256": _digest(content)})
             shutil.rmtree(final, ignore_errors=True)
@@ -106,6 +110,7 @@ class Checkpoints:
             replay.restore(segment["first"], rows)
         if replay.added != content["added"]:
             raise BadCheckpoint(f"{path} names replay segments that do not reach its end")
+        replay.drop(content["oldest"] - replay.oldest)
         self._segments = content["segments"]
 
     def _read_state(self, path: Path) -> dict[str, Any]:
@@ -124,9 +129,8 @@ class Checkpoints:
 
     def _save_replay(self, replay: Replay) -> list[dict[str, Any]]:
         """Writes the transitions that no segment holds yet; the segments that hold the replay."""
-        oldest = replay.added - replay.size
-        segments = [dict(s) for s in self._segments if s["end"] > oldest]
-        first = max(segments[-1]["end"] if segments else oldest, oldest)
+        segments = [dict(s) for s in self._segments if s["end"] > replay.oldest]
+        first = max(segments[-1]["end"] if segments else 0, replay.oldest)
         while first < replay.added:
             end = min(first + SEGMENT, replay.added)
             file = self.replay_folder / _segment_name(first, end)

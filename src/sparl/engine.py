@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sparl import agents, noise, transport
 from sparl.acting import Acting
 from sparl.layouts import blank, describe
-from sparl.learner import Learner, Part, Structure
+from sparl.learner import Learner, Part, Structure, holds_networks
 from sparl.methods import Method
 from sparl.methods.base import MethodState, Signals
 from sparl.networks import MLP, Networks, dense_copy
@@ -40,17 +40,18 @@ class Journal(NamedTuple):
 
 
 class Engine:
-    """A learner with its method, journal, and compiled `act`, `update` and `restructure`."""
+    """A learner with its method, journal, and compiled forward pass, update and restructuring."""
 
     def __init__(self, config: Any, method: Method, columns: Columns, seed: int) -> None:
         self.config, self.method, self.columns = config, method, columns
         self.agent = agents.functions_of(config)
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
         dense = self.agent.init(config, init_key, columns.observation_size, columns.action_size)
-        self.notes = method.notes(dense)
-        networks, self.method_state = jax.jit(method.start)(dense, method_key)
+        networks = {name: part for name, part in dense.items() if holds_networks(part)}
+        self.notes = method.notes(networks)
+        networks, self.method_state = jax.jit(method.start)(networks, method_key)
         self.learner = Learner.start(
-            networks, self.agent.optimizers(config), self.agent.WITH_TARGET
+            dense | networks, self.agent.optimizers(config), self.agent.WITH_TARGET
         )
         metrics = len(self.agent.METRICS)
         self.journal = Journal(
@@ -81,7 +82,7 @@ class Engine:
                 name: [describe(layer) for layer in network.layers]
                 for name, network in self.learner.networks(part).items()
             }
-            for part in self.learner.parts
+            for part in self.learner.network_parts
         }
 
     def arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class Engine:
                     name: MLP(tuple(map(blank, layouts[part][name])), network.squash)
                     for name, network in self.learner.networks(part).items()
                 }
-                for part in self.learner.parts
+                for part in self.learner.network_parts
             }
             self.learner = self.learner.afresh(blanks)
             self._compile()
@@ -104,21 +105,28 @@ class Engine:
         self.journal, self.method_state = arrays["journal"], arrays["method"]
         self.updates = int(self.journal.updates)
 
-    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The policy's actions, without noise: [batch, obs] to [batch, act] in [-1, 1]."""
-        actor = self.learner.parts["actor"]
-        if self._acting is None:
-            return np.asarray(self._act(actor.values, actor.indices, observation))
-        networks = self._acting.networks(np.asarray(actor.values), np.asarray(actor.indices))
-        return self.agent.act(networks, observation)
+    def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
+        """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
+        return self.agent.act(self._forward, observation)
+
+    def explore(
+        self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
+    ) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs]."""
+        size = self.columns.action_size
+        return self.agent.explore(self.config, self._forward, observation, size, step, rng)
+
+    def policy(self) -> MLP:
+        """What is saved of the agent when training is over."""
+        return self.agent.policy(self.learner.networks(self.agent.ACTING[0]))
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """One update from a batch of the replay; returns while it may still be running."""
         parts = self.learner.parts
         moves = self.agent.moving(self.config, self.updates)
-        moving = {name: parts[name] for name in moves}
+        moving = {name: parts[name] for name in moves if name in parts}
         still = {name: part for name, part in parts.items() if name not in moves}
-        moved, self.journal = self._update(moving, self.journal, still, rows)
+        moved, self.journal = self._update(moving, self.journal, still, rows, moves)
         self.learner = self.learner.with_parts(moved)
         self.updates += 1
         self._newest = rows
@@ -135,7 +143,7 @@ class Engine:
             np.float32(progress),
             self._newest,
             self.journal,
-            stage,
+            stage=stage,
         )
         before, after = self.learner.structures, self._successors[stage]
         self.learner = replace(self.learner, parts=parts, structures=after)
@@ -157,16 +165,28 @@ class Engine:
         return int(self.journal.first_nonfinite)
 
     def _compile(self) -> None:
-        structures = self.learner.structures
-        self._acting = Acting.of(structures["actor"])
-        self._act = jax.jit(
-            lambda values, indices, observation: self.agent.act(
-                structures["actor"].networks(values, indices), observation
+        part, name = self.agent.ACTING
+        structure = self.learner.structures[part]
+        self._acting = Acting.of(structure)
+        self._forward_compiled = jax.jit(
+            lambda values, indices, observation: (
+                structure.networks(values, indices)[name](observation.T).T
             )
         )
-        self._update = jax.jit(_update_function(self), donate_argnums=(0, 1))
+        self._update = jax.jit(
+            _update_function(self), donate_argnums=(0, 1), static_argnames="moves"
+        )
         self._successors: dict[Hashable, dict[str, Structure]] = {}
-        self._restructure = jax.jit(_restructure_function(self), static_argnums=5)
+        self._restructure = jax.jit(_restructure_function(self), static_argnames="stage")
+
+    def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
+        part_name, name = self.agent.ACTING
+        part = self.learner.parts[part_name]
+        if self._acting is None:
+            return np.asarray(self._forward_compiled(part.values, part.indices, x.T)).T
+        networks = self._acting.networks(np.asarray(part.values), np.asarray(part.indices))
+        return networks[name](x)
 
 
 def _update_function(engine: Engine) -> Callable:
@@ -179,20 +199,24 @@ def _update_function(engine: Engine) -> Callable:
             structures[name].flatten(gradient), part.optimizer, part.values
         )
         part = part._replace(values=optax.apply_updates(part.values, steps), optimizer=optimizer)
-        if after_step is not None:
+        if after_step is not None and structures[name].holds_networks:
             networks = after_step(structures[name].online(part), config.learning_rate)
             part = part._replace(values=structures[name].flatten(networks))
         return part
 
     def update(
-        moving: dict[str, Part], journal: Journal, still: dict[str, Part], rows: jax.Array
+        moving: dict[str, Part],
+        journal: Journal,
+        still: dict[str, Part],
+        rows: jax.Array,
+        moves: frozenset[str],
     ) -> tuple[dict[str, Part], Journal]:
         key = noise.fold_in(journal.key, journal.updates)
         moved, metrics = agent.update(
             config,
             structures,
             still | moving,
-            frozenset(moving),
+            moves,
             columns.split(rows),
             key,
             descend,
@@ -244,7 +268,7 @@ def _gradients(
         learner,
         {
             part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
-            for part in learner.parts
+            for part in learner.network_parts
         },
     )
     found: dict[str, Networks] = {}

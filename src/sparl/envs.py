@@ -1,7 +1,7 @@
 """Gymnasium environments: making them, checking that an agent can act in them, scaling.
 
 Agents and the replay see flat float32 observations and actions in [-1, 1]; the bounds of the
-environment's actions are applied at its door.
+environment's actions are applied at its door. Discrete actions are choices counted from 0.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ EXTRAS = {"highway_env": ("highway", "merge", "roundabout", "intersection", "rac
 class Spaces:
     """Sizes and bounds of an environment, flattened; what a saved policy needs of it.
 
-    `low` and `high` bound the actions per dimension and need be neither symmetric nor equal.
+    `low` and `high` bound continuous actions per dimension and need be neither symmetric nor
+    equal. Discrete actions are `choices` numbers from `first` on, and have no shape or bounds.
     """
 
     observation_shape: tuple[int, ...]
     action_shape: tuple[int, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    choices: int = 0
+    first: int = 0
+
+    @property
+    def discrete(self) -> bool:
+        return self.choices > 0
 
     @property
     def observation_size(self) -> int:
@@ -42,7 +49,8 @@ class Spaces:
 
     @property
     def action_size(self) -> int:
-        return len(self.low)
+        """Numbers of a continuous action, or choices of a discrete one."""
+        return self.choices or len(self.low)
 
     def flat(self, observation: Any) -> NDArray[np.float32]:
         """One observation as [obs], or a batch of them as [batch, obs]; float32."""
@@ -55,8 +63,20 @@ class Spaces:
             )
         return array.reshape(*array.shape[: array.ndim - rank], self.observation_size)
 
-    def scaled(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Actions in [-1, 1], [..., act], in the environment's bounds and shape."""
+    def random(self, rng: np.random.Generator) -> NDArray[np.float32] | int:
+        """An action as agents give it, all being equally likely."""
+        if self.discrete:
+            return int(rng.integers(self.choices))
+        return rng.uniform(-1.0, 1.0, self.action_size).astype(np.float32)
+
+    def scaled(self, action: Any) -> Any:
+        """Actions as the environment takes them.
+
+        Continuous ones in [-1, 1], [..., act], in its bounds and shape, float32; discrete ones of
+        any shape counted from its first, int64.
+        """
+        if self.discrete:
+            return np.asarray(action, np.int64) + self.first
         low, high = self._bounds
         inside = low + 0.5 * (action + 1.0) * (high - low)
         # At each step of a run: two of these take a third of the time of np.clip.
@@ -90,9 +110,9 @@ def make(env_id: str, **options: Any) -> gym.Env:
 
 
 def spaces_of(env: gym.Env) -> Spaces:
-    """What an agent for continuous actions needs to know; raises `BadEnvironment` if it cannot act.
+    """What an agent needs to know; raises `BadEnvironment` where no agent of ours could act.
 
-    Wanted: a Box of numbers (no image) as observation, a bounded Box as action.
+    Wanted: a Box of numbers (no image) as observation, a bounded Box or Discrete as action.
     """
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
     seen, action = env.observation_space, env.action_space
@@ -106,13 +126,17 @@ def spaces_of(env: gym.Env) -> Spaces:
             f"{name} has image observations {seen.shape}; sparl's networks take vectors. Choose "
             "an environment with state observations, or wrap this one to give features"
         )
-    if isinstance(action, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+    if isinstance(action, spaces.Discrete):
+        return Spaces(tuple(seen.shape), (), (), (), int(action.n), int(action.start))
+    if isinstance(action, spaces.MultiDiscrete | spaces.MultiBinary):
         raise BadEnvironment(
-            f"{name} has discrete actions ({action}); td3 needs continuous ones (a Box), "
-            "as in Pendulum-v1 or HalfCheetah-v5"
+            f"{name} has several discrete actions at once ({action}); sparl's agents give one. "
+            "A wrapper can number their combinations as one Discrete"
         )
     if not isinstance(action, spaces.Box):
-        raise BadEnvironment(f"{name} has {type(action).__name__} actions; td3 needs a bounded Box")
+        raise BadEnvironment(
+            f"{name} has {type(action).__name__} actions; sparl takes a bounded Box or Discrete"
+        )
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
         raise BadEnvironment(
             f"{name} has actions without finite bounds (low {action.low}, high {action.high}); "

@@ -51,8 +51,8 @@ class Evaluation:
         }
 
 
-Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""[batch, obs] to [batch, act] in [-1, 1]."""
+Act = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""[batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
 
 
 class Evaluator:

@@ -4,6 +4,9 @@ A compiled call pays for every array that enters or leaves it (about 2 us each),
 Polyak averaging over many small arrays pay again. So the networks that one optimizer trains are
 a *part*: one vector of trained values, one of target values, one per Adam moment, one of
 indices. `Structure` says where each layer lies in them.
+
+A part may also hold a few numbers that are no network (SAC's temperature): trained and saved like
+any other part, and left alone by methods, transport and accounting.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32
 
-from sparl.networks import Networks
+from sparl.networks import MLP, Networks
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,17 @@ class Structure:
     treedef: Any  # jax's PyTreeDef: hashable, compared by value
     shapes: tuple[tuple[int, ...], ...]
     is_index: tuple[bool, ...]
+    holds_networks: bool
 
     @classmethod
-    def of(cls, networks: Networks) -> Structure:
+    def of(cls, networks: dict[str, Any]) -> Structure:
+        """Of networks by name, or of bare arrays by name."""
         leaves, treedef = jax.tree.flatten(networks)
         return cls(
             treedef,
             tuple(leaf.shape for leaf in leaves),
             tuple(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves),
+            holds_networks(networks),
         )
 
     def sizes(self) -> tuple[int, int]:
@@ -49,11 +55,11 @@ class Structure:
             sizes[is_index] += math.prod(shape)
         return sizes[0], sizes[1]
 
-    def flatten(self, networks: Networks) -> Float[Array, " values"]:
+    def flatten(self, networks: dict[str, Any]) -> Float[Array, " values"]:
         """The trained values of `networks` (or of a gradient of their shape) as one vector."""
         return self._concatenate(networks, index=False, dtype=jnp.float32)
 
-    def flatten_indices(self, networks: Networks) -> Int32[Array, " indices"]:
+    def flatten_indices(self, networks: dict[str, Any]) -> Int32[Array, " indices"]:
         return self._concatenate(networks, index=True, dtype=jnp.int32)
 
     def networks(
@@ -79,7 +85,7 @@ class Structure:
         """The slowly following networks; empty for a part that has none."""
         return self.networks(part.target, part.indices) if part.target.size else {}
 
-    def _concatenate(self, networks: Networks, index: bool, dtype: Any) -> jax.Array:
+    def _concatenate(self, networks: dict[str, Any], index: bool, dtype: Any) -> jax.Array:
         leaves = self.treedef.flatten_up_to(networks)
         chosen = [
             leaf.reshape(-1)
@@ -87,6 +93,11 @@ class Structure:
             if is_index == index
         ]
         return jnp.concatenate(chosen) if chosen else jnp.zeros(0, dtype)
+
+
+def holds_networks(part: dict[str, Any]) -> bool:
+    """Whether what a part has by name are networks, and not bare arrays."""
+    return all(isinstance(member, MLP) for member in part.values())
 
 
 class Part(NamedTuple):
@@ -117,7 +128,7 @@ class Learner:
     @classmethod
     def start(
         cls,
-        networks: dict[str, Networks],
+        networks: dict[str, dict[str, Any]],
         optimizers: dict[str, optax.GradientTransformation],
         with_target: frozenset[str],
     ) -> Learner:
@@ -147,14 +158,20 @@ class Learner:
     def with_parts(self, parts: dict[str, Part]) -> Learner:
         return replace(self, parts={**self.parts, **parts})
 
-    def networks(self, name: str) -> dict[str, Any]:
+    @property
+    def network_parts(self) -> tuple[str, ...]:
+        """The parts that hold networks: all that a method may restructure."""
+        return tuple(name for name, found in self.structures.items() if found.holds_networks)
+
+    def networks(self, name: str) -> Networks:
         """The online networks of a part."""
         return self.structures[name].online(self.parts[name])
 
     def all_networks(self) -> dict[str, Any]:
         """Every network by name, targets as `target_NAME`."""
         online, targets = {}, {}
-        for name, structure in self.structures.items():
+        for name in self.network_parts:
+            structure = self.structures[name]
             online |= structure.online(self.parts[name])
             target = structure.target(self.parts[name])
             targets |= {f"target_{network}": target[network] for network in target}

@@ -123,9 +123,12 @@ class Logs:
             "time/time_elapsed": "wall_seconds",
             "time/episodes": "episodes",
             "train/n_updates": "updates",
+            "train/loss": "loss",
             "train/critic_loss": "critic_loss",
             "train/actor_loss": "actor_loss",
             "train/q_value": "q_value",
+            "train/entropy": "entropy",
+            "train/ent_coef": "temperature",
             "sparsity/sparsity": "sparsity",
             "sparsity/compression_ratio": "compression_ratio",
         }

@@ -1,6 +1,6 @@
 """A trained policy: what is left of an agent when training is over, and what a device needs.
 
-policy.json          layers, patterns, observation and action scaling, hash of the arrays
+policy.json          layers, patterns, observation, actions and their scaling, hash of the arrays
 policy.safetensors   packed weights, biases, indices, and golden input/output pairs
 """
 
@@ -24,14 +24,18 @@ from sparl.topology import Kept, PerLayer
 FORMAT = 1
 GOLDEN = 8
 TOLERANCE = 1e-4
-"""Most that a loaded policy's actions may differ from its golden ones, in [-1, 1] units."""
+"""Most that what a loaded policy's network gives may differ from its golden outputs: actions in
+[-1, 1] units; values of choices as a share of the largest, if that is above 1."""
 
 
 class Policy:
     """Acts like the agents of Stable-Baselines3: `action, state = policy.predict(observation)`."""
 
     def __init__(self, network: MLP, spaces: Spaces, golden: NDArray[np.float32]) -> None:
-        """`golden`: observations [pairs, obs] whose actions are stored along with the policy."""
+        """A network that gives actions in [-1, 1], or values of choices where those are discrete.
+
+        `golden`: observations [pairs, obs] whose outputs are stored along with the policy.
+        """
         self.network = MLP(
             tuple(la.packed() if isinstance(la, StraightThrough) else la for la in network.layers),
             network.squash,
@@ -40,8 +44,13 @@ class Policy:
         self.golden = np.asarray(golden, np.float32)
         self._apply = jax.jit(lambda net, observation: net(observation.T).T)
 
-    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[batch, obs] to [batch, act], in [-1, 1]."""
+    def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
+        """[batch, obs] to [batch, act] in [-1, 1], or to the best choices [batch]."""
+        outputs = self.outputs(observation)
+        return outputs.argmax(axis=-1) if self.spaces.discrete else outputs
+
+    def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network gives: [batch, obs] to actions [batch, act], or values of choices."""
         return np.asarray(self._apply(self.network, observation))
 
     def predict(
@@ -50,12 +59,13 @@ class Policy:
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = True,
-    ) -> tuple[NDArray[np.float32], Any]:
+    ) -> tuple[Any, Any]:
         """The action for one observation, or the actions for a batch of them.
 
-        Actions are in the environment's bounds and shape. `state` comes back as it was given
-        (the policy has no memory); `episode_start` and `deterministic` are there because callers
-        of Stable-Baselines3's agents pass them: a TD3 policy is deterministic.
+        Actions are as the environment takes them: in its bounds and shape and float32, or int64
+        where they are discrete. `state` comes back as it was given (the policy has no memory);
+        `episode_start` and `deterministic` are there because callers of Stable-Baselines3's
+        agents pass them: a saved policy is deterministic.
         """
         flat = self.spaces.flat(observation)
         actions = self.spaces.scaled(self.act(np.atleast_2d(flat)))
@@ -67,7 +77,7 @@ class Policy:
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, NDArray] = {
             "golden.observation": self.golden,
-            "golden.action": self.act(self.golden),
+            self._golden_output: self.outputs(self.golden),
         }
         layers = []
         for i, layer in enumerate(self.network.layers):
@@ -83,11 +93,7 @@ class Policy:
                 "activation": "relu",
                 "squash": self.network.squash,
                 "observation": {"shape": self.spaces.observation_shape},
-                "action": {
-                    "shape": self.spaces.action_shape,
-                    "low": self.spaces.low,
-                    "high": self.spaces.high,
-                },
+                "action": _describe_actions(self.spaces),
                 "sha256": sha256,
             },
         )
@@ -110,18 +116,31 @@ class Policy:
             _unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
             for i, layer in enumerate(content["layers"])
         )
-        action = content["action"]
-        spaces = Spaces(
-            tuple(content["observation"]["shape"]),
-            tuple(action["shape"]),
-            tuple(action["low"]),
-            tuple(action["high"]),
-        )
+        observation_shape = tuple(content["observation"]["shape"])
+        spaces = _spaces(observation_shape, content["action"])
         policy = cls(MLP(layers, content["squash"]), spaces, arrays["golden.observation"])
-        error = np.abs(policy.act(policy.golden) - arrays["golden.action"]).max(initial=0.0)
-        if not error <= TOLERANCE:
-            raise BadCheckpoint(f"{folder}: actions differ from the golden ones by {error:.1e}")
+        golden = arrays[policy._golden_output]
+        error = np.abs(policy.outputs(policy.golden) - golden).max(initial=0.0)
+        if not error <= TOLERANCE * np.abs(golden).max(initial=1.0):
+            raise BadCheckpoint(f"{folder}: outputs differ from the golden ones by {error:.1e}")
         return policy
+
+    @property
+    def _golden_output(self) -> str:
+        return "golden.q_value" if self.spaces.discrete else "golden.action"
+
+
+def _describe_actions(spaces: Spaces) -> dict[str, Any]:
+    if spaces.discrete:
+        return {"choices": spaces.choices, "first": spaces.first}
+    return {"shape": spaces.action_shape, "low": spaces.low, "high": spaces.high}
+
+
+def _spaces(observation_shape: tuple[int, ...], action: dict[str, Any]) -> Spaces:
+    if "choices" in action:
+        return Spaces(observation_shape, (), (), (), action["choices"], action["first"])
+    shape, low, high = (tuple(action[key]) for key in ("shape", "low", "high"))
+    return Spaces(observation_shape, shape, low, high)
 
 
 def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:

@@ -1,7 +1,7 @@
 """Uniform replay in one flat, preallocated array.
 
-A transition is one row of float32: observation, action, reward, next observation, terminated.
-A batch is then one gather and one array into the compiled update, which cuts it into columns.
+A transition is one row of float32: observation, action, reward, next observation, terminated,
+ended. A batch is one gather and one array into the compiled update, which cuts it into columns.
 """
 
 from __future__ import annotations
@@ -18,30 +18,49 @@ from sparl.agents.base import Batch
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the fields of a transition lie in its row."""
+    """Where the fields of a transition lie in its row.
+
+    The last column of a stored row is `ended`: 1 where the episode goes no further, terminated,
+    truncated or cut. A sampled row has the discount of what follows in its place.
+    """
 
     observation_size: int
     action_size: int
+    """Of a continuous action; or how many choices there are, of which a row stores the number."""
+    discrete: bool = False
+
+    @property
+    def stored_action(self) -> int:
+        """Columns of the action."""
+        return 1 if self.discrete else self.action_size
 
     @property
     def width(self) -> int:
-        return 2 * self.observation_size + self.action_size + 2
+        return 2 * self.observation_size + self.stored_action + 3
+
+    @property
+    def reward(self) -> int:
+        """The column of the reward; the next observation begins behind it."""
+        return self.observation_size + self.stored_action
 
     def split(self, rows: Float[jax.Array, "batch width"]) -> Batch:
-        o, a = self.observation_size, self.action_size
+        """The fields of sampled rows."""
+        o, r = self.observation_size, self.reward
         return Batch(
             observation=rows[:, :o],
-            action=rows[:, o : o + a],
-            reward=rows[:, o + a],
-            next_observation=rows[:, o + a + 1 : 2 * o + a + 1],
-            terminated=rows[:, -1],
+            action=rows[:, o:r],
+            reward=rows[:, r],
+            next_observation=rows[:, r + 1 : -2],
+            terminated=rows[:, -2],
+            discount=rows[:, -1],
         )
 
 
 class Replay:
-    """The newest `capacity` transitions, in a ring.
+    """The newest `capacity` transitions, in a ring, or fewer of them.
 
     `added` counts all transitions ever added; transition number t lies in row t mod capacity.
+    Those from `oldest` on are there.
     """
 
     def __init__(self, capacity: int, columns: Columns) -> None:
@@ -49,43 +68,91 @@ class Replay:
         self.rows: NDArray[np.float32] = np.zeros((capacity, columns.width), np.float32)
         self.columns = columns
         self.added = 0
+        self._dropped = 0
 
     @property
     def capacity(self) -> int:
         return len(self.rows)
 
     @property
+    def oldest(self) -> int:
+        """Number of the oldest transition kept."""
+        return max(self._dropped, self.added - self.capacity)
+
+    @property
     def size(self) -> int:
-        return min(self.added, self.capacity)
+        return self.added - self.oldest
 
     def add(
         self,
         observation: NDArray[np.float32],
-        action: NDArray[np.float32],
+        action: NDArray[np.float32] | int,
         reward: float,
         next_observation: NDArray[np.float32],
         terminated: bool,
+        ended: bool,
     ) -> None:
-        """Appends one transition; `action` as the agent gave it, in [-1, 1]."""
-        o, a = self.columns.observation_size, self.columns.action_size
+        """Appends one transition; `action` as the agent gave it, in [-1, 1] or a choice.
+
+        `ended`: the episode goes no further, whether by itself (`terminated`) or not.
+        """
+        o, r = self.columns.observation_size, self.columns.reward
         row = self.rows[self.added % self.capacity]
         row[:o] = observation
-        row[o : o + a] = action
-        row[o + a] = reward
-        row[o + a + 1 : -1] = next_observation
-        row[-1] = terminated
+        row[o:r] = action
+        row[r] = reward
+        row[r + 1 : -2] = next_observation
+        row[-2] = terminated
+        row[-1] = ended
         self.added += 1
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    def cut(self) -> None:
+        """The episode of the newest transition will not go on, though it had not ended."""
+        if self.added:
+            self.rows[(self.added - 1) % self.capacity, -1] = 1.0
+
+    def sample(
+        self, batch_size: int, rng: np.random.Generator, gamma: float, n_step: int = 1
+    ) -> NDArray[np.float32]:
         """`batch_size` rows drawn uniformly, with replacement, [batch, width].
+
+        A row starts at the transition drawn and goes over m of them: `n_step`, or fewer where
+        the episode ends or the newest transition is reached before. Its reward is the sum of
+        theirs, discounted by `gamma`; where it leads to, and whether it terminates, are the last
+        one's; its discount is gamma to the power of m. No off-policy correction is made.
 
         Always a fresh array: the compiled update may still be reading the one before.
         """
-        return self.rows.take(rng.integers(0, self.size, batch_size), axis=0)
+        first = self.oldest + rng.integers(0, self.size, batch_size)
+        rows = self.rows.take(first % self.capacity, axis=0)
+        if n_step == 1:
+            rows[:, -1] = gamma
+        else:
+            self._sum_rewards(rows, first, gamma, n_step)
+        return rows
+
+    def _sum_rewards(
+        self, rows: NDArray[np.float32], first: NDArray[np.int64], gamma: float, n_step: int
+    ) -> None:
+        r = self.columns.reward
+        numbers = first[:, None] + np.arange(n_step)
+        at = numbers % self.capacity
+        ends = (self.rows[at, -1] > 0) | (numbers == self.added - 1)
+        counts = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, n_step)
+        powers = gamma ** np.arange(n_step + 1)
+        counted = np.arange(n_step) < counts[:, None]
+        rows[:, r] = np.where(counted, self.rows[at, r] * powers[:-1], 0.0).sum(axis=1)
+        last = at[np.arange(len(rows)), counts - 1]
+        rows[:, r + 1 : -1] = self.rows[last, r + 1 : -1]
+        rows[:, -1] = powers[counts]
 
     def span(self, first: int, end: int) -> NDArray[np.float32]:
         """Transitions number `first` to `end` (excluded), a copy, [end - first, width]."""
         return self.rows.take(np.arange(first, end), axis=0, mode="wrap")
+
+    def drop(self, count: int) -> None:
+        """Forgets the `count` oldest transitions."""
+        self._dropped = self.oldest + count
 
     def restore(self, first: int, rows: NDArray[np.float32]) -> None:
         """Puts transitions back under their numbers, from `first` on, and counts on from there."""

@@ -52,17 +52,25 @@ class RunConfig:
     """Steps between two rows of metrics.csv."""
     buffer_size: int = 1_000_000
     """Most transitions in the replay."""
+    dynamic_replay: bool = False
+    """Let the replay forget what a far other policy did (RLx2, 2205.15043); for continuous
+    actions."""
+    buffer_min: int = 100_000
+    """With --dynamic-replay: least number of transitions that are kept."""
+    buffer_drift: float = 0.2
+    """With --dynamic-replay: half the mean squared difference between the policy's actions and the
+    oldest stored ones, in [-1, 1] units, above which the oldest 10 % are dropped."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("env", "seed"):
-                continue
-            if value < 1:
+            if field.type == "int" and field.name != "seed" and value < 1:
                 name = field.name.replace("_", "-")
                 raise BadValue(f"{name} is {value}: it must be at least 1")
         if self.seed < 0:
             raise BadValue(f"seed is {self.seed}: it must be at least 0")
+        if not self.buffer_drift >= 0:
+            raise BadValue(f"buffer-drift is {self.buffer_drift}: it must be at least 0")
 
 
 class Table:

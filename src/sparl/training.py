@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from sparl import accounting, agents, envs
+from sparl import accounting, agents, dynamic_replay, envs
 from sparl.callbacks import Callback
 from sparl.engine import Engine
-from sparl.errors import BadRun, Diverged, EnvironmentFailed, SparlError
+from sparl.errors import BadRun, BadValue, Diverged, EnvironmentFailed, SparlError
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
 from sparl.logs import Logs
@@ -46,7 +46,16 @@ class Trainer:
         self.agent, self.callbacks = agent, callbacks
         self.env = envs.make(run.env)
         self.spaces = envs.spaces_of(self.env)
-        columns = Columns(self.spaces.observation_size, self.spaces.action_size)
+        actions = "discrete" if self.spaces.discrete else "continuous"
+        agents.refuse_misfit(agent, run.env, actions, self.env.action_space)
+        if run.dynamic_replay and self.spaces.discrete:
+            raise BadValue(
+                "--dynamic-replay measures how far continuous actions are apart; "
+                f"{run.env} has discrete ones. Leave it out"
+            )
+        columns = Columns(
+            self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
+        )
         self.replay = Replay(min(run.buffer_size, run.steps), columns)
         self.engine = Engine(agent, method, columns, run.seed)
         self.rng = np.random.default_rng([run.seed, 1])
@@ -105,29 +114,39 @@ class Trainer:
         while not ended and state.step < config.steps and not self.interrupt.overdue:
             action = self._explore(observation)
             next_observation, reward, terminated, truncated = self._step(action)
-            self.replay.add(observation, action, reward, next_observation, terminated)
+            ended = terminated or truncated
+            self.replay.add(observation, action, reward, next_observation, terminated, ended)
             observation = next_observation
             state.step += 1
             episode_return += reward
             length += 1
-            ended = terminated or truncated
             if ended:
                 state.episode_ended(episode_return, length)
             if state.step > self.agent.learning_starts:
                 self._update()
+            if config.dynamic_replay and state.step % dynamic_replay.EVERY == 0:
+                dynamic_replay.shrink(
+                    self.replay, self.engine.act, config.buffer_min, config.buffer_drift
+                )
             state.wall_seconds = elapsed()
             self._log_if_due()
             self.logs.progress.tick(state.step)
         if not ended and state.step < config.steps:
             self.logs.note(f"the episode at step {state.step} was cut there to save in time")
         if not ended:
-            state.episode += 1
+            self._cut_episode()
         if state.step - state.checkpointed >= config.checkpoint_every:
             self._save()
 
+    def _cut_episode(self) -> None:
+        """The episode under way is given up: its last transition leads to no other."""
+        self.replay.cut()
+        self.state.episode += 1
+
     def _update(self) -> None:
-        engine = self.engine
-        engine.update(self.replay.sample(self.agent.batch_size, self.rng))
+        engine, agent = self.engine, self.agent
+        n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
+        engine.update(self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step))
         self.state.updated(self._compression)
         updates = self.config.steps - self.agent.learning_starts
         stage = engine.method.stage(engine.updates, updates)
@@ -138,13 +157,10 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_restructure(self.state.step, figures)
 
-    def _explore(self, observation: np.ndarray) -> np.ndarray:
-        size = self.spaces.action_size
+    def _explore(self, observation: np.ndarray) -> np.ndarray | int:
         if self.state.step < self.agent.learning_starts:
-            return self.rng.uniform(-1.0, 1.0, size).astype(np.float32)
-        noise = self.agent.exploration_noise * self.rng.standard_normal(size)
-        action = self.engine.act(observation[None])[0]
-        return np.clip(action + noise, -1.0, 1.0).astype(np.float32)
+            return self.spaces.random(self.rng)
+        return self.engine.explore(observation, self.state.step, self.rng)
 
     def _reset(self) -> np.ndarray:
         seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
@@ -152,7 +168,7 @@ class Trainer:
             observation, _ = self.env.reset(seed=seed)
         return self._finite(observation, 0.0)[0]
 
-    def _step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+    def _step(self, action: np.ndarray | int) -> tuple[np.ndarray, float, bool, bool]:
         with self._environment("step"):
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.scaled(action)
@@ -167,7 +183,7 @@ class Trainer:
         except Exception as error:
             where = self._where()
             # Resumed, the run goes on with another episode: this one would only fail again.
-            self.state.episode += 1
+            self._cut_episode()
             self._save()
             if isinstance(error, SparlError):
                 raise
@@ -231,11 +247,8 @@ class Trainer:
         newest = self.replay.span(
             self.replay.added - min(GOLDEN, self.replay.size), self.replay.added
         )
-        policy = Policy(
-            self.engine.learner.networks("actor")["actor"],
-            self.spaces,
-            golden=newest[:, : self.spaces.observation_size],
-        )
+        golden = newest[:, : self.spaces.observation_size]
+        policy = Policy(self.engine.policy(), self.spaces, golden)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
         sizes = accounting.sizes(

@@ -5,34 +5,79 @@ An agent is a module with a frozen dataclass of hyperparameters and the function
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 import optax
+from numpy.typing import NDArray
 
-from sparl.agents import td3
-from sparl.agents.base import Batch
+from sparl.agents import dqn, sac, td3
+from sparl.agents.base import Actions, AgentConfig, Batch
+from sparl.agents.dqn import DQNConfig
+from sparl.agents.sac import SACConfig
 from sparl.agents.td3 import TD3Config
+from sparl.errors import BadEnvironment
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import Networks
+from sparl.networks import MLP, Networks
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """What a module of this package provides; `td3.py` documents each."""
+    """What a module of this package provides."""
 
+    ACTIONS: Actions
+    ACTING: tuple[str, str]
+    """The part, and the network in it, that `act` and `explore` are called with."""
     METRICS: tuple[str, ...]
     WITH_TARGET: frozenset[str]
+    """The parts that have target networks."""
 
     def init(
         self, config: Any, key: jax.Array, observation_size: int, action_size: int
-    ) -> dict[str, Networks]: ...
+    ) -> dict[str, dict[str, Any]]:
+        """All parts, of dense networks by name; a part may instead hold arrays by name.
 
-    def optimizers(self, config: Any) -> dict[str, optax.GradientTransformation]: ...
+        `action_size` is the number of choices where actions are discrete.
+        """
+        ...
 
-    def moving(self, config: Any, updates: int) -> frozenset[str]: ...
+    def optimizers(self, config: Any) -> dict[str, optax.GradientTransformation]:
+        """One for each part."""
+        ...
 
-    def act(self, actor: dict[str, Any], observation: Any) -> Any: ...
+    def moving(self, config: Any, updates: int) -> frozenset[str]:
+        """The parts that update number `updates` (from 0) changes.
+
+        It may have further words in it; `update` is compiled once for every set that occurs.
+        """
+        ...
+
+    def act(
+        self, network: Callable[[Any], Any], observation: NDArray[np.float32]
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch].
+
+        `network` takes and gives NumPy arrays, feature-major, and waits for an update under way.
+        """
+        ...
+
+    def explore(
+        self,
+        config: Any,
+        network: Callable[[Any], Any],
+        observation: NDArray[np.float32],
+        action_size: int,
+        step: int,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs] at an environment step."""
+        ...
+
+    def policy(self, networks: Networks) -> MLP:
+        """What is saved of the acting part's networks: gives actions, or values of choices."""
+        ...
 
     def update(
         self,
@@ -43,10 +88,16 @@ class Agent(Protocol):
         batch: Batch,
         key: jax.Array,
         descend: Descend,
-    ) -> tuple[dict[str, Part], dict[str, jax.Array]]: ...
+    ) -> tuple[dict[str, Part], dict[str, jax.Array]]:
+        """The parts in `moves` one update later, and metrics; pure, compiled."""
+        ...
 
 
-AGENTS: dict[str, tuple[type, Agent]] = {"td3": (TD3Config, td3)}
+AGENTS: dict[str, tuple[type[AgentConfig], Agent]] = {
+    "td3": (TD3Config, td3),
+    "sac": (SACConfig, sac),
+    "dqn": (DQNConfig, dqn),
+}
 """Name to hyperparameters and functions."""
 
 
@@ -59,4 +110,27 @@ def functions_of(config: Any) -> Agent:
     return AGENTS[name_of(config)][1]
 
 
-__all__ = ["AGENTS", "Agent", "Batch", "TD3Config", "functions_of", "name_of"]
+def refuse_misfit(config: Any, env: str, actions: Actions, space: Any) -> None:
+    """Raises `BadEnvironment` where the agent cannot act in the environment's action space."""
+    name = name_of(config)
+    needed = AGENTS[name][1].ACTIONS
+    if needed != actions:
+        fitting = [other for other, (_, agent) in AGENTS.items() if actions == agent.ACTIONS]
+        raise BadEnvironment(
+            f"{env} has {actions} actions ({space}); {name} needs {needed} ones. "
+            f"What fits: --agent {' or --agent '.join(fitting)}"
+        )
+
+
+__all__ = [
+    "AGENTS",
+    "Agent",
+    "AgentConfig",
+    "Batch",
+    "DQNConfig",
+    "SACConfig",
+    "TD3Config",
+    "functions_of",
+    "name_of",
+    "refuse_misfit",
+]

@@ -1,23 +1,99 @@
-"""What agents share: the batch they learn from, and checks of hyperparameters."""
+"""What agents share: the batch they learn from, common hyperparameters, and small pieces."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from sparl.errors import BadValue
+from sparl.learner import Part
+from sparl.networks import Networks, all_of
+
+Actions = Literal["continuous", "discrete"]
+"""What an agent acts by: numbers in [-1, 1], or one choice out of several."""
 
 
 class Batch(NamedTuple):
-    """Transitions drawn from the replay. Actions are in [-1, 1]; `terminated` is 0 or 1."""
+    """Transitions drawn from the replay, of m environment steps each; m is 1 for 1-step returns.
+
+    Continuous actions are in [-1, 1], a discrete one is its number (from 0) in a single column.
+    `reward` is the discounted sum of the m rewards, `discount` is gamma to the power of m, and
+    `terminated`, 0 or 1, is that of the last step.
+    """
 
     observation: Float[Array, "batch obs"]
     action: Float[Array, "batch act"]
     reward: Float[Array, " batch"]
     next_observation: Float[Array, "batch obs"]
     terminated: Float[Array, " batch"]
+    discount: Float[Array, " batch"]
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Hyperparameters that every agent has; those that the loop itself reads are among them."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers, of every network."""
+    learning_rate: float = 3e-4
+    """Adam's step size, for everything that is trained."""
+    weight_decay: float = 0.0
+    """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
+    batch_size: int = 256
+    """Transitions in one update."""
+    gamma: float = 0.99
+    """Discount of future rewards."""
+    tau: float = 0.005
+    """Share of the online network that goes into its target whenever that moves (Polyak)."""
+    n_step: int = 1
+    """Rewards summed before the target network's value takes over; fewer where an episode ends.
+    Without off-policy correction, as in RLx2 (2205.15043)."""
+    n_step_from: int = 0
+    """Environment step from which --n-step rewards are summed; one reward before."""
+    learning_starts: int = 10_000
+    """Steps of uniformly random actions, without updates, before learning begins."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            n_step=self.n_step,
+            hidden=min(self.hidden, default=0),
+        )
+        check_fractions(gamma=self.gamma, tau=self.tau)
+        check_positive(
+            zero_too=True,
+            weight_decay=self.weight_decay,
+            n_step_from=self.n_step_from,
+            learning_starts=self.learning_starts,
+        )
+
+
+def adam(config: AgentConfig) -> optax.GradientTransformation:
+    """Adam (1412.6980), with L2 regularisation of what it trains where the config asks for it.
+
+    The decay is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so
+    the papers whose codes use that one (DS-TD3, 2106.04217).
+    """
+    step = optax.adam(config.learning_rate)
+    if not config.weight_decay:
+        return step
+    return optax.chain(optax.add_decayed_weights(config.weight_decay), step)
+
+
+def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
+    """The smaller of the critics' values (clipped double Q-learning, 1802.09477)."""
+    return jnp.min(all_of(critics, inputs)[:, 0], axis=0)
+
+
+def polyak(part: Part, tau: float) -> Part:
+    """`part` with its target moved towards its values by the share `tau`."""
+    return part._replace(target=(1.0 - tau) * part.target + tau * part.values)
 
 
 def check_positive(*, zero_too: bool = False, **values: int | float) -> None:

@@ -10,36 +10,40 @@ Actions are in [-1, 1] throughout, whatever the environment's bounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt32
+from numpy.typing import NDArray
 
 from sparl import noise
-from sparl.agents.base import Batch, check_fractions, check_positive
+from sparl.agents.base import (
+    Actions,
+    AgentConfig,
+    Batch,
+    adam,
+    check_positive,
+    polyak,
+    smallest_q,
+)
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import MLP, Networks, all_of, mlp
 
+ACTIONS: Actions = "continuous"
+ACTING: tuple[str, str] = ("actor", "actor")
 METRICS: tuple[str, ...] = ("critic_loss", "q_value", "actor_loss")
+WITH_TARGET = frozenset({"actor", "critics"})
 
 
 @dataclass(frozen=True)
-class TD3Config:
+class TD3Config(AgentConfig):
     """Hyperparameters of TD3; the defaults are those of the RNM paper's study (2602.14578)."""
 
-    hidden: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers, of the actor and of both critics."""
-    learning_rate: float = 3e-4
-    """Adam's step size, for the actor and for the critics."""
-    batch_size: int = 256
-    """Transitions in one update."""
-    gamma: float = 0.99
-    """Discount of future rewards."""
-    tau: float = 0.005
-    """Share of the online network that goes into its target at every policy update (Polyak)."""
     policy_noise: float = 0.2
     """Standard deviation of the noise on the target action (actions are in [-1, 1])."""
     noise_clip: float = 0.5
@@ -52,23 +56,14 @@ class TD3Config:
     """Steps of uniformly random actions, without updates, before learning begins."""
 
     def __post_init__(self) -> None:
-        check_positive(
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            policy_delay=self.policy_delay,
-            hidden=min(self.hidden, default=0),
-        )
-        check_fractions(gamma=self.gamma, tau=self.tau)
+        super().__post_init__()
+        check_positive(policy_delay=self.policy_delay)
         check_positive(
             zero_too=True,
             policy_noise=self.policy_noise,
             noise_clip=self.noise_clip,
             exploration_noise=self.exploration_noise,
-            learning_starts=self.learning_starts,
         )
-
-
-WITH_TARGET = frozenset({"actor", "critics"})
 
 
 def init(
@@ -86,7 +81,7 @@ def init(
 
 
 def optimizers(config: TD3Config) -> dict[str, optax.GradientTransformation]:
-    return {part: optax.adam(config.learning_rate) for part in ("actor", "critics")}
+    return {part: adam(config) for part in ("actor", "critics")}
 
 
 def moving(config: TD3Config, updates: int) -> frozenset[str]:
@@ -95,12 +90,28 @@ def moving(config: TD3Config, updates: int) -> frozenset[str]:
     return frozenset({"actor", "critics"}) if delayed else frozenset({"critics"})
 
 
-def act(actor: dict[str, Any], observation: Any) -> Any:
-    """The policy's own actions, without noise: [batch, obs] to [batch, act].
+def act(network: Callable[[Any], Any], observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The policy's own actions, without noise: [batch, obs] to [batch, act] in [-1, 1]."""
+    return network(observation.T).T
 
-    `actor` are functions of feature-major arrays; of JAX's in a compiled call, of NumPy's outside.
-    """
-    return actor["actor"](observation.T).T
+
+def explore(
+    config: TD3Config,
+    network: Callable[[Any], Any],
+    observation: NDArray[np.float32],
+    action_size: int,
+    step: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """The policy's action under Gaussian noise, for one observation: [obs] to [act]."""
+    disturbance = config.exploration_noise * rng.standard_normal(action_size)
+    action = act(network, observation[None])[0]
+    return np.clip(action + disturbance, -1.0, 1.0).astype(np.float32)
+
+
+def policy(networks: Networks) -> MLP:
+    """The network that is saved when training is over: the actor."""
+    return networks["actor"]
 
 
 def update(
@@ -126,7 +137,7 @@ def update(
     next_action = smoothed(config, target_actor["actor"], next_observation, key)
     next_q = smallest_q(target_critics, jnp.concatenate([next_observation, next_action]))
     # `terminated` is the environment's own end; a time limit does not end the value (truncation).
-    target_q = batch.reward + config.gamma * (1.0 - batch.terminated) * next_q
+    target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
 
     def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
         q = all_of(critics, inputs)[:, 0]
@@ -164,13 +175,3 @@ def smoothed(
     smoothing = config.policy_noise * noise.normal(key, action.shape)
     smoothing = jnp.clip(smoothing, -config.noise_clip, config.noise_clip)
     return jnp.clip(action + smoothing, -1.0, 1.0)
-
-
-def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
-    """The smaller of the critics' values (clipped double Q-learning)."""
-    return jnp.min(all_of(critics, inputs)[:, 0], axis=0)
-
-
-def polyak(part: Part, tau: float) -> Part:
-    """`part` with its target moved towards its values by the share `tau`."""
-    return part._replace(target=(1.0 - tau) * part.target + tau * part.values)

@@ -117,13 +117,14 @@ def parts(asked: Step) -> list[dict[str, Any]]:
         stepped, reward, terminated, truncated, _ = env.step(spaces.scaled(action))
         next_observation = spaces.flat(stepped)
         watch.lap("environment step")
-        replay.add(observation, action, float(reward), next_observation, bool(terminated))
+        ended = terminated or truncated
+        fields = (observation, action, float(reward), next_observation, bool(terminated), ended)
+        replay.add(*fields)
         watch.lap("replay add")
         if learning:
-            rows = replay.sample(config.batch_size, rng)
+            rows = replay.sample(config.batch_size, rng, config.gamma)
             watch.lap("replay sample")
             time_update(engine, rows, watch)
-        ended = terminated or truncated
         observation = spaces.flat(env.reset()[0]) if ended else next_observation
     env.close()
     moves = [name for name in (CRITICS, ACTOR) for _ in watch.seconds[name]]

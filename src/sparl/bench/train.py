@@ -64,8 +64,10 @@ class Train:
             raise BadValue("--names must have sb3: every ratio is to it")
         for env in self.envs:
             made = envs.make(env)
-            envs.spaces_of(made)
+            discrete = envs.spaces_of(made).discrete
             made.close()
+            if discrete:
+                raise BadValue(f"{env} has discrete actions; all contenders train TD3")
 
 
 def run(asked: Train) -> None:

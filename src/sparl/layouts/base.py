@@ -57,6 +57,10 @@ class Layout(eqx.Module):
     def pick(self, dense: Float[Array, "out in"]) -> jax.Array:
         """The entries of a dense matrix at the stored places, aligned with `weight`."""
 
+    @abstractmethod
+    def first_rows(self, count: int) -> Layout:
+        """The layer with its first `count` outputs alone; for arrays that are no tracers."""
+
     def to_dense(self) -> Float[Array, "out in"]:
         """W as the dense matrix that `apply` multiplies by."""
         return self.spread(self.weight)

@@ -37,6 +37,9 @@ class Dense(Layout):
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "out in"]:
         return dense
 
+    def first_rows(self, count: int) -> Dense:
+        return Dense(self.weight[:count], self.bias[:count])
+
     def active(self) -> Float[Array, "out in"]:
         return jnp.ones(self.shape, jnp.float32)
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
 from sparl.layouts.base import Layout
+from sparl.layouts.dense import Dense
 from sparl.topology import Kept, Pattern, PerLayer
 
 
@@ -82,6 +83,15 @@ class RowSparse(Layout):
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
         return kernels.gather(dense, self.columns, self.row_starts)
+
+    def first_rows(self, count: int) -> Layout:
+        kept = Kept(self.columns[: self.row_starts[count]], self.row_starts[: count + 1])
+        weight, bias = self.weight[: len(kept.columns)], self.bias[:count]
+        if not len(weight):  # no pattern keeps nothing
+            return Dense(jnp.zeros((count, self.in_features)), bias)
+        # Only this pattern counts the layer's weights, and not those of a row.
+        pattern = PerLayer(len(weight)) if isinstance(self.pattern, PerLayer) else self.pattern
+        return RowSparse.packed(weight, bias, self.in_features, pattern, kept)
 
     def active(self) -> Float[Array, "out in"]:
         return self.spread(jnp.ones_like(self.weight))

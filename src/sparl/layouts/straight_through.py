@@ -56,6 +56,10 @@ class StraightThrough(Layout):
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "out in"]:
         return dense
 
+    def first_rows(self, count: int) -> Layout:
+        # Rows are taken off for a policy, which has no use for dormant weights.
+        return self.packed().first_rows(count)
+
     def active(self) -> Float[Array, "out in"]:
         return self.packed().active()
 

@@ -77,7 +77,7 @@ class ASP(Method):
         """Prunes, and starts the second training; figures: `sad_NETWORK`, `kept_NETWORK`."""
         key = jax.random.wrap_key_data(state["key"])
         successors, found = {}, {}
-        for part in learner.parts:
+        for part in learner.network_parts:
             networks = learner.networks(part)
             successors[part] = {}
             for name, network in networks.items():

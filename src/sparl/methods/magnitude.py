@@ -76,7 +76,7 @@ class Magnitude(Unstructured):
         """Drops the smallest weights; figures: `sad_NETWORK`, `kept_NETWORK`."""
         assert isinstance(signals.stage, int)
         successors, found = {}, {}
-        for part in learner.parts:
+        for part in learner.network_parts:
             networks = learner.networks(part)
             share = self.share(signals.stage, self.sparsity_of(part))
             successors[part] = {

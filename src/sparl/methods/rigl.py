@@ -40,7 +40,11 @@ class RigL(SET):
     def grow_scores(
         self, learner: Learner, signals: Signals, key: jax.Array
     ) -> dict[str, dict[str, list[jax.Array]]]:
+        gradients = signals.gradients()
         return {
-            part: {name: [jnp.abs(la.weight) for la in n.layers] for name, n in group.items()}
-            for part, group in signals.gradients().items()
+            part: {
+                name: [jnp.abs(layer.weight) for layer in network.layers]
+                for name, network in gradients[part].items()
+            }
+            for part in learner.network_parts
         }

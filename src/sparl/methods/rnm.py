@@ -105,7 +105,7 @@ class RNM(Method):
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
         """Chooses the active weights anew; figures: `sad_NETWORK`, `kept_NETWORK`."""
         successors, dormant, found = {}, {}, {}
-        for part in learner.parts:
+        for part in learner.network_parts:
             networks, successors[part] = learner.networks(part), {}
             for name, network in networks.items():
                 new, values = self._reselected(network, state.get(name, {}))
