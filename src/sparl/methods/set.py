@@ -32,7 +32,7 @@ from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
 from sparl.methods.base import MethodState, Signals, figures, replace_layers
 from sparl.methods.unstructured import Unstructured, layer_of
-from sparl.networks import MLP, Networks
+from sparl.networks import MLP
 from sparl.topology import ROUNDING, Kept, grown, largest, survivors
 
 REGROW, LAST_DROP = "regrow", "last drop"
