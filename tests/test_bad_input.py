@@ -56,7 +56,7 @@ def test_a_command_line_without_an_agent_says_which_one_fits(tmp_path, capsys):
 
 def test_dynamic_replay_is_for_continuous_actions(tmp_path):
     options = OFTEN | {"dynamic_replay": True}
-    with pytest.raises(BadValue, match="--dynamic-replay .*Steps-v0 has discrete ones"):
+    with pytest.raises(BadValue, match=r"--dynamic-replay .*Steps-v0 has discrete ones"):
         sparl.train("environments:Steps-v0", TINY_DQN, out=tmp_path / "run", **options)
     with pytest.raises(BadValue, match="buffer-drift is nan"):
         sparl.RunConfig("Pendulum-v1", buffer_drift=float("nan"))

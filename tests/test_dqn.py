@@ -150,7 +150,7 @@ def test_epsilon_falls_linearly_in_environment_steps(step, share):
 
 
 def test_without_a_fall_epsilon_is_its_end():
-    assert dqn.epsilon(DQNConfig(epsilon_steps=0, epsilon_end=0.1), 0) == 0.1
+    assert dqn.epsilon(DQNConfig(epsilon_steps=0, epsilon_end=0.1), 0) == pytest.approx(0.1)
 
 
 def test_a_sparse_value_network_trains_and_is_what_is_saved():

@@ -213,7 +213,8 @@ def test_the_saved_policy_is_the_mean_alone(method):
     head = network.layers[-1]
     assert head.out_features == COLUMNS.action_size
     observation = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
-    np.testing.assert_allclose(network(observation.T).T, engine.act(observation), atol=1e-6)
+    actions = network(jnp.asarray(observation.T)).T
+    np.testing.assert_allclose(actions, engine.act(observation), atol=1e-6)
 
 
 def test_methods_and_accounting_never_see_the_temperature():
