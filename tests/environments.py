@@ -14,6 +14,8 @@ LIMIT = 20
 """Steps of an episode of the point."""
 
 TINY = sparl.TD3Config(hidden=(16, 16), batch_size=8, learning_starts=40)
+TINY_SAC = sparl.SACConfig(hidden=(16, 16), batch_size=8, learning_starts=40)
+TINY_DQN = sparl.DQNConfig(hidden=(16, 16), batch_size=8, learning_starts=40, epsilon_steps=100)
 OFTEN: dict[str, Any] = {
     "steps": 200,
     "eval_every": 50,
@@ -54,6 +56,20 @@ class Point(gym.Env):
 
     def render(self) -> Any:
         return np.full((16, 16, 3), self.t % 256, np.uint8)
+
+
+class Steps(Point):
+    """The point, pushed left, not at all, or right; the choices are numbered from 3."""
+
+    action_space = spaces.Discrete(3, start=3)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        assert self.action_space.contains(action), action
+        return super().step(int(action) - 4)
+
+
+class TwoChoices(Point):
+    action_space = spaces.MultiDiscrete([2, 3])
 
 
 class Falling(Point):
@@ -119,7 +135,10 @@ class Words(Point):
     observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (1,))})
 
 
-KINDS = (Point, Falling, Broken, Unreal, UnrealObservation, Huge, Image, Boundless, Words)
+KINDS = (
+    *(Point, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
+    *(Image, Boundless, Words, TwoChoices),
+)
 for kind in KINDS:
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=LIMIT, disable_env_checker=True)
 gym.register("Endless-v0", Point, disable_env_checker=True)

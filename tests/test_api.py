@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from environments import OFTEN, TINY
+from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
 from safetensors.numpy import load_file
 
 import sparl
@@ -125,6 +125,74 @@ def test_unstructured_policies_round_trip(pattern, tmp_path):
     np.testing.assert_array_equal(
         sparl.load(tmp_path).predict(observations)[0], policy.predict(observations)[0]
     )
+
+
+@pytest.fixture(scope="module", params=["sac", "dqn"])
+def other(request, tmp_path_factory):
+    """A trained policy of the other agents, and its run."""
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    env, agent = {"sac": (ENV, TINY_SAC), "dqn": ("environments:Steps-v0", TINY_DQN)}[request.param]
+    return sparl.train(env, agent, sparl.RNM(2, 4), out=out, **OFTEN), out
+
+
+def test_policies_of_other_agents_are_saved_and_loaded(other, tmp_path):
+    policy, run = other
+    policy.save(tmp_path)
+    again = sparl.load(tmp_path)
+    assert again.spaces == policy.spaces
+    observations = np.random.default_rng(0).normal(size=(50, 2))
+    np.testing.assert_array_equal(policy.predict(observations)[0], again.predict(observations)[0])
+    for name in ("policy.json", "policy.safetensors"):
+        assert (tmp_path / name).read_bytes() == (run / "policy" / name).read_bytes()
+
+
+def test_policies_of_other_agents_act_as_their_learner_did(other, tmp_path):
+    """What the run saved, and what its newest checkpoint says."""
+    policy, run = other
+    (tmp_path / "moved").mkdir()
+    (run / "policy").rename(tmp_path / "moved" / "policy")
+    from_checkpoint = sparl.load(run)
+    (tmp_path / "moved" / "policy").rename(run / "policy")
+    observations = np.random.default_rng(0).normal(size=(50, 2))
+    np.testing.assert_array_equal(
+        policy.predict(observations)[0], from_checkpoint.predict(observations)[0]
+    )
+    engine, _ = sparl.api.snapshot(sparl.runfolder.RunFolder(run))
+    actions = policy.spaces.scaled(engine.act(observations.astype(np.float32)))
+    np.testing.assert_allclose(policy.predict(observations)[0], actions, rtol=1e-5, atol=1e-5)
+
+
+def test_predict_for_discrete_actions_gives_numbers_of_the_environment():
+    head = Dense(jnp.array([[1.0], [-1.0], [0.0]]), jnp.array([0.0, 0.0, 0.5]))
+    spaces = Spaces((1,), (), (), (), choices=3, first=3)
+    policy = sparl.Policy(MLP((head,), False), spaces, np.zeros((1, 1), np.float32))
+    actions, _ = policy.predict(np.array([[2.0], [-2.0], [0.1]]))
+    assert actions.tolist() == [3, 4, 5]
+    assert actions.dtype == np.int64
+    action, _ = policy.predict(np.array([2.0]))
+    assert action == 3
+    assert action.shape == ()
+    assert action.dtype == np.int64
+
+
+def test_golden_values_of_choices_are_compared_by_their_size(tmp_path):
+    """Float32 rounds a value of 1e6 by 0.06: nothing is wrong with that; 200 off is."""
+    spaces = Spaces((1,), (), (), (), choices=2)
+    for error, refused in ((0.06, False), (200.0, True)):
+        head = Dense(jnp.ones((2, 1)), jnp.array([1e6, 0.0]))
+        sparl.Policy(MLP((head,), False), spaces, np.zeros((3, 1))).save(tmp_path)
+        path = tmp_path / "policy.safetensors"
+        arrays = load_file(path)
+        assert arrays["golden.q_value"].tolist() == [[1e6, 0.0]] * 3
+        arrays["golden.q_value"] = arrays["golden.q_value"] + np.float32(error)
+        sha256 = sparl.storage.write_bytes(path, safetensors.numpy.save(arrays))
+        content = json.loads((tmp_path / "policy.json").read_text())
+        (tmp_path / "policy.json").write_text(json.dumps(content | {"sha256": sha256}))
+        if refused:
+            with pytest.raises(BadCheckpoint, match="differ from the golden ones"):
+                sparl.load(tmp_path)
+        else:
+            sparl.load(tmp_path)
 
 
 def test_an_altered_policy_is_refused(trained, tmp_path):

@@ -6,7 +6,7 @@ import environments
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import OFTEN, TINY
+from environments import OFTEN, TINY, TINY_DQN
 
 import sparl
 from sparl import cli
@@ -27,6 +27,8 @@ def count_from_zero():
         ("HalfCheetah-v99", "close matches: .*HalfCheetah-v5"),
         ("no_such_module_at_all:Thing-v0", "'no_such_module_at_all', which is not installed"),
         ("CartPole-v1", r"discrete actions \(Discrete\(2\)\); td3 needs continuous ones"),
+        ("CartPole-v1", "What fits: --agent dqn"),
+        ("environments:TwoChoices-v0", r"several discrete actions at once \(MultiDiscrete"),
         ("environments:Image-v0", r"image observations \(8, 8, 3\); .*take vectors"),
         ("environments:Boundless-v0", "actions without finite bounds"),
         ("environments:Words-v0", "Dict observations; .*FlattenObservation"),
@@ -36,6 +38,28 @@ def test_environments_that_cannot_be_used(env, message, tmp_path):
     with pytest.raises(BadEnvironment, match=message):
         sparl.train(env, TINY, out=tmp_path / "run", **OFTEN)
     assert not (tmp_path / "run").exists()
+
+
+def test_continuous_actions_are_not_for_dqn(tmp_path):
+    message = (
+        r"Point-v0 has continuous actions \(Box.*dqn needs discrete ones.*--agent td3 or .*sac"
+    )
+    with pytest.raises(BadEnvironment, match=message):
+        sparl.train("environments:Point-v0", TINY_DQN, out=tmp_path / "run", **OFTEN)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_command_line_without_an_agent_says_which_one_fits(tmp_path, capsys):
+    assert cli.main(["train", "CartPole-v1", "--out", str(tmp_path / "run")]) == 1
+    assert "--agent dqn" in capsys.readouterr().err
+
+
+def test_dynamic_replay_is_for_continuous_actions(tmp_path):
+    options = OFTEN | {"dynamic_replay": True}
+    with pytest.raises(BadValue, match=r"--dynamic-replay .*Steps-v0 has discrete ones"):
+        sparl.train("environments:Steps-v0", TINY_DQN, out=tmp_path / "run", **options)
+    with pytest.raises(BadValue, match="buffer-drift is nan"):
+        sparl.RunConfig("Pendulum-v1", buffer_drift=float("nan"))
 
 
 def test_an_environment_of_an_extra_names_the_extra(monkeypatch, tmp_path):
@@ -82,6 +106,8 @@ def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
         ("gamma", 2.0, "gamma is 2.0: it must be between 0 and 1"),
         ("tau", -0.1, "tau is -0.1"),
         ("policy_delay", 0, "policy-delay is 0"),
+        ("n_step", 0, "n-step is 0: it must be above 0"),
+        ("weight_decay", -1.0, "weight-decay is -1.0"),
         ("learning_starts", -1, "learning-starts is -1: it must be at least 0"),
         ("hidden", (), "hidden is 0"),
         ("hidden", (16, -3), "hidden is -3"),
@@ -92,7 +118,7 @@ def test_hyperparameters_out_of_range(option, value, message):
         sparl.TD3Config(**{option: value})
 
 
-@pytest.mark.parametrize("option", ["steps", "eval_every", "eval_episodes", "log_every"])
+@pytest.mark.parametrize("option", ["steps", "eval_every", "buffer_min", "log_every"])
 def test_run_options_out_of_range(option, tmp_path):
     name = option.replace("_", "-")
     with pytest.raises(BadValue, match=f"{name} is 0: it must be at least 1"):

@@ -37,6 +37,25 @@ def test_actions_are_scaled_to_the_bounds(spaces, action, scaled):
     assert same_bits(spaces.scaled(np.array(action, np.float32)), np.array(scaled, np.float32))
 
 
+DISCRETE = Spaces((3,), (), (), (), choices=4, first=-1)
+
+
+@pytest.mark.parametrize("action, scaled", [(0, -1), ([3, 0], [2, -1]), ([[1], [2]], [[0], [1]])])
+def test_choices_are_counted_from_the_environments_first(action, scaled):
+    assert same_bits(DISCRETE.scaled(np.array(action)), np.array(scaled, np.int64))
+
+
+def test_random_actions_are_as_agents_give_them():
+    rng = np.random.default_rng(0)
+    drawn = [DISCRETE.random(rng) for _ in range(400)]
+    assert np.bincount(drawn).min() > 60
+    assert len(set(drawn)) == 4
+    drawn = np.array([BOX.random(rng) for _ in range(400)])
+    assert drawn.dtype == np.float32
+    assert drawn.shape == (400, 3)
+    assert (drawn.min(0) < -0.9).all() and (drawn.max(0) > 0.9).all()
+
+
 def test_scaled_actions_never_leave_the_bounds():
     """Rounding must not: environments refuse an action outside their Box."""
     rng = np.random.default_rng(0)
@@ -91,6 +110,7 @@ def test_sizes():
     assert (BOX.observation_size, BOX.action_size) == (3, 3)
     assert (MATRIX.observation_size, MATRIX.action_size) == (6, 4)
     assert Spaces((), (1,), (0.0,), (1.0,)).observation_size == 1
+    assert (DISCRETE.action_size, DISCRETE.discrete, BOX.discrete) == (4, True, False)
 
 
 def test_episodes_have_seeds_of_their_own_that_can_be_repeated():

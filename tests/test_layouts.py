@@ -176,3 +176,36 @@ def test_stored_bytes(inputs, pattern, kept, stored_bytes):
     whole = Dense(dense, bias)
     assert (whole.kept, whole.macs) == (3 * inputs, 3 * inputs)
     assert whole.stored_bytes == 4 * 3 * inputs + 12
+
+
+@pytest.mark.parametrize("layout", [RowSparse, StraightThrough])
+@pytest.mark.parametrize("pattern", [NofM(2, 4), PerRow(3), PerLayer(13)])
+def test_first_rows_are_the_layer_without_the_others(layout, pattern):
+    rng = np.random.default_rng(0)
+    dense, bias = normal(rng, 6, 10), normal(rng, 6)
+    layer = layout.of(dense, bias, pattern, pattern.select(jnp.abs(dense)))
+    for count in (1, 3, 6):
+        first = layer.first_rows(count)
+        assert first.shape == (count, 10)
+        assert same_bits(first.to_dense(), layer.to_dense()[:count])
+        assert same_bits(first.bias, layer.bias[:count])
+        x = normal(rng, 10, 5)
+        np.testing.assert_allclose(first.apply(x), layer.apply(x)[:count], rtol=1e-5, atol=1e-6)
+        if isinstance(first, RowSparse):  # its pattern still tells how much is stored
+            assert first.pattern.count(count, 10) == first.kept
+
+
+def test_first_rows_that_keep_nothing_are_zeros():
+    dense = jnp.zeros((4, 3)).at[3, 1].set(2.0)
+    pattern = PerLayer(1)
+    layer = RowSparse.of(dense, jnp.arange(4.0), pattern, pattern.select(dense))
+    first = layer.first_rows(2)
+    assert same_bits(first.apply(jnp.ones((3, 1))), np.float32([[0], [1]]))
+
+
+def test_first_rows_of_a_dense_layer():
+    rng = np.random.default_rng(0)
+    layer = Dense(normal(rng, 4, 3), normal(rng, 4))
+    first = layer.first_rows(2)
+    assert same_bits(first.weight, layer.weight[:2])
+    assert same_bits(first.bias, layer.bias[:2])

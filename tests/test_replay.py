@@ -147,7 +147,8 @@ def test_n_step_rows_are_those_summed_by_hand(capacity, ends, n_step, dropped, s
         observation, following = rng.normal(size=(2, 2)).astype(np.float32)
         observation[0] = number
         action = rng.uniform(-1, 1, 1).astype(np.float32)
-        replay.add(observation, action, float(rng.normal()), following, ended and seed % 2, ended)
+        terminated = ended and seed % 2 == 1
+        replay.add(observation, action, float(rng.normal()), following, terminated, ended)
     replay.drop(min(dropped, replay.size - 1))
     for sampled in replay.sample(30, rng, 0.9, n_step):
         number = int(sampled[0])
@@ -181,6 +182,7 @@ def test_what_was_dropped_is_not_drawn_again():
     assert (replay.oldest, replay.size, replay.added) == (5, 3, 8)
     drawn = replay.sample(300, np.random.default_rng(0), 0.9)[:, 0]
     assert set(drawn.tolist()) == {5.0, 6.0, 7.0}
-    for number in range(8, 20):  # and the ring fills up again
-        replay.add(np.float32([number, 0]), np.zeros(1, np.float32), 0.0, np.zeros(2), False, False)
+    nothing = np.zeros(2, np.float32)
+    for _ in range(8, 20):  # and the ring fills up again
+        replay.add(nothing, nothing[:1], 0.0, nothing, False, False)
     assert (replay.oldest, replay.size) == (14, 6)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import OFTEN, TINY
+from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
 
 import sparl
 from sparl.errors import BadRun
 from sparl.logs import TIMES
 from sparl.methods import Dense
 
+POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
 METHODS = {
     "dense": Dense(),
     "rnm": sparl.RNM(2, 4, interval=15),
     "rnm-straight-through": sparl.RNM(2, 4, interval=15, straight_through=True),
 }
-ENV = "environments:Point-v0"
+RUNS = {
+    **{f"td3-{name}": (POINT, TINY, method) for name, method in METHODS.items()},
+    "td3-3-step": (POINT, replace(TINY, n_step=3, n_step_from=100), METHODS["dense"]),
+    "sac-rnm": (POINT, TINY_SAC, METHODS["rnm"]),
+    "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
+    "dqn-copied": (STEPS, replace(TINY_DQN, tau=1.0, target_update_interval=30), METHODS["dense"]),
+}
 
 
 class Stopped(Exception):
@@ -58,24 +66,24 @@ def outcome(run: Path) -> dict[str, Any]:
     }
 
 
-def train(out: Path, method: Any, **options: Any) -> None:
-    sparl.train(ENV, TINY, method, out=out, **OFTEN | options)
+def train(out: Path, method: Any, env: str = POINT, agent: Any = TINY, **options: Any) -> None:
+    sparl.train(env, agent, method, out=out, **OFTEN | options)
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=RUNS)
 def whole(request, tmp_path_factory):
-    """A method, and what its run gives that nothing interrupts."""
+    """The options of a run, and what it gives when nothing interrupts it."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    method = METHODS[request.param]
-    train(out, method)
-    return method, outcome(out)
+    options = dict(zip(("env", "agent", "method"), RUNS[request.param], strict=True))
+    train(out, **options)
+    return options, outcome(out)
 
 
 @pytest.mark.parametrize("stop", [{"checkpoint": 1}, {"checkpoint": 3}, {"evaluation": 150}])
 def test_a_stopped_and_resumed_run_ends_with_the_same_bytes(whole, stop, tmp_path):
-    method, expected = whole
+    options, expected = whole
     with pytest.raises(Stopped):
-        train(tmp_path / "run", method, callbacks=[StopAt(**stop)])
+        train(tmp_path / "run", **options, callbacks=[StopAt(**stop)])
     assert not (tmp_path / "run" / "policy").exists()
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == expected
@@ -96,9 +104,10 @@ def test_a_run_stopped_again_before_its_next_restructuring_keeps_the_rows_of_ear
 
 
 def test_a_run_stopped_before_its_first_checkpoint_starts_over(whole, tmp_path):
-    method, expected = whole
+    options, expected = whole
+    stop = StopAt(evaluation=100)
     with pytest.raises(Stopped):
-        train(tmp_path / "run", method, checkpoint_every=500, callbacks=[StopAt(evaluation=100)])
+        train(tmp_path / "run", **options, checkpoint_every=500, callbacks=[stop])
     assert (tmp_path / "run" / "metrics.csv").exists()
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == expected
@@ -110,6 +119,30 @@ def test_a_wrapped_replay_resumes_exactly(tmp_path):
         train(tmp_path / "run", METHODS["rnm"], buffer_size=70, callbacks=[StopAt(checkpoint=4)])
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_a_replay_that_was_shrunk_resumes_exactly(tmp_path, monkeypatch):
+    """Before the stop and after it, and with segments that hold dropped transitions."""
+    monkeypatch.setattr("sparl.dynamic_replay.EVERY", 30)
+    sizes = []
+    shrink = sparl.dynamic_replay.shrink
+
+    def noted(replay, *arguments):
+        shrink(replay, *arguments)
+        sizes.append(replay.size)
+
+    monkeypatch.setattr("sparl.dynamic_replay.shrink", noted)
+    options: dict[str, Any] = {"dynamic_replay": True, "buffer_min": 50, "buffer_drift": 0.0}
+    agent = replace(TINY, n_step=3)
+    train(tmp_path / "whole", METHODS["rnm"], agent=agent, **options)
+    assert sizes[:3] == [30, 54, 76]  # 10 % of 60, then of 84
+    with pytest.raises(Stopped):
+        stop = StopAt(checkpoint=3)
+        train(tmp_path / "run", METHODS["rnm"], agent=agent, callbacks=[stop], **options)
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    train(tmp_path / "without", METHODS["rnm"], agent=agent)
+    assert outcome(tmp_path / "without")["policy"] != outcome(tmp_path / "whole")["policy"]
 
 
 def test_an_older_checkpoint_can_be_chosen_by_its_path(tmp_path):
