@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparl.errors import BadValue
-from sparl.topology import NofM, PerLayer, PerRow, divergence
+from sparl.topology import (
+    Kept,
+    NofM,
+    PerLayer,
+    PerRow,
+    divergence,
+    grown,
+    largest,
+    permuted_for,
+    survivors,
+)
 
 
 def selected(pattern, scores) -> list[list[int]]:
@@ -126,3 +137,100 @@ def test_divergence_counts_flipped_bits():
     assert divergence(before, before) == 0
     # One weight moved within the first row (2 bits), one was dropped from the second (1 bit).
     assert divergence(before, jnp.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])) == 3
+
+
+def places(mask) -> list[list[int]]:
+    """The columns of each row where a mask is true."""
+    return [np.flatnonzero(row).tolist() for row in np.asarray(mask)]
+
+
+def matrix(*numbers) -> jax.Array:
+    return jnp.asarray(numbers, jnp.float32)
+
+
+@given(case=cases(st.just(None)), count=st.integers(0, 54))
+@settings(deadline=None)
+def test_largest_is_a_stable_sort_of_any_scores(case, count):
+    _, scores = case
+    scores = np.where(scores == 3, -np.inf, np.where(scores == 0, -0.0, scores))
+    count = min(count, scores.size)
+    order = np.argsort(-scores.reshape(-1), kind="stable")[:count]
+    expected = np.zeros(scores.size, bool)
+    expected[order] = True
+    # The count is an array here: it may change without another compilation.
+    found = jax.jit(largest)(jnp.asarray(scores, jnp.float32), jnp.int32(count))
+    assert np.array_equal(np.asarray(found), expected.reshape(scores.shape))
+
+
+def test_kept_of_a_mask_are_its_places():
+    kept = Kept.of(jnp.array([[False, True, True], [False, False, False], [True, False, True]]), 4)
+    assert kept.columns.tolist() == [1, 2, 0, 2]
+    assert kept.row_starts.tolist() == [0, 2, 2, 4]
+
+
+WEIGHT = matrix([5, -1, 2, 0], [-4, 3, -2, 9])
+ACTIVE = jnp.array([[True, True, True, False], [True, True, True, True]])
+
+
+def test_the_smallest_magnitudes_are_dropped():
+    # Seven weights; 2/7 of them are -1 and the first of the two of magnitude 2 stays: ties go to
+    # the first place.
+    assert places(survivors(WEIGHT, ACTIVE, 2 / 7)) == [[0, 2], [0, 1, 3]]
+    assert places(survivors(WEIGHT, ACTIVE, 0.0)) == places(ACTIVE)
+    assert places(survivors(WEIGHT, ACTIVE, 1.0)) == [[], []]
+
+
+def test_by_sign_each_sign_loses_its_own_share():
+    # Positive: 5, 2, 3, 9, half of them 2 and 3. Negative: -1, -4, -2, a third of them -1.
+    assert places(survivors(WEIGHT, ACTIVE, 0.5, by_sign=True)) == [[0], [0, 2, 3]]
+
+
+def test_a_fraction_that_is_not_exact_in_binary_drops_what_it_says():
+    weight = matrix(range(1, 51))
+    assert sum(map(len, places(survivors(weight, weight > 0, 0.1)))) == 45
+    assert sum(map(len, places(survivors(weight, weight > 0, jnp.float32(0.7))))) == 15
+
+
+def test_growth_takes_the_best_empty_places():
+    kept = jnp.array([[True, False, False, False], [False, False, False, True]])
+    scores = matrix([99, 1, 7, 3], [7, 2, 8, 99])
+    assert places(grown(kept, scores, 2)) == [[0], [3]]
+    assert places(grown(kept, scores, 4)) == [[0, 2], [2, 3]]
+    assert places(grown(kept, scores, 5)) == [[0, 2], [0, 2, 3]]
+
+
+@given(case=cases(st.just(None)), fraction=st.floats(0, 1), by_sign=st.booleans())
+@settings(deadline=None)
+def test_dropping_and_growing_keeps_the_count(case, fraction, by_sign):
+    _, weight = case
+    active = jnp.asarray(weight != 1)
+    count = int(active.sum())
+    rest = survivors(jnp.asarray(weight), active, fraction, by_sign)
+    assert not bool(jnp.any(rest & ~active))
+    after = grown(rest, jnp.where(active, -1.0, jnp.asarray(weight)), count)
+    assert int(after.sum()) == count and bool(jnp.all(after | ~rest))
+
+
+def test_permuting_brings_large_columns_apart():
+    # Both large columns are in one group of 1:2, both small ones in the other.
+    scores = matrix([9, 8, 1, 2])
+    order = permuted_for(NofM(1, 2), scores, 50, jax.random.key(0))
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    assert NofM(1, 2).select(scores[:, order]).columns.size == 2
+    kept = scores[:, order].reshape(1, 2, 2).max(-1).sum()
+    assert kept == 17  # 11 before
+
+
+@given(seed=st.integers(0, 2**16))
+@settings(max_examples=10, deadline=None)
+def test_permuting_never_keeps_less(seed):
+    scores = jnp.abs(jax.random.normal(jax.random.key(seed), (6, 18)))
+    order = permuted_for(NofM(2, 4), scores, 40, jax.random.key(seed + 1))
+    assert sorted(order.tolist()) == list(range(18))
+    # A last group that is shorter is not touched.
+    assert order[16:].tolist() == [16, 17]
+
+    def kept(scores):
+        return float(np.sort(np.asarray(scores)[:, :16].reshape(6, 4, 4))[..., 2:].sum())
+
+    assert kept(scores[:, order]) >= kept(scores) - 1e-5
