@@ -11,6 +11,7 @@ import pytest
 from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
 
 import sparl
+from sparl import methods
 from sparl.errors import BadRun
 from sparl.logs import TIMES
 from sparl.methods import Dense
@@ -86,6 +87,34 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bytes(whole, stop, tmp_pat
         train(tmp_path / "run", **options, callbacks=[StopAt(**stop)])
     assert not (tmp_path / "run" / "policy").exists()
     sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == expected
+
+
+AGENTS = {"td3": (POINT, TINY), "sac": (POINT, TINY_SAC), "dqn": (STEPS, TINY_DQN)}
+SPARSE: dict[str, Any] = {"sparsity": 0.7, "actor_sparsity": 0.6}
+OTHERS = (
+    methods.Static(**SPARSE),
+    methods.SET(interval=15, drop_fraction=0.2, **SPARSE),
+    methods.RigL(interval=15, **SPARSE),
+    methods.RLx2(interval=15, **SPARSE),
+    methods.Magnitude(prunings=3, **SPARSE),
+    methods.Iterative(prunings=3, **SPARSE),
+    methods.ASP(prune_at=0.4, swaps=50),
+)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("method", OTHERS, ids=lambda method: method.name)
+def test_all_that_a_method_remembers_is_resumed_with_any_agent(agent, method, tmp_path):
+    """Stopped at step 80 of 120: between two prunings, before the topology has settled."""
+    env, config = AGENTS[agent]
+    train(tmp_path / "whole", method, env, config, steps=120)
+    with pytest.raises(Stopped):
+        stop = StopAt(checkpoint=2)
+        train(tmp_path / "run", method, env, config, steps=120, callbacks=[stop])
+    sparl.resume(tmp_path / "run", quiet=True)
+    expected = outcome(tmp_path / "whole")
+    assert (method.name == "static") == (expected["restructures"] == "")
     assert outcome(tmp_path / "run") == expected
 
 
