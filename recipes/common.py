@@ -37,8 +37,21 @@ class Variant:
     options: tuple[str, ...]
 
 
-Studies = dict[str, tuple[str, tuple[int, ...], list[Variant]]]
-"""Name -> (environment, seeds, variants)."""
+@dataclass(frozen=True)
+class Study:
+    """Variants side by side on one environment."""
+
+    env: str
+    seeds: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    steps: int = 300_000
+    common: tuple[str, ...] = ()
+    """Options of `sparl train` that all variants have."""
+
+
+def sparse(method: str, percent: int) -> Variant:
+    """A method of unstructured sparsity, with that share of the weights left out."""
+    return Variant(f"{method}-{percent}", ("--method", method, "--sparsity", str(percent / 100)))
 
 
 def width_for(stored: int, ends: int, networks: int) -> int:
@@ -127,7 +140,7 @@ WARM, TIMED = 2_000, 2_500
 """Steps before the clock starts, which have the first restructuring in them, and timed steps."""
 
 
-def measure(variants: Sequence[Variant], env: str, path: Path, repetitions: int = 3) -> None:
+def measure(variants: Sequence[Variant], study: Study, path: Path, repetitions: int = 3) -> None:
     """Steps per second of each variant's training, alone on all cores, to a JSON file.
 
     The variants take turns. Evaluation is not timed. For a machine that does nothing else: what the
@@ -142,7 +155,8 @@ def measure(variants: Sequence[Variant], env: str, path: Path, repetitions: int 
                 **{"--learning-starts": 500, "--eval-episodes": 1, "--out": out},
             }
             subprocess.run(
-                [sys.executable, "-m", "sparl", "train", env, "--quiet", *variant.options]
+                [sys.executable, "-m", "sparl", "train", study.env, "--quiet", *variant.options]
+                + [*study.common]
                 + [str(part) for option in options.items() for part in option],
                 check=True,
             )
@@ -240,16 +254,21 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
     figure.savefig(results / "curves.png", dpi=110)
 
 
-def main(description: str | None, name: str, known: Studies, steps: int = 300_000) -> None:
-    """The command line of a recipe with several studies; results go to `results/NAME/STUDY`."""
+def main(
+    description: str | None, name: str, known: dict[str, Study]
+) -> list[tuple[Path, dict[Job, Path]]]:
+    """The command line of a recipe with several studies; results go to `results/NAME/STUDY`.
+
+    Answers with each study's results, and the folders of its runs that are done.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = list(dict.fromkeys(v.name for _, _, variants in known.values() for v in variants))
+    names = list(dict.fromkeys(v.name for study in known.values() for v in study.variants))
     parser.add_argument("--studies", nargs="+", choices=known, default=list(known))
     parser.add_argument("--only", nargs="+", choices=names, help="variants; all if not given")
     parser.add_argument("--seeds", type=int, nargs="+", help="those of each study if not given")
-    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--steps", type=int, help="those of each study if not given")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / name)
     parser.add_argument("--results", type=Path, default=ROOT / "results" / name)
     parser.add_argument("--cores", type=int, nargs="+", help="all if not given")
@@ -260,24 +279,28 @@ def main(description: str | None, name: str, known: Studies, steps: int = 300_00
     )
     asked = parser.parse_args()
     jobs = {
-        study: [
-            Job(variant, seed, env, asked.steps)
-            for seed, variant in product(asked.seeds or seeds, variants)
+        name: [
+            Job(variant, seed, study.env, asked.steps or study.steps, study.common)
+            for seed, variant in product(asked.seeds or study.seeds, study.variants)
             if asked.only is None or variant.name in asked.only
         ]
-        for study, (env, seeds, variants) in known.items()
-        if study in asked.studies
+        for name, study in known.items()
+        if name in asked.studies
     }
     if asked.speeds:
         for study, found in jobs.items():
             variants = list(dict.fromkeys(job.variant for job in found))
-            measure(variants, known[study][0], asked.results / study / SPEEDS)
+            measure(variants, known[study], asked.results / study / SPEEDS)
     elif not asked.record:
         # A variant that two studies share is one run.
         in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
         run_all(in_order, asked.runs, asked.cores or sorted(os.sched_getaffinity(0)))
+    recorded = []
     for study, found in jobs.items():
-        if any(job.done(asked.runs) for job in found):
+        done = {job: job.folder(asked.runs) for job in found if job.done(asked.runs)}
+        if done:
             folder = asked.results / study
             record(found, asked.runs, folder)
-            draw(found, asked.runs, folder, f"{name} on {known[study][0]}: {study}")
+            draw(found, asked.runs, folder, f"{known[study].env}: {study}")
+            recorded.append((folder, done))
+    return recorded

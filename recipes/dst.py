@@ -1,4 +1,4 @@
-"""Dynamic sparse training beside its controls, with TD3 at equal settings.
+"""Dynamic sparse training beside its controls, with TD3 and SAC at equal settings.
 
     python recipes/dst.py                                        # every study, in order
     python recipes/dst.py --studies halfcheetah-90 --seeds 0 1   # a part of it
@@ -14,6 +14,7 @@ Studies, in this order:
     ds-td3          DS-TD3 as its paper has it, about 50 %, beside a dense agent with the same
                     learning rate, weight decay and batch
     halfcheetah-95  HalfCheetah-v5 at 95 %
+    sac-90          SET (DS-SAC), RigL and static beside dense, with SAC
 
 One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
 and plots of what is done go to `results/dst/`.
@@ -22,21 +23,17 @@ and plots of what is done go to `results/dst/`.
 from __future__ import annotations
 
 import gymnasium as gym
-from common import Studies, Variant, main, width_for
+from common import Study, Variant, main, sparse, width_for
 
 HIDDEN = 256
 DENSE = Variant("dense", ("--method", "dense"))
 PAPER = ("--learning-rate", "1e-3", "--weight-decay", "2e-4", "--batch-size", "100")
 """Of DS-TD3 (2106.04217), for its dense baseline too."""
+SAC = ("--agent", "sac")
 DS_TD3 = (
     *("--method", "set", "--lambdas", "7", "64", "--interval", "1000", "--drop-fraction", "0.05"),
     *("--drop", "signs", "--until", "0.925", "--last-drop", "--no-keep-norm"),
 )
-
-
-def sparse(method: str, percent: int) -> Variant:
-    sparsity = str(percent / 100)
-    return Variant(f"{method}-{percent}", ("--method", method, "--sparsity", sparsity))
 
 
 def tiny(env: str, percent: int) -> Variant:
@@ -50,22 +47,24 @@ def tiny(env: str, percent: int) -> Variant:
     return Variant(f"tiny-{percent}", ("--method", "dense", "--hidden", width, width))
 
 
-def at(env: str, percent: int, *methods: str) -> list[Variant]:
-    return [*(sparse(method, percent) for method in methods), tiny(env, percent), DENSE]
+def at(env: str, percent: int, *methods: str) -> tuple[Variant, ...]:
+    return (*(sparse(method, percent) for method in methods), tiny(env, percent), DENSE)
 
 
-def studies() -> Studies:
-    cheetah, walker = "HalfCheetah-v5", "Walker2d-v5"
+def studies() -> dict[str, Study]:
+    cheetah, walker, seeds = "HalfCheetah-v5", "Walker2d-v5", (0, 1)
     methods = ("set", "static", "rigl", "magnitude", "rlx2")
+    recipe = (Variant("ds-td3", DS_TD3), Variant("dense-as-ds-td3", DENSE.options))
     return {
-        "halfcheetah-90": (cheetah, (0, 1), at(cheetah, 90, *methods)),
-        "walker2d-90": (walker, (0, 1), at(walker, 90, *methods)),
-        "ds-td3": (
-            cheetah,
-            (0, 1),
-            [Variant("ds-td3", DS_TD3 + PAPER), Variant("dense-as-ds-td3", DENSE.options + PAPER)],
+        "halfcheetah-90": Study(cheetah, seeds, at(cheetah, 90, *methods)),
+        "walker2d-90": Study(walker, seeds, at(walker, 90, *methods)),
+        "ds-td3": Study(cheetah, seeds, recipe, common=PAPER),
+        "halfcheetah-95": Study(
+            cheetah, seeds, at(cheetah, 95, "set", "static", "rigl", "magnitude")
         ),
-        "halfcheetah-95": (cheetah, (0, 1), at(cheetah, 95, "set", "static", "rigl", "magnitude")),
+        "sac-90": Study(
+            cheetah, seeds, (*(sparse(m, 90) for m in ("set", "rigl", "static")), DENSE), common=SAC
+        ),
     }
 
 

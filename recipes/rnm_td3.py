@@ -20,7 +20,7 @@ and plots of what is done go to `results/rnm_td3/`.
 from __future__ import annotations
 
 import gymnasium as gym
-from common import Studies, Variant, main, width_for
+from common import Study, Variant, main, width_for
 
 HIDDEN = 256
 PATTERNS = ((1, 8), (1, 4), (2, 4))
@@ -50,31 +50,23 @@ def tiny(env: str, n: int, m: int) -> Variant:
 DENSE = Variant("dense", ("--method", "dense"))
 
 
-def studies() -> Studies:
+def studies() -> dict[str, Study]:
     cheetah, ant = "HalfCheetah-v5", "Ant-v5"
+    beside = [f(*p) for p in ((1, 8), (2, 4)) for f in (rnm, lambda n, m: tiny(ant, n, m))]
     return {
-        "patterns": (
+        "patterns": Study(
             cheetah,
             (0, 1, 2),
-            [rnm(*p) for p in PATTERNS] + [DENSE] + [tiny(cheetah, *p) for p in PATTERNS],
+            (*(rnm(*p) for p in PATTERNS), DENSE, *(tiny(cheetah, *p) for p in PATTERNS)),
         ),
-        "intervals": (
+        "intervals": Study(
+            cheetah, (0, 1), tuple(rnm(1, 8, interval) for interval in (10000, 1000, 100, 0, 1))
+        ),
+        "ant": Study(ant, (0, 1), (DENSE, *beside)),
+        "layers": Study(
             cheetah,
             (0, 1),
-            [rnm(1, 8, interval) for interval in (10000, 1000, 100, 0, 1)],
-        ),
-        "ant": (
-            ant,
-            (0, 1),
-            [
-                DENSE,
-                *(f(*p) for p in ((1, 8), (2, 4)) for f in (rnm, lambda n, m: tiny(ant, n, m))),
-            ],
-        ),
-        "layers": (
-            cheetah,
-            (0, 1),
-            [rnm(*p, layers=layers) for p in PATTERNS for layers in ("all", "hidden")],
+            tuple(rnm(*p, layers=layers) for p in PATTERNS for layers in ("all", "hidden")),
         ),
     }
 

@@ -1,0 +1,74 @@
+"""DQN, sparse beside dense, on the two classic environments with discrete actions.
+
+    python recipes/dqn.py                                # both studies, in order
+    python recipes/dqn.py --studies cartpole --seeds 0   # a part of it
+
+Studies, in this order, 90 % of the weights left out: SET, gradual magnitude pruning, static, dense,
+and *tiny*, a dense agent with as many weights:
+
+    cartpole     CartPole-v1, solved at a mean return of 475 over 100 episodes
+    lunarlander  LunarLander-v3, solved at 200
+
+All have 3-step returns and the same learning rate, batch and evaluation. One run on each core at a
+time. Stop it, and the same command goes on where it was. Curves, tables and plots of what is done
+go to `results/dqn/`, with the mean return of every final policy over 100 more episodes.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import gymnasium as gym
+from common import Job, Study, Variant, main, sparse, width_for
+
+import sparl
+from sparl.evaluation import Evaluator
+
+HIDDEN = 256
+EPISODES = 100
+SETTINGS = ("--agent", "dqn", "--n-step", "3", "--learning-rate", "2.5e-4")
+SEEDS = (0, 1, 2, 3, 4)
+
+
+def tiny(env: str, percent: int) -> Variant:
+    """The dense agent of the smallest width with at least as many weights."""
+    made = gym.make(env)
+    ends = made.observation_space.shape[0] + int(made.action_space.n)
+    stored = (HIDDEN**2 + ends * HIDDEN) * (100 - percent) // 100
+    width = str(width_for(stored, ends, networks=1))
+    return Variant(f"tiny-{percent}", ("--method", "dense", "--hidden", width, width))
+
+
+def variants(env: str) -> tuple[Variant, ...]:
+    dense = Variant("dense", ("--method", "dense"))
+    return (*(sparse(m, 90) for m in ("set", "magnitude", "static")), dense, tiny(env, 90))
+
+
+def studies() -> dict[str, Study]:
+    cartpole, lander = "CartPole-v1", "LunarLander-v3"
+    often = ("--eval-every", "2500")
+    return {
+        "cartpole": Study(cartpole, SEEDS, variants(cartpole), 50_000, (*SETTINGS, *often)),
+        "lunarlander": Study(lander, SEEDS, variants(lander), 200_000, SETTINGS),
+    }
+
+
+def judge(results: Path, done: dict[Job, Path]) -> None:
+    """Mean returns of the final policies over 100 episodes that no evaluation was made with."""
+    with open(results / "final_100_episodes.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["env", "variant", "seed", "mean_return", "std_return"])
+        for job, folder in done.items():
+            policy = sparl.load(folder)
+            evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
+            found = evaluator(policy.act)
+            evaluator.close()
+            row = (f"{found.mean_return:.1f}", f"{found.std_return:.1f}")
+            writer.writerow([job.env, job.variant.name, job.seed, *row])
+            print(f"{job.variant.name}, seed {job.seed}: {row[0]} over {EPISODES} episodes")
+
+
+if __name__ == "__main__":
+    for results, done in main(__doc__, "dqn", studies()):
+        judge(results, done)
