@@ -180,7 +180,7 @@ def test_golden_values_of_choices_are_compared_by_their_size(tmp_path):
     spaces = Spaces((1,), (), (), (), choices=2)
     for error, refused in ((0.06, False), (200.0, True)):
         head = Dense(jnp.ones((2, 1)), jnp.array([1e6, 0.0]))
-        sparl.Policy(MLP((head,), False), spaces, np.zeros((3, 1))).save(tmp_path)
+        sparl.Policy(MLP((head,), False), spaces, np.zeros((3, 1), np.float32)).save(tmp_path)
         path = tmp_path / "policy.safetensors"
         arrays = load_file(path)
         assert arrays["golden.q_value"].tolist() == [[1e6, 0.0]] * 3

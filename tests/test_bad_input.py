@@ -13,6 +13,7 @@ from sparl import cli
 from sparl.checkpoint import Checkpoints
 from sparl.errors import BadEnvironment, BadRun, BadValue, Diverged, EnvironmentFailed
 from sparl.methods import Dense
+from sparl.replay import Columns, Replay
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +184,10 @@ def test_an_environment_that_raises_saves_what_was_learned(tmp_path):
     with pytest.raises(EnvironmentFailed, match=message) as caught:
         sparl.train("environments:Broken-v0", TINY, out=out, **options)
     assert "The checkpoint of step 89 is safe" in str(caught.value)
+    # The episode that failed goes no further: no sum of rewards may reach into the next.
+    replay = Replay(200, Columns(2, 1))
+    Checkpoints(out / "checkpoints").load_replay(89, replay)
+    assert np.flatnonzero(replay.span(0, 89)[:, -1]).tolist() == [19, 39, 59, 79, 88]
     policy = sparl.resume(out, quiet=True)
     assert np.isfinite(policy.predict(np.zeros(2))[0]).all()
 

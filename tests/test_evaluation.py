@@ -78,6 +78,14 @@ def test_a_time_limit_is_no_termination(tmp_path):
     np.testing.assert_allclose(forward, 1 / LIMIT, rtol=1e-5)
 
 
+def test_episodes_end_at_their_limit_and_where_the_run_does(tmp_path):
+    run = RunConfig("environments:Point-v0", steps=50, eval_episodes=1)
+    trainer = Trainer(RunFolder(tmp_path), run, TINY, Dense(), quiet=True)
+    trainer.run()
+    ended = trainer.replay.span(0, 50)[:, -1]
+    assert np.flatnonzero(ended).tolist() == [LIMIT - 1, 2 * LIMIT - 1, 49]
+
+
 def test_an_end_of_the_environments_own_is_a_termination(tmp_path):
     batch = transitions("Falling", tmp_path)
     np.testing.assert_array_equal(np.flatnonzero(batch.terminated), np.arange(6, 200, 7))

@@ -67,7 +67,7 @@ QUICK_SAC = sparl.SACConfig(
 
 
 def test_sac_learns_to_swing_a_pendulum_up(tmp_path):
-    """Three thousand steps; seeds 0 to 3 came to between -165 and -185."""
+    """Three thousand steps; of seeds 0 to 3 the medians came to -182, -169, -292 and -157."""
     watch = Watch()
     sparl.train(
         "Pendulum-v1",
@@ -81,3 +81,32 @@ def test_sac_learns_to_swing_a_pendulum_up(tmp_path):
     )
     assert watch.returns[500] < UNTRAINED
     assert np.median([watch.returns[step] for step in (2000, 2500, 3000)]) > SWUNG_UP
+
+
+QUICK_DQN = sparl.DQNConfig(
+    hidden=(128, 128),
+    learning_rate=2.5e-4,
+    n_step=10,
+    tau=0.02,
+    gamma=0.98,
+    epsilon_steps=2000,
+    learning_starts=500,
+)
+
+
+def test_dqn_learns_to_balance_a_pole(tmp_path):
+    """Six thousand steps. Of seeds 1 to 3 the medians came to 310, 339 and 237 of 500 at most; an
+    untrained pole falls within 60 steps."""
+    watch = Watch()
+    sparl.train(
+        "CartPole-v1",
+        QUICK_DQN,
+        out=tmp_path / "run",
+        callbacks=[watch],
+        quiet=True,
+        steps=6000,
+        seed=2,
+        eval_every=500,
+    )
+    assert watch.returns[500] < 60
+    assert np.median([watch.returns[step] for step in (5000, 5500, 6000)]) > 150

@@ -43,7 +43,7 @@ WITH_TARGET = frozenset({"q"})
 class DQNConfig(AgentConfig):
     """Hyperparameters of DQN; the defaults learn CartPole-v1 and LunarLander-v3."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-4
     """Adam's step size."""
     batch_size: int = 128
     """Transitions in one update."""
