@@ -15,7 +15,7 @@ SOURCE = Path(sparl.__file__).parent
 # What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
 STOREYS = [
     {"errors", "noise", "statistics"},
-    {"kernels", "topology"},
+    {"allocation", "kernels", "topology"},
     {"layouts"},
     {"networks"},
     {"learner"},

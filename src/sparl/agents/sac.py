@@ -55,7 +55,7 @@ class SACConfig(AgentConfig):
     """Hyperparameters of SAC; the defaults are the paper's (its table 1)."""
 
     target_entropy: float | None = None
-    """Entropy that the temperature is trained for; if not given, minus the number of actions."""
+    """Entropy that the temperature is trained for; if not given, minus the actions' dimensions."""
     initial_temperature: float = 1.0
     """Weight of the entropy in the first update."""
 

@@ -15,7 +15,9 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+from tyro.conf import Suppress
 
+from sparl.errors import BadValue
 from sparl.learner import Learner
 from sparl.methods.base import Signals
 from sparl.methods.set import SET
@@ -33,6 +35,13 @@ class RigL(SET):
     """magnitude: the smallest. signs: of the positive and of the negative ones that share each."""
     until: float = 0.8
     """Share of the run's updates after which the topology stays."""
+
+    last_drop: Suppress[bool] = False  # SET's alone: here the fraction has come to 0 by then
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.last_drop:
+            raise BadValue(f"last-drop is an option of set: {self.name} drops nothing at the end")
 
     def fraction(self, progress: jax.Array) -> jax.Array:
         return self.drop_fraction / 2 * (1 + jnp.cos(jnp.pi * progress / self.until))

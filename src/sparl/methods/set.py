@@ -116,9 +116,7 @@ class SET(Unstructured):
         self, learner: Learner, signals: Signals, key: jax.Array
     ) -> dict[str, dict[str, list[jax.Array]]]:
         """Scores of the weights of every layer, [out, in]: the largest empty places are grown."""
-        parts: dict[str, Networks] = {
-            part: learner.networks(part) for part in learner.network_parts
-        }
+        parts = {part: learner.networks(part) for part in learner.network_parts}
         layers = [la for group in parts.values() for n in group.values() for la in n.layers]
         keys = iter(jax.random.split(key, len(layers)))
         return {
