@@ -97,8 +97,8 @@ OTHERS = (
     methods.SET(interval=15, drop_fraction=0.2, **SPARSE),
     methods.RigL(interval=15, **SPARSE),
     methods.RLx2(interval=15, **SPARSE),
-    methods.Magnitude(prunings=3, **SPARSE),
-    methods.Iterative(prunings=3, **SPARSE),
+    methods.Magnitude(prunings=2, **SPARSE),
+    methods.Iterative(prunings=2, **SPARSE),
     methods.ASP(prune_at=0.4, swaps=50),
 )
 

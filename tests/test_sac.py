@@ -226,8 +226,9 @@ def test_methods_and_accounting_never_see_the_temperature():
         *(f"{target}critic_{i}" for target in ("", "target_") for i in range(2)),
     }
     before = np.array(engine.learner.parts["temperature"].values)
-    figures = engine.restructure()
-    assert sorted(figures) == ["sad_actor", "sad_critic_0", "sad_critic_1"]
+    figures = engine.restructure("reselect", 0.0)
+    networks = ("actor", "critic_0", "critic_1")
+    assert set(figures) == {f"{of}_{n}" for of in ("sad", "kept") for n in networks}
     assert np.array(engine.learner.parts["temperature"].values) == before
     engine.update(batches()[0])
     assert np.array(engine.learner.parts["temperature"].values) != before

@@ -1,7 +1,4 @@
-"""Static, SET, RigL, RLx2, gradual and iterative pruning, ASP: what is kept, dropped and grown.
-
-Each rule is looked at with every agent, for methods know of none.
-"""
+"""Static, SET, RigL, RLx2, gradual and iterative pruning, ASP: what is kept, dropped and grown."""
 
 from __future__ import annotations
 
@@ -56,8 +53,8 @@ METHODS = {
         SET(interval=10, drop_fraction=0.2, **SPARSE),
         RigL(interval=10, **SPARSE),
         RLx2(interval=10, **SPARSE),
-        Magnitude(prunings=4, **SPARSE),
-        Iterative(prunings=3, **SPARSE),
+        Magnitude(prunings=2, **SPARSE),
+        Iterative(prunings=2, **SPARSE),
         ASP(swaps=200),
     )
 }
@@ -99,9 +96,9 @@ def requested(method: Method, stage: Any, part: str, network: MLP) -> int:
     assert isinstance(method, Unstructured)
     final = 0.7 if part == "actor" else 0.8
     if isinstance(method, Iterative):
-        sparsity = 1 - (1 - final) ** ((stage or 0) / 3)
+        sparsity = 1 - (1 - final) ** ((stage or 0) / 2)
     elif isinstance(method, Magnitude):
-        sparsity = final * (1 - (1 - (stage or 0) / 4) ** 3)
+        sparsity = final * (1 - (1 - (stage or 0) / 2) ** 3)
     else:
         sparsity = final
     return total - math.floor(sparsity * total + 0.5)
@@ -122,9 +119,17 @@ def moments(learner: Learner) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     return found
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
-def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, method):
+# All with one network, the rest with several: a restructuring of nine layers takes long to compile.
+PAIRS = [
+    *(("dqn", name) for name in METHODS),
+    *(("td3", name) for name in ("set", "rigl", "magnitude", "asp")),
+    ("sac", "rigl"),
+]
+
+
+@pytest.mark.parametrize("agent, name", PAIRS)
+def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, name):
+    method = METHODS[name]
     engine = engine_of(agent, method)
     for part, network in online(engine.learner).values():
         assert kept(network) == requested(method, None, part, network)
@@ -314,8 +319,8 @@ def test_pruning_ends_at_the_final_sparsity_and_compiles_a_bounded_number_of_tim
 
 
 def test_the_smallest_weights_are_pruned_layer_by_layer():
-    engine = engine_of("td3", METHODS["magnitude"])
-    for stage in (1, 4):
+    engine = engine_of("dqn", METHODS["magnitude"])
+    for stage in (1, 2):
         before = {name: net for name, (_, net) in online(engine.learner).items()}
         engine.restructure(stage, 0.5)
         for name, (_, network) in online(engine.learner).items():
@@ -328,10 +333,10 @@ def test_the_smallest_weights_are_pruned_layer_by_layer():
 
 def test_a_schedule_that_falls_behind_regrows_nothing():
     """As in a run that is prolonged: its share of progress is smaller than it was."""
-    engine = engine_of("td3", METHODS["magnitude"])
-    engine.restructure(3, 0.6)
+    engine = engine_of("dqn", METHODS["magnitude"])
+    engine.restructure(2, 0.6)
     masks = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
-    figures = engine.restructure(2, 0.5)
+    figures = engine.restructure(1, 0.5)
     found = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
     assert all((a == b).all() for a, b in zip(masks, found, strict=True))
     assert not any(value for name, value in figures.items() if name.startswith("sad"))

@@ -34,9 +34,11 @@ class Kept(NamedTuple):
     @classmethod
     def of(cls, mask: Bool[Array, "out in"], count: int) -> Kept:
         """The places where `mask` is true; there must be `count` of them."""
-        (places,) = jnp.nonzero(mask.reshape(-1), size=count)
+        # Sorted: `jnp.nonzero` is no faster and takes six times as long to compile.
+        everywhere = jnp.arange(mask.size, dtype=jnp.int32)
+        places = jnp.sort(jnp.where(mask.reshape(-1), everywhere, mask.size))[:count]
         row_starts = jnp.cumsum(jnp.sum(mask, axis=1, dtype=jnp.int32))
-        return cls((places % mask.shape[1]).astype(jnp.int32), jnp.pad(row_starts, (1, 0)))
+        return cls(places % mask.shape[1], jnp.pad(row_starts, (1, 0)))
 
 
 @dataclass(frozen=True)
@@ -148,22 +150,29 @@ def _even_rows(columns: Int32[Array, "out per_row"]) -> Kept:
 def largest(scores: Float[Array, "out in"], count: int | Int32[Array, ""]) -> Bool[Array, "out in"]:
     """Where the `count` largest scores are; of equal ones, those of the lowest row and column.
 
-    `count` may be an array: nothing compiles again when it changes. The smallest score that is
-    kept is found by halving the range of floats 32 times, each time by counting: 2 ms for 65,536
-    scores where a sort takes 15.
+    `count` may be an array: nothing compiles again when it changes. The last one that is kept is
+    found by halving the range of scores, then that of places, each time by counting: a few ms for
+    65,536 scores where a sort takes 20.
     """
     bits = jax.lax.bitcast_convert_type(jnp.where(scores == 0, 0.0, scores), jnp.uint32)
-    # Unsigned integers in the order of the floats.
+    # Unsigned integers in the order of the floats, and of the places, the first one largest.
     keys = jnp.where(bits >> 31, ~bits, bits | jnp.uint32(1 << 31))
+    ranks = jnp.uint32(scores.size - 1) - jax.lax.iota(jnp.uint32, scores.size)
+    ranks = ranks.reshape(scores.shape)
+    rank_bits = scores.size.bit_length()
 
-    def halve(i: jax.Array, threshold: jax.Array) -> jax.Array:
-        higher = threshold | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))
-        return jnp.where(jnp.sum(keys >= higher) >= count, higher, threshold)
+    def reach(key: jax.Array, rank: jax.Array) -> Bool[Array, "out in"]:
+        return (keys > key) | ((keys == key) & (ranks >= rank))
 
-    threshold = jax.lax.fori_loop(0, 32, halve, jnp.uint32(0))
-    above, equal = keys > threshold, keys == threshold
-    rank = jnp.cumsum(equal.reshape(-1), dtype=jnp.int32).reshape(equal.shape)
-    return above | (equal & (rank <= count - jnp.sum(above)))
+    def halve(i: jax.Array, least: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        step, of_key = i.astype(jnp.uint32), i < 32
+        key = jnp.where(of_key, least[0] | (jnp.uint32(1 << 31) >> step), least[0])
+        rank = least[1] | (jnp.uint32(1 << (rank_bits - 1)) >> (step - 32))
+        rank = jnp.where(of_key, 0, rank)
+        enough = jnp.sum(reach(key, rank)) >= count
+        return jnp.where(enough, key, least[0]), jnp.where(enough, rank, least[1])
+
+    return reach(*jax.lax.fori_loop(0, 32 + rank_bits, halve, (jnp.uint32(0), jnp.uint32(0))))
 
 
 def survivors(
