@@ -196,7 +196,7 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
         of_it = [job for job in done if job.variant.name == name]
         found = [json.loads((job.folder(runs) / "summary.json").read_text()) for job in of_it]
         returns = [summary["final_return"] for summary in found]
-        policy = api.inspect(of_it[0].folder(runs) / "policy")["networks"]["actor"]
+        (policy,) = api.inspect(of_it[0].folder(runs) / "policy")["networks"].values()
         middle = trim_mean(returns, 0.25)
         dense = middle if name == "dense" else dense
         lines.append(
