@@ -5,7 +5,7 @@ import pytest
 
 import sparl
 from sparl.layouts import RowSparse
-from sparl.methods import Dense
+from sparl.methods import SET, Dense
 
 # Five thousand steps are enough with larger steps than the default. Of four seeds each, dense and
 # sparse, every one came to between -155 and -190 (evaluations from step 4,000 on); a pendulum
@@ -33,7 +33,9 @@ class Watch(sparl.Callback):
         self.restructured.append(step)
 
 
-@pytest.mark.parametrize("method", [Dense(), sparl.RNM(2, 4, interval=1000)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [Dense(), sparl.RNM(2, 4, interval=1000), SET(0.8)], ids=lambda m: m.name
+)
 def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
     watch = Watch()
     policy = sparl.train(
@@ -52,7 +54,7 @@ def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
     # The median of the last three: a policy that still learns may dip once.
     assert np.median([watch.returns[step] for step in (4000, 4500, 5000)]) > SWUNG_UP
     sparse = isinstance(policy.network.layers[1], RowSparse)
-    assert sparse == (method.name == "rnm")
+    assert sparse == (method.name != "dense")
     assert watch.restructured == ([1500, 2500, 3500, 4500] if sparse else [])
 
 
