@@ -10,7 +10,8 @@ command goes on where it was. Curves, table and plot go to `results/asp/`.
 
 from __future__ import annotations
 
-from common import Study, Variant, main
+from common import main
+from jobs import Study, Variant
 
 VARIANTS = (
     Variant("asp", ("--method", "asp")),

@@ -21,7 +21,8 @@ import csv
 from pathlib import Path
 
 import gymnasium as gym
-from common import Job, Study, Variant, main, sparse, width_for
+from common import main
+from jobs import Job, Study, Variant, sparse, width_for
 
 import sparl
 from sparl.evaluation import Evaluator

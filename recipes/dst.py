@@ -23,7 +23,8 @@ and plots of what is done go to `results/dst/`.
 from __future__ import annotations
 
 import gymnasium as gym
-from common import Study, Variant, main, sparse, width_for
+from common import main
+from jobs import Study, Variant, sparse, width_for
 
 HIDDEN = 256
 DENSE = Variant("dense", ("--method", "dense"))

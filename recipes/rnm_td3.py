@@ -20,7 +20,8 @@ and plots of what is done go to `results/rnm_td3/`.
 from __future__ import annotations
 
 import gymnasium as gym
-from common import Study, Variant, main, width_for
+from common import main
+from jobs import Study, Variant, width_for
 
 HIDDEN = 256
 PATTERNS = ((1, 8), (1, 4), (2, 4))

@@ -33,22 +33,18 @@ class Watch(sparl.Callback):
         self.restructured.append(step)
 
 
+def learned(out, env, config, method=None, *, steps, seed=1):
+    """What is seen of a run while it learns, and its policy."""
+    watch = Watch()
+    options = {"steps": steps, "seed": seed, "eval_every": 500, "quiet": True}
+    return watch, sparl.train(env, config, method, out=out, callbacks=[watch], **options)
+
+
 @pytest.mark.parametrize(
     "method", [Dense(), sparl.RNM(2, 4, interval=1000), SET(0.8)], ids=lambda m: m.name
 )
 def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
-    watch = Watch()
-    policy = sparl.train(
-        "Pendulum-v1",
-        QUICK,
-        method,
-        out=tmp_path / "run",
-        callbacks=[watch],
-        quiet=True,
-        steps=5000,
-        seed=1,
-        eval_every=500,
-    )
+    watch, policy = learned(tmp_path / "run", "Pendulum-v1", QUICK, method, steps=5000)
     # The first evaluation comes before the first update.
     assert watch.returns[500] < UNTRAINED
     # The median of the last three: a policy that still learns may dip once.
@@ -70,17 +66,7 @@ QUICK_SAC = sparl.SACConfig(
 
 def test_sac_learns_to_swing_a_pendulum_up(tmp_path):
     """Three thousand steps; of seeds 0 to 3 the medians came to -182, -169, -292 and -157."""
-    watch = Watch()
-    sparl.train(
-        "Pendulum-v1",
-        QUICK_SAC,
-        out=tmp_path / "run",
-        callbacks=[watch],
-        quiet=True,
-        steps=3000,
-        seed=1,
-        eval_every=500,
-    )
+    watch, _ = learned(tmp_path / "run", "Pendulum-v1", QUICK_SAC, steps=3000)
     assert watch.returns[500] < UNTRAINED
     assert np.median([watch.returns[step] for step in (2000, 2500, 3000)]) > SWUNG_UP
 
@@ -99,16 +85,6 @@ QUICK_DQN = sparl.DQNConfig(
 def test_dqn_learns_to_balance_a_pole(tmp_path):
     """Six thousand steps. Of seeds 1 to 3 the medians came to 310, 339 and 237 of 500 at most; an
     untrained pole falls within 60 steps."""
-    watch = Watch()
-    sparl.train(
-        "CartPole-v1",
-        QUICK_DQN,
-        out=tmp_path / "run",
-        callbacks=[watch],
-        quiet=True,
-        steps=6000,
-        seed=2,
-        eval_every=500,
-    )
+    watch, _ = learned(tmp_path / "run", "CartPole-v1", QUICK_DQN, steps=6000, seed=2)
     assert watch.returns[500] < 60
     assert np.median([watch.returns[step] for step in (5000, 5500, 6000)]) > 150

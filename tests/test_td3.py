@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from reference import named
 from support import (
+    LATE,
     adam_state,
+    assert_follows,
     dense_networks,
     distance,
     exact_start,
@@ -92,22 +94,8 @@ def followed(reference_type: type[Reference], start: dict) -> list[dict]:
     return states
 
 
-# Both begin with the same float32 weights; the engine then rounds at every operation (6e-8, which
-# adds up to 3e-7 in six updates) and 100 updates that learn from each other's values came out
-# 1.4e-6 apart. The bounds leave that room to grow on other processors; the nearest of the wrong
-# rules below is 5e-3 off.
-EARLY, LATE = 1e-5, 1e-4
-
-
 def test_follows_an_independent_reference_for_100_updates(trajectory):
-    expected = followed(Reference, trajectory[0])
-    assert set(expected[0]) == set(trajectory[0])
-    distances = [distance(a, b) for a, b in zip(trajectory[1:], expected, strict=True)]
-    assert max(distances[:6]) < EARLY  # two policy updates
-    assert max(distances) < LATE
-    # And all of it has learned: no network is near its start any more.
-    for name in trajectory[0]:
-        assert distance({name: trajectory[0][name]}, {name: expected[-1][name]}) > 500 * LATE
+    assert_follows(trajectory, followed(Reference, trajectory[0]), learned=500)
 
 
 class SingleCritic(Reference):

@@ -22,28 +22,23 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from tyro.conf import Suppress
 
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner
-from sparl.methods.base import Method, MethodState, Signals, figures, replace_layers
+from sparl.methods.base import MethodState, RowWise, Signals, figures, replace_layers
 from sparl.networks import MLP, Networks
-from sparl.topology import NofM, permuted_for
+from sparl.topology import permuted_for
 
 ROWS, COLUMNS = 8, 16
 
 
 @dataclass(frozen=True)
-class ASP(Method):
+class ASP(RowWise):
     """Train dense, prune once to N:M, and repeat the training with the mask fixed."""
 
     name: ClassVar[str] = "asp"
 
-    n: Suppress[int] = 2
-    """Weights kept in every group."""
-    m: Suppress[int] = 4
-    """Inputs in a group."""
     prune_at: float = 0.5
     """Share of the run's updates that is the dense training; the rest repeats it."""
     permute: bool = True
@@ -52,15 +47,11 @@ class ASP(Method):
     """Exchanges of two units that the search for a permutation tries in each layer."""
 
     def __post_init__(self) -> None:
-        _ = self.pattern
+        super().__post_init__()
         if not 0 < self.prune_at < 1:
             raise BadValue(f"prune-at is {self.prune_at}: it must lie between 0 and 1")
         if self.swaps < 0:
             raise BadValue(f"swaps is {self.swaps}: it must be at least 0")
-
-    @property
-    def pattern(self) -> NofM:
-        return NofM(self.n, self.m)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array

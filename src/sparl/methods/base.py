@@ -14,11 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from tyro.conf import Suppress
 
 from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
 from sparl.networks import MLP, Networks
-from sparl.topology import divergence
+from sparl.topology import NofM, divergence
 
 MethodState = Any
 """A pytree of arrays: all that a method remembers between two restructurings."""
@@ -74,6 +75,23 @@ class Method:
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         """What a user should know before the run starts, a sentence each."""
         return []
+
+
+@dataclass(frozen=True)
+class RowWise(Method):
+    """What methods of row-wise N:M sparsity share: the pattern, --pattern N:M."""
+
+    n: Suppress[int] = 2
+    """Weights kept in every group."""
+    m: Suppress[int] = 4
+    """Inputs in a group."""
+
+    def __post_init__(self) -> None:
+        _ = self.pattern  # raises BadValue for one that is not possible
+
+    @property
+    def pattern(self) -> NofM:
+        return NofM(self.n, self.m)
 
 
 def replace_layers(network: MLP, new: dict[int, Layout]) -> MLP:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import ClassVar
 
 import jax
@@ -67,8 +68,7 @@ class Magnitude(Unstructured):
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         """The number of the pruning, from 1."""
-        due = [i for i in range(1, self.prunings + 1) if self._when(i, updates) == update]
-        return max(due, default=None)  # in a very short run, several fall on one update
+        return _schedule(self.begin, self.end, self.prunings, updates).get(update)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
@@ -84,11 +84,6 @@ class Magnitude(Unstructured):
             }
             found |= figures(networks, successors[part])
         return transport.carry(learner, successors), state, found
-
-    def _when(self, pruning: int, updates: int) -> int:
-        """The update after which a pruning is done; never before the first."""
-        at = self.begin + (self.end - self.begin) * pruning / self.prunings
-        return max(1, round(at * updates))
 
     def _pruned(self, part: str, name: str, network: MLP, share: float) -> MLP:
         new: dict[int, Layout] = {}
@@ -112,3 +107,13 @@ class Magnitude(Unstructured):
             for size, count in zip(sizes, final, strict=True)
         ]
         return apportion(shares, kept, there)
+
+
+@lru_cache  # asked after every update
+def _schedule(begin: float, end: float, prunings: int, updates: int) -> dict[int, int]:
+    """Update -> the number of the pruning after it; never before the first update.
+
+    In a very short run several fall on one update: the last of them counts.
+    """
+    at = (begin + (end - begin) * i / prunings for i in range(1, prunings + 1))
+    return {max(1, round(share * updates)): i for i, share in enumerate(at, start=1)}

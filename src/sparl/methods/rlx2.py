@@ -33,6 +33,6 @@ class RLx2(RigL):
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         return [
-            "RLx2 is this topology together with --n-step 3 --n-step-from 300000 --dynamic-replay, "
-            "options of their own here."
+            "RLx2 is this topology together with --n-step 3 --n-step-from 300000 and, for "
+            "continuous actions, --dynamic-replay: options of their own here."
         ]

@@ -25,37 +25,31 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from tyro.conf import Suppress
 
 from sparl import transport
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods.base import (
-    Method,
     MethodState,
+    RowWise,
     Signals,
     figures,
     replace_layers,
     scaled_to_norm,
 )
 from sparl.networks import MLP, Networks, layer_names
-from sparl.topology import NofM
 
 SMALL_INPUT = 8
 """A first layer with fewer than this many times M inputs counts as small."""
 
 
 @dataclass(frozen=True)
-class RNM(Method):
+class RNM(RowWise):
     """Row-wise N:M sparsity in every network: online, target, actor and critics."""
 
     name: ClassVar[str] = "rnm"
 
-    n: Suppress[int] = 2
-    """Weights kept in every group."""
-    m: Suppress[int] = 4
-    """Inputs in a group."""
     interval: int = 1000
     """Updates between two choices of the active weights; 0 keeps those of the start."""
     sparse_layers: Literal["hidden", "all"] = "hidden"
@@ -69,17 +63,13 @@ class RNM(Method):
     """With straight-through: decay of dormant weights, times the learning rate, after Adam."""
 
     def __post_init__(self) -> None:
-        _ = self.pattern
+        super().__post_init__()
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
         if self.sparse_layers not in ("hidden", "all"):
             raise BadValue(f"sparse-layers is {self.sparse_layers!r}: choose hidden or all")
         if not self.dormant_decay >= 0:
             raise BadValue(f"dormant-decay is {self.dormant_decay}: it must be at least 0")
-
-    @property
-    def pattern(self) -> NofM:
-        return NofM(self.n, self.m)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         return "reselect" if self.interval and update % self.interval == 0 else None

@@ -1,0 +1,147 @@
+"""Many runs side by side, one core each, resumable; and how fast they are, one at a time.
+
+Two single-core runs on two cores make more steps in an hour than two runs one after the other
+that share both. Run folders stay where `--runs` says.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name, and the options of `sparl train` that make it."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants side by side on one environment."""
+
+    env: str
+    seeds: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    steps: int = 300_000
+    common: tuple[str, ...] = ()
+    """Options of `sparl train` that all variants have."""
+
+
+def sparse(method: str, percent: int) -> Variant:
+    """A method of unstructured sparsity, with that share of the weights left out."""
+    return Variant(f"{method}-{percent}", ("--method", method, "--sparsity", str(percent / 100)))
+
+
+def width_for(stored: int, ends: int, networks: int) -> int:
+    """The width of the control that a sparse agent has to beat: a dense one of as many weights.
+
+    The smallest width of two hidden layers at which `networks` networks, which have `ends` inputs
+    and outputs between them, hold at least `stored` weights.
+    """
+    return next(w for w in range(1, 10_000) if networks * w**2 + ends * w >= stored)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant with one seed."""
+
+    variant: Variant
+    seed: int
+    env: str
+    steps: int
+    common: tuple[str, ...] = ()
+
+    def folder(self, runs: Path) -> Path:
+        return runs / f"{self.env}-{self.variant.name}-{self.seed}"
+
+    def command(self, runs: Path) -> list[str]:
+        folder = self.folder(runs)
+        start = [sys.executable, "-m", "sparl", "train"]
+        if (folder / "config.json").exists():
+            return [*start, "--resume", str(folder), "--steps", str(self.steps)]
+        return [
+            *start,
+            *(self.env, "--steps", str(self.steps), "--seed", str(self.seed)),
+            *("--out", str(folder)),
+            *self.variant.options,
+            *self.common,
+        ]
+
+    def done(self, runs: Path) -> bool:
+        path = self.folder(runs) / "summary.json"
+        return path.exists() and json.loads(path.read_text())["steps"] >= self.steps
+
+
+def run_all(jobs: Sequence[Job], runs: Path, cores: Sequence[int]) -> None:
+    """Runs what is not done yet, in order, one job on each of `cores` at a time.
+
+    A job that fails is told of and left; the others go on. Run again to go on with it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    waiting = [job for job in jobs if not job.done(runs)]
+    print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are done already", flush=True)
+    free, running = list(cores), {}
+    while waiting or running:
+        while waiting and free:
+            job, core = waiting.pop(0), free.pop()
+            running[_start(job, runs, core)] = (job, core)
+            print(f"core {core}: {job.variant.name}, seed {job.seed}", flush=True)
+        pid, status = os.wait()
+        job, core = running.pop(pid)
+        free.append(core)
+        ended = "done" if status == 0 else f"FAILED, see {job.folder(runs)}.log"
+        print(f"core {core}: {job.variant.name}, seed {job.seed}: {ended}", flush=True)
+
+
+def _start(job: Job, runs: Path, core: int) -> int:
+    with open(f"{job.folder(runs)}.log", "a") as log:
+        process = subprocess.Popen(
+            job.command(runs),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+    return process.pid
+
+
+WARM, TIMED = 2_000, 2_500
+"""Steps before the clock starts, which have the first restructuring in them, and timed steps."""
+
+
+def measure(variants: Sequence[Variant], study: Study, path: Path, repetitions: int = 3) -> None:
+    """Steps per second of each variant's training, alone on all cores, to a JSON file.
+
+    The variants take turns. Evaluation is not timed. For a machine that does nothing else: what the
+    runs of `run_all` tell of their own speed is that of one core with neighbours.
+    """
+    found: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    for repetition, variant in product(range(repetitions), variants):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "run"
+            options = {
+                **{"--steps": WARM + TIMED, "--eval-every": WARM + TIMED, "--log-every": WARM // 4},
+                **{"--learning-starts": 500, "--eval-episodes": 1, "--out": out},
+            }
+            subprocess.run(
+                [sys.executable, "-m", "sparl", "train", study.env, "--quiet", *variant.options]
+                + [*study.common]
+                + [str(part) for option in options.items() for part in option],
+                check=True,
+            )
+            with open(out / "metrics.csv") as file:
+                clock = {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
+        found[variant.name].append(TIMED / (clock[WARM + TIMED] - clock[WARM]))
+        print(f"{repetition + 1}: {variant.name} {found[variant.name][-1]:.0f} steps/s", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
