@@ -16,6 +16,7 @@ from reference import Transitions
 from sparl.engine import Engine
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
+from sparl.methods.base import Moment
 from sparl.networks import MLP
 from sparl.replay import Columns
 
@@ -29,6 +30,11 @@ EARLY, LATE = 1e-5, 1e-4
 def same_bits(a: Any, b: Any) -> bool:
     a, b = np.asarray(a), np.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def at(progress: float) -> Moment:
+    """The moment of a run when that share of its updates is made."""
+    return Moment(round(1000 * progress), 1000)
 
 
 def normal(rng: np.random.Generator, *shape: int) -> jax.Array:

@@ -32,12 +32,13 @@ CRITIC = MLP((sparse(StraightThrough, 8, 10, PATTERN), Dense(matrix(1, 8), jnp.z
 
 
 def test_report_of_hand_made_networks():
-    report = accounting.report({"actor": ACTOR, "critic_0": CRITIC}, 0.25)
+    report = accounting.report({"actor": ACTOR, "critic_0": CRITIC}, None, 0.25)
     assert report == {
         "networks": {
             "actor": {
                 "weights_total": 24 + 48 + 12,
                 "weights_kept": 24 + 24 + 5,
+                "neurons_total": 8 + 6,
                 "neurons": 8 + 6,
                 "bytes": 4 * (24 + 8) + (24 * (4 + 1) + 4 * 6) + (5 * (4 + 1) + 4 * 2 + 4 * 3),
                 "macs": 24 + 24 + 5,
@@ -47,6 +48,7 @@ def test_report_of_hand_made_networks():
                         "layout": "dense",
                         "pattern": None,
                         "shape": (8, 3),
+                        "original_shape": (8, 3),
                         "kept": 24,
                         "max_per_group": None,
                         "bytes": 128,
@@ -57,6 +59,7 @@ def test_report_of_hand_made_networks():
                         "layout": "row-sparse",
                         "pattern": "2:4",
                         "shape": (6, 8),
+                        "original_shape": (6, 8),
                         "kept": 24,
                         "max_per_group": 2,
                         "bytes": 144,
@@ -67,6 +70,7 @@ def test_report_of_hand_made_networks():
                         "layout": "row-sparse",
                         "pattern": "5 per layer",
                         "shape": (2, 6),
+                        "original_shape": (2, 6),
                         "kept": 5,
                         "max_per_group": None,
                         "bytes": 45,
@@ -78,6 +82,7 @@ def test_report_of_hand_made_networks():
                 "weights_total": 80 + 8,
                 # 10 inputs: groups of 4, 4 and 2, which keep 2 each.
                 "weights_kept": 48 + 8,
+                "neurons_total": 8,
                 "neurons": 8,
                 "bytes": (48 * 5 + 4 * 8) + 4 * (8 + 1),
                 "macs": 48 + 8,
@@ -87,6 +92,7 @@ def test_report_of_hand_made_networks():
                         "layout": "straight-through",
                         "pattern": "2:4",
                         "shape": (8, 10),
+                        "original_shape": (8, 10),
                         "kept": 48,
                         "max_per_group": 2,
                         "bytes": 272,
@@ -97,6 +103,7 @@ def test_report_of_hand_made_networks():
                         "layout": "dense",
                         "pattern": None,
                         "shape": (1, 8),
+                        "original_shape": (1, 8),
                         "kept": 8,
                         "max_per_group": None,
                         "bytes": 36,
@@ -128,3 +135,15 @@ def test_max_per_group_is_counted_from_the_mask_whatever_the_pattern_says(column
     layer = RowSparse.packed(jnp.ones(4), jnp.zeros(1), 10, PATTERN, kept)
     network = accounting.report({"actor": MLP((layer,), True)})["networks"]["actor"]
     assert network["layers"][0]["max_per_group"] == fullest
+
+
+def test_what_was_cut_out_is_counted_from_the_original_shapes():
+    narrow = MLP((Dense(matrix(2, 3), jnp.zeros(2)), Dense(matrix(4, 2), jnp.zeros(4))), False)
+    originals = {"q": ((8, 3), (4, 8))}
+    networks = {"q": narrow, "target_q": narrow}
+    assert accounting.sparsity(networks, originals) == pytest.approx(1 - 14 / 56)
+    assert accounting.compression_ratio(networks, originals) == pytest.approx(1 - 14 / 56)
+    report = accounting.report(networks, originals)["networks"]["target_q"]
+    assert (report["neurons"], report["neurons_total"]) == (2, 8)
+    assert (report["weights_kept"], report["weights_total"]) == (14, 56)
+    assert report["layers"][0]["original_shape"] == (8, 3)

@@ -19,7 +19,7 @@ STOREYS = [
     {"layouts"},
     {"networks"},
     {"learner"},
-    {"transport"},
+    {"neurons", "transport"},
     {"agents", "methods"},
     RUN := set(),
     {"training"},

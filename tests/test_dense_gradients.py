@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sac_reference
 import td3_reference
-from support import active, dense_networks, exact_start, fields, rows, with_random_moments
+from support import active, at, dense_networks, exact_start, fields, rows, with_random_moments
 from test_unstructured import AGENTS, SPARSE, engine_of, online
 
 from sparl.engine import Engine
@@ -69,7 +69,7 @@ def test_a_method_is_given_the_gradients_of_all_weights_dormant_ones_too(agent):
     engine.update(batch)
     engine.learner = with_random_moments(engine.learner, rng)  # targets far from the online ones
     expected = reference_gradients(agent, engine, batch)
-    engine.restructure("ask", 0.0)
+    engine.restructure("ask", at(0.0))
     for name, (part, network) in online(engine.learner).items():
         found = engine.method_state[part][name].layers
         for layer, gradient, (weight, bias) in zip(

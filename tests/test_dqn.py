@@ -11,6 +11,7 @@ from reference import named
 from support import (
     LATE,
     assert_follows,
+    at,
     dense_networks,
     distance,
     exact_start,
@@ -159,7 +160,7 @@ def test_a_sparse_value_network_trains_and_is_what_is_saved(config):
     assert engine.learner.network_parts == ("q",)
     for batch in batches()[:20]:
         engine.update(batch)
-    assert set(engine.restructure("reselect", 0.0)) == {"sad_q", "kept_q"}
+    assert set(engine.restructure("reselect", at(0.0))) == {"sad_q", "kept_q"}
     observation = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
     values = engine.policy()(jnp.asarray(observation.T))
     assert values.shape == (4, 9)

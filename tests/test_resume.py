@@ -100,6 +100,7 @@ OTHERS = (
     methods.Magnitude(prunings=2, **SPARSE),
     methods.Iterative(prunings=2, **SPARSE),
     methods.ASP(prune_at=0.4, swaps=50),
+    methods.DSP(interval=15, begin=0.1, epsilon=0.5),
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 from support import (
     active,
     adam_state,
+    at,
     most_per_group,
     normal,
     rows,
@@ -27,10 +28,11 @@ from sparl.engine import Engine
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import RNM, Signals
+from sparl.methods.base import Returns
 from sparl.networks import MLP, mlp
 from sparl.replay import Columns
 
-SIGNALS = Signals("reselect", jnp.zeros(()), dict)
+SIGNALS = Signals("reselect", jnp.zeros(()), Returns(), dict)
 SIX = {f"{t}{n}" for t in ("", "target_") for n in ("actor", "critic_0", "critic_1")}
 
 # 12 observations and 4 actions: every layer's inputs divide by 4.
@@ -205,7 +207,7 @@ def trained(request) -> Engine:
     for _ in range(3):
         for _ in range(10):
             engine.update(rows(rng, 8, COLUMNS))
-        figures = engine.restructure("reselect", 0.0)
+        figures = engine.restructure("reselect", at(0.0))
         assert min(flips(figures)) > 0  # or this would show nothing
     engine.update(rows(rng, 8, COLUMNS))
     engine.update(rows(rng, 8, COLUMNS))
@@ -255,7 +257,7 @@ def test_restructure_leaves_structures_and_shapes_as_they_were(trained):
 
     before = described()
     trained.update(rows(np.random.default_rng(2), 8, COLUMNS))
-    trained.restructure("reselect", 0.0)
+    trained.restructure("reselect", at(0.0))
     assert described() == before
 
 
@@ -290,7 +292,7 @@ def test_a_restructure_compiles_nothing_new(trained):
         for _ in range(4):
             trained.update(rows(rng, 8, COLUMNS))
             trained.act(observation)
-        assert max(flips(trained.restructure("reselect", 0.0))) > 0
+        assert max(flips(trained.restructure("reselect", at(0.0)))) > 0
         trained.take_metrics()
         accounting.compression_ratio(trained.learner.all_networks())
 
@@ -342,7 +344,8 @@ def through(weights, **options) -> tuple[RNM, MLP]:
 
 def test_decay_shrinks_dormant_weights_alone():
     method, network = through([[4.0, 2.0, -1.0, 3.0]], dormant_decay=0.5)
-    decayed = method.after_step({"actor": network}, 0.25)["actor"]
+    assert method.after_step is not None
+    decayed = method.after_step("actor", {"actor": network}, {}, 0.25)["actor"]
     # Columns 0 and 3 are active; the others lose the learning rate times the decay, an eighth.
     assert decayed.layers[0].weight.tolist() == [[4.0, 1.75, -0.875, 3.0]]
     assert decayed.layers[0].bias.tolist() == [8.0]
@@ -378,7 +381,7 @@ def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
     for _ in range(2):
         for _ in range(6):
             engine.update(rows(rng, 8, COLUMNS))
-        figures = engine.restructure("reselect", 0.0)
+        figures = engine.restructure("reselect", at(0.0))
     assert min(flips(figures)) > 0
     networks = engine.learner.all_networks()
     assert set(networks) == SIX

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference import named
 from sac_reference import Reference
-from support import LATE, assert_follows, dense_networks, distance, exact_start, fields, rows
+from support import LATE, assert_follows, at, dense_networks, distance, exact_start, fields, rows
 
 from sparl.agents import SACConfig, sac
 from sparl.engine import Engine
@@ -215,7 +215,7 @@ def test_methods_and_accounting_never_see_the_temperature():
         *(f"{target}critic_{i}" for target in ("", "target_") for i in range(2)),
     }
     before = np.array(engine.learner.parts["temperature"].values)
-    figures = engine.restructure("reselect", 0.0)
+    figures = engine.restructure("reselect", at(0.0))
     networks = ("actor", "critic_0", "critic_1")
     assert set(figures) == {f"{of}_{n}" for of in ("sad", "kept") for n in networks}
     assert np.array(engine.learner.parts["temperature"].values) == before

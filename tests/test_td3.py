@@ -12,6 +12,7 @@ from support import (
     LATE,
     adam_state,
     assert_follows,
+    at,
     dense_networks,
     distance,
     exact_start,
@@ -181,7 +182,7 @@ def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory, monkeypatch)
         dense.update(batch)
         sparse.update(batch)
         if i % 20 == 0:
-            figures = sparse.restructure("reselect", 0.0)
+            figures = sparse.restructure("reselect", at(0.0))
             assert all(v == 0 for name, v in figures.items() if name.startswith("sad"))
     expected, got = dense_networks(dense), dense_networks(sparse)
     assert set(got) == set(expected)

@@ -16,6 +16,7 @@ import pytest
 from support import (
     active,
     adam_state,
+    at,
     rows,
     stored,
     with_random_moments,
@@ -28,6 +29,7 @@ from sparl.errors import BadValue
 from sparl.layouts import Dense, RowSparse
 from sparl.learner import Learner
 from sparl.methods import ASP, SET, Iterative, Magnitude, Method, RigL, RLx2, Signals, Static
+from sparl.methods.base import Returns
 from sparl.methods.unstructured import Unstructured, layer_of
 from sparl.networks import MLP, mlp
 from sparl.replay import Columns
@@ -134,7 +136,7 @@ def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, name
         engine.update(rows(rng, 8, engine.columns))
         engine.learner = with_random_moments(engine.learner, rng)
         before, moments_before = engine.learner, moments(engine.learner)
-        figures = engine.restructure(stage, update / UPDATES)
+        figures = engine.restructure(stage, at(update / UPDATES))
         after, moments_after = engine.learner, moments(engine.learner)
         targets, old_targets = after.all_networks(), before.all_networks()
         for name, (part, network) in online(after).items():
@@ -173,7 +175,7 @@ def test_topologies_move_between_two_restructurings_and_not_in_updates(name):
         masks.append(
             [active(la) for _, net in online(engine.learner).values() for la in net.layers]
         )
-        engine.restructure("regrow", 0.1)
+        engine.restructure("regrow", at(0.1))
     changed = [any((a != b).any() for a, b in zip(m, masks[0], strict=True)) for m in masks]
     assert changed == [False, True, True]
 
@@ -249,7 +251,7 @@ def after(method: Method, weight: list[list[float]], gradient: Any = None, progr
     learner, _ = of_one_layer(weight)
     dense = Dense(jnp.asarray(gradient or weight, jnp.float32), jnp.zeros(len(weight)))
     gradients = {"critics": {"critic": MLP((dense,), squash=False)}}
-    signals = Signals(stage, jnp.float32(progress), lambda: gradients)
+    signals = Signals(stage, jnp.float32(progress), Returns(), lambda: gradients)
     state = {"key": jax.random.key_data(jax.random.key(3))}
     learner, _, _ = method.restructure(learner, state, signals)
     return active(learner.networks("critics")["critic"].layers[0])
@@ -317,7 +319,7 @@ def test_the_smallest_weights_are_pruned_layer_by_layer():
     engine = engine_of("dqn", METHODS["magnitude"])
     for stage in (1, 2):
         before = {name: net for name, (_, net) in online(engine.learner).items()}
-        engine.restructure(stage, 0.5)
+        engine.restructure(stage, at(0.5))
         for name, (_, network) in online(engine.learner).items():
             for old, new in zip(before[name].layers, network.layers, strict=True):
                 magnitude, mask = np.abs(stored(old, old.weight)), active(new)
@@ -329,9 +331,9 @@ def test_the_smallest_weights_are_pruned_layer_by_layer():
 def test_a_schedule_that_falls_behind_regrows_nothing():
     """As in a run that is prolonged: its share of progress is smaller than it was."""
     engine = engine_of("dqn", METHODS["magnitude"])
-    engine.restructure(2, 0.6)
+    engine.restructure(2, at(0.6))
     masks = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
-    figures = engine.restructure(1, 0.5)
+    figures = engine.restructure(1, at(0.5))
     found = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
     assert all((a == b).all() for a, b in zip(masks, found, strict=True))
     assert not any(value for name, value in figures.items() if name.startswith("sad"))
@@ -341,7 +343,7 @@ def test_asp_prunes_to_the_pattern_and_begins_anew():
     engine, rng = engine_of("td3", ASP(permute=False)), np.random.default_rng(0)
     engine.learner = with_random_moments(engine.learner, rng)
     before = engine.learner.networks("critics")["critic_0"]
-    engine.restructure("prune", 0.5)
+    engine.restructure("prune", at(0.5))
     part = engine.learner.parts["critics"]
     adam = adam_state(part.optimizer)
     assert not np.asarray(adam.mu).any() and not np.asarray(adam.nu).any() and adam.count == 0

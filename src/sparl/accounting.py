@@ -1,7 +1,9 @@
 """What networks hold: kept weights, neurons, bytes, multiply-adds, compression.
 
 Counts of weights leave biases out, as the papers do. Bytes are those of a saved policy: float32
-values, biases, and indices in the smallest type that holds them.
+values, biases, and indices in the smallest type that holds them. What networks hold is compared
+with what they were made with: `originals`, the shapes of their layers before any neuron was cut
+out; their present shapes where that is not given.
 """
 
 from __future__ import annotations
@@ -16,15 +18,24 @@ from sparl.layouts import Layout
 from sparl.networks import MLP, Networks, layer_names
 from sparl.topology import NofM
 
+Shapes = tuple[tuple[int, int], ...]
+"""(out, in) of each layer of a network."""
+
+
+def shapes_of(network: MLP) -> Shapes:
+    return tuple(layer.shape for layer in network.layers)
+
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer. `shape` is (out, in); `max_per_group` the most kept in any group of M inputs."""
+    """One layer. `shape` is (out, in), `original_shape` that before any neuron was cut out;
+    `max_per_group` the most kept in any group of M inputs."""
 
     name: str
     layout: str
     pattern: str | None
     shape: tuple[int, int]
+    original_shape: tuple[int, int]
     kept: int
     max_per_group: int | None
     bytes: int
@@ -32,7 +43,7 @@ class LayerReport:
 
     @property
     def total(self) -> int:
-        return self.shape[0] * self.shape[1]
+        return math.prod(self.original_shape)
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class NetworkReport:
         return {
             "weights_total": sum(layer.total for layer in self.layers),
             "weights_kept": sum(layer.kept for layer in self.layers),
+            "neurons_total": sum(layer.original_shape[0] for layer in self.layers[:-1]),
             "neurons": sum(layer.shape[0] for layer in self.layers[:-1]),
             "bytes": sum(layer.bytes for layer in self.layers),
             "macs": sum(layer.macs for layer in self.layers),
@@ -52,20 +64,23 @@ class NetworkReport:
         }
 
 
-def report_network(network: MLP) -> NetworkReport:
-    return NetworkReport(
-        tuple(
-            _report_layer(name, layer)
-            for name, layer in zip(layer_names(network), network.layers, strict=True)
-        )
-    )
+def report_network(network: MLP, original: Shapes) -> NetworkReport:
+    rows = zip(layer_names(network), network.layers, original, strict=True)
+    return NetworkReport(tuple(_report_layer(*row) for row in rows))
 
 
-def report(networks: Networks, average_compression_ratio: float | None = None) -> dict[str, Any]:
+def report(
+    networks: Networks,
+    originals: dict[str, Shapes] | None = None,
+    average_compression_ratio: float | None = None,
+) -> dict[str, Any]:
     """The figures of `sparl inspect --json` for networks by name."""
     return {
-        "networks": {name: report_network(n).as_dict() for name, n in networks.items()},
-        "compression_ratio": compression_ratio(networks),
+        "networks": {
+            name: report_network(network, _original(name, network, originals)).as_dict()
+            for name, network in networks.items()
+        },
+        "compression_ratio": compression_ratio(networks, originals),
         "average_compression_ratio": average_compression_ratio,
     }
 
@@ -84,29 +99,40 @@ def sizes(networks: dict[str, Any], policy: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def compression_ratio(networks: Networks) -> float:
+def compression_ratio(networks: Networks, originals: dict[str, Shapes] | None = None) -> float:
     """1 - stored / dense, over the weights of all `networks` (GST, 2101.09650).
 
     Stored is what training holds and moves: a straight-through layer stores all its weights.
     """
-    layers = [layer for network in networks.values() for layer in network.layers]
-    stored = sum(layer.weight.size for layer in layers)
-    return 1.0 - stored / sum(math.prod(layer.shape) for layer in layers)
+    stored = sum(la.weight.size for network in networks.values() for la in network.layers)
+    return 1.0 - stored / _total(networks, originals)
 
 
-def sparsity(networks: Networks) -> float:
+def sparsity(networks: Networks, originals: dict[str, Shapes] | None = None) -> float:
     """Share of the weights of all `networks` that take no part in their products."""
-    layers = [layer for network in networks.values() for layer in network.layers]
-    return 1.0 - sum(la.kept for la in layers) / sum(math.prod(la.shape) for la in layers)
+    kept = sum(layer.kept for network in networks.values() for layer in network.layers)
+    return 1.0 - kept / _total(networks, originals)
 
 
-def _report_layer(name: str, layer: Layout) -> LayerReport:
+def _total(networks: Networks, originals: dict[str, Shapes] | None) -> int:
+    """Weights of the dense networks that those were made from."""
+    found = (_original(name, network, originals) for name, network in networks.items())
+    return sum(math.prod(shape) for shapes in found for shape in shapes)
+
+
+def _original(name: str, network: MLP, originals: dict[str, Shapes] | None) -> Shapes:
+    """A target has those of the network that it follows."""
+    return shapes_of(network) if originals is None else originals[name.removeprefix("target_")]
+
+
+def _report_layer(name: str, layer: Layout, original: tuple[int, int]) -> LayerReport:
     pattern = getattr(layer, "pattern", None)
     return LayerReport(
         name=name,
         layout=layer.name,
         pattern=None if pattern is None else str(pattern),
         shape=layer.shape,
+        original_shape=original,
         kept=layer.kept,
         max_per_group=_fullest_group(layer, pattern.m) if isinstance(pattern, NofM) else None,
         bytes=layer.stored_bytes,

@@ -1,4 +1,4 @@
-"""The Python interface: `train`, `resume` and `load`."""
+"""The Python interface: `train`, `resume`, `prune` and `load`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from sparl import accounting
 from sparl.agents import TD3Config
 from sparl.callbacks import Callback
 from sparl.engine import Engine
-from sparl.errors import BadCheckpoint, BadRun
+from sparl.envs import Spaces
+from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.loopstate import LoopState
-from sparl.methods import Dense, Method
+from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
 from sparl.replay import Columns
 from sparl.runfolder import RunConfig, RunFolder
@@ -80,13 +81,53 @@ def resume(
             raise BadRun(f"{folder.path} is at step {step} already: --steps {steps} is behind it")
         run = replace(run, steps=steps)
     trainer = Trainer(folder, run, agent, method, callbacks, quiet)
-    if trainer.spaces != spaces:
-        raise BadRun(f"{run.env} has {trainer.spaces} now; the run was made with {spaces}")
+    _refuse_other_spaces(trainer, spaces)
+    if step is None and run.begun_from:
+        raise BadRun(
+            f"{folder.path} has no checkpoint. It began with {run.begun_from}: prune that run anew"
+        )
     if step is None:
         trainer.logs.resume(0, {})
     else:
         _take_up(trainer, step, [s for s in saved if s < step])
     folder.write_config(run, agent, method, spaces)
+    return trainer.run()
+
+
+def prune(
+    path: str | Path,
+    method: Method,
+    *,
+    steps: int = 100_000,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Policy:
+    """Prunes what a run has learned: a new run that begins with its newest checkpoint.
+
+    Networks (with every weight stored), Adam's moments, targets and the replay are taken over;
+    then `method` starts on them, and training goes on for `steps` environment steps, over which its
+    schedule stretches. Everything else is as in the run at `path`, which stays as it is.
+
+    Raises `BadValue` for a method that starts at random places (`Method.prunes` is False), and
+    otherwise as `train`.
+    """
+    if not method.prunes:
+        fitting = ", ".join(name for name, kind in METHODS.items() if kind.prunes)
+        raise BadValue(
+            f"{method.name} does not choose by what a network has learned. What prunes: {fitting}"
+        )
+    source = RunFolder.open(path)
+    run, agent, _, spaces = source.read_config()
+    engine, state = snapshot(source)
+    begun_from = str(source.checkpoints.path(state.step).absolute())
+    run = replace(run, steps=steps, begun_from=begun_from)
+    folder = RunFolder(default_folder(run, method) if out is None else out)
+    folder.refuse_if_taken()
+    trainer = Trainer(folder, run, agent.continued(state.step), method, callbacks, quiet)
+    _refuse_other_spaces(trainer, spaces)
+    trainer.begin_with(source, engine, state)
+    folder.write_config(run, trainer.agent, method, spaces)
     return trainer.run()
 
 
@@ -130,13 +171,19 @@ def inspect(path: str | Path) -> dict[str, Any]:
         policy = Policy.load(path)
         return accounting.report({"q" if policy.spaces.discrete else "actor": policy.network})
     engine, state = snapshot(RunFolder.open(path))
-    return accounting.report(engine.learner.all_networks(), state.average_compression_ratio)
+    return engine.report(state.average_compression_ratio)
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
     """`runs/ENV-METHOD-SEED-TIME`."""
     env = run.env.replace("/", "-").replace(":", "-")
     return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
+    if trainer.spaces != spaces:
+        env = trainer.config.env
+        raise BadRun(f"{env} has {trainer.spaces} now; the run was made with {spaces}")
 
 
 def _take_up(trainer: Trainer, step: int, older: list[int]) -> None:

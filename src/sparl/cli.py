@@ -1,4 +1,4 @@
-"""The command line: `sparl train | eval | inspect | compare | list | bench`."""
+"""The command line: `sparl train | prune | eval | inspect | compare | list | bench`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ usage: sparl COMMAND …
 Sparse deep reinforcement learning: agents that are small from the first step.
 
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
+  sparl prune DIR             make a trained agent smaller, while it goes on training
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
@@ -34,7 +35,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
 
 sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
---method. For example:
+--method; for prune, those of the --method. For example:
 
   sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
 """
@@ -112,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
+        "prune": prune,
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
@@ -153,10 +155,25 @@ def train(arguments: list[str]) -> None:
         agent=asked.agent, method=asked.method, out=out, quiet=asked.quiet, **asdict(asked.run)
     )
     if not asked.quiet:
-        summary = RunFolder(out).read_summary() or {}
-        print(f"{out}: final return {summary['final_return']:.1f}")
-        print(f"  sparl inspect {shlex.quote(str(out))}")
-        print(f"  sparl eval {shlex.quote(str(out))}")
+        _conclude(out)
+
+
+def prune(arguments: list[str]) -> None:
+    """`sparl prune`."""
+    asked = options.parse_prune(arguments)
+    run = RunFolder.open(asked.dir).read_config()[0]
+    out = asked.out or api.default_folder(run, asked.method)
+    api.prune(asked.dir, asked.method, steps=asked.steps, out=out, quiet=asked.quiet)
+    if not asked.quiet:
+        _conclude(out)
+
+
+def _conclude(out: Path) -> None:
+    """What came out, and what to do with it."""
+    summary = RunFolder(out).read_summary() or {}
+    print(f"{out}: final return {summary['final_return']:.1f}")
+    print(f"  sparl inspect {shlex.quote(str(out))}")
+    print(f"  sparl eval {shlex.quote(str(out))}")
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -8,7 +8,9 @@ while that update is still running.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,12 +21,13 @@ import optax
 from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
-from sparl import agents, noise, transport
+from sparl import accounting, agents, noise, transport
+from sparl.accounting import Shapes
 from sparl.acting import Acting
 from sparl.layouts import blank, describe
 from sparl.learner import Learner, Part, Structure, holds_networks
 from sparl.methods import Method
-from sparl.methods.base import MethodState, Signals
+from sparl.methods.base import RUNNING, MethodState, Moment, Returns, Signals
 from sparl.networks import MLP, Networks, dense_copy
 from sparl.replay import Columns
 
@@ -48,6 +51,10 @@ class Engine:
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
         dense = self.agent.init(config, init_key, columns.observation_size, columns.action_size)
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
+        self.originals = _shapes(networks)
+        """Shapes of the dense networks that the agent made, by name."""
+        acting = networks[self.agent.ACTING[0]]
+        self.original_policy = accounting.shapes_of(self.agent.policy(acting))
         self.notes = method.notes(networks)
         networks, self.method_state = jax.jit(method.start)(networks, method_key)
         self.learner = Learner.start(
@@ -62,6 +69,7 @@ class Engine:
             jnp.zeros((), jnp.int32),
         )
         self.updates = 0
+        self.compile_seconds = 0.0
         self._newest = np.zeros((config.batch_size, columns.width), np.float32)
         self._compile()
 
@@ -96,6 +104,8 @@ class Engine:
                 for part in self.learner.network_parts
             }
             self.learner = self.learner.afresh(blanks)
+            _, state = jax.eval_shape(self.method.start, blanks, jax.random.key(0))
+            self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
             self._compile()
         return self.arrays
 
@@ -104,6 +114,19 @@ class Engine:
         self.learner = self.learner.with_parts(arrays["parts"])
         self.journal, self.method_state = arrays["journal"], arrays["method"]
         self.updates = int(self.journal.updates)
+
+    def begin_with(self, learner: Learner) -> None:
+        """Starts the method on networks that were trained before, in place of the agent's own.
+
+        Moments and targets come along, and what is no network (SAC's temperature).
+        """
+        learner = _densified(learner)
+        networks = {part: learner.networks(part) for part in learner.network_parts}
+        key = jax.random.fold_in(jax.random.wrap_key_data(self.journal.key), 0)
+        self.notes = self.method.notes(networks)
+        networks, self.method_state = jax.jit(self.method.start)(networks, key)
+        self.learner = transport.carry(learner, networks)
+        self._compile()
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
@@ -126,30 +149,64 @@ class Engine:
         moves = self.agent.moving(self.config, self.updates)
         moving = {name: parts[name] for name in moves if name in parts}
         still = {name: part for name, part in parts.items() if name not in moves}
-        moved, self.journal = self._update(moving, self.journal, still, rows, moves)
+        running = self.method_state.get(RUNNING, {})
+        with self._compiling(moves):
+            moved, self.journal, running = self._update(
+                moving, self.journal, running, still, rows, moves
+            )
+        if running:
+            self.method_state = {**self.method_state, RUNNING: running}
         self.learner = self.learner.with_parts(moved)
         self.updates += 1
         self._newest = rows
 
-    def restructure(self, stage: Hashable, progress: float) -> dict[str, int | float]:
-        """The method's restructuring; answers with its figures for the log.
+    def restructure(self, stage: Hashable, moment: Moment) -> dict[str, Any] | None:
+        """The method's restructuring; answers with its figures for the log: numbers and vectors.
 
-        `progress` is the share of the run's updates that are made. What the method wants to know
-        of gradients comes from the batch of the newest update.
+        None where the method, having seen more than the schedule, leaves everything as it is. What
+        it wants to know of gradients comes from the batch of the newest update.
         """
-        parts, self.method_state, figures = self._restructure(
-            self.learner.parts,
-            self.method_state,
-            np.float32(progress),
-            self._newest,
-            self.journal,
-            stage=stage,
-        )
-        before, after = self.learner.structures, self._successors[stage]
+        planned = self.method.plan(stage, self.learner, self.method_state, moment)
+        if planned is None:
+            return None
+        with self._compiling(("restructure", planned)):
+            parts, self.method_state, figures = self._restructure(
+                self.learner.parts,
+                self.method_state,
+                np.float32(moment.progress),
+                Returns(*map(jnp.float32, moment.returns)),
+                self._newest,
+                self.journal,
+                stage=planned,
+            )
+        before, after = self.learner.structures, self._successors[planned]
         self.learner = replace(self.learner, parts=parts, structures=after)
         if after != before:
             self._compile()
-        return {name: np.asarray(value).item() for name, value in figures.items()}
+        return {
+            name: np.asarray(value) if value.ndim else np.asarray(value).item()
+            for name, value in figures.items()
+        }
+
+    @property
+    def shapes(self) -> dict[str, Shapes]:
+        """(out, in) of every layer, by network."""
+        return _shapes({part: self.learner.networks(part) for part in self.learner.network_parts})
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights of all networks, targets included, that are left out or gone."""
+        return accounting.sparsity(self.learner.all_networks(), self.originals)
+
+    @property
+    def compression_ratio(self) -> float:
+        """See `accounting.compression_ratio`."""
+        return accounting.compression_ratio(self.learner.all_networks(), self.originals)
+
+    def report(self, average_compression_ratio: float | None = None) -> dict[str, Any]:
+        """What the networks hold: see `accounting.report`."""
+        networks = self.learner.all_networks()
+        return accounting.report(networks, self.originals, average_compression_ratio)
 
     def take_metrics(self) -> dict[str, float]:
         """Mean of each metric since the last call, nan where there was none; waits."""
@@ -164,7 +221,19 @@ class Engine:
         """The number (from 1) of the first update whose loss was not finite, or 0; waits."""
         return int(self.journal.first_nonfinite)
 
+    @contextmanager
+    def _compiling(self, what: Hashable) -> Iterator[None]:
+        """Adds the time to `compile_seconds` where this is the first call since `_compile`."""
+        if what in self._compiled:
+            yield
+            return
+        self._compiled.add(what)
+        started = time.perf_counter()
+        yield
+        self.compile_seconds += time.perf_counter() - started
+
     def _compile(self) -> None:
+        self._compiled: set[Hashable] = set()
         part, name = self.agent.ACTING
         structure = self.learner.structures[part]
         self._acting = Acting.of(structure)
@@ -174,7 +243,7 @@ class Engine:
             )
         )
         self._update = jax.jit(
-            _update_function(self), donate_argnums=(0, 1), static_argnames="moves"
+            _update_function(self), donate_argnums=(0, 1, 2), static_argnames="moves"
         )
         self._successors: dict[Hashable, dict[str, Structure]] = {}
         self._restructure = jax.jit(_restructure_function(self), static_argnames="stage")
@@ -189,28 +258,42 @@ class Engine:
         return networks[name](x)
 
 
+def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:
+    return {
+        name: accounting.shapes_of(network)
+        for group in networks.values()
+        for name, network in group.items()
+    }
+
+
 def _update_function(engine: Engine) -> Callable:
     agent, config, columns = engine.agent, engine.config, engine.columns
     structures, optimizers = engine.learner.structures, engine.learner.optimizers
-    after_step = engine.method.after_step
-
-    def descend(name: str, part: Part, gradient: Any) -> Part:
-        steps, optimizer = optimizers[name].update(
-            structures[name].flatten(gradient), part.optimizer, part.values
-        )
-        part = part._replace(values=optax.apply_updates(part.values, steps), optimizer=optimizer)
-        if after_step is not None and structures[name].holds_networks:
-            networks = after_step(structures[name].online(part), config.learning_rate)
-            part = part._replace(values=structures[name].flatten(networks))
-        return part
+    before_step, after_step = engine.method.before_step, engine.method.after_step
 
     def update(
         moving: dict[str, Part],
         journal: Journal,
+        running: MethodState,
         still: dict[str, Part],
         rows: jax.Array,
         moves: frozenset[str],
-    ) -> tuple[dict[str, Part], Journal]:
+    ) -> tuple[dict[str, Part], Journal, MethodState]:
+        def descend(name: str, part: Part, gradient: Any) -> Part:
+            nonlocal running
+            structure = structures[name]
+            if before_step is not None and structure.holds_networks:
+                gradient, running = before_step(name, structure.online(part), gradient, running)
+            steps, optimizer = optimizers[name].update(
+                structure.flatten(gradient), part.optimizer, part.values
+            )
+            values = optax.apply_updates(part.values, steps)
+            part = part._replace(values=values, optimizer=optimizer)
+            if after_step is not None and structure.holds_networks:
+                networks = after_step(name, structure.online(part), running, config.learning_rate)
+                part = part._replace(values=structure.flatten(networks))
+            return part
+
         key = noise.fold_in(journal.key, journal.updates)
         moved, metrics = agent.update(
             config,
@@ -221,7 +304,7 @@ def _update_function(engine: Engine) -> Callable:
             key,
             descend,
         )
-        return moved, _noted(journal, metrics, agent.METRICS)
+        return moved, _noted(journal, metrics, agent.METRICS), running
 
     return update
 
@@ -246,12 +329,15 @@ def _restructure_function(engine: Engine) -> Callable:
         parts: dict[str, Part],
         state: MethodState,
         progress: jax.Array,
+        returns: Returns,
         rows: jax.Array,
         journal: Journal,
         stage: Hashable,
     ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
         present = replace(learner, parts=parts)
-        signals = Signals(stage, progress, lambda: _gradients(engine, present, rows, journal))
+        signals = Signals(
+            stage, progress, returns, lambda: _gradients(engine, present, rows, journal)
+        )
         after, state, figures = method.restructure(present, state, signals)
         # Known while compiling; the caller learns from it whether anything else must be compiled.
         successors[stage] = after.structures
@@ -264,13 +350,7 @@ def _gradients(
     engine: Engine, learner: Learner, rows: jax.Array, journal: Journal
 ) -> dict[str, Networks]:
     """The losses' gradients by every weight: an update of dense copies, in which none descends."""
-    dense = transport.carry(
-        learner,
-        {
-            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
-            for part in learner.network_parts
-        },
-    )
+    dense = _densified(learner)
     found: dict[str, Networks] = {}
 
     def capture(name: str, part: Part, gradient: Any) -> Part:
@@ -285,3 +365,14 @@ def _gradients(
         engine.config, dense.structures, dense.parts, everything, batch, key, capture
     )
     return found
+
+
+def _densified(learner: Learner) -> Learner:
+    """The same functions with every weight stored."""
+    return transport.carry(
+        learner,
+        {
+            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
+            for part in learner.network_parts
+        },
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from sparl import accounting
+from sparl.accounting import Shapes
 from sparl.engine import Engine
 from sparl.evaluation import Evaluation
 from sparl.loopstate import LoopState
@@ -16,7 +16,7 @@ from sparl.progress import Progress
 from sparl.runfolder import RunConfig, RunFolder, Table
 
 TABLES = ("metrics.csv", "restructures.csv")
-TIMES = ("steps_per_second", "wall_seconds")
+TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
 """Columns of metrics.csv that differ from one machine, and one run, to the next."""
 
 
@@ -44,6 +44,7 @@ class Logs:
                 ],
             )
         }
+        self._compiled_before: float | None = None
         self._purge: int | None = None
         self._writer: SummaryWriter | None = None
         self._last = (0, 0.0)
@@ -92,25 +93,46 @@ class Logs:
             "eval_return": evaluation.mean_return if evaluation else None,
             "eval_length": evaluation.mean_length if evaluation else None,
             **engine.take_metrics(),
-            "sparsity": accounting.sparsity(engine.learner.all_networks()),
+            "sparsity": engine.sparsity,
             "compression_ratio": compression_ratio,
             "steps_per_second": (state.step - last_step) / (now - last_time),
             "wall_seconds": state.wall_seconds,
+            "compile_seconds": engine.compile_seconds,
         }
         # The time that this row and its evaluation took is in the next row's steps per second.
         self._last = (state.step, now)
+        if self._compiled_before is not None:
+            took = engine.compile_seconds - self._compiled_before
+            if took > 0:  # the next update compiles, which may be after this row
+                self.note(f"compiling for the smaller networks took {took:.1f} s")
+                self._compiled_before = None
         self.tables["metrics.csv"].append(row)
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
 
-    def restructured(self, step: int, updates: int, figures: dict[str, int | float]) -> None:
+    def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
         """A restructuring and the method's figures on it."""
-        row = {"step": step, "updates": updates, **figures}
+        numbers = {name: value for name, value in figures.items() if np.ndim(value) == 0}
+        row = {"step": step, "updates": updates, **numbers}
         if "restructures.csv" not in self.tables:
             self.tables["restructures.csv"] = self.folder.table("restructures.csv", list(row))
         self.tables["restructures.csv"].append(row)
-        for name, value in figures.items():
+        for name, value in numbers.items():
             self._scalar(f"restructure/{name}", value, step)
+        if self._writer is not None:
+            for name in figures.keys() - numbers.keys():
+                self._writer.add_histogram(f"restructure/{name}", figures[name], step)
+
+    def shrunk(self, step: int, before: dict[str, Shapes], engine: Engine) -> None:
+        """Networks have fewer neurons than `before`; the next row tells what compiling took."""
+        changes = [
+            f"{name} {_hidden(shapes)} -> {_hidden(engine.shapes[name])}"
+            for name, shapes in before.items()
+            if shapes != engine.shapes[name]
+        ]
+        self.note(f"step {step}: neurons cut out: {', '.join(changes)}")
+        if self._compiled_before is None:
+            self._compiled_before = engine.compile_seconds
 
     def _scalars(self, step: int, row: dict[str, Any]) -> None:
         """The row under the names that users of Stable-Baselines3 know."""
@@ -139,3 +161,7 @@ class Logs:
     def _scalar(self, tag: str, value: int | float | None, step: int) -> None:
         if self._writer is not None and value is not None and value == value:
             self._writer.add_scalar(tag, value, step)
+
+
+def _hidden(shapes: Shapes) -> str:
+    return "-".join(str(out) for out, _ in shapes[:-1])

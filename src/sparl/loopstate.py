@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from sparl.methods.base import Returns
+
 RECENT = 100
 """Training episodes that the mean return of the log covers, as in Stable-Baselines3."""
+NEWEST = 10
+"""Training episodes that the mean return which methods see covers."""
 FINAL = 10
 """Evaluations that the final return is the mean of."""
 
@@ -28,6 +32,9 @@ class LoopState:
     returns: list[float] = field(default_factory=list)
     """Of the newest `RECENT` training episodes; `lengths` beside it."""
     lengths: list[int] = field(default_factory=list)
+    best_recent: float | None = None
+    """The highest mean return of `NEWEST` training episodes so far, and below it the lowest."""
+    lowest_recent: float | None = None
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean return) of every evaluation."""
     updates: int = 0
@@ -49,11 +56,24 @@ class LoopState:
         self.episode += 1
         self.returns = [*self.returns, episode_return][-RECENT:]
         self.lengths = [*self.lengths, length][-RECENT:]
+        if len(self.returns) >= NEWEST:
+            recent = float(np.mean(self.returns[-NEWEST:]))
+            best, lowest = self.best_recent, self.lowest_recent
+            self.best_recent = recent if best is None else max(best, recent)
+            self.lowest_recent = recent if lowest is None else min(lowest, recent)
 
     def updated(self, compression_ratio: float) -> None:
         """Counts an update of networks with that compression ratio."""
         self.updates += 1
         self.compression_sum += compression_ratio
+
+    @property
+    def recent_returns(self) -> Returns:
+        """What methods see of the training returns; all 0 before there are `NEWEST` of them."""
+        if self.best_recent is None or self.lowest_recent is None:
+            return Returns()
+        recent = float(np.mean(self.returns[-NEWEST:]))
+        return Returns(recent, self.best_recent, self.lowest_recent)
 
     @property
     def average_compression_ratio(self) -> float | None:

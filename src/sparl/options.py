@@ -1,4 +1,4 @@
-"""The options of `sparl train`: the fields of the run, the chosen agent and the chosen method.
+"""The options of `sparl train` and `sparl prune`: fields of the run, the agent and the method.
 
 They are flat and without prefixes, and an option of another agent or method is refused. Their
 help texts are the docstrings under the dataclasses' fields.
@@ -30,55 +30,85 @@ class Asked:
     quiet: bool
 
 
+@dataclass(frozen=True)
+class AskedToPrune:
+    """What a command line asks `sparl prune` for."""
+
+    dir: Path
+    method: Method
+    steps: int
+    out: Path | None
+    quiet: bool
+
+
 def parse(arguments: list[str]) -> Asked:
     """Raises `BadValue` for a value out of range; usage errors and --help leave, as in argparse."""
-    agent, method = _chosen(arguments)
-    found: Any = tyro.cli(
-        _flat_options(agent, method),
-        prog="sparl train",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    chosen = getattr(found, method)
-    if hasattr(found, "pattern"):
-        pattern = NofM.parse(found.pattern)
-        chosen = replace(chosen, n=pattern.n, m=pattern.m)
-    return Asked(found.run, getattr(found, agent), chosen, found.out, found.quiet)
-
-
-def _chosen(arguments: list[str]) -> tuple[str, str]:
-    """The agent and the method that the arguments name: they decide the other options."""
-    parser = argparse.ArgumentParser(prog="sparl train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--agent", choices=list(agents.AGENTS), default="td3")
-    parser.add_argument("--method", choices=list(METHODS), default="dense")
-    known, _ = parser.parse_known_args(arguments)
-    return known.agent, known.method
-
-
-def _flat_options(agent: str, method: str) -> type:
+    prog, methods = "sparl train", list(METHODS)
+    agent = _named(prog, arguments, "agent", list(agents.AGENTS), "td3")
+    method = _named(prog, arguments, "method", methods, "dense")
     agent_type, method_type = agents.AGENTS[agent][0], METHODS[method]
-    # A method with N and M has them as one option, --pattern N:M.
-    has_pattern = {"n", "m"} <= {f.name for f in fields(method_type)}
-    pattern = _option("pattern", str, "2:4", "N:M: of every M weights in a row, N are kept.")
-    return make_dataclass(
-        "Train",
-        [
-            _flat("run", RunConfig, {}),
-            _option("agent", Literal[tuple(agents.AGENTS)], "td3", "Learning algorithm."),
-            _option("method", Literal[tuple(METHODS)], "dense", "Sparse training method."),
-            *([pattern] if has_pattern else []),
-            _option(
-                "out",
-                Path | None,
-                None,
-                "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME.",
-            ),
-            _option("quiet", bool, False, "No progress."),
-            _flat(agent, agent_type, {"default_factory": agent_type}),
-            _flat(method, method_type, {"default_factory": method_type}),
-        ],
-        namespace={"__doc__": "Train an agent. To go on with a run: sparl train --resume DIR."},
+    options = [
+        _flat("run", RunConfig, {}),
+        _option("agent", Literal[tuple(agents.AGENTS)], "td3", "Learning algorithm."),
+        _option("method", Literal[tuple(methods)], "dense", "Sparse training method."),
+        *_pattern(method_type),
+        *OUT_AND_QUIET,
+        _flat(agent, agent_type, {"default_factory": agent_type}),
+        _flat(method, method_type, {"default_factory": method_type}),
+    ]
+    text = "Train an agent. To go on with a run: sparl train --resume DIR."
+    found = _parsed(prog, text, options, arguments)
+    return Asked(found.run, getattr(found, agent), _method(found, method), found.out, found.quiet)
+
+
+def parse_prune(arguments: list[str]) -> AskedToPrune:
+    """As `parse`, for `sparl prune`."""
+    prog, methods = "sparl prune", [name for name, kind in METHODS.items() if kind.prunes]
+    method = _named(prog, arguments, "method", methods, "dsp")
+    kind = METHODS[method]
+    # A trained network's weights have the size that they should have.
+    as_trained = {"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {}
+    options = [
+        ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
+        _option("method", Literal[tuple(methods)], "dsp", "How to prune."),
+        _option("steps", int, 100_000, "Environment steps, while which is pruned and trained on."),
+        *_pattern(kind),
+        *OUT_AND_QUIET,
+        _flat(method, kind, {"default_factory": lambda: kind(**as_trained)}),
+    ]
+    text = (
+        "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
+        "included, and trains on while the method prunes. The run itself stays as it is."
     )
+    found = _parsed(prog, text, options, arguments)
+    return AskedToPrune(found.dir, _method(found, method), found.steps, found.out, found.quiet)
+
+
+def _named(prog: str, arguments: list[str], option: str, choices: list[str], default: str) -> str:
+    """The agent or method that the arguments name: it decides the other options."""
+    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{option}", choices=choices, default=default)
+    return getattr(parser.parse_known_args(arguments)[0], option)
+
+
+def _parsed(prog: str, text: str, options: list[Any], arguments: list[str]) -> Any:
+    kind = make_dataclass("Options", options, namespace={"__doc__": text})
+    return tyro.cli(kind, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _method(found: Any, name: str) -> Method:
+    method = getattr(found, name)
+    if not hasattr(found, "pattern"):
+        return method
+    pattern = NofM.parse(found.pattern)
+    return replace(method, n=pattern.n, m=pattern.m)
+
+
+def _pattern(method: type[Method]) -> list[Any]:
+    """A method with N and M has them as one option, --pattern N:M."""
+    if not {"n", "m"} <= {f.name for f in fields(method)}:
+        return []
+    return [_option("pattern", str, "2:4", "N:M: of every M weights in a row, N are kept.")]
 
 
 def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:
@@ -87,3 +117,14 @@ def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, An
 
 def _flat(name: str, kind: type, default: dict[str, Any]) -> tuple[str, Any, Any]:
     return name, tyro.conf.OmitArgPrefixes[kind], field(**default)
+
+
+OUT_AND_QUIET = (
+    _option(
+        "out",
+        Path | None,
+        None,
+        "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME.",
+    ),
+    _option("quiet", bool, False, "No progress."),
+)

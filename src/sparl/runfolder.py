@@ -60,6 +60,8 @@ class RunConfig:
     buffer_drift: float = 0.2
     """With --dynamic-replay: half the mean squared difference between the policy's actions and the
     oldest stored ones, in [-1, 1] units, above which the oldest 10 % are dropped."""
+    begun_from: tyro.conf.Suppress[str] = ""
+    """The checkpoint of another run that this one began with (`sparl prune`)."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -19,17 +21,20 @@ def print_report(report: dict[str, Any]) -> None:
     for name, network in report["networks"].items():
         table.add_row(f"[bold]{name}[/bold]")
         for layer in network["layers"]:
-            out, inputs = layer["shape"]
+            before, total = layer["original_shape"], math.prod(layer["original_shape"])
+            was = "" if before == layer["shape"] else f", was {_by(before)}"
             table.add_row(
                 layer["name"],
                 layer["layout"],
                 layer["pattern"] or "",
-                f"{out} x {inputs}",
-                *_counts(layer["kept"], out * inputs, layer["bytes"], layer["macs"]),
+                _by(layer["shape"]) + was,
+                *_counts(layer["kept"], total, layer["bytes"], layer["macs"]),
             )
         totals = (network[key] for key in ("weights_kept", "weights_total", "bytes", "macs"))
         neurons = f"{network['neurons']} neurons"
-        table.add_row("total", neurons, "", "", *_counts(*totals), style="bold", end_section=True)
+        was = network["neurons_total"]
+        was = "" if was == network["neurons"] else f"was {was}, -{1 - network['neurons'] / was:.1%}"
+        table.add_row("total", neurons, "", was, *_counts(*totals), style="bold", end_section=True)
     console = Console()
     console.print(table)
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
@@ -44,6 +49,10 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
         console.print(f"[bold]{kind}[/bold]")
         for name, text in names.items():
             console.print(f"  {name:<16} {(text or '').strip().splitlines()[0]}", markup=False)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
 
 
 def _counts(*values: int) -> list[str]:

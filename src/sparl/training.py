@@ -25,6 +25,7 @@ from sparl.interrupt import Interrupt, Interrupted
 from sparl.logs import Logs
 from sparl.loopstate import LoopState
 from sparl.methods import Method
+from sparl.methods.base import Moment
 from sparl.policy import GOLDEN, Policy
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunConfig, RunFolder
@@ -56,14 +57,14 @@ class Trainer:
         columns = Columns(
             self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
         )
-        self.replay = Replay(min(run.buffer_size, run.steps), columns)
+        self.replay = Replay(run.buffer_size, columns)
         self.engine = Engine(agent, method, columns, run.seed)
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
         self.logs = Logs(folder, run, self.engine, quiet)
         self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
-        self._compression = accounting.compression_ratio(self.engine.learner.all_networks())
+        self._compression = self.engine.compression_ratio
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -73,7 +74,18 @@ class Trainer:
         self.state = LoopState.from_json(state)
         self.rng.bit_generator.state = self.state.rng
         self.logs.resume(self.state.step, self.state.tables)
-        self._compression = accounting.compression_ratio(self.engine.learner.all_networks())
+        self._compression = self.engine.compression_ratio
+
+    def begin_with(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
+        """Takes up what another run has learned and seen, as a start: networks, moments, replay,
+        and the returns that the method measures its own by."""
+        self.engine.begin_with(engine.learner)
+        source.checkpoints.load_replay(state.step, self.replay)
+        self.replay.cut()
+        self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
+        self.state.returns, self.state.lengths = state.returns, state.lengths
+        self._compression = self.engine.compression_ratio
+        self.state.checkpointed = -1
 
     def run(self) -> Policy:
         """Trains; leaves the final policy and the summary in the folder.
@@ -91,6 +103,8 @@ class Trainer:
             for note in [self._headline(), *self.engine.notes, *self._notes()]:
                 self.logs.note(note)
             try:
+                if self.state.checkpointed < self.state.step == 0:
+                    self._save()  # what another run gave: this one must not need it any more
                 while self.state.step < self.config.steps:
                     self._episode(elapsed)
                     if self.interrupt.signal is not None:
@@ -150,10 +164,16 @@ class Trainer:
         self.state.updated(self._compression)
         updates = self.config.steps - self.agent.learning_starts
         stage = engine.method.stage(engine.updates, updates)
-        if stage is not None:
-            figures = engine.restructure(stage, engine.updates / updates)
-            self._compression = accounting.compression_ratio(engine.learner.all_networks())
+        if stage is None:
+            return
+        moment = Moment(engine.updates, updates, self.state.recent_returns)
+        before = engine.shapes
+        figures = engine.restructure(stage, moment)
+        if figures is not None:
+            self._compression = engine.compression_ratio
             self.logs.restructured(self.state.step, engine.updates, figures)
+            if engine.shapes != before:
+                self.logs.shrunk(self.state.step, before, engine)
             for callback in self.callbacks:
                 callback.on_restructure(self.state.step, figures)
 
@@ -251,9 +271,9 @@ class Trainer:
         policy = Policy(self.engine.policy(), self.spaces, golden)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
+        original = {"policy": self.engine.original_policy}
         sizes = accounting.sizes(
-            accounting.report(self.engine.learner.all_networks()),
-            accounting.report({"actor": policy.network}),
+            self.engine.report(), accounting.report({"policy": policy.network}, original)
         )
         self.folder.write_summary(
             {"env": self.config.env, "seed": self.config.seed} | self.state.summary() | sizes
@@ -266,7 +286,7 @@ class Trainer:
             f"{self.config.env}: {agents.name_of(self.agent)} with method "
             f"{self.engine.method.name}, seed {self.config.seed}, into {self.folder.path}\n"
             f"{len(networks)} networks, targets included, "
-            f"{accounting.sparsity(networks):.0%} of their weights left out"
+            f"{self.engine.sparsity:.0%} of their weights left out"
         )
 
     def _notes(self) -> list[str]:

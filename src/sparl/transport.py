@@ -2,8 +2,9 @@
 
 A change of topology is a change of coordinates. `move` takes anything aligned with a layer's
 weights from the old coordinates to the new ones; `carry` applies it to the three things that are
-aligned with them besides the values themselves: both Adam moments and the target network. No
-other place in the code does.
+aligned with them besides the values themselves: both Adam moments and the target network. `along`
+does to all four what is done to the networks, as when neurons are cut out. No other place in the
+code touches them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,35 @@ def carry(learner: Learner, successors: dict[str, Networks]) -> Learner:
             networks,
             structures[name],
             learner.optimizers[name],
+        )
+    return Learner(parts, structures, learner.optimizers)
+
+
+def along(learner: Learner, change: Callable[[str, MLP], MLP]) -> Learner:
+    """`learner` with `change` made to its networks, and in the same way to all aligned with them.
+
+    (name, network) -> network; it has to be linear in the numbers of the network, whose place
+    moments and targets take: a choice or a scaling of them.
+    """
+    parts, structures = dict(learner.parts), dict(learner.structures)
+    for name in learner.network_parts:
+        part, structure = learner.parts[name], learner.structures[name]
+
+        def changed(aligned: jax.Array, part=part, structure=structure) -> Networks:
+            carried = structure.networks(aligned, part.indices)
+            return {key: change(key, network) for key, network in carried.items()}
+
+        networks = changed(part.values)
+        after = structures[name] = Structure.of(networks)
+        parts[name] = Part(
+            values=after.flatten(networks),
+            target=after.flatten(changed(part.target)) if part.target.size else part.target,
+            optimizer=optax.tree.map_params(
+                learner.optimizers[name],
+                lambda moment, after=after, changed=changed: after.flatten(changed(moment)),
+                part.optimizer,
+            ),
+            indices=after.flatten_indices(networks),
         )
     return Learner(parts, structures, learner.optimizers)
 

@@ -22,7 +22,8 @@ class Setting:
 
     @classmethod
     def of(cls, run: RunConfig, agent: Any, method: Method) -> Setting:
-        return cls(dataclasses.replace(run, seed=0), agent, method)
+        begun_from = "another run" if run.begun_from else ""
+        return cls(dataclasses.replace(run, seed=0, begun_from=begun_from), agent, method)
 
 
 def labels(settings: Sequence[Setting]) -> list[str]:

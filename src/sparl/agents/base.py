@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -71,6 +71,15 @@ class AgentConfig:
             weight_decay=self.weight_decay,
             n_step_from=self.n_step_from,
             learning_starts=self.learning_starts,
+        )
+
+    def continued(self, step: int) -> AgentConfig:
+        """The same from an environment step on: for a run that begins with what another has
+        learned until then, and counts its own steps from 0."""
+        return replace(
+            self,
+            learning_starts=max(0, self.learning_starts - step),
+            n_step_from=max(0, self.n_step_from - step),
         )
 
 

@@ -11,7 +11,7 @@ Pure functions over networks made of layers; how the layers are stored is nobody
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -66,6 +66,11 @@ class DQNConfig(AgentConfig):
         check_positive(target_update_interval=self.target_update_interval)
         check_positive(zero_too=True, epsilon_steps=self.epsilon_steps)
         check_fractions(epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
+
+    def continued(self, step: int) -> AgentConfig:
+        left = max(0, self.epsilon_steps - step)
+        shifted = replace(self, epsilon_start=epsilon(self, step), epsilon_steps=left)
+        return super(DQNConfig, shifted).continued(step)
 
 
 def init(

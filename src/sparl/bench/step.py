@@ -20,6 +20,7 @@ import numpy as np
 from sparl import envs
 from sparl.bench import contender, report
 from sparl.engine import Engine
+from sparl.methods.base import Moment
 from sparl.replay import Columns, Replay
 
 WARM = 100
@@ -172,7 +173,7 @@ def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
 def time_restructures(engine: Engine, stage: Hashable, watch: Watch) -> None:
     for i in range(1 + RESTRUCTURES):
         watch.start()
-        engine.restructure(stage, 0.0)
+        engine.restructure(stage, Moment(engine.updates, RUN))
         jax.block_until_ready(engine.arrays)
         if i:  # the first one compiled
             watch.lap(RESTRUCTURE)

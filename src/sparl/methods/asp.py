@@ -38,6 +38,7 @@ class ASP(RowWise):
     """Train dense, prune once to N:M, and repeat the training with the mask fixed."""
 
     name: ClassVar[str] = "asp"
+    prunes: ClassVar[bool] = True
 
     prune_at: float = 0.5
     """Share of the run's updates that is the dense training; the rest repeats it."""

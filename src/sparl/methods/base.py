@@ -21,17 +21,50 @@ from sparl.learner import Learner
 from sparl.networks import MLP, Networks
 from sparl.topology import NofM, divergence
 
-MethodState = Any
-"""A pytree of arrays: all that a method remembers between two restructurings."""
+MethodState = dict[str, Any]
+"""A dictionary of arrays: all that a method remembers. Their shapes follow from the layouts of the
+networks: they are those that `Method.start` gives for networks so stored."""
+
+RUNNING = "running"
+"""The key of what an update may change of a method's state, for methods with `before_step`."""
+
+BeforeStep = Callable[[str, Networks, Networks, MethodState], tuple[Networks, MethodState]]
+AfterStep = Callable[[str, Networks, MethodState, float], Networks]
+
+
+class Returns(NamedTuple):
+    """How training episodes went: means over ten of them, exploration included."""
+
+    recent: float | Float[Array, ""] = 0.0
+    """Of the newest ten; all three are 0 while there are fewer."""
+    best: float | Float[Array, ""] = 0.0
+    """The highest of all `recent` so far."""
+    lowest: float | Float[Array, ""] = 0.0
+
+
+class Moment(NamedTuple):
+    """Where a run stands."""
+
+    update: int
+    """Number of the update just made, from 1."""
+    updates: int
+    """Updates that the run makes in all."""
+    returns: Returns = Returns()
+
+    @property
+    def progress(self) -> float:
+        """Share of the run's updates that are made."""
+        return self.update / self.updates
 
 
 class Signals(NamedTuple):
     """What the training loop tells a method at a restructuring."""
 
     stage: Hashable
-    """What `Method.stage` answered: static, known while compiling."""
+    """What `Method.plan` answered: static, known while compiling."""
     progress: Float[Array, ""]
     """Share of the run's updates that are made, in [0, 1]."""
+    returns: Returns
     gradients: Callable[[], dict[str, Networks]]
     """The losses' gradients by *every* weight of each part's networks, dormant ones too, from the
     batch of the update just made: networks of `Dense` layers. Costs a dense update; what is not
@@ -43,6 +76,9 @@ class Method:
     """Dense as it stands: networks start and stay as the agent made them."""
 
     name: ClassVar[str] = "dense"
+    prunes: ClassVar[bool] = False
+    """Whether it makes sense for networks that are trained already: what it leaves out of them at
+    the start, or later, is what matters least. (SET and others start at random places.)"""
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array
@@ -58,18 +94,38 @@ class Method:
         """
         return None
 
+    def plan(
+        self, stage: Hashable, learner: Learner, state: MethodState, moment: Moment
+    ) -> Hashable | None:
+        """The stage once more, where what is to be done depends on more than the schedule.
+
+        Called where `stage` answered, outside of compiled code: `learner`, `state` and `moment`
+        hold numbers, and what the shapes of arrays shall depend on goes into the answer.
+        """
+        return stage
+
     @property
-    def after_step(self) -> Callable[[Networks, float], Networks] | None:
+    def before_step(self) -> BeforeStep | None:
+        """What goes before each optimizer step inside the compiled update, if anything.
+
+        (part, its networks, gradients, running) -> (gradients, running), where `running` is what
+        the method's state has under the key RUNNING: all of it that an update may change.
+        """
+        return None
+
+    @property
+    def after_step(self) -> AfterStep | None:
         """What follows each optimizer step inside the compiled update, if anything.
 
-        (networks of a part, learning rate) -> networks.
+        (part, its networks, running, learning rate) -> networks.
         """
         return None
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """The learner in its next layouts (by `transport.carry`), and figures for the log."""
+        """The learner in its next layouts (by `transport`), and figures for the log: numbers, or
+        vectors to be drawn as histograms."""
         return learner, state, {}
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:

@@ -37,6 +37,7 @@ class Magnitude(Unstructured):
     """Start dense; prune the smallest weights in steps along a cubic curve."""
 
     name: ClassVar[str] = "magnitude"
+    prunes: ClassVar[bool] = True
 
     begin: float = 0.2
     """Share of the run's updates before the first weights go."""

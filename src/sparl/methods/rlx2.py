@@ -24,6 +24,7 @@ class RLx2(RigL):
     """RigL from the initialisation's largest weights; see also --n-step and --dynamic-replay."""
 
     name: ClassVar[str] = "rlx2"
+    prunes: ClassVar[bool] = True
 
     interval: int = 10_000
     """Updates between two changes of the topology; 0 for never."""

@@ -17,7 +17,7 @@ Our reading, where the paper leaves room:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,6 +31,7 @@ from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods.base import (
+    AfterStep,
     MethodState,
     RowWise,
     Signals,
@@ -49,6 +50,7 @@ class RNM(RowWise):
     """Row-wise N:M sparsity in every network: online, target, actor and critics."""
 
     name: ClassVar[str] = "rnm"
+    prunes: ClassVar[bool] = True
 
     interval: int = 1000
     """Updates between two choices of the active weights; 0 keeps those of the start."""
@@ -106,7 +108,7 @@ class RNM(RowWise):
         return transport.carry(learner, successors), dormant, found
 
     @property
-    def after_step(self) -> Callable[[Networks, float], Networks] | None:
+    def after_step(self) -> AfterStep | None:
         if not (self.straight_through and self.dormant_decay):
             return None
 
@@ -114,7 +116,9 @@ class RNM(RowWise):
             shrunk = layer.weight * (1.0 - rate * (1.0 - layer.active()))
             return eqx.tree_at(lambda la: la.weight, layer, shrunk)
 
-        def decay_dormant(networks: Networks, learning_rate: float) -> Networks:
+        def decay_dormant(
+            part: str, networks: Networks, running: MethodState, learning_rate: float
+        ) -> Networks:
             rate = learning_rate * self.dormant_decay
             return {
                 name: replace_layers(
