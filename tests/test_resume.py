@@ -100,7 +100,7 @@ OTHERS = (
     methods.Magnitude(prunings=2, **SPARSE),
     methods.Iterative(prunings=2, **SPARSE),
     methods.ASP(prune_at=0.4, swaps=50),
-    methods.DSP(interval=15, begin=0.1, epsilon=0.5),
+    methods.DSP(interval=15, begin=0.1, end=0.5, tolerance=1.0),
 )
 
 
@@ -119,6 +119,23 @@ def test_all_that_a_method_remembers_is_resumed_with_any_agent(agent, method, tm
     expected = outcome(tmp_path / "whole")
     assert (method.name == "static") == (expected["restructures"] == "")
     assert outcome(tmp_path / "run") == expected
+
+
+def test_a_run_resumes_between_two_cuts(tmp_path, monkeypatch):
+    """Cuts that pay only over long runs are free here."""
+    monkeypatch.setattr("sparl.methods.dsp.COMPILATION", 0)
+    method = methods.DSP(
+        interval=10, begin=0.1, tolerance=1.0, critic_floor=0.2, critic_epsilon=1.0
+    )
+    train(tmp_path / "whole", method)
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", method, callbacks=[StopAt(checkpoint=3)])
+    stopped = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes
+    sparl.resume(tmp_path / "run", quiet=True)
+    ended = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes
+    widths = [[shapes["critic_0"][0][0] for shapes in (stopped, ended)], TINY.hidden[0]]
+    assert widths[1] > widths[0][0] > widths[0][1]
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_a_run_stopped_again_before_its_next_restructuring_keeps_the_rows_of_earlier_ones(tmp_path):

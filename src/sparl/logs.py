@@ -44,6 +44,7 @@ class Logs:
                 ],
             )
         }
+        self._warned: set[str] = set()
         self._compiled_before: float | None = None
         self._purge: int | None = None
         self._writer: SummaryWriter | None = None
@@ -73,6 +74,12 @@ class Logs:
 
     def note(self, text: str) -> None:
         self.progress.note(text)
+
+    def warn(self, step: int, text: str) -> None:
+        """A note that is made once, however often there is reason for it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.note(f"step {step}: {text}")
 
     def row(
         self,

@@ -27,7 +27,7 @@ def widths(network: MLP) -> tuple[int, ...]:
     return tuple(layer.out_features for layer in network.layers[:-1])
 
 
-def by_layer(values: PerNeuron, network: MLP) -> list[PerNeuron]:
+def by_layer(values: PerNeuron, network: MLP) -> list[Float[Array, " _"]]:
     """A number per neuron, cut into the hidden layers."""
     return jnp.split(values, np.cumsum(widths(network))[:-1].tolist()) if len(values) else []
 

@@ -172,6 +172,8 @@ class Trainer:
         if figures is not None:
             self._compression = engine.compression_ratio
             self.logs.restructured(self.state.step, engine.updates, figures)
+            for warning in engine.method.warnings(figures):
+                self.logs.warn(self.state.step, warning)
             if engine.shapes != before:
                 self.logs.shrunk(self.state.step, before, engine)
             for callback in self.callbacks:

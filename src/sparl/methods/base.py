@@ -128,6 +128,10 @@ class Method:
         vectors to be drawn as histograms."""
         return learner, state, {}
 
+    def warnings(self, figures: dict[str, Any]) -> list[str]:
+        """What a user should know of a restructuring's figures, a sentence each."""
+        return []
+
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         """What a user should know before the run starts, a sentence each."""
         return []

@@ -58,6 +58,8 @@ MEMORY = 0.99
 """Of the moving average of importance."""
 FEWEST = 2
 """Neurons that stay in any layer."""
+PACE = 0.75
+"""Share of the time for pruning in which it is done if the gate never closes."""
 TINY = 1e-30
 """For divisions by what may be zero."""
 
@@ -185,8 +187,9 @@ class DSP(Method):
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
         """Cuts out what is switched off, if it is time; then switches off what the threshold says.
 
-        Figures: `neurons_NETWORK` that are on, `kept_NETWORK` weights, `epsilon`, `gate` and
-        `strength` of the penalty; vectors: `importance_NETWORK`, as shares of the layer's largest.
+        Figures: `neurons_NETWORK` that are on, those of its `narrowest_NETWORK` layer,
+        `dead_layers_NETWORK` without any importance, `kept_NETWORK` weights; `epsilon`, `gate`, and
+        `strength` of the penalty. Vectors: `importance_NETWORK`, as shares of a layer's largest.
         """
         plan = signals.stage
         assert isinstance(plan, Plan)
@@ -195,7 +198,7 @@ class DSP(Method):
         gate = jnp.asarray(self.is_open(signals.returns), jnp.float32)
         begun = signals.progress > self.begin
         since = signals.progress - jnp.maximum(state["progress"], self.begin)
-        step = begun * gate * since / (self.end - self.begin)
+        step = begun * gate * since / (PACE * (self.end - self.begin))
         advance = jnp.clip(state["advance"] + step, 0.0, 1.0)
         strength = jnp.zeros(())
         if not plan.over:
@@ -210,7 +213,24 @@ class DSP(Method):
                 found[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
                 found[f"kept_{name}"] = jnp.asarray(neurons.weights(network))
                 found[f"importance_{name}"] = _shares(running["importance"][name], network)
+                on = neurons.by_layer(state["alive"][name], network)
+                weighed = neurons.by_layer(running["importance"][name], network)
+                found[f"narrowest_{name}"] = jnp.min(jnp.stack([jnp.sum(a) for a in on]))
+                found[f"dead_layers_{name}"] = sum(jnp.sum(layer) == 0 for layer in weighed)
         return learner, state, found
+
+    def warnings(self, figures: dict[str, Any]) -> list[str]:
+        return [
+            f"{name.removeprefix('narrowest_')} is down to {FEWEST} neurons in a layer, the fewest "
+            "that stay."
+            for name, value in figures.items()
+            if name.startswith("narrowest_") and value <= FEWEST
+        ] + [
+            f"{name.removeprefix('dead_layers_')} has a layer without any importance: all its "
+            "neurons are dead, or nothing was learned yet. None of them goes."
+            for name, value in figures.items()
+            if name.startswith("dead_layers_") and value
+        ]
 
     @property
     def before_step(self) -> BeforeStep:
@@ -303,7 +323,7 @@ def _threshold(
     order = jnp.argsort(jnp.where(alive > 0, importance, jnp.inf))
     shares = (importance * alive)[order] / jnp.where(total > 0, total, 1.0)
     lost_then = lost + (1.0 - lost) * jnp.cumsum(shares)
-    spare = jnp.floor(jnp.sum(alive) - fewest)
+    spare = jnp.floor(jnp.sum(alive) - fewest + 1e-3)  # the path's end is exact but for rounding
     goes = (lost_then <= limit) & (jnp.arange(len(order)) < spare) & (total > 0) & may
     count = jnp.sum(goes)
     return alive.at[order].multiply(~goes), jnp.where(count > 0, lost_then[count - 1], lost)
