@@ -124,17 +124,14 @@ def test_all_that_a_method_remembers_is_resumed_with_any_agent(agent, method, tm
 def test_a_run_resumes_between_two_cuts(tmp_path, monkeypatch):
     """Cuts that pay only over long runs are free here."""
     monkeypatch.setattr("sparl.methods.dsp.COMPILATION", 0)
-    method = methods.DSP(
-        interval=10, begin=0.1, tolerance=1.0, critic_floor=0.2, critic_epsilon=1.0
-    )
-    train(tmp_path / "whole", method)
+    method = methods.DSP(interval=25, begin=0.1, tolerance=1.0)
+    train(tmp_path / "whole", method, STEPS, TINY_DQN)
     with pytest.raises(Stopped):
-        train(tmp_path / "run", method, callbacks=[StopAt(checkpoint=3)])
-    stopped = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes
+        train(tmp_path / "run", method, STEPS, TINY_DQN, callbacks=[StopAt(checkpoint=3)])
+    stopped = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes["q"]
     sparl.resume(tmp_path / "run", quiet=True)
-    ended = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes
-    widths = [[shapes["critic_0"][0][0] for shapes in (stopped, ended)], TINY.hidden[0]]
-    assert widths[1] > widths[0][0] > widths[0][1]
+    ended = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))[0].shapes["q"]
+    assert TINY_DQN.hidden[0] > stopped[0][0] > ended[0][0]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,13 +50,8 @@ class Acting:
         """None where the compiled kernels are missing, or do not know all layers."""
         if not kernels.usable():
             return None
-        # Networks of positions instead of numbers: they tell where each array begins.
-        count, index_count = structure.sizes()
-        positions = structure.networks(
-            jnp.arange(count, dtype=jnp.float32), jnp.arange(index_count, dtype=jnp.int32)
-        )
         found = {}
-        for name, network in positions.items():
+        for name, network in structure.positions().items():
             forms = network.kernel_forms()
             if forms is None:
                 return None

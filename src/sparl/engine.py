@@ -191,17 +191,19 @@ class Engine:
     @property
     def shapes(self) -> dict[str, Shapes]:
         """(out, in) of every layer, by network."""
-        return _shapes({part: self.learner.networks(part) for part in self.learner.network_parts})
+        return _shapes(
+            {part: self.learner.structures[part].outline() for part in self.learner.network_parts}
+        )
 
     @property
     def sparsity(self) -> float:
         """Share of the weights of all networks, targets included, that are left out or gone."""
-        return accounting.sparsity(self.learner.all_networks(), self.originals)
+        return accounting.sparsity(self.learner.outline(), self.originals)
 
     @property
     def compression_ratio(self) -> float:
         """See `accounting.compression_ratio`."""
-        return accounting.compression_ratio(self.learner.all_networks(), self.originals)
+        return accounting.compression_ratio(self.learner.outline(), self.originals)
 
     def report(self, average_compression_ratio: float | None = None) -> dict[str, Any]:
         """What the networks hold: see `accounting.report`."""

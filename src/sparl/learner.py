@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int32
 
@@ -66,6 +67,15 @@ class Structure:
         self, values: Float[Array, " values"], indices: Int32[Array, " indices"]
     ) -> dict[str, Any]:
         """Networks as views: anything aligned with the values may stand in their place."""
+        return self._views(values, indices)
+
+    def positions(self) -> dict[str, Any]:
+        """The networks with, in place of every number, where in its flat vector it lies; in NumPy
+        arrays, for which nothing is compiled."""
+        count, index_count = self.sizes()
+        return self._views(np.arange(count, dtype=np.float32), np.arange(index_count))
+
+    def _views(self, values: Any, indices: Any) -> dict[str, Any]:
         leaves, value_at, index_at = [], 0, 0
         for shape, is_index in zip(self.shapes, self.is_index, strict=True):
             size = math.prod(shape)
@@ -75,6 +85,12 @@ class Structure:
             else:
                 leaves.append(values[value_at : value_at + size].reshape(shape))
                 value_at += size
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def outline(self) -> dict[str, Any]:
+        """The networks with shapes in place of arrays: costs nothing, not even a compilation."""
+        kinds = (jnp.int32 if is_index else jnp.float32 for is_index in self.is_index)
+        leaves = map(jax.ShapeDtypeStruct, self.shapes, kinds)
         return jax.tree.unflatten(self.treedef, leaves)
 
     def online(self, part: Part) -> dict[str, Any]:
@@ -166,6 +182,16 @@ class Learner:
     def networks(self, name: str) -> Networks:
         """The online networks of a part."""
         return self.structures[name].online(self.parts[name])
+
+    def outline(self) -> dict[str, Any]:
+        """`all_networks`, with shapes in place of arrays."""
+        found = {}
+        for name in self.network_parts:
+            outline = self.structures[name].outline()
+            found |= outline
+            if self.parts[name].target.size:
+                found |= {f"target_{network}": outline[network] for network in outline}
+        return found
 
     def all_networks(self) -> dict[str, Any]:
         """Every network by name, targets as `target_NAME`."""

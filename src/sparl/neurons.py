@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from sparl.layouts import Dense
 from sparl.networks import MLP
 
-PerNeuron = Float[Array, " neurons"]
+PerNeuron = Float[Array | np.ndarray, " neurons"]
 
 
 def widths(network: MLP) -> tuple[int, ...]:
@@ -27,9 +28,10 @@ def widths(network: MLP) -> tuple[int, ...]:
     return tuple(layer.out_features for layer in network.layers[:-1])
 
 
-def by_layer(values: PerNeuron, network: MLP) -> list[Float[Array, " _"]]:
+def by_layer(values: PerNeuron, network: MLP) -> list[Any]:
     """A number per neuron, cut into the hidden layers."""
-    return jnp.split(values, np.cumsum(widths(network))[:-1].tolist()) if len(values) else []
+    ends = list(itertools.accumulate(widths(network)))
+    return [values[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 
 
 def weights(network: MLP) -> int:

@@ -166,8 +166,8 @@ class DSP(Method):
         """Whether pruning is over, and the widths to cut down to if it is time for that."""
         before, after, left = 0, 0, []
         for part in learner.network_parts:
-            for name, network in learner.networks(part).items():
-                alive = neurons.by_layer(state["alive"][name], network)
+            for name, network in learner.structures[part].outline().items():
+                alive = neurons.by_layer(np.asarray(state["alive"][name]), network)
                 left.append((name, tuple(int(np.count_nonzero(layer)) for layer in alive)))
                 before += neurons.weights(network)
                 after += neurons.weights_between(network, left[-1][1])
@@ -216,7 +216,9 @@ class DSP(Method):
                 on = neurons.by_layer(state["alive"][name], network)
                 weighed = neurons.by_layer(running["importance"][name], network)
                 found[f"narrowest_{name}"] = jnp.min(jnp.stack([jnp.sum(a) for a in on]))
-                found[f"dead_layers_{name}"] = sum(jnp.sum(layer) == 0 for layer in weighed)
+                found[f"dead_layers_{name}"] = jnp.sum(
+                    jnp.stack([jnp.sum(layer) == 0 for layer in weighed])
+                )
         return learner, state, found
 
     def warnings(self, figures: dict[str, Any]) -> list[str]:
