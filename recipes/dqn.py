@@ -17,18 +17,12 @@ Stop it, and the same command goes on where it was. Curves, tables and plots of 
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import gymnasium as gym
 from common import main
-from jobs import Job, Study, Variant, sparse, width_for
-
-import sparl
-from sparl.evaluation import Evaluator
+from jobs import Study, Variant, sparse, width_for
+from records import play
 
 HIDDEN = 256
-EPISODES = 100
 SEEDS = (0, 1, 2, 3, 4)
 
 
@@ -57,21 +51,6 @@ def studies() -> dict[str, Study]:
     }
 
 
-def judge(results: Path, done: dict[Job, Path]) -> None:
-    """Mean returns of the final policies over 100 episodes that no evaluation was made with."""
-    with open(results / "final_100_episodes.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["env", "variant", "seed", "mean_return", "std_return"])
-        for job, folder in done.items():
-            policy = sparl.load(folder)
-            evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
-            found = evaluator(policy.act)
-            evaluator.close()
-            row = (f"{found.mean_return:.1f}", f"{found.std_return:.1f}")
-            writer.writerow([job.env, job.variant.name, job.seed, *row])
-            print(f"{job.variant.name}, seed {job.seed}: {row[0]} over {EPISODES} episodes")
-
-
 if __name__ == "__main__":
     for results, done in main(__doc__, "dqn", studies()):
-        judge(results, done)
+        play(results, done)

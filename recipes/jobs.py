@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import sparl
+from sparl import neurons
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -24,6 +27,9 @@ class Variant:
 
     name: str
     options: tuple[str, ...]
+    shape_of: str | None = None
+    """The variant whose policy, with the same seed, ended with the hidden widths that this one
+    has from the start: it waits for that."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,23 @@ class Job:
     common: tuple[str, ...] = ()
 
     def folder(self, runs: Path) -> Path:
-        return runs / f"{self.env}-{self.variant.name}-{self.seed}"
+        return self._folder_of(self.variant.name, runs)
+
+    def _folder_of(self, variant: str, runs: Path) -> Path:
+        return runs / f"{self.env.rpartition(':')[2]}-{variant}-{self.seed}"
+
+    def elder(self, runs: Path) -> Path | None:
+        """The folder of the run that this one takes its shape from."""
+        other = self.variant.shape_of
+        return self._folder_of(other, runs) if other else None
+
+    def ready(self, runs: Path) -> bool:
+        elder = self.elder(runs)
+        return elder is None or (elder / "summary.json").exists()
 
     def command(self, runs: Path) -> list[str]:
-        folder = self.folder(runs)
+        folder, elder = self.folder(runs), self.elder(runs)
+        widths = neurons.widths(sparl.load(elder).network) if elder else ()
         start = [sys.executable, "-m", "sparl", "train"]
         if (folder / "config.json").exists():
             return [*start, "--resume", str(folder), "--steps", str(self.steps)]
@@ -75,6 +94,7 @@ class Job:
             *(self.env, "--steps", str(self.steps), "--seed", str(self.seed)),
             *("--out", str(folder)),
             *self.variant.options,
+            *(("--hidden", *map(str, widths)) if widths else ()),
             *self.common,
         ]
 
@@ -93,10 +113,14 @@ def run_all(jobs: Sequence[Job], runs: Path, cores: Sequence[int]) -> None:
     print(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are done already", flush=True)
     free, running = list(cores), {}
     while waiting or running:
-        while waiting and free:
-            job, core = waiting.pop(0), free.pop()
+        while free and (ready := [job for job in waiting if job.ready(runs)]):
+            job, core = ready[0], free.pop()
+            waiting.remove(job)
             running[_start(job, runs, core)] = (job, core)
             print(f"core {core}: {job.variant.name}, seed {job.seed}", flush=True)
+        if not running:
+            print(f"{len(waiting)} runs wait for others that are not done", flush=True)
+            return
         pid, status = os.wait()
         job, core = running.pop(pid)
         free.append(core)

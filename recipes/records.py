@@ -11,9 +11,14 @@ import numpy as np
 from jobs import Job
 from scipy.stats import trim_mean
 
+import sparl
 from sparl import api
+from sparl.evaluation import Evaluator
 
 SPEEDS = "speeds.json"
+SIZE = ("neurons", "weights_kept", "bytes")
+EPISODES = 100
+"""Of a final policy, where a study asks for more than the evaluations of training."""
 
 
 def curve(folder: Path) -> list[tuple[int, float]]:
@@ -44,9 +49,9 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
             for step, value in curve(job.folder(runs)):
                 writer.writerow([job.env, job.variant.name, job.seed, step, value])
     lines = [
-        "| variant | weights of the policy | bytes | final return of each seed | IQM | of dense "
-        "| steps/s |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | hidden neurons | weights of the policy | bytes | final return of each seed "
+        "| IQM | of dense | steps/s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     measured, dense = speeds(results), None
     names = list(dict.fromkeys(job.variant.name for job in done))
@@ -54,17 +59,44 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
         of_it = [job for job in done if job.variant.name == name]
         found = [json.loads((job.folder(runs) / "summary.json").read_text()) for job in of_it]
         returns = [summary["final_return"] for summary in found]
-        (policy,) = api.inspect(of_it[0].folder(runs) / "policy")["networks"].values()
+        size = {key: _median([_policy(job.folder(runs))[key] for job in of_it]) for key in SIZE}
         middle = trim_mean(returns, 0.25)
         dense = middle if name == "dense" else dense
         lines.append(
-            f"| {name} | {policy['weights_kept']:,} | {policy['bytes']:,} "
+            f"| {name} | {' | '.join(f'{value:,}' for value in size.values())} "
             f"| {', '.join(f'{value:.0f}' for value in returns)} | {middle:.0f} "
             f"| {f'{middle / dense:.2f}' if dense else ''} "
             f"| {f'{measured[name]:.0f}' if name in measured else ''} |"
         )
     (results / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def _policy(folder: Path) -> dict[str, int]:
+    (policy,) = api.inspect(folder / "policy")["networks"].values()
+    return policy
+
+
+def _median(values: Sequence[int]) -> int:
+    """Of sizes, which may differ from seed to seed: the upper one of two in the middle."""
+    return sorted(values)[len(values) // 2]
+
+
+def play(results: Path, done: dict[Job, Path]) -> None:
+    """Mean returns of the final policies over 100 episodes that no evaluation was made with, to
+    `final_100_episodes.csv`."""
+    results.mkdir(parents=True, exist_ok=True)
+    with open(results / "final_100_episodes.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["env", "variant", "seed", "mean_return", "std_return"])
+        for job, folder in done.items():
+            policy = sparl.load(folder)
+            evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
+            found = evaluator(policy.act)
+            evaluator.close()
+            row = (f"{found.mean_return:.1f}", f"{found.std_return:.1f}")
+            writer.writerow([job.env, job.variant.name, job.seed, *row])
+            print(f"{job.variant.name}, seed {job.seed}: {row[0]} over {EPISODES} episodes")
 
 
 def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:

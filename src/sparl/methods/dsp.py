@@ -58,7 +58,7 @@ MEMORY = 0.99
 """Of the moving average of importance."""
 FEWEST = 2
 """Neurons that stay in any layer."""
-PACE = 0.75
+PACE = 0.6
 """Share of the time for pruning in which it is done if the gate never closes."""
 TINY = 1e-30
 """For divisions by what may be zero."""
