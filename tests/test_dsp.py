@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY_DQN, TINY_SAC
 from support import adam_state, rows, with_random_moments
 
 import sparl
@@ -23,7 +23,6 @@ from sparl.methods.dsp import COMPILATION, Plan, _threshold
 from sparl.replay import Columns
 
 AGENTS = {
-    "td3": (replace(TINY, hidden=(12, 10)), Columns(3, 2)),
     "sac": (replace(TINY_SAC, hidden=(12, 10)), Columns(3, 2)),
     "dqn": (replace(TINY_DQN, hidden=(12, 10)), Columns(4, 3, discrete=True)),
 }
@@ -125,7 +124,7 @@ def test_importance_is_the_moving_average_of_the_saliency():
     assert np.allclose(got, expected, rtol=1e-4, atol=1e-9) and expected.max() > 1e-6
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", ["dqn", "sac"])
 def test_the_small_networks_act_as_the_masked_ones_and_all_that_is_aligned_is_cut(agent):
     engine = engine_of(agent, epsilon=1.0, critic_epsilon=0.9, begin=0.1, penalty=0.0)
     rng = learned(engine)
@@ -163,7 +162,7 @@ def test_the_small_networks_act_as_the_masked_ones_and_all_that_is_aligned_is_cu
 
 
 def test_updates_leave_neurons_off_that_are_off():
-    engine = engine_of("td3", begin=0.1)
+    engine = engine_of("dqn", begin=0.1)
     rng = learned(engine)
     look(engine, 0.3)
     before = networks(engine)
@@ -194,7 +193,7 @@ def test_the_gate_holds_when_the_return_falls():
 
 
 def test_layers_end_at_their_floors_critics_at_a_higher_one():
-    engine = engine_of("td3", begin=0.0, critic_epsilon=1.0, floor=0.01, critic_floor=0.45)
+    engine = engine_of("sac", begin=0.0, critic_epsilon=1.0, floor=0.01, critic_floor=0.45)
     learned(engine)
     for progress in (0.3, 0.6, 0.7):
         figures = look(engine, progress)

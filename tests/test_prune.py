@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY_DQN, TINY_SAC
 from test_resume import StopAt, Stopped, outcome
 
 import sparl
@@ -19,8 +20,8 @@ from sparl.errors import BadRun, BadValue
 from sparl.layouts import Dense
 from sparl.runfolder import RunFolder
 
-POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
-AGENTS = {"td3": (POINT, TINY), "sac": (POINT, TINY_SAC), "dqn": (STEPS, TINY_DQN)}
+STEPS = "environments:Steps-v0"
+AGENTS = {"sac": ("environments:Point-v0", TINY_SAC), "dqn": (STEPS, TINY_DQN)}
 TO_ZERO = methods.DSP(interval=10, begin=0.1, end=0.6, tolerance=1.0)
 
 
@@ -30,6 +31,13 @@ def trained(request, tmp_path_factory):
     env, config = AGENTS[request.param]
     out = tmp_path_factory.mktemp("trained") / "run"
     sparl.train(env, config, out=out, **OFTEN)
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained_dqn(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    sparl.train(STEPS, TINY_DQN, out=out, **OFTEN)
     return out
 
 
@@ -84,9 +92,9 @@ def test_it_begins_exactly_where_the_other_run_stands(trained, tmp_path):
     [TO_ZERO, methods.RNM(2, 4, interval=15, keep_norm=False), methods.Magnitude(0.7, prunings=2)],
     ids=lambda method: method.name,
 )
-def test_it_resumes_bit_for_bit_without_the_other_run(method, tmp_path):
+def test_it_resumes_bit_for_bit_without_the_other_run(trained_dqn, method, tmp_path):
     out = tmp_path / "trained"
-    sparl.train(STEPS, TINY_DQN, out=out, **OFTEN)
+    shutil.copytree(trained_dqn, out)
     sparl.prune(out, method, steps=120, out=tmp_path / "whole", quiet=True)
     with pytest.raises(Stopped):
         stop = StopAt(checkpoint=2)
@@ -97,9 +105,9 @@ def test_it_resumes_bit_for_bit_without_the_other_run(method, tmp_path):
     assert outcome(tmp_path / "run")["restructures"]
 
 
-def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained, tmp_path):
+def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path):
     """Structured pruning, then N:M on what is left; no weight is scaled up."""
-    sparl.prune(trained, TO_ZERO, steps=60, out=tmp_path / "small", quiet=True)
+    sparl.prune(trained_dqn, TO_ZERO, steps=60, out=tmp_path / "small", quiet=True)
     small, begins = sparl.load(tmp_path / "small").network, Begins()
     method = methods.RNM(2, 4, sparse_layers="all", keep_norm=False)
     out = tmp_path / "sparse"
@@ -112,20 +120,19 @@ def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained, tmp_path):
         weight = np.asarray(layer.to_dense())
         assert np.array_equal(weight, np.asarray(old.to_dense()) * (weight != 0))
     report = sparl.api.inspect(out)["networks"][name]
-    assert report["neurons_total"] == sum(TINY.hidden) > report["neurons"]
+    assert report["neurons_total"] == sum(TINY_DQN.hidden) > report["neurons"]
 
 
-def test_the_command_line_prunes_and_tells_how_to_go_on(trained, tmp_path, capsys):
+def test_the_command_line_prunes_and_tells_how_to_go_on(trained_dqn, tmp_path, capsys):
     options = ["--steps", "40", "--out", str(tmp_path / "run")]
-    assert main(["prune", str(trained), "--method", "rnm", "--pattern", "1:4", *options]) == 0
+    assert main(["prune", str(trained_dqn), "--method", "rnm", "--pattern", "1:4", *options]) == 0
     method = RunFolder(tmp_path / "run").read_config()[2]
     assert method == sparl.RNM(1, 4, keep_norm=False)  # the weights have their size already
     assert f"sparl inspect {tmp_path / 'run'}" in capsys.readouterr().out
 
 
-def test_what_cannot_be_is_refused(tmp_path, capsys):
-    out = tmp_path / "trained"
-    sparl.train(STEPS, TINY_DQN, out=out, **OFTEN | {"steps": 60})
+def test_what_cannot_be_is_refused(trained_dqn, tmp_path, capsys):
+    out = trained_dqn
     with pytest.raises(BadValue, match="set does not choose by what a network has learned"):
         sparl.prune(out, methods.SET(), quiet=True)
     with pytest.raises(BadRun, match="already holds another run"):
