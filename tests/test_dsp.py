@@ -19,7 +19,7 @@ from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.methods import DSP
 from sparl.methods.base import RUNNING, Moment, Returns
-from sparl.methods.dsp import COMPILATION, Plan, _threshold
+from sparl.methods.dsp import COMPILATION, Plan
 from sparl.replay import Columns
 
 AGENTS = {
@@ -71,7 +71,7 @@ def aligned(engine: Engine) -> dict[str, Any]:
 
 def threshold(importance, alive, lost=0.0, fewest=0.0, limit=0.5, may=True):
     arrays = [jnp.asarray(a, jnp.float32) for a in (importance, alive, lost, fewest, limit)]
-    mask, now = _threshold(*arrays, jnp.asarray(may))
+    mask, now = neurons.weeded(*arrays, jnp.asarray(may))
     return mask.tolist(), float(now)
 
 
@@ -219,6 +219,15 @@ def planned(engine: Engine, off: int, update: int, returns: Returns = WELL, stag
     state = {**engine.method_state, "alive": {"q": alive}}
     moment = Moment(update, UPDATES, returns)
     return engine.method.plan(stage, engine.learner, state, moment)
+
+
+def test_pruning_ends_within_the_run():
+    """Also where the end falls between two looks, or before the first."""
+    method = DSP(end=0.8)
+    for updates, last in ((10_000, 8000), (1500, 1000), (1100, 1000), (3900, 3000)):
+        stages = {u: s for u in range(1, updates + 1) if (s := method.stage(u, updates))}
+        assert [u for u, s in stages.items() if s == "end"] == [last] == list(stages)[-1:]
+        assert list(stages) == list(range(1000, last + 1, 1000))
 
 
 def test_cuts_come_when_they_pay():

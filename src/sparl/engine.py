@@ -1,45 +1,33 @@
-"""The compiled functions of a run, and the arrays they carry from one update to the next.
+"""A run's learner and its compiled functions: what the loop calls, and what a checkpoint holds.
 
-One call per update: networks, optimizer, Polyak averaging and the log's sums in a single
-compiled function over a few flat arrays, its state donated. Only the parts that an update moves
-go in and come out as new arrays; the actor of an update that leaves it alone can be used to act
-while that update is still running.
+The state of an update is donated to it. Only the parts that it moves go in and come out as new
+arrays; the actor of an update that leaves it alone can be used to act while that update is still
+running.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
-from sparl import accounting, agents, noise, transport
+from sparl import accounting, agents, transport
 from sparl.accounting import Shapes
 from sparl.acting import Acting
+from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
 from sparl.layouts import blank, describe
-from sparl.learner import Learner, Part, Structure, holds_networks
+from sparl.learner import Learner, Structure, holds_networks
 from sparl.methods import Method
-from sparl.methods.base import RUNNING, MethodState, Moment, Returns, Signals
-from sparl.networks import MLP, Networks, dense_copy
+from sparl.methods.base import RUNNING, Moment, Returns
+from sparl.networks import MLP, Networks
 from sparl.replay import Columns
-
-
-class Journal(NamedTuple):
-    """What updates keep for the loop: the random key, their count, and sums for the log."""
-
-    key: UInt32[Array, " 2"]
-    updates: Int32[Array, ""]
-    sums: Float[Array, " metrics"]
-    counts: Float[Array, " metrics"]
-    first_nonfinite: Int32[Array, ""]  # number of the first update with a loss not finite, or 0
 
 
 class Engine:
@@ -88,7 +76,7 @@ class Engine:
         return {
             part: {
                 name: [describe(layer) for layer in network.layers]
-                for name, network in self.learner.networks(part).items()
+                for name, network in self.learner.structures[part].outline().items()
             }
             for part in self.learner.network_parts
         }
@@ -99,7 +87,7 @@ class Engine:
             blanks = {
                 part: {
                     name: MLP(tuple(map(blank, layouts[part][name])), network.squash)
-                    for name, network in self.learner.networks(part).items()
+                    for name, network in self.learner.structures[part].outline().items()
                 }
                 for part in self.learner.network_parts
             }
@@ -120,7 +108,7 @@ class Engine:
 
         Moments and targets come along, and what is no network (SAC's temperature).
         """
-        learner = _densified(learner)
+        learner = densified(learner)
         networks = {part: learner.networks(part) for part in learner.network_parts}
         key = jax.random.fold_in(jax.random.wrap_key_data(self.journal.key), 0)
         self.notes = self.method.notes(networks)
@@ -244,11 +232,12 @@ class Engine:
                 structure.networks(values, indices)[name](observation.T).T
             )
         )
-        self._update = jax.jit(
-            _update_function(self), donate_argnums=(0, 1, 2), static_argnames="moves"
-        )
+        algorithm = Algorithm(self.agent, self.config, self.method, self.columns)
+        update = update_function(algorithm, self.learner)
+        self._update = jax.jit(update, donate_argnums=(0, 1, 2), static_argnames="moves")
         self._successors: dict[Hashable, dict[str, Structure]] = {}
-        self._restructure = jax.jit(_restructure_function(self), static_argnames="stage")
+        restructure = restructure_function(algorithm, self.learner, self._successors)
+        self._restructure = jax.jit(restructure, static_argnames="stage")
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
@@ -266,115 +255,3 @@ def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:
         for group in networks.values()
         for name, network in group.items()
     }
-
-
-def _update_function(engine: Engine) -> Callable:
-    agent, config, columns = engine.agent, engine.config, engine.columns
-    structures, optimizers = engine.learner.structures, engine.learner.optimizers
-    before_step, after_step = engine.method.before_step, engine.method.after_step
-
-    def update(
-        moving: dict[str, Part],
-        journal: Journal,
-        running: MethodState,
-        still: dict[str, Part],
-        rows: jax.Array,
-        moves: frozenset[str],
-    ) -> tuple[dict[str, Part], Journal, MethodState]:
-        def descend(name: str, part: Part, gradient: Any) -> Part:
-            nonlocal running
-            structure = structures[name]
-            if before_step is not None and structure.holds_networks:
-                gradient, running = before_step(name, structure.online(part), gradient, running)
-            steps, optimizer = optimizers[name].update(
-                structure.flatten(gradient), part.optimizer, part.values
-            )
-            values = optax.apply_updates(part.values, steps)
-            part = part._replace(values=values, optimizer=optimizer)
-            if after_step is not None and structure.holds_networks:
-                networks = after_step(name, structure.online(part), running, config.learning_rate)
-                part = part._replace(values=structure.flatten(networks))
-            return part
-
-        key = noise.fold_in(journal.key, journal.updates)
-        moved, metrics = agent.update(
-            config,
-            structures,
-            still | moving,
-            moves,
-            columns.split(rows),
-            key,
-            descend,
-        )
-        return moved, _noted(journal, metrics, agent.METRICS), running
-
-    return update
-
-
-def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
-    values = jnp.stack([metrics.get(name, jnp.zeros(())) for name in names])
-    updates = journal.updates + 1
-    bad = jnp.logical_and(journal.first_nonfinite == 0, ~jnp.all(jnp.isfinite(values)))
-    return Journal(
-        journal.key,
-        updates,
-        journal.sums + values,
-        journal.counts + jnp.array([float(name in metrics) for name in names]),
-        jnp.where(bad, updates, journal.first_nonfinite),
-    )
-
-
-def _restructure_function(engine: Engine) -> Callable:
-    learner, method, successors = engine.learner, engine.method, engine._successors
-
-    def restructure(
-        parts: dict[str, Part],
-        state: MethodState,
-        progress: jax.Array,
-        returns: Returns,
-        rows: jax.Array,
-        journal: Journal,
-        stage: Hashable,
-    ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
-        present = replace(learner, parts=parts)
-        signals = Signals(
-            stage, progress, returns, lambda: _gradients(engine, present, rows, journal)
-        )
-        after, state, figures = method.restructure(present, state, signals)
-        # Known while compiling; the caller learns from it whether anything else must be compiled.
-        successors[stage] = after.structures
-        return after.parts, state, figures
-
-    return restructure
-
-
-def _gradients(
-    engine: Engine, learner: Learner, rows: jax.Array, journal: Journal
-) -> dict[str, Networks]:
-    """The losses' gradients by every weight: an update of dense copies, in which none descends."""
-    dense = _densified(learner)
-    found: dict[str, Networks] = {}
-
-    def capture(name: str, part: Part, gradient: Any) -> Part:
-        found[name] = gradient
-        return part
-
-    # Another key than any update's.
-    key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
-    everything = frozenset(learner.parts)
-    batch = engine.columns.split(rows)
-    engine.agent.update(
-        engine.config, dense.structures, dense.parts, everything, batch, key, capture
-    )
-    return found
-
-
-def _densified(learner: Learner) -> Learner:
-    """The same functions with every weight stored."""
-    return transport.carry(
-        learner,
-        {
-            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
-            for part in learner.network_parts
-        },
-    )

@@ -15,10 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from sparl.layouts import Dense
 from sparl.networks import MLP
+
+TINY = 1e-30
+"""For divisions by what may be zero."""
 
 PerNeuron = Float[Array | np.ndarray, " neurons"]
 
@@ -117,6 +120,36 @@ def narrowed(network: MLP, kept: Sequence[Int[Array, " _"]]) -> MLP:
             weight = weight[:, kept[i - 1]]
         layers.append(Dense(weight, bias))
     return MLP(tuple(layers), network.squash)
+
+
+def shares(importance: PerNeuron, network: MLP) -> Float[Array, " neurons"]:
+    """Importance as a share of the layer's largest, I_j / max I; 0 where there is none."""
+    layers = by_layer(importance, network)
+    return jnp.concatenate([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
+
+
+def weeded(
+    importance: Float[Array, " width"],
+    alive: Float[Array, " width"],
+    lost: Float[Array, ""],
+    fewest: Float[Array, ""],
+    limit: Float[Array, ""],
+    may: Bool[Array, ""],
+) -> tuple[Float[Array, " width"], Float[Array, ""]]:
+    """Which of a layer's neurons stay on (1, else 0), and the share of its importance lost so far.
+
+    Those of least importance go as long as the share lost is within `limit` and at least `fewest`
+    stay, if any `may`. A layer without any importance keeps all: nothing was learned of it yet, or
+    it is dead.
+    """
+    total = jnp.sum(importance * alive)
+    order = jnp.argsort(jnp.where(alive > 0, importance, jnp.inf))
+    shares = (importance * alive)[order] / jnp.where(total > 0, total, 1.0)
+    lost_then = lost + (1.0 - lost) * jnp.cumsum(shares)
+    spare = jnp.floor(jnp.sum(alive) - fewest + 1e-3)  # the path's end is exact but for rounding
+    goes = (lost_then <= limit) & (jnp.arange(len(order)) < spare) & (total > 0) & may
+    count = jnp.sum(goes)
+    return alive.at[order].multiply(~goes), jnp.where(count > 0, lost_then[count - 1], lost)
 
 
 def _joined(per_layer: Sequence[jax.Array]) -> jax.Array:

@@ -60,8 +60,6 @@ FEWEST = 2
 """Neurons that stay in any layer."""
 PACE = 0.6
 """Share of the time for pruning in which it is done if the gate never closes."""
-TINY = 1e-30
-"""For divisions by what may be zero."""
 
 
 class Plan(NamedTuple):
@@ -157,7 +155,7 @@ class DSP(Method):
         return [min(width, max(FEWEST, math.ceil(floor * width))) for width in widths]
 
     def stage(self, update: int, updates: int) -> Hashable | None:
-        last = math.ceil(self.end * updates / self.interval) * self.interval
+        last = max(1, math.floor(self.end * updates / self.interval)) * self.interval
         if update % self.interval or update > last:
             return None
         return "end" if update == last else "look"
@@ -212,7 +210,7 @@ class DSP(Method):
             for name, network in learner.networks(part).items():
                 found[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
                 found[f"kept_{name}"] = jnp.asarray(neurons.weights(network))
-                found[f"importance_{name}"] = _shares(running["importance"][name], network)
+                found[f"importance_{name}"] = neurons.shares(running["importance"][name], network)
                 on = neurons.by_layer(state["alive"][name], network)
                 weighed = neurons.by_layer(running["importance"][name], network)
                 found[f"narrowest_{name}"] = jnp.min(jnp.stack([jnp.sum(a) for a in on]))
@@ -279,9 +277,9 @@ class DSP(Method):
     def _pull(self, name: str, network: MLP, running: MethodState) -> jax.Array:
         """Of each neuron lambda c_j sqrt(size) / ||theta_j||: the penalty's gradient by a group is
         that number times the group."""
-        c = 1.0 - _shares(running["importance"][name], network)
+        c = 1.0 - neurons.shares(running["importance"][name], network)
         roots = np.repeat(np.sqrt(neurons.sizes(network)), neurons.widths(network))
-        norms = jnp.maximum(neurons.norms(network), TINY)
+        norms = jnp.maximum(neurons.norms(network), neurons.TINY)
         return running["strength"] * c * roots.astype(np.float32) / norms
 
     def _switched_off(
@@ -301,34 +299,11 @@ class DSP(Method):
                     widest * (fewest / widest) ** advance,
                     strict=True,
                 )
-                after = [_threshold(*layer, limit, may) for layer in layers]
+                after = [neurons.weeded(*layer, limit, may) for layer in layers]
                 alive[name] = jnp.concatenate([mask for mask, _ in after])
                 lost[name] = jnp.stack([share for _, share in after])
         silenced = transport.along(learner, lambda name, n: neurons.scaled(n, alive[name]))
         return silenced, {**state, "alive": alive, "lost": lost}
-
-
-def _threshold(
-    importance: jax.Array,
-    alive: jax.Array,
-    lost: jax.Array,
-    fewest: jax.Array,
-    limit: jax.Array,
-    may: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Which of a layer's neurons stay on, and the share of its importance lost so far.
-
-    Those of least importance go as long as the share lost is within `limit` and at least `fewest`
-    stay. A layer without any importance keeps all: nothing was learned of it yet, or it is dead.
-    """
-    total = jnp.sum(importance * alive)
-    order = jnp.argsort(jnp.where(alive > 0, importance, jnp.inf))
-    shares = (importance * alive)[order] / jnp.where(total > 0, total, 1.0)
-    lost_then = lost + (1.0 - lost) * jnp.cumsum(shares)
-    spare = jnp.floor(jnp.sum(alive) - fewest + 1e-3)  # the path's end is exact but for rounding
-    goes = (lost_then <= limit) & (jnp.arange(len(order)) < spare) & (total > 0) & may
-    count = jnp.sum(goes)
-    return alive.at[order].multiply(~goes), jnp.where(count > 0, lost_then[count - 1], lost)
 
 
 def _cut(
@@ -350,12 +325,6 @@ def _cut(
         "alive": {name: jnp.ones(len(values)) for name, values in importance.items()},
         RUNNING: {**state[RUNNING], "importance": importance},
     }
-
-
-def _shares(importance: jax.Array, network: MLP) -> jax.Array:
-    """Importance as a share of the layer's largest, I_j / max I; 0 where there is none."""
-    layers = neurons.by_layer(importance, network)
-    return jnp.concatenate([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
 
 
 def _cubic(advance: jax.Array) -> jax.Array:

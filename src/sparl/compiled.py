@@ -1,0 +1,161 @@
+"""What is compiled of a run: one update, and one restructuring, as pure functions.
+
+One call per update: networks, optimizer, Polyak averaging, what the method does around an optimizer
+step, and the log's sums, over a few flat arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32, UInt32
+
+from sparl import noise, transport
+from sparl.agents import Agent
+from sparl.learner import Learner, Part, Structure
+from sparl.methods import Method
+from sparl.methods.base import MethodState, Returns, Signals
+from sparl.networks import Networks, dense_copy
+from sparl.replay import Columns
+
+
+class Algorithm(NamedTuple):
+    """All that decides what an update computes."""
+
+    agent: Agent
+    config: Any
+    method: Method
+    columns: Columns
+
+
+class Journal(NamedTuple):
+    """What updates keep for the loop: the random key, their count, and sums for the log."""
+
+    key: UInt32[Array, " 2"]
+    updates: Int32[Array, ""]
+    sums: Float[Array, " metrics"]
+    counts: Float[Array, " metrics"]
+    first_nonfinite: Int32[Array, ""]  # number of the first update with a loss not finite, or 0
+
+
+def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
+    """One update of such a learner's parts: (the parts that it moves, journal, the method's running
+    state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on."""
+    agent, config, method, columns = algorithm
+    structures, optimizers = learner.structures, learner.optimizers
+    before_step, after_step = method.before_step, method.after_step
+
+    def update(
+        moving: dict[str, Part],
+        journal: Journal,
+        running: MethodState,
+        still: dict[str, Part],
+        rows: jax.Array,
+        moves: frozenset[str],
+    ) -> tuple[dict[str, Part], Journal, MethodState]:
+        def descend(name: str, part: Part, gradient: Any) -> Part:
+            nonlocal running
+            structure = structures[name]
+            if before_step is not None and structure.holds_networks:
+                gradient, running = before_step(name, structure.online(part), gradient, running)
+            steps, optimizer = optimizers[name].update(
+                structure.flatten(gradient), part.optimizer, part.values
+            )
+            values = optax.apply_updates(part.values, steps)
+            part = part._replace(values=values, optimizer=optimizer)
+            if after_step is not None and structure.holds_networks:
+                networks = after_step(name, structure.online(part), running, config.learning_rate)
+                part = part._replace(values=structure.flatten(networks))
+            return part
+
+        key = noise.fold_in(journal.key, journal.updates)
+        moved, metrics = agent.update(
+            config,
+            structures,
+            still | moving,
+            moves,
+            columns.split(rows),
+            key,
+            descend,
+        )
+        return moved, _noted(journal, metrics, agent.METRICS), running
+
+    return update
+
+
+def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
+    values = jnp.stack([metrics.get(name, jnp.zeros(())) for name in names])
+    updates = journal.updates + 1
+    bad = jnp.logical_and(journal.first_nonfinite == 0, ~jnp.all(jnp.isfinite(values)))
+    return Journal(
+        journal.key,
+        updates,
+        journal.sums + values,
+        journal.counts + jnp.array([float(name in metrics) for name in names]),
+        jnp.where(bad, updates, journal.first_nonfinite),
+    )
+
+
+def restructure_function(
+    algorithm: Algorithm, learner: Learner, successors: dict[Hashable, dict[str, Structure]]
+) -> Callable:
+    """The method's restructuring of such a learner: (parts, the method's state, progress, returns,
+    rows of the newest batch, journal, stage) -> parts, state, figures.
+
+    While it is compiled for a stage, the structures that come out are put into `successors`.
+    """
+
+    def restructure(
+        parts: dict[str, Part],
+        state: MethodState,
+        progress: jax.Array,
+        returns: Returns,
+        rows: jax.Array,
+        journal: Journal,
+        stage: Hashable,
+    ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
+        present = replace(learner, parts=parts)
+        signals = Signals(
+            stage, progress, returns, lambda: _gradients(algorithm, present, rows, journal)
+        )
+        after, state, figures = algorithm.method.restructure(present, state, signals)
+        successors[stage] = after.structures
+        return after.parts, state, figures
+
+    return restructure
+
+
+def _gradients(
+    algorithm: Algorithm, learner: Learner, rows: jax.Array, journal: Journal
+) -> dict[str, Networks]:
+    """The losses' gradients by every weight: an update of dense copies, in which none descends."""
+    agent, config, _, columns = algorithm
+    dense = densified(learner)
+    found: dict[str, Networks] = {}
+
+    def capture(name: str, part: Part, gradient: Any) -> Part:
+        found[name] = gradient
+        return part
+
+    # Another key than any update's.
+    key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
+    everything = frozenset(learner.parts)
+    batch = columns.split(rows)
+    agent.update(config, dense.structures, dense.parts, everything, batch, key, capture)
+    return found
+
+
+def densified(learner: Learner) -> Learner:
+    """The same functions with every weight stored."""
+    return transport.carry(
+        learner,
+        {
+            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
+            for part in learner.network_parts
+        },
+    )
