@@ -12,12 +12,12 @@ import hashlib, os, sys
 if sys.argv[1] == "one":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import jax, jax.numpy as jnp, numpy as np
-from support import at
 
 from sparl import kernels
 from sparl.agents import TD3Config
 from sparl.engine import Engine
 from sparl.methods import RNM
+from sparl.methods.base import Moment
 from sparl.replay import Columns
 from sparl.topology import NofM
 
@@ -69,7 +69,7 @@ for _ in range(25):
     rows = rng.normal(size=(256, engine.columns.width)).astype(np.float32)
     engine.update(rows)
     if engine.method.stage(engine.updates, 25):
-        engine.restructure("reselect", at(0.0))
+        engine.restructure("reselect", Moment(engine.updates, 25))
 print(bits(engine.arrays["parts"]).hexdigest())
 """
 

@@ -256,7 +256,7 @@ def test_a_time_limit_is_stored_as_no_end_and_actions_as_the_agent_gave_them(tmp
     finally:
         del gym.registry["sparl-test/Ends-v0"]
     observation, action, reward, following, terminated, ended = np.split(
-        trainer.replay.rows, [1, 3, 4, 5, 6], axis=1
+        trainer.replay.span(0, 12), [1, 3, 4, 5, 6], axis=1
     )
     assert terminated[:, 0].tolist() == [0, 0, 1, 0, 0, 0] * 2
     assert ended[:, 0].tolist() == [0, 0, 1] * 4

@@ -22,6 +22,7 @@ from sparl import accounting, agents, transport
 from sparl.accounting import Shapes
 from sparl.acting import Acting
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
+from sparl.errors import BadCheckpoint
 from sparl.layouts import blank, describe
 from sparl.learner import Learner, Structure, holds_networks
 from sparl.methods import Method
@@ -82,7 +83,11 @@ class Engine:
         }
 
     def arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
-        """Takes those layouts up; answers with `arrays` of their shapes, to be restored."""
+        """Takes those layouts up; answers with `arrays` of their shapes, to be restored.
+
+        Raises `BadCheckpoint` for layouts that cannot have come of this agent's networks.
+        """
+        self._refuse_misfit(layouts)
         if layouts != self.layouts:
             blanks = {
                 part: {
@@ -96,6 +101,26 @@ class Engine:
             self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
             self._compile()
         return self.arrays
+
+    def _refuse_misfit(self, layouts: dict[str, Any]) -> None:
+        found = {
+            name: tuple(tuple(layer["shape"]) for layer in layers)
+            for networks in layouts.values()
+            for name, layers in networks.items()
+        }
+        fits = found.keys() == self.originals.keys() and all(
+            # Neurons may have been cut out since.
+            len(shapes) == len(found[name])
+            and shapes[0][1] == found[name][0][1]
+            and shapes[-1][0] == found[name][-1][0]
+            and all(now[0] <= was[0] for now, was in zip(found[name], shapes, strict=True))
+            for name, shapes in self.originals.items()
+        )
+        if not fits:
+            raise BadCheckpoint(
+                f"the checkpoint does not fit the run's config.json: its networks are {found}, and "
+                f"those of the agent {self.originals}"
+            )
 
     def restore(self, arrays: dict[str, Any]) -> None:
         """Takes back what `arrays` gave."""
