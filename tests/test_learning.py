@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import sparl
+from sparl import neurons
 from sparl.layouts import RowSparse
-from sparl.methods import SET, Dense
+from sparl.methods import DSP, SET, Dense
 
 # Five thousand steps are enough with larger steps than the default. Of four seeds each, dense and
 # sparse, every one came to between -155 and -190 (evaluations from step 4,000 on); a pendulum
@@ -52,6 +53,14 @@ def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
     sparse = isinstance(policy.network.layers[1], RowSparse)
     assert sparse == (method.name != "dense")
     assert watch.restructured == ([1500, 2500, 3500, 4500] if sparse else [])
+
+
+def test_td3_swings_a_pendulum_up_with_a_tenth_of_the_neurons(tmp_path):
+    """DSP; of seeds 1 to 3 the medians came to -223, -179 and -295, with 77 weights of 4352."""
+    method = DSP(interval=250, floor=0.1)
+    watch, policy = learned(tmp_path / "run", "Pendulum-v1", QUICK, method, steps=5000)
+    assert neurons.widths(policy.network) == (7, 7)
+    assert np.median([watch.returns[step] for step in (4000, 4500, 5000)]) > SWUNG_UP
 
 
 QUICK_SAC = sparl.SACConfig(
