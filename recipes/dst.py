@@ -11,7 +11,7 @@ Studies, in this order:
                     RigL, RLx2's topology, gradual magnitude pruning, dense, and *tiny*: a dense
                     agent with as many weights, the control that sparsity has to beat
     walker2d-90     the same on Walker2d-v5
-    set-tried       other settings of SET at 90 %, on HalfCheetah-v5
+    tried           other settings of SET and RigL at 90 %, on HalfCheetah-v5
     ds-td3          DS-TD3 as its paper has it, about 50 %, beside a dense agent with the same
                     learning rate, weight decay and batch
     halfcheetah-95  HalfCheetah-v5 at 95 %
@@ -32,12 +32,14 @@ DENSE = Variant("dense", ("--method", "dense"))
 PAPER = ("--learning-rate", "1e-3", "--weight-decay", "2e-4", "--batch-size", "100")
 """Of DS-TD3 (2106.04217), for its dense baseline too."""
 SAC = ("--agent", "sac")
-SET_90 = sparse("set", 90)
+SET_90, RIGL_90 = sparse("set", 90), sparse("rigl", 90)
+AS_DRAWN = ("--no-keep-norm",)
 MORE = ("--drop", "magnitude", "--drop-fraction", "0.3", "--interval", "5000")
-SET_TRIED = (
-    SET_90,
+TRIED = (
+    *(SET_90, RIGL_90),
+    Variant("set-90-no-keep-norm", (*SET_90.options, *AS_DRAWN)),
+    Variant("rigl-90-no-keep-norm", (*RIGL_90.options, *AS_DRAWN)),
     Variant("set-90-magnitude-30", (*SET_90.options, *MORE)),
-    Variant("set-90-no-keep-norm", (*SET_90.options, "--no-keep-norm")),
 )
 DS_TD3 = (
     *("--method", "set", "--lambdas", "7", "64", "--interval", "1000", "--drop-fraction", "0.05"),
@@ -67,7 +69,7 @@ def studies() -> dict[str, Study]:
     return {
         "halfcheetah-90": Study(cheetah, seeds, at(cheetah, 90, *methods)),
         "walker2d-90": Study(walker, seeds, at(walker, 90, *methods)),
-        "set-tried": Study(cheetah, (0,), SET_TRIED),
+        "tried": Study(cheetah, seeds, TRIED),
         "ds-td3": Study(cheetah, seeds, recipe, common=PAPER),
         "halfcheetah-95": Study(
             cheetah, seeds, at(cheetah, 95, "set", "static", "rigl", "magnitude")
