@@ -11,7 +11,7 @@ Studies, in this order:
                     RigL, RLx2's topology, gradual magnitude pruning, dense, and *tiny*: a dense
                     agent with as many weights, the control that sparsity has to beat
     walker2d-90     the same on Walker2d-v5
-    tried           other settings of SET and RigL at 90 %, on HalfCheetah-v5
+    tried           other settings at 90 % on HalfCheetah-v5: kept weights scaled up at the start
     ds-td3          DS-TD3 as its paper has it, about 50 %, beside a dense agent with the same
                     learning rate, weight decay and batch
     halfcheetah-95  HalfCheetah-v5 at 95 %
@@ -32,18 +32,16 @@ DENSE = Variant("dense", ("--method", "dense"))
 PAPER = ("--learning-rate", "1e-3", "--weight-decay", "2e-4", "--batch-size", "100")
 """Of DS-TD3 (2106.04217), for its dense baseline too."""
 SAC = ("--agent", "sac")
-SET_90, RIGL_90 = sparse("set", 90), sparse("rigl", 90)
-AS_DRAWN = ("--no-keep-norm",)
+SCALED = "-keep-norm"
+"""Weights kept at the start are scaled up to the norm of their layer."""
 MORE = ("--drop", "magnitude", "--drop-fraction", "0.3", "--interval", "5000")
 TRIED = (
-    *(SET_90, RIGL_90),
-    Variant("set-90-no-keep-norm", (*SET_90.options, *AS_DRAWN)),
-    Variant("rigl-90-no-keep-norm", (*RIGL_90.options, *AS_DRAWN)),
-    Variant("set-90-magnitude-30", (*SET_90.options, *MORE)),
+    *(sparse(m, 90, "--keep-norm", called=SCALED) for m in ("set", "rigl", "static", "rlx2")),
+    sparse("set", 90, "--keep-norm", *MORE, called=f"{SCALED}-magnitude-30"),
 )
 DS_TD3 = (
     *("--method", "set", "--lambdas", "7", "64", "--interval", "1000", "--drop-fraction", "0.05"),
-    *("--drop", "signs", "--until", "0.925", "--last-drop", "--no-keep-norm"),
+    *("--drop", "signs", "--until", "0.925", "--last-drop"),
 )
 
 

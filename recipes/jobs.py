@@ -44,9 +44,10 @@ class Study:
     """Options of `sparl train` that all variants have."""
 
 
-def sparse(method: str, percent: int) -> Variant:
+def sparse(method: str, percent: int, *options: str, called: str = "") -> Variant:
     """A method of unstructured sparsity, with that share of the weights left out."""
-    return Variant(f"{method}-{percent}", ("--method", method, "--sparsity", str(percent / 100)))
+    start = ("--method", method, "--sparsity", str(percent / 100))
+    return Variant(f"{method}-{percent}{called}", (*start, *options))
 
 
 def width_for(stored: int, ends: int, networks: int) -> int:

@@ -213,8 +213,8 @@ def test_a_sparse_start_keeps_each_layers_norm_if_asked():
         return [float(jnp.linalg.norm(la.to_dense())) for la in parts["actor"]["actor"].layers]
 
     dense = [float(jnp.linalg.norm(la.weight)) for la in network.layers]
-    assert np.allclose(norms(Static(0.7)), dense, rtol=1e-5)
-    assert all(a < 0.9 * b for a, b in zip(norms(Static(0.7, keep_norm=False)), dense, strict=True))
+    assert np.allclose(norms(Static(0.7, keep_norm=True)), dense, rtol=1e-5)
+    assert all(a < 0.9 * b for a, b in zip(norms(Static(0.7)), dense, strict=True))
 
 
 def test_random_starts_differ_between_layers_networks_and_seeds():
@@ -230,7 +230,7 @@ def test_random_starts_differ_between_layers_networks_and_seeds():
 
 def test_rlx2_begins_with_the_largest_weights():
     network = mlp(jax.random.key(0), (10, 20, 5))
-    parts, _ = RLx2(0.8, keep_norm=False).start({"actor": {"actor": network}}, jax.random.key(1))
+    parts, _ = RLx2(0.8).start({"actor": {"actor": network}}, jax.random.key(1))
     for before, after in zip(network.layers, parts["actor"]["actor"].layers, strict=True):
         magnitude, mask = np.abs(before.to_dense()), active(after)
         assert magnitude[mask].min() > magnitude[~mask].max()

@@ -36,8 +36,9 @@ class Unstructured(Method):
     kernel sizes, the same for linear layers. uniform: every layer alike."""
     sparse_layers: Literal["all", "hidden"] = "all"
     """hidden: heads stay dense, within the same budget. (With er they often do anyway.)"""
-    keep_norm: bool = True
-    """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm."""
+    keep_norm: bool = False
+    """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm. The
+    papers leave them as they were drawn, which was no worse."""
 
     def __post_init__(self) -> None:
         for name in ("sparsity", "actor_sparsity", "critic_sparsity"):
