@@ -38,7 +38,7 @@ class Unstructured(Method):
     """hidden: heads stay dense, within the same budget. (With er they often do anyway.)"""
     keep_norm: bool = False
     """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm. The
-    papers leave them as they were drawn, which was no worse."""
+    papers leave them as they were drawn."""
 
     def __post_init__(self) -> None:
         for name in ("sparsity", "actor_sparsity", "critic_sparsity"):
