@@ -10,6 +10,7 @@ from environments import OFTEN, TINY
 from tensorboardX.proto.event_pb2 import Event
 
 import sparl
+from sparl.runfolder import Table
 
 ENV = "environments:Point-v0"
 
@@ -99,3 +100,10 @@ def test_the_final_return_is_the_mean_of_the_last_ten_evaluations(tmp_path):
     returns = [evaluation["return"] for evaluation in summary["evals"]]
     assert len(returns) == 13
     assert summary["final_return"] == pytest.approx(sum(returns[-10:]) / 10)
+
+
+def test_a_table_that_is_there_keeps_its_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n1,0.5\n")
+    Table(path, ["step", "reward", "loss"]).append({"step": 2, "reward": 9.0, "loss": 0.25})
+    assert path.read_text() == "step,loss\n1,0.5\n2,0.25\n"

@@ -82,11 +82,17 @@ class Table:
         self.path, self.columns = path, columns
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; a column that `row` lacks stays empty."""
-        line = ",".join(_cell(row.get(column)) for column in self.columns) + "\n"
-        header = "" if self.path.exists() else ",".join(self.columns) + "\n"
+        """Adds a row; a column that `row` lacks stays empty.
+
+        A file that is there already, of an older sparl perhaps, keeps the columns that it has.
+        """
+        if self.path.exists():
+            with open(self.path) as file:
+                self.columns, header = file.readline().strip().split(","), ""
+        else:
+            header = ",".join(self.columns) + "\n"
         with open(self.path, "a") as file:
-            file.write(header + line)
+            file.write(header + ",".join(_cell(row.get(c)) for c in self.columns) + "\n")
 
     def size(self) -> int:
         """Bytes so far, on the disk when this returns."""
