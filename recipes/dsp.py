@@ -2,11 +2,10 @@
 
     python recipes/dsp.py                                # every study, in order
     python recipes/dsp.py --studies cartpole --seeds 0   # a part of it
-    python recipes/dsp.py --studies walker2d --speeds    # steps/s of each, for the tables
 
-In every study: dense; DSP; *tiny*, a dense agent that has from the start the widths that DSP's
-policy with the same seed came to; *magnitude*, which cuts the neurons of smallest norm, without
-the penalty; and *no-gate*, DSP that prunes whatever the return does.
+In every study: dense; DSP; *tiny*, a dense agent that has from the start the widths, of actor and
+critics, that DSP with the same seed came to; *magnitude*, which cuts the neurons of smallest norm,
+without the penalty; and *no-gate*, DSP that prunes whatever the return does.
 
     cartpole     CartPole-v1, DQN, 5 seeds
     lunarlander  LunarLander-v3, DQN, 5 seeds

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import sparl
-from sparl import neurons
+from sparl import api
+from sparl.runfolder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Variant:
     name: str
     options: tuple[str, ...]
     shape_of: str | None = None
-    """The variant whose policy, with the same seed, ended with the hidden widths that this one
-    has from the start: it waits for that."""
+    """The variant whose networks, with the same seed, ended with the hidden widths that this one's
+    have from the start: it waits for that. Of two critics the wider one counts, layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,6 @@ class Job:
 
     def command(self, runs: Path) -> list[str]:
         folder, elder = self.folder(runs), self.elder(runs)
-        widths = neurons.widths(sparl.load(elder).network) if elder else ()
         start = [sys.executable, "-m", "sparl", "train"]
         if (folder / "config.json").exists():
             return [*start, "--resume", str(folder), "--steps", str(self.steps)]
@@ -95,13 +94,23 @@ class Job:
             *(self.env, "--steps", str(self.steps), "--seed", str(self.seed)),
             *("--out", str(folder)),
             *self.variant.options,
-            *(("--hidden", *map(str, widths)) if widths else ()),
+            *(_shape_of(elder) if elder else ()),
             *self.common,
         ]
 
     def done(self, runs: Path) -> bool:
         path = self.folder(runs) / "summary.json"
         return path.exists() and json.loads(path.read_text())["steps"] >= self.steps
+
+
+def _shape_of(folder: Path) -> list[str]:
+    """The options that give dense networks of the hidden widths that a run came to."""
+    shapes = api.snapshot(RunFolder.open(folder))[0].shapes
+    hidden = {name: [out for out, _ in layers[:-1]] for name, layers in shapes.items()}
+    acting = hidden.pop("actor") if "actor" in hidden else hidden.pop("q")
+    critics = [max(layer) for layer in zip(*hidden.values(), strict=True)]
+    beside = ["--critic-hidden", *map(str, critics)] if critics else []
+    return ["--hidden", *map(str, acting), *beside]
 
 
 def run_all(jobs: Sequence[Job], runs: Path, cores: Sequence[int]) -> None:

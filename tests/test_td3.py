@@ -23,8 +23,9 @@ from support import (
 )
 from td3_reference import Reference
 
-from sparl.agents import TD3Config
+from sparl.agents import SACConfig, TD3Config
 from sparl.engine import Engine
+from sparl.errors import BadValue
 from sparl.methods import RNM, Dense
 from sparl.replay import Columns
 from sparl.runfolder import RunConfig, RunFolder
@@ -206,6 +207,7 @@ def test_defaults_are_those_of_the_paper():
     """RNM-TD3, 2602.14578: 2 x 256, Adam 3e-4, batch 256, …"""
     assert vars(TD3Config()) == {
         "hidden": (256, 256),
+        "critic_hidden": (),
         "learning_rate": 3e-4,
         "batch_size": 256,
         "gamma": 0.99,
@@ -269,3 +271,12 @@ def test_a_time_limit_is_stored_as_no_end_and_actions_as_the_agent_gave_them(tmp
     taken = np.array(trainer.env.unwrapped.taken)
     np.testing.assert_allclose(taken, action * [2, 10] + [2, 0], rtol=1e-5, atol=1e-5)
     assert np.ptp(taken[:, 1]) > 5
+
+
+@pytest.mark.parametrize("config", [TD3Config, SACConfig])
+def test_critics_may_have_other_widths_than_the_actor(config):
+    engine = Engine(config(hidden=(4,), critic_hidden=(6, 5)), Dense(), Columns(3, 2), seed=0)
+    assert [out for out, _ in engine.shapes["actor"][:-1]] == [4]
+    assert engine.shapes["critic_0"] == engine.shapes["critic_1"] == ((6, 5), (5, 6), (1, 5))
+    with pytest.raises(BadValue, match="critic-hidden is 0: it must be above 0"):
+        config(critic_hidden=(6, 0))

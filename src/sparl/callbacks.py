@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sparl.evaluation import Evaluation
 
@@ -16,5 +17,6 @@ class Callback:
     def on_checkpoint(self, step: int, path: Path) -> None:
         """After a checkpoint is complete on the disk, in the folder `path`."""
 
-    def on_restructure(self, step: int, figures: dict[str, int | float]) -> None:
-        """After the method changed the topology; `figures` are its own, such as SAD."""
+    def on_restructure(self, step: int, figures: dict[str, Any]) -> None:
+        """After the method changed the topology; `figures` are its own: numbers such as SAD, and
+        vectors such as DSP's importance."""

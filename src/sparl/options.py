@@ -71,7 +71,12 @@ def parse_prune(arguments: list[str]) -> AskedToPrune:
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
         _option("method", Literal[tuple(methods)], "dsp", "How to prune."),
-        _option("steps", int, 100_000, "Environment steps, while which is pruned and trained on."),
+        _option(
+            "steps",
+            int,
+            100_000,
+            "Environment steps of pruning and training on.",
+        ),
         *_pattern(kind),
         *OUT_AND_QUIET,
         _flat(method, kind, {"default_factory": lambda: kind(**as_trained)}),

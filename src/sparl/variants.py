@@ -60,7 +60,7 @@ def also_differ(settings: Sequence[Setting]) -> list[str]:
     return [
         f"{key} {' / '.join(_plain(value) for value in found)}"
         for key, found in values.items()
-        if key != "hidden"
+        if key not in ("hidden", "critic_hidden")
     ]
 
 

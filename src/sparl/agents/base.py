@@ -83,6 +83,22 @@ class AgentConfig:
         )
 
 
+@dataclass(frozen=True)
+class ActorCriticConfig(AgentConfig):
+    """Hyperparameters of agents whose critics are other networks than the one that acts."""
+
+    critic_hidden: tuple[int, ...] = ()
+    """Widths of the critics' hidden layers, if others than --hidden."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(critic_hidden=min(self.critic_hidden, default=1))
+
+    def critic_sizes(self, observation_size: int, action_size: int) -> tuple[int, ...]:
+        """Inputs, hidden widths and output of a critic."""
+        return (observation_size + action_size, *(self.critic_hidden or self.hidden), 1)
+
+
 def adam(config: AgentConfig) -> optax.GradientTransformation:
     """Adam (1412.6980), with L2 regularisation of what it trains where the config asks for it.
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sparl import noise
 from sparl.agents.base import (
     Actions,
-    AgentConfig,
+    ActorCriticConfig,
     Batch,
     adam,
     check_positive,
@@ -51,7 +51,7 @@ LOG_STD = (-20.0, 2.0)
 
 
 @dataclass(frozen=True)
-class SACConfig(AgentConfig):
+class SACConfig(ActorCriticConfig):
     """Hyperparameters of SAC; the defaults are the paper's (its table 1)."""
 
     target_entropy: float | None = None
@@ -75,7 +75,7 @@ def init(
     deviations. `temperature` has no network: its one value is the logarithm of the temperature.
     """
     actor_key, *critic_keys = jax.random.split(key, 3)
-    critic_sizes = (observation_size + action_size, *config.hidden, 1)
+    critic_sizes = config.critic_sizes(observation_size, action_size)
     return {
         "actor": {"actor": mlp(actor_key, (observation_size, *config.hidden, 2 * action_size))},
         "critics": {f"critic_{i}": mlp(k, critic_sizes) for i, k in enumerate(critic_keys)},

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sparl import noise
 from sparl.agents.base import (
     Actions,
-    AgentConfig,
+    ActorCriticConfig,
     Batch,
     adam,
     check_positive,
@@ -41,7 +41,7 @@ WITH_TARGET = frozenset({"actor", "critics"})
 
 
 @dataclass(frozen=True)
-class TD3Config(AgentConfig):
+class TD3Config(ActorCriticConfig):
     """Hyperparameters of TD3; the defaults are those of the RNM paper's study (2602.14578)."""
 
     policy_noise: float = 0.2
@@ -71,7 +71,7 @@ def init(
 ) -> dict[str, Networks]:
     """Dense networks of both parts: `actor`, and `critics` with `critic_0` and `critic_1`."""
     actor_key, *critic_keys = jax.random.split(key, 3)
-    critic_sizes = (observation_size + action_size, *config.hidden, 1)
+    critic_sizes = config.critic_sizes(observation_size, action_size)
     return {
         "actor": {
             "actor": mlp(actor_key, (observation_size, *config.hidden, action_size), squash=True)

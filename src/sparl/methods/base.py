@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tyro.conf import Suppress
 
+from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
 from sparl.networks import MLP, Networks
@@ -152,6 +153,12 @@ class RowWise(Method):
     @property
     def pattern(self) -> NofM:
         return NofM(self.n, self.m)
+
+
+def check_window(begin: float, end: float) -> None:
+    """Raises `BadValue` unless these shares of a run have time between them."""
+    if not 0 <= begin < end <= 1:
+        raise BadValue(f"begin is {begin} and end {end}: 0 <= begin < end <= 1 is needed")
 
 
 def replace_layers(network: MLP, new: dict[int, Layout]) -> MLP:

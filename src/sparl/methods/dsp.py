@@ -47,6 +47,7 @@ from sparl.methods.base import (
     Moment,
     Returns,
     Signals,
+    check_window,
 )
 from sparl.networks import MLP, Networks
 
@@ -106,10 +107,7 @@ class DSP(Method):
     def __post_init__(self) -> None:
         if self.interval < 1:
             raise BadValue(f"interval is {self.interval}: it must be at least 1")
-        if not 0 <= self.begin < self.end <= 1:
-            raise BadValue(
-                f"begin is {self.begin} and end {self.end}: 0 <= begin < end <= 1 is needed"
-            )
+        check_window(self.begin, self.end)
         for name in ("epsilon", "critic_epsilon", "floor", "critic_floor", "tolerance"):
             value = getattr(self, name)
             if not 0 <= value <= 1:

@@ -26,7 +26,7 @@ from sparl.allocation import apportion, budget
 from sparl.errors import BadValue
 from sparl.layouts import Layout
 from sparl.learner import Learner
-from sparl.methods.base import MethodState, Signals, figures, replace_layers
+from sparl.methods.base import MethodState, Signals, check_window, figures, replace_layers
 from sparl.methods.unstructured import Unstructured, layer_of
 from sparl.networks import MLP, Networks
 from sparl.topology import PerLayer
@@ -48,10 +48,7 @@ class Magnitude(Unstructured):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.begin < self.end <= 1:
-            raise BadValue(
-                f"begin is {self.begin} and end {self.end}: 0 <= begin < end <= 1 is needed"
-            )
+        check_window(self.begin, self.end)
         if self.prunings < 1:
             raise BadValue(f"prunings is {self.prunings}: it must be at least 1")
 
