@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from sparl import accounting
-from sparl.layouts import Dense, RowSparse, StraightThrough
+from sparl.layouts import BlockCirculant, Dense, RowSparse, StraightThrough
 from sparl.networks import MLP
 from sparl.topology import Kept, NofM, PerLayer
 
@@ -122,7 +122,31 @@ def test_sparsity_counts_what_is_multiplied_compression_what_is_stored():
     networks = {"actor": ACTOR, "critic_0": CRITIC}
     assert accounting.sparsity(networks) == pytest.approx(1 - (53 + 56) / (84 + 88))
     assert accounting.sparsity({"critic_0": CRITIC}) == pytest.approx(1 - 56 / 88)
-    assert accounting.compression_ratio({"critic_0": CRITIC}) == 0.0
+    assert accounting.footprint({"critic_0": CRITIC}).compression_ratio == 0.0
+
+
+def test_footprint_counts_every_pass_over_weights_and_indices():
+    # 53 weights; columns take a byte each, and the unstructured layer has starts of rows.
+    values, indices = 4 * 53, (24 + 5) + 4 * 3
+    found = accounting.footprint({"actor": ACTOR, "target_actor": ACTOR})
+    total = 2 * 4 * 84
+    assert found.compression_ratio == pytest.approx(1 - 2 * values / total)
+    assert found.compression_ratio_with_indices == pytest.approx(1 - 2 * (values + indices) / total)
+    forward, backward, optimizer = values + indices, values + indices, values
+    averaging = values + values  # of both networks
+    assert found.weight_bytes_read == forward + backward + optimizer + forward + averaging
+    assert found.weight_bytes_written == 2 * values
+
+
+def test_a_block_circulant_layer_leaves_nothing_out_but_its_pruned_blocks():
+    kept = Kept.of(jnp.array([[True, False], [True, True]]), 3)
+    layer = BlockCirculant.of(matrix(4, 4), jnp.zeros(4), 2, kept)
+    networks = {"q": MLP((layer,), False)}
+    assert accounting.sparsity(networks) == pytest.approx(1 / 4)
+    assert accounting.footprint(networks).compression_ratio == pytest.approx(1 - 6 / 16)
+    (found,) = accounting.report(networks)["networks"]["q"]["layers"]
+    assert (found["kept"], found["macs"], found["bytes"]) == (6, 12, 4 * 10 + 3 + 4 * 3)
+    assert found["pattern"] == "G 2: 3 of 4"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +166,7 @@ def test_what_was_cut_out_is_counted_from_the_original_shapes():
     originals = {"q": ((8, 3), (4, 8))}
     networks = {"q": narrow, "target_q": narrow}
     assert accounting.sparsity(networks, originals) == pytest.approx(1 - 14 / 56)
-    assert accounting.compression_ratio(networks, originals) == pytest.approx(1 - 14 / 56)
+    assert accounting.footprint(networks, originals).compression_ratio == pytest.approx(1 - 14 / 56)
     report = accounting.report(networks, originals)["networks"]["target_q"]
     assert (report["neurons"], report["neurons_total"]) == (2, 8)
     assert (report["weights_kept"], report["weights_total"]) == (14, 56)

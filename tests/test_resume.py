@@ -63,7 +63,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "metrics": rows,
         "restructures": other.read_text() if other.exists() else "",
         "evals": summary["evals"],
-        "average_compression_ratio": summary["average_compression_ratio"],
+        "averages": {k: v for k, v in summary.items() if k.startswith("average_")},
     }
 
 
@@ -101,6 +101,7 @@ OTHERS = (
     methods.Iterative(prunings=2, **SPARSE),
     methods.ASP(prune_at=0.4, swaps=50),
     methods.DSP(interval=15, begin=0.1, end=0.5, tolerance=1.0),
+    methods.GST(interval=15, smallest=2, sparsity=0.3, increment=0.15, tolerance=1.0),
 )
 
 

@@ -235,7 +235,7 @@ def test_all_layers_sparse_keeps_exactly_half_of_all_weights(trained):
     total = 2 * (12 * 16 + 16 * 16 + 16 * 4) + 4 * (16 * 16 + 16 * 16 + 16)
     kept = sum(np.count_nonzero(la.to_dense()) for n in networks.values() for la in n.layers)
     assert 2 * kept == total
-    assert accounting.compression_ratio(networks) == accounting.sparsity(networks) == 0.5
+    assert accounting.footprint(networks).compression_ratio == accounting.sparsity(networks) == 0.5
 
 
 def test_values_moments_and_targets_exist_only_for_kept_weights(trained):
@@ -294,7 +294,7 @@ def test_a_restructure_compiles_nothing_new(trained):
             trained.act(observation)
         assert max(flips(trained.restructure("reselect", at(0.0)))) > 0
         trained.take_metrics()
-        accounting.compression_ratio(trained.learner.all_networks())
+        accounting.footprint(trained.learner.all_networks())
 
     a_round()
     with compilations() as seen:

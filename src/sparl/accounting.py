@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def report(
             name: report_network(network, _original(name, network, originals)).as_dict()
             for name, network in networks.items()
         },
-        "compression_ratio": compression_ratio(networks, originals),
+        "compression_ratio": footprint(networks, originals).compression_ratio,
         "average_compression_ratio": average_compression_ratio,
     }
 
@@ -99,19 +99,44 @@ def sizes(networks: dict[str, Any], policy: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def compression_ratio(networks: Networks, originals: dict[str, Shapes] | None = None) -> float:
-    """1 - stored / dense, over the weights of all `networks` (GST, 2101.09650).
+class Footprint(NamedTuple):
+    """What networks, targets included, hold and move in one update of training (GST, 2101.09650).
 
-    Stored is what training holds and moves: a straight-through layer stores all its weights.
+    Traffic is a model: that of a device whose caches hold no network, in an update in which all of
+    them take part. A network's weights are read forward, backward and by the optimizer, which
+    writes them; a target's are read forward and by Polyak averaging, which reads the network's once
+    more, and writes the target's. Forward and backward passes read the indices too. Moments,
+    gradients and activations are not counted.
     """
-    stored = sum(la.weight.size for network in networks.values() for la in network.layers)
-    return 1.0 - stored / _total(networks, originals)
+
+    compression_ratio: float
+    """1 - stored / dense, of weights: a straight-through layer stores all of its own."""
+    compression_ratio_with_indices: float
+    """The same of bytes, those of indices stored too."""
+    weight_bytes_read: float
+    weight_bytes_written: float
+
+
+def footprint(networks: Networks, originals: dict[str, Shapes] | None = None) -> Footprint:
+    """Of what training holds and moves."""
+    total, stored, indices, read, written = _total(networks, originals), 0, 0, 0, 0
+    for name, network in networks.items():
+        values = 4 * sum(layer.weight.size for layer in network.layers)
+        places = sum(layer.index_bytes for layer in network.layers)
+        stored, indices, written = stored + values, indices + places, written + values
+        if name.startswith("target_"):
+            read += values + places + 2 * values
+        else:
+            read += 2 * (values + places) + values
+    return Footprint(
+        1.0 - stored / (4 * total), 1.0 - (stored + indices) / (4 * total), read, written
+    )
 
 
 def sparsity(networks: Networks, originals: dict[str, Shapes] | None = None) -> float:
     """Share of the weights of all `networks` that take no part in their products."""
-    kept = sum(layer.kept for network in networks.values() for layer in network.layers)
-    return 1.0 - kept / _total(networks, originals)
+    used = sum(layer.macs for network in networks.values() for layer in network.layers)
+    return 1.0 - used / _total(networks, originals)
 
 
 def _total(networks: Networks, originals: dict[str, Shapes] | None) -> int:

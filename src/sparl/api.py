@@ -171,7 +171,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
         policy = Policy.load(path)
         return accounting.report({"q" if policy.spaces.discrete else "actor": policy.network})
     engine, state = snapshot(RunFolder.open(path))
-    return engine.report(state.average_compression_ratio)
+    average = state.average_footprint
+    return engine.report(average and average.compression_ratio)
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:

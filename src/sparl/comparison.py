@@ -16,7 +16,7 @@ import numpy as np
 
 from sparl import agents, statistics
 from sparl.errors import BadRun, BadValue
-from sparl.runs import SIZES, Run, folders, read
+from sparl.runs import FOOTPRINT, SIZES, Run, folders, read
 from sparl.variants import Setting, also_differ, labels
 
 NEARLY = 0.9
@@ -54,6 +54,10 @@ class Variant:
     weights_total: float
     """If they were dense."""
     average_compression_ratio: float | None
+    """This and the next three: see `accounting.Footprint`; means over all updates."""
+    average_compression_ratio_with_indices: float | None
+    average_weight_bytes_read: float | None
+    average_weight_bytes_written: float | None
     steps_per_second: float
     wall_seconds: float
     steps_to_reach: float | None
@@ -165,7 +169,9 @@ def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
     reached = np.array([run.reaches(reach) for run in runs])
     # Of an even number of seeds, half of which never get there, the median is infinite: never.
     steps, seconds = (None if np.isinf(x) else float(x) for x in np.median(reached, axis=0))
-    ratios = [r.average_compression_ratio for r in runs if r.average_compression_ratio is not None]
+    footprint: dict[str, Any] = {
+        key: _mean([run.footprint[key] for run in runs]) for key in FOOTPRINT
+    }
     return Variant(
         label=label,
         agent=agents.name_of(runs[0].agent),
@@ -176,7 +182,7 @@ def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
         low=None if ends is None else ends[0],
         high=None if ends is None else ends[1],
         **{key: float(np.mean([run.sizes[key] for run in runs])) for key in SIZES},
-        average_compression_ratio=float(np.mean(ratios)) if ratios else None,
+        **footprint,
         steps_per_second=float(np.median([run.config.steps / run.wall_seconds for run in runs])),
         wall_seconds=float(np.median([run.wall_seconds for run in runs])),
         steps_to_reach=steps,
@@ -184,6 +190,11 @@ def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
         seeds_reaching=int(np.isfinite(reached[:, 0]).sum()),
         runs=tuple(runs),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
 
 
 def _notes(variants: Sequence[Variant], settings: list[Setting]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import accounting, agents, transport
-from sparl.accounting import Shapes
+from sparl.accounting import Footprint, Shapes
 from sparl.acting import Acting
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
 from sparl.errors import BadCheckpoint
@@ -214,9 +214,9 @@ class Engine:
         return accounting.sparsity(self.learner.outline(), self.originals)
 
     @property
-    def compression_ratio(self) -> float:
-        """See `accounting.compression_ratio`."""
-        return accounting.compression_ratio(self.learner.outline(), self.originals)
+    def footprint(self) -> Footprint:
+        """What the networks, targets included, hold and move in an update."""
+        return accounting.footprint(self.learner.outline(), self.originals)
 
     def report(self, average_compression_ratio: float | None = None) -> dict[str, Any]:
         """What the networks hold: see `accounting.report`."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from sparl.accounting import Shapes
+from sparl.accounting import Footprint, Shapes
 from sparl.engine import Engine
 from sparl.evaluation import Evaluation
 from sparl.loopstate import LoopState
@@ -39,7 +39,7 @@ class Logs:
                     "eval_length",
                     *engine.agent.METRICS,
                     "sparsity",
-                    "compression_ratio",
+                    *Footprint._fields,
                     *TIMES,
                 ],
             )
@@ -86,7 +86,7 @@ class Logs:
         state: LoopState,
         evaluation: Evaluation | None,
         engine: Engine,
-        compression_ratio: float,
+        footprint: Footprint,
     ) -> None:
         """A log point."""
         now = time.perf_counter()
@@ -101,7 +101,7 @@ class Logs:
             "eval_length": evaluation.mean_length if evaluation else None,
             **engine.take_metrics(),
             "sparsity": engine.sparsity,
-            "compression_ratio": compression_ratio,
+            **footprint._asdict(),
             "steps_per_second": (state.step - last_step) / (now - last_time),
             "wall_seconds": state.wall_seconds,
             "compile_seconds": engine.compile_seconds,
@@ -159,7 +159,7 @@ class Logs:
             "train/entropy": "entropy",
             "train/ent_coef": "temperature",
             "sparsity/sparsity": "sparsity",
-            "sparsity/compression_ratio": "compression_ratio",
+            **{f"sparsity/{name}": name for name in Footprint._fields},
         }
         for tag, column in names.items():
             self._scalar(tag, row.get(column), step)

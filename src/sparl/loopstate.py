@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sparl.accounting import Footprint
 from sparl.methods.base import Returns
 
 RECENT = 100
@@ -38,8 +39,8 @@ class LoopState:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean return) of every evaluation."""
     updates: int = 0
-    compression_sum: float = 0.0
-    """Compression ratios of all updates, added up."""
+    footprints: list[float] = field(default_factory=lambda: [0.0] * len(Footprint._fields))
+    """Those of all updates, added up: in the order of the fields of `Footprint`."""
     rng: dict[str, Any] = field(default_factory=dict)
     """State of the generator of exploration and sampling."""
     tables: dict[str, int] = field(default_factory=dict)
@@ -62,10 +63,10 @@ class LoopState:
             self.best_recent = recent if best is None else max(best, recent)
             self.lowest_recent = recent if lowest is None else min(lowest, recent)
 
-    def updated(self, compression_ratio: float) -> None:
-        """Counts an update of networks with that compression ratio."""
+    def updated(self, footprint: Footprint) -> None:
+        """Counts an update of networks with that footprint."""
         self.updates += 1
-        self.compression_sum += compression_ratio
+        self.footprints = [a + b for a, b in zip(self.footprints, footprint, strict=True)]
 
     @property
     def recent_returns(self) -> Returns:
@@ -76,13 +77,16 @@ class LoopState:
         return Returns(recent, self.best_recent, self.lowest_recent)
 
     @property
-    def average_compression_ratio(self) -> float | None:
+    def average_footprint(self) -> Footprint | None:
         """The mean over all updates so far (GST, 2101.09650); None where there was none."""
-        return self.compression_sum / self.updates if self.updates else None
+        if not self.updates:
+            return None
+        return Footprint(*(total / self.updates for total in self.footprints))
 
     def summary(self) -> dict[str, Any]:
         """The figures of summary.json that are the loop's."""
         returns = [value for _, value in self.evaluations]
+        average = self.average_footprint
         return {
             "steps": self.step,
             "final_return": float(np.mean(returns[-FINAL:])),
@@ -90,5 +94,4 @@ class LoopState:
             "evals": [{"step": step, "return": value} for step, value in self.evaluations],
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.step / self.wall_seconds,
-            "average_compression_ratio": self.average_compression_ratio,
-        }
+        } | {f"average_{name}": getattr(average, name, None) for name in Footprint._fields}

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from sparl import storage
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint
-from sparl.layouts import Dense, Layout, RowSparse, StraightThrough, describe, pattern_of
+from sparl.layouts import (
+    BlockCirculant,
+    Dense,
+    Layout,
+    RowSparse,
+    StraightThrough,
+    describe,
+    grid,
+    index_width,
+    pattern_of,
+)
 from sparl.networks import MLP
 from sparl.topology import Kept, PerLayer
 
@@ -146,10 +156,12 @@ def _spaces(observation_shape: tuple[int, ...], action: dict[str, Any]) -> Space
 def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
     """A layer as JSON and arrays, indices in the smallest type that holds them."""
     arrays = {"weight": np.asarray(layer.weight), "bias": np.asarray(layer.bias)}
-    if isinstance(layer, RowSparse):
-        index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[layer.index_bytes]
+    if layer.index_bytes:
+        assert isinstance(layer, RowSparse | BlockCirculant)
+        width = index_width(len(layer.column_starts) - 1)
+        index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[width]
         arrays["columns"] = np.asarray(layer.columns).astype(index_type)
-        if isinstance(layer.pattern, PerLayer):
+        if isinstance(layer, BlockCirculant) or isinstance(layer.pattern, PerLayer):
             arrays["row_starts"] = np.asarray(layer.row_starts).astype(np.uint32)
     return describe(layer) | {"arrays": sorted(arrays)}, arrays
 
@@ -159,6 +171,8 @@ def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
     if description["layout"] == Dense.name:
         return Dense(weight, bias)
     outputs, inputs = description["shape"]
+    if description["layout"] == BlockCirculant.name:
+        return BlockCirculant.packed(weight, bias, inputs, _blocks(description, arrays))
     pattern = pattern_of(description)
     columns = arrays["columns"].astype(np.int32)
     if "row_starts" in arrays:
@@ -167,3 +181,14 @@ def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
         row_starts = np.arange(outputs + 1, dtype=np.int32) * (len(columns) // outputs)
     kept = Kept(jnp.asarray(columns), jnp.asarray(row_starts))
     return RowSparse.packed(weight, bias, inputs, pattern, kept)
+
+
+def _blocks(description: dict[str, Any], arrays: dict[str, NDArray]) -> Kept:
+    """Those of a block-circulant layer; where all are kept, there are no indices."""
+    outputs, inputs = description["shape"]
+    rows, columns = grid((outputs, inputs), description["group"])
+    if "columns" in arrays:
+        found = arrays["columns"], arrays["row_starts"]
+    else:
+        found = np.tile(np.arange(columns), rows), np.arange(rows + 1) * columns
+    return Kept(*(jnp.asarray(array.astype(np.int32)) for array in found))

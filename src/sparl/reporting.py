@@ -31,6 +31,12 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _traffic(v: Variant) -> str:
+    if v.average_weight_bytes_read is None or v.average_weight_bytes_written is None:
+        return ""
+    return f"{(v.average_weight_bytes_read + v.average_weight_bytes_written) / 1000:,.0f}"
+
+
 def _time(value: float | None) -> str:
     if value is None:
         return "never"
@@ -46,6 +52,8 @@ COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
     ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
     ("if\ndense", lambda v: f"{v.weights_total:,.0f}"),
     ("compr.\nratio", lambda v: _ratio(v.average_compression_ratio)),
+    ("with\nindex", lambda v: _ratio(v.average_compression_ratio_with_indices)),
+    ("kB per\nupdate", _traffic),
     ("steps\n/s", lambda v: _time(v.steps_per_second)),
     ("steps to\nreach", lambda v: _time(v.steps_to_reach)),
     ("seconds\nto reach", lambda v: _time(v.seconds_to_reach)),

@@ -24,6 +24,9 @@ SIZES = (
 )
 """Keys of `accounting.sizes`; summaries written before there was that function lack them."""
 
+FOOTPRINT = tuple(f"average_{name}" for name in accounting.Footprint._fields)
+"""Keys of the means over all updates of what training holds and moves."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -42,8 +45,9 @@ class Run:
     final_return: float
     """Mean of the last 10 evaluations, as in summary.json."""
     wall_seconds: float
-    average_compression_ratio: float | None
-    """Over all updates; None where there was none."""
+    footprint: dict[str, float | None]
+    """By the keys of `FOOTPRINT`; None where there was no update, or an older sparl wrote the
+    summary."""
     sizes: dict[str, int]
     """See `accounting.sizes`."""
 
@@ -98,7 +102,6 @@ def read(path: Path) -> Run:
         if not steps:
             raise ValueError("no evaluation")
         clock = _clock(path / "metrics.csv")
-        ratio = summary["average_compression_ratio"]
         return Run(
             path=path,
             config=config,
@@ -109,7 +112,7 @@ def read(path: Path) -> Run:
             returns=tuple(float(found["return"]) for found in summary["evals"]),
             final_return=float(summary["final_return"]),
             wall_seconds=float(summary["wall_seconds"]),
-            average_compression_ratio=None if ratio is None else float(ratio),
+            footprint={key: _number(summary.get(key)) for key in FOOTPRINT},
             sizes=_sizes(path, summary),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -126,6 +129,10 @@ def _clock(path: Path) -> dict[int, float]:
             return {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
     except OSError as error:
         raise BadRun(f"{path} cannot be read: {error}. Leave this run out") from error
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _sizes(path: Path, summary: dict[str, Any]) -> dict[str, int]:

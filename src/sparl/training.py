@@ -64,7 +64,7 @@ class Trainer:
         self.logs = Logs(folder, run, self.engine, quiet)
         self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
-        self._compression = self.engine.compression_ratio
+        self._footprint = self.engine.footprint
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -74,7 +74,7 @@ class Trainer:
         self.state = LoopState.from_json(state)
         self.rng.bit_generator.state = self.state.rng
         self.logs.resume(self.state.step, self.state.tables)
-        self._compression = self.engine.compression_ratio
+        self._footprint = self.engine.footprint
 
     def begin_with(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
         """Takes up what another run has learned and seen, as a start: networks, moments, replay,
@@ -84,7 +84,7 @@ class Trainer:
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
         self.state.returns, self.state.lengths = state.returns, state.lengths
-        self._compression = self.engine.compression_ratio
+        self._footprint = self.engine.footprint
         self.state.checkpointed = -1
 
     def run(self) -> Policy:
@@ -161,7 +161,7 @@ class Trainer:
         engine, agent = self.engine, self.agent
         n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
         engine.update(self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step))
-        self.state.updated(self._compression)
+        self.state.updated(self._footprint)
         updates = self.config.steps - self.agent.learning_starts
         stage = engine.method.stage(engine.updates, updates)
         if stage is None:
@@ -170,7 +170,7 @@ class Trainer:
         before = engine.shapes
         figures = engine.restructure(stage, moment)
         if figures is not None:
-            self._compression = engine.compression_ratio
+            self._footprint = engine.footprint
             self.logs.restructured(self.state.step, engine.updates, figures)
             for warning in engine.method.warnings(figures):
                 self.logs.warn(self.state.step, warning)
@@ -231,7 +231,7 @@ class Trainer:
             return
         self._check_finite()
         evaluation = self._evaluate() if evaluate else None
-        self.logs.row(self.state, evaluation, self.engine, self._compression)
+        self.logs.row(self.state, evaluation, self.engine, self._footprint)
 
     def _evaluate(self) -> Evaluation:
         with self._environment("an evaluation"):

@@ -5,11 +5,17 @@ weights from the old coordinates to the new ones; `carry` applies it to the thre
 aligned with them besides the values themselves: both Adam moments and the target network. `along`
 does to all four what is done to the networks, as when neurons are cut out. No other place in the
 code touches them.
+
+A stored weight may stand for several entries of the matrix (`Layout.copies`). Its gradient is then
+the sum of theirs, so a moment on its way to such a layout is multiplied by their number, and the
+second moment by its square; on its way back it is divided by it: Adam goes on in steps of the same
+size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -45,7 +51,6 @@ def carry(learner: Learner, successors: dict[str, Networks]) -> Learner:
             learner.structures[name],
             networks,
             structures[name],
-            learner.optimizers[name],
         )
     return Learner(parts, structures, learner.optimizers)
 
@@ -84,37 +89,52 @@ def _carry_part(
     structure: Structure,
     successors: Networks,
     successor_structure: Structure,
-    optimizer: optax.GradientTransformation,
 ) -> Part:
     old = structure.online(part)
 
-    def moved(aligned: jax.Array, fill: Callable[[Layout], jax.Array | float]) -> jax.Array:
+    def moved(
+        aligned: jax.Array, fill: Callable[[Layout], jax.Array | float], power: int = 0
+    ) -> jax.Array:
         carried = structure.networks(aligned, part.indices)
         networks = {
-            name: _move_network(carried[name], old[name], new, fill)
+            name: _move_network(carried[name], old[name], new, fill, power)
             for name, new in successors.items()
         }
         return successor_structure.flatten(networks)
+
+    def moved_moments(adam: optax.ScaleByAdamState) -> optax.ScaleByAdamState:
+        moments: Any = adam
+        return adam._replace(
+            mu=moved(moments.mu, lambda new: 0.0, 1), nu=moved(moments.nu, lambda new: 0.0, 2)
+        )
 
     return Part(
         values=successor_structure.flatten(successors),
         target=moved(part.target, lambda new: new.spread(new.weight))
         if part.target.size
         else part.target,
-        optimizer=optax.tree.map_params(
-            optimizer, lambda moment: moved(moment, lambda new: 0.0), part.optimizer
+        optimizer=jax.tree.map(
+            lambda state: moved_moments(state) if _is_adam(state) else state,
+            part.optimizer,
+            is_leaf=_is_adam,
         ),
         indices=successor_structure.flatten_indices(successors),
     )
 
 
+def _is_adam(state: Any) -> bool:
+    return isinstance(state, optax.ScaleByAdamState)
+
+
 def _move_network(
-    aligned: MLP, old: MLP, new: MLP, fill: Callable[[Layout], jax.Array | float]
+    aligned: MLP, old: MLP, new: MLP, fill: Callable[[Layout], jax.Array | float], power: int
 ) -> MLP:
-    """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases."""
+    """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases, and
+    weights multiplied by that power of how many times as many copies they have."""
     layers = []
     for carried, before, after in zip(aligned.layers, old.layers, new.layers, strict=True):
         weight = jnp.asarray(move(carried.weight, before, after, fill(after)))
+        weight = weight * (after.copies / before.copies) ** power
         layers.append(
             eqx.tree_at(lambda layer: (layer.weight, layer.bias), after, (weight, carried.bias))
         )

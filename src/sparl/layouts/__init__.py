@@ -1,22 +1,28 @@
 """Layouts: how one linear layer is stored and multiplied. They know nothing of learning."""
 
-from sparl.layouts.base import Layout
+from sparl.layouts.base import Layout, index_width
+from sparl.layouts.block_circulant import GROUPS, BlockCirculant, grid, projected
 from sparl.layouts.dense import Dense
 from sparl.layouts.description import blank, describe, pattern_of
 from sparl.layouts.row_sparse import RowSparse
 from sparl.layouts.straight_through import StraightThrough
 
 LAYOUTS: dict[str, type[Layout]] = {
-    layout.name: layout for layout in (Dense, RowSparse, StraightThrough)
+    layout.name: layout for layout in (Dense, RowSparse, BlockCirculant, StraightThrough)
 }
 
 __all__ = [
+    "GROUPS",
     "LAYOUTS",
+    "BlockCirculant",
     "Dense",
     "Layout",
     "RowSparse",
     "StraightThrough",
     "blank",
     "describe",
+    "grid",
+    "index_width",
     "pattern_of",
+    "projected",
 ]

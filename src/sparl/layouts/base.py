@@ -72,14 +72,29 @@ class Layout(eqx.Module):
     @property
     @abstractmethod
     def kept(self) -> int:
-        """How many weights take part in `apply` (biases are not counted)."""
+        """How many of the stored weights take part in `apply` (biases are not counted)."""
+
+    @property
+    def copies(self) -> int:
+        """Entries of W that one stored weight stands for."""
+        return 1
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one input vector."""
+        """Multiply-adds of one input vector, which are the entries of W that are not left out."""
         return self.kept
 
     @property
-    @abstractmethod
+    def index_bytes(self) -> int:
+        """Bytes of indices in a saved policy."""
+        return 0
+
+    @property
     def stored_bytes(self) -> int:
         """Bytes of weights, biases and indices in a saved policy."""
+        return 4 * (self.kept + self.bias.size) + self.index_bytes
+
+
+def index_width(count: int) -> int:
+    """Bytes of the smallest type that numbers so many."""
+    return 1 if count <= 2**8 else 2 if count <= 2**16 else 4

@@ -46,7 +46,3 @@ class Dense(Layout):
     @property
     def kept(self) -> int:
         return self.weight.size
-
-    @property
-    def stored_bytes(self) -> int:
-        return 4 * (self.weight.size + self.bias.size)

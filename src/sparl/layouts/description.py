@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from sparl.layouts.base import Layout
+from sparl.layouts.block_circulant import BlockCirculant, grid
 from sparl.layouts.dense import Dense
 from sparl.layouts.row_sparse import RowSparse
 from sparl.layouts.straight_through import StraightThrough
@@ -18,6 +19,8 @@ def describe(layer: Layout) -> dict[str, Any]:
     description: dict[str, Any] = {"layout": layer.name, "shape": list(layer.shape)}
     if isinstance(layer, RowSparse | StraightThrough):
         description["pattern"] = _describe_pattern(layer.pattern)
+    if isinstance(layer, BlockCirculant):
+        description |= {"group": layer.group, "blocks": layer.blocks}
     return description
 
 
@@ -27,6 +30,8 @@ def blank(description: dict[str, Any]) -> Layout:
     weight, bias = jnp.zeros((outputs, inputs)), jnp.zeros(outputs)
     if description["layout"] == Dense.name:
         return Dense(weight, bias)
+    if description["layout"] == BlockCirculant.name:
+        return _blank_circulant(description)
     pattern = pattern_of(description)
     count = pattern.count(outputs, inputs)
     kept = Kept(jnp.zeros(count, jnp.int32), jnp.zeros(outputs + 1, jnp.int32))
@@ -36,6 +41,18 @@ def blank(description: dict[str, Any]) -> Layout:
     return RowSparse(
         jnp.zeros(count), bias, *kept, jnp.zeros_like(kept.columns), column_starts,
         jnp.zeros_like(kept.columns), pattern,
+    )  # fmt: skip
+
+
+def _blank_circulant(description: dict[str, Any]) -> BlockCirculant:
+    (outputs, inputs), group = description["shape"], description["group"]
+    rows, columns = grid((outputs, inputs), group)
+    blocks = jnp.zeros(description["blocks"], jnp.int32)
+    starts = jnp.zeros(rows + 1, jnp.int32), jnp.zeros(columns + 1, jnp.int32)
+    weight, bias = jnp.zeros((blocks.size, group)), jnp.zeros(outputs)
+    return BlockCirculant(
+        weight, bias, blocks, starts[0], jnp.zeros_like(blocks), starts[1],
+        jnp.zeros_like(blocks), inputs,
     )  # fmt: skip
 
 

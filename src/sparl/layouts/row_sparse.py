@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
-from sparl.layouts.base import Layout
+from sparl.layouts.base import Layout, index_width
 from sparl.layouts.dense import Dense
 from sparl.topology import Kept, Pattern, PerLayer
 
@@ -102,15 +102,15 @@ class RowSparse(Layout):
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of the column of one kept weight in a saved policy."""
-        return 1 if self.in_features <= 2**8 else 2 if self.in_features <= 2**16 else 4
-
-    @property
-    def stored_bytes(self) -> int:
-        # Where every row keeps as many, row_starts follows from the pattern and is not stored.
-        starts = 4 * self.row_starts.size if isinstance(self.pattern, PerLayer) else 0
-        return (4 + self.index_bytes) * self.kept + 4 * self.bias.size + starts
+        return packed_index_bytes(self.pattern, self.shape, self.kept)
 
     def _rows(self) -> Int32[Array, " kept"]:
         rows = jnp.arange(self.out_features, dtype=jnp.int32)
         return jnp.repeat(rows, jnp.diff(self.row_starts), total_repeat_length=self.kept)
+
+
+def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> int:
+    """Bytes of the columns of packed rows, and of where they start."""
+    # Where every row keeps as many, row_starts follows from the pattern and is not stored.
+    starts = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
+    return index_width(shape[1]) * kept + starts

@@ -15,7 +15,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float, Int32
 
 from sparl.layouts.base import Layout
-from sparl.layouts.row_sparse import RowSparse
+from sparl.layouts.row_sparse import RowSparse, packed_index_bytes
 from sparl.topology import Kept, Pattern
 
 
@@ -73,5 +73,5 @@ class StraightThrough(Layout):
         return self.columns.size
 
     @property
-    def stored_bytes(self) -> int:
-        return self.packed().stored_bytes
+    def index_bytes(self) -> int:
+        return packed_index_bytes(self.pattern, self.shape, self.kept)

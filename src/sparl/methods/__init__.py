@@ -4,6 +4,7 @@ from sparl.methods.asp import ASP
 from sparl.methods.base import Method, Signals
 from sparl.methods.dense import Dense
 from sparl.methods.dsp import DSP
+from sparl.methods.gst import GST
 from sparl.methods.iterative import Iterative
 from sparl.methods.magnitude import Magnitude
 from sparl.methods.rigl import RigL
@@ -14,12 +15,13 @@ from sparl.methods.static import Static
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Dense, RNM, Static, SET, RigL, RLx2, Magnitude, Iterative, ASP, DSP)
+    for method in (Dense, RNM, Static, SET, RigL, RLx2, Magnitude, Iterative, ASP, DSP, GST)
 }
 
 __all__ = [
     "ASP",
     "DSP",
+    "GST",
     "METHODS",
     "RNM",
     "SET",

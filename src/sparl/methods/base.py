@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from tyro.conf import Suppress
 
 from sparl.errors import BadValue
@@ -41,6 +41,11 @@ class Returns(NamedTuple):
     best: float | Float[Array, ""] = 0.0
     """The highest of all `recent` so far."""
     lowest: float | Float[Array, ""] = 0.0
+
+    def hold(self, tolerance: float) -> bool | Bool[Array, ""]:
+        """Whether `recent` falls short of the best by no more than `tolerance`, a share of what
+        lies between the lowest and the best. A tolerance of 1 always holds."""
+        return tolerance == 1 or self.recent >= self.best - tolerance * (self.best - self.lowest)
 
 
 class Moment(NamedTuple):

@@ -45,7 +45,6 @@ from sparl.methods.base import (
     Method,
     MethodState,
     Moment,
-    Returns,
     Signals,
     check_window,
 )
@@ -169,14 +168,8 @@ class DSP(Method):
                 after += neurons.weights_between(network, left[-1][1])
         saved, over = before - after, stage == "end"
         pays = (moment.updates - moment.update) * saved >= COMPILATION * int(state["weights"])
-        due = pays and saved >= SAVING * before and bool(self.is_open(moment.returns))
+        due = pays and saved >= SAVING * before and bool(moment.returns.hold(self.tolerance))
         return Plan(over, tuple(left) if saved and (due or over) else None)
-
-    def is_open(self, returns: Returns) -> Any:
-        """Whether the return holds, so that neurons may go."""
-        if self.tolerance == 1:
-            return True
-        return returns.recent >= returns.best - self.tolerance * (returns.best - returns.lowest)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
@@ -191,7 +184,7 @@ class DSP(Method):
         assert isinstance(plan, Plan)
         if plan.widths is not None:
             learner, state = _cut(learner, state, dict(plan.widths))
-        gate = jnp.asarray(self.is_open(signals.returns), jnp.float32)
+        gate = jnp.asarray(signals.returns.hold(self.tolerance), jnp.float32)
         begun = signals.progress > self.begin
         since = signals.progress - jnp.maximum(state["progress"], self.begin)
         step = begun * gate * since / (PACE * (self.end - self.begin))

@@ -1,0 +1,177 @@
+"""Block-circulant weights: blocks of G x G of which G weights are stored (GST, 2101.09650).
+
+W, padded with zeros to multiples of G, is a grid of blocks. A block that is kept is given by c of
+length G: B[r, s] = c[(s - r) mod G], each row the one above it turned by one. Blocks that are not
+kept are zero, and nothing of them is stored. The c are what is trained.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+from sparl import kernels
+from sparl.layouts.base import Layout, index_width
+from sparl.topology import Kept
+
+GROUPS = (2, 4, 8, 16)
+"""Sizes of blocks."""
+
+
+class BlockCirculant(Layout):
+    """The kept blocks of W, block row after block row, columns ascending within one.
+
+    `weight[k]` is the c of block k, which lies in column `columns[k]` of the grid; `row_starts`,
+    `rows`, `column_starts` and `order` as in `RowSparse`, of the grid instead of the matrix.
+    """
+
+    name: ClassVar[str] = "block-circulant"
+
+    weight: Float[Array, "kept group"]
+    bias: Float[Array, " out"]
+    columns: Int32[Array, " kept"]
+    row_starts: Int32[Array, " row_starts"]
+    rows: Int32[Array, " kept"]
+    column_starts: Int32[Array, " column_starts"]
+    order: Int32[Array, " kept"]
+    inputs: int = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], group: int, kept: Kept
+    ) -> BlockCirculant:
+        """The circulant blocks nearest to those of `dense` at the places `kept` of the grid."""
+        weight = projected(dense, group)[_rows(kept), kept.columns]
+        return cls.packed(weight, bias, dense.shape[1], kept)
+
+    @classmethod
+    def packed(
+        cls,
+        weight: Float[Array, "kept group"],
+        bias: Float[Array, " out"],
+        in_features: int,
+        kept: Kept,
+    ) -> BlockCirculant:
+        """Blocks in the order of the places `kept` of the grid."""
+        columns = -(-in_features // weight.shape[1])
+        return cls(weight, bias, *kernels.places(*kept, columns), in_features)
+
+    @property
+    def in_features(self) -> int:
+        return self.inputs
+
+    @property
+    def group(self) -> int:
+        """G."""
+        return self.weight.shape[1]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Blocks over the outputs and over the inputs."""
+        return grid(self.shape, self.group)
+
+    @property
+    def blocks(self) -> int:
+        """How many are kept."""
+        return self.weight.shape[0]
+
+    @property
+    def pattern(self) -> str:
+        return f"G {self.group}: {self.blocks} of {math.prod(self.grid)}"
+
+    def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
+        return self.to_dense() @ x + self.bias[:, None]
+
+    def spread(
+        self, aligned: Float[Array, "kept group"], fill: Float[Array, "out in"] | float = 0.0
+    ) -> Float[Array, "out in"]:
+        background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
+        stored = jnp.zeros((*self.grid, self.group), aligned.dtype)
+        stored = stored.at[self.block_rows, self.columns].set(aligned)
+        return jnp.where(self.active() > 0, expanded(stored, self.shape), background)
+
+    def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "kept group"]:
+        """The means along the wrapped diagonals of each kept block: of all circulant blocks the
+        nearest."""
+        return projected(dense, self.group)[self.block_rows, self.columns]
+
+    def first_rows(self, count: int) -> BlockCirculant:
+        rows = -(-count // self.group)
+        kept = Kept(self.columns[: self.row_starts[rows]], self.row_starts[: rows + 1])
+        weight = self.weight[: len(kept.columns)]
+        return self.packed(weight, self.bias[:count], self.inputs, kept)
+
+    def active(self) -> Float[Array, "out in"]:
+        whole = self.active_blocks().repeat(self.group, axis=0).repeat(self.group, axis=1)
+        return whole[: self.out_features, : self.in_features]
+
+    def active_blocks(self) -> Float[Array, "grid_rows grid_columns"]:
+        """1.0 where a block is kept, 0.0 elsewhere."""
+        return jnp.zeros(self.grid).at[self.block_rows, self.columns].set(1.0)
+
+    @property
+    def kept(self) -> int:
+        return self.weight.size
+
+    @property
+    def copies(self) -> int:
+        return self.group
+
+    @property
+    def macs(self) -> int:
+        # As of a product with the whole blocks; what padding adds is taken off where all are kept.
+        return min(self.blocks * self.group**2, math.prod(self.shape))
+
+    @property
+    def index_bytes(self) -> int:
+        if self.blocks == math.prod(self.grid):
+            return 0
+        return self.blocks * index_width(self.grid[1]) + 4 * self.row_starts.size
+
+    @property
+    def block_rows(self) -> Int32[Array, " kept"]:
+        """The row of the grid of each kept block."""
+        return _rows(Kept(self.columns, self.row_starts))
+
+
+def grid(shape: tuple[int, int], group: int) -> tuple[int, int]:
+    """Blocks over the outputs and over the inputs of a matrix."""
+    return -(-shape[0] // group), -(-shape[1] // group)
+
+
+def projected(dense: Float[Array, "out in"], group: int) -> Float[Array, "rows columns group"]:
+    """Every block's c: means along its wrapped diagonals, padding left out."""
+    sums, counts = _along_diagonals(dense, group), _along_diagonals(jnp.ones_like(dense), group)
+    return sums / jnp.maximum(counts, 1.0)
+
+
+def expanded(
+    stored: Float[Array, "rows columns group"], shape: tuple[int, int]
+) -> Float[Array, "out in"]:
+    """The matrix of those blocks."""
+    rows, columns, group = stored.shape
+    turned = jnp.stack([jnp.roll(stored, r, axis=-1) for r in range(group)], axis=1)
+    return turned.reshape(rows * group, columns * group)[: shape[0], : shape[1]]
+
+
+def _along_diagonals(
+    dense: Float[Array, "out in"], group: int
+) -> Float[Array, "rows columns group"]:
+    outputs, inputs = dense.shape
+    rows, columns = grid((outputs, inputs), group)
+    padding = (rows * group - outputs, columns * group - inputs)
+    blocks = jnp.pad(dense, [(0, padding[0]), (0, padding[1])])
+    blocks = blocks.reshape(rows, group, columns, group)
+    terms = [jnp.roll(blocks[:, r], -r, axis=-1) for r in range(group)]
+    while len(terms) > 1:  # in pairs: of equal numbers the sum is exact
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
+
+
+def _rows(kept: Kept) -> Int32[Array, " kept"]:
+    rows = jnp.arange(kept.row_starts.shape[0] - 1, dtype=jnp.int32)
+    return jnp.repeat(rows, jnp.diff(kept.row_starts), total_repeat_length=kept.columns.shape[0])
