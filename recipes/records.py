@@ -49,9 +49,9 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
             for step, value in curve(job.folder(runs)):
                 writer.writerow([job.env, job.variant.name, job.seed, step, value])
     lines = [
-        "| variant | hidden neurons | weights of the policy | bytes | final return of each seed "
-        "| IQM | of dense | steps/s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| variant | hidden neurons | weights of the policy | bytes | average compression "
+        "| final return of each seed | IQM | of dense | steps/s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     measured, dense = speeds(results), None
     names = list(dict.fromkeys(job.variant.name for job in done))
@@ -60,10 +60,11 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
         found = [json.loads((job.folder(runs) / "summary.json").read_text()) for job in of_it]
         returns = [summary["final_return"] for summary in found]
         size = {key: _median([_policy(job.folder(runs))[key] for job in of_it]) for key in SIZE}
+        ratio = np.mean([summary["average_compression_ratio"] for summary in found])
         middle = trim_mean(returns, 0.25)
         dense = middle if name == "dense" else dense
         lines.append(
-            f"| {name} | {' | '.join(f'{value:,}' for value in size.values())} "
+            f"| {name} | {' | '.join(f'{value:,}' for value in size.values())} | {ratio:.3f} "
             f"| {', '.join(f'{value:.0f}' for value in returns)} | {middle:.0f} "
             f"| {f'{middle / dense:.2f}' if dense else ''} "
             f"| {f'{measured[name]:.0f}' if name in measured else ''} |"

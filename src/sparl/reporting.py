@@ -50,7 +50,6 @@ COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
     ("95 %\ninterval", _interval),
     ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
     ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
-    ("if\ndense", lambda v: f"{v.weights_total:,.0f}"),
     ("compr.\nratio", lambda v: _ratio(v.average_compression_ratio)),
     ("with\nindex", lambda v: _ratio(v.average_compression_ratio_with_indices)),
     ("kB per\nupdate", _traffic),
