@@ -1,4 +1,4 @@
-"""Networks of dense and packed layers for tests, and a plain float64 reference for them."""
+"""Networks of layers of every kind for tests, and a plain float64 reference for them."""
 
 import itertools
 from functools import partial
@@ -22,6 +22,13 @@ class Net(NamedTuple):
     relu_last: bool
 
 
+class Blocks(NamedTuple):
+    """Circulant blocks, of which a pattern chooses among their grid."""
+
+    group: int
+    pattern: NofM | PerRow | PerLayer
+
+
 def by_column(columns, row_starts, width):
     """Rows, starts and numbers of the kept values, column by column; the slow and obvious way."""
     entries = [[] for _ in range(width)]
@@ -39,11 +46,33 @@ def dense(layer, weight=None):
     if layer.places is None:
         return weight
     matrix = np.zeros((layer.bias.shape[0], layer.in_features))
-    columns, starts = np.asarray(layer.places.columns), np.asarray(layer.places.row_starts)
-    for row, (first, end) in enumerate(itertools.pairwise(starts)):
-        for k in range(first, end):
-            matrix[row, columns[k]] = weight[k]
+    for k, row, column in entries(layer):
+        matrix[row, column] = weight[k]
     return matrix
+
+
+def entries(layer):
+    """(which weight, row, column) of every entry of W that is stored."""
+    columns, starts = np.asarray(layer.places.columns), np.asarray(layer.places.row_starts)
+    for block_row, (first, end) in enumerate(itertools.pairwise(starts)):
+        for k in range(first, end):
+            if layer.group == 1:
+                yield k, block_row, columns[k]
+                continue
+            for r, s in itertools.product(range(layer.group), repeat=2):
+                row, column = layer.group * block_row + r, layer.group * columns[k] + s
+                if row < layer.bias.shape[0] and column < layer.in_features:
+                    yield (k, (s - r) % layer.group), row, column
+
+
+def gradient_of(layer, full, scale):
+    """That of the weights, as a matrix unless they are circulant, from that of all entries of W."""
+    if layer.group == 1:
+        return full * (dense(layer, layer.weight * 0 + 1) != 0), scale
+    gradient = np.zeros(layer.weight.shape)
+    for k, row, column in entries(layer):
+        gradient[k] += full[row, column]
+    return gradient, layer.group * scale
 
 
 def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
@@ -56,20 +85,24 @@ def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
 
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     # One compilation for the choices of all layers.
-    select = jax.jit(lambda s: [p and p.select(a) for p, a in zip(patterns, s, strict=True)])
-    chosen = select([rng.normal(size=shape).astype(np.float32) for shape in shapes])
+    groups = [p.group if isinstance(p, Blocks) else 1 for p in patterns]
+    grids = [[-(-n // g) for n in shape] for shape, g in zip(shapes, groups, strict=True)]
+    among = [p.pattern if isinstance(p, Blocks) else p for p in patterns]
+    select = jax.jit(lambda s: [p and p.select(a) for p, a in zip(among, s, strict=True)])
+    chosen = select([rng.normal(size=grid).astype(np.float32) for grid in grids])
     layers = []
     values = x = numbers(widths[0], batch)
-    for i, ((outputs, inputs), kept) in enumerate(zip(shapes, chosen, strict=True)):
+    for i, ((outputs, inputs), kept, group) in enumerate(zip(shapes, chosen, groups, strict=True)):
         places, weight = None, numbers(outputs, inputs)
         if kept is not None:
             columns, starts = map(np.asarray, kept)
-            places = kernels.Places(columns, starts, *by_column(columns, starts, inputs))
-            weight = numbers(len(columns))
-        per_row = weight.size / outputs
+            places = kernels.Places(columns, starts, *by_column(columns, starts, grids[i][1]))
+            weight = numbers(len(columns)) if group == 1 else numbers(len(columns), group)
+        per_row = group * weight.size / outputs
         if not whole:
             weight /= np.float32(max(per_row, 1) ** 0.5)
-        layer = kernels.Layer(weight, numbers(outputs), places)
+        extra = {} if group == 1 else {"group": group, "inputs": inputs}
+        layer = kernels.Layer(weight, numbers(outputs), places, **extra)
         # What a rounding could lift over zero would make the two gradients differ.
         for _ in range(0 if whole else 100):
             z = dense(layer) @ values + layer.bias.astype(np.float64)[:, None]
@@ -103,8 +136,7 @@ def expected(net):
         delta = np.where(relus[i], delta, 0)
         of_bias = product(delta, np.ones(delta.shape[1]))
         full, scale = product(delta, inputs[i].T)
-        gradients = [(full * (dense(net.layers[i], net.layers[i].weight * 0 + 1) != 0), scale),
-                     of_bias, *gradients]  # fmt: skip
+        gradients = [gradient_of(net.layers[i], full, scale), of_bias, *gradients]
         delta, scale = product(weights[i].T, delta)
     return [*results, *gradients, (delta, scale)]
 
@@ -113,7 +145,7 @@ def expected(net):
 def pulled(layers, x, dy, relu_last, compiled):
     def apply(values, x):
         pairs = zip(values, layers, strict=True)
-        whole = [kernels.Layer(*v, layer.places) for v, layer in pairs]
+        whole = [layer._replace(weight=w, bias=b) for (w, b), layer in pairs]
         return kernels.network(whole, x, relu_last, compiled)
 
     y, pull = jax.vjp(apply, [(layer.weight, layer.bias) for layer in layers], x)
@@ -127,10 +159,11 @@ def results(net, compiled=True):
 
 
 def in_full(net, found):
-    """`found`, with the gradients of weights as matrices."""
+    """`found`, with the gradients of weights as `gradient_of` gives them."""
     y, *gradients, dx = found
     for i, layer in enumerate(net.layers):
-        gradients[2 * i] = dense(layer, gradients[2 * i])
+        if layer.group == 1:
+            gradients[2 * i] = dense(layer, gradients[2 * i])
     return [y, *gradients, dx]
 
 

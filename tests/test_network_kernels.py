@@ -117,7 +117,7 @@ def test_vmap_gives_what_each_network_gives(shared):
         return net._replace(layers=layers, x=(first if "x" in shared else own)["x"])
 
     nets = [common(net) for net in nets]
-    fields = [None if f in shared.split() else 0 for f in kernels.Layer._fields]
+    fields = [None if f in shared.split() else 0 for f in ("weight", "bias", "places")]
     axes = [kernels.Layer(*fields) for _ in chosen], None if "x" in shared else 0, 0
     axes[0][2] = axes[0][2]._replace(places=None)  # a dense layer has none
 

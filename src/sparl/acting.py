@@ -56,7 +56,7 @@ class Acting:
             if forms is None:
                 return None
             form = kernels.Form.of(forms)
-            inference = kernels.Inference(form.widths, form.kept)
+            inference = kernels.Inference(*form)
             values, indices = kernels.vectors(forms)
             found[name] = HostMLP(inference, _span(values), _span(indices), network.squash)
         return cls(found)

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -20,27 +21,31 @@ struct Packed {
   }
 };
 
-// `networks` of them, each layer dense (fraction 1 or more) or with about that fraction kept.
+// `networks` of them, each layer dense (fraction 1 or more) or with about that fraction kept: of its
+// weights, or of its circulant blocks if its group is more than 1.
 struct Net {
   Net(Shape widths, std::vector<double> fractions, int64_t batch, int64_t networks, bool relu_last,
-      bool shared, int seed)
+      bool shared, int seed, Shape groups = {})
       : batch(batch), networks(networks), random(seed) {
-    attributes = {widths, {}, relu_last};
+    if (groups.empty()) groups.assign(fractions.size(), 1);
+    attributes = {widths, {}, groups, relu_last};
     const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
     int64_t value_count = 0;
     for (size_t l = 0; l < fractions.size(); ++l) {
-      const int64_t inputs = widths[l], outputs = widths[l + 1];
-      const bool is_packed = fractions[l] < 1;
-      attributes.kept.push_back(
-          is_packed ? static_cast<int64_t>(fractions[l] * outputs * inputs) : -1);
-      if (is_packed) packed.push_back(Places(stacks, outputs, inputs, attributes.kept.back()));
-      value_count += (is_packed ? attributes.kept.back() : inputs * outputs) + outputs;
+      const int64_t group = groups[l], columns = Blocks(widths[l], group);
+      const int64_t rows = Blocks(widths[l + 1], group);
+      const bool is_packed = fractions[l] < 1 || group > 1;
+      attributes.kept.push_back(is_packed ? static_cast<int64_t>(fractions[l] * rows * columns) : -1);
+      if (is_packed) packed.push_back(Places(stacks, rows, columns, attributes.kept.back()));
+      value_count += (is_packed ? attributes.kept.back() : rows * columns) * group + widths[l + 1];
     }
     values = Random({networks, value_count});
     PutIndices(stacks);
     x = Random({networks, widths.front(), batch});
     dy = Random({networks, widths.back(), batch});
   }
+
+  static int64_t Blocks(int64_t features, int64_t group) { return (features + group - 1) / group; }
 
   Array Random(Shape dims) {
     Array array = Floats(std::move(dims));
@@ -86,20 +91,30 @@ struct Net {
     }
   }
 
-  // Memory for the widths from number `first` to `end`, tile by tile.
-  Array Tiled(size_t first, size_t end) const {
+  Array Tiled(int64_t features) const {
     const int64_t lanes = sparl::LanesFor(batch);
-    int64_t features = 0;
-    for (size_t l = first; l < end; ++l) features += attributes.widths[l];
     return Floats({networks, (batch + lanes - 1) / lanes, features, lanes});
   }
-  Array Tape() const { return Tiled(0, attributes.kept.size() + attributes.relu_last); }
+  Array Tape() const {
+    const Shape& widths = attributes.widths;
+    return Tiled(std::accumulate(widths.begin(), widths.end() - !attributes.relu_last, int64_t{0}));
+  }
+  // As `delta_features` of forms.py.
+  Array Deltas() const {
+    int64_t features = 0;
+    for (size_t l = 0; l < attributes.groups.size(); ++l) {
+      const int64_t group = attributes.groups[l];
+      features += group * Blocks(attributes.widths[l + 1], group);
+      if (group > 1) features += group * Blocks(attributes.widths[l], group);
+    }
+    return Tiled(features);
+  }
   Array Y() const { return Floats({networks, attributes.widths.back(), batch}); }
   // dvalues, dx and deltas, where they are wanted.
   Arrays Gradients(bool of_values, bool of_x) const {
     return {Floats({networks, of_values ? values.dims[1] : 0}),
             Floats({networks, of_x ? attributes.widths[0] : 0, batch}),
-            of_values ? Tiled(1, attributes.widths.size()) : Tiled(0, 0)};
+            of_values ? Deltas() : Tiled(0)};
   }
 
   // Everything that the handlers make of it.
@@ -139,6 +154,7 @@ struct Net {
       const std::string wrong = sparl::InferHere(
           {attributes.widths.data(), attributes.widths.size()},
           {attributes.kept.data(), attributes.kept.size()},
+          {attributes.groups.data(), attributes.groups.size()},
           values.floats() + n * values.dims[1], values.dims[1],
           indices.ints() + stack * indices.dims[1], indices.dims[1],
           x.floats() + n * x.dims[1] * batch, one.data(), batch);
@@ -159,13 +175,24 @@ std::vector<Net> Nets() {
   std::vector<Net> nets;
   int seed = 0;
   const auto add = [&](Shape widths, std::vector<double> fractions, int64_t batch,
-                       int64_t networks = 1, bool relu_last = false, bool shared = false) {
-    nets.emplace_back(widths, fractions, batch, networks, relu_last, shared, ++seed);
+                       int64_t networks = 1, bool relu_last = false, bool shared = false,
+                       Shape groups = {}) {
+    nets.emplace_back(widths, fractions, batch, networks, relu_last, shared, ++seed, groups);
   };
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
     add({19, 3, 23}, {0.1, 1}, batch, 3, batch % 2 == 0, batch > 16);
+    add({21, 34, 50, 5}, {1, 0.4, 0.7}, batch, 2, batch % 2, batch > 16, {4, 16, 2});
   }
+  for (int64_t group : {2, 4, 8, 16}) {
+    for (int64_t width : {1, 3, 16, 33}) {  // blocks cut short
+      add({width, 35 - width, 40}, {1, 0.5}, 40, 1, false, false, {group, group});
+    }
+    add({64, 60}, {1}, 1027, 1, false, false, {group});
+    add({30, 8}, {0.0}, 5, 1, false, false, {group});
+    add({9, 0, 3}, {1, 1}, 5, 1, false, false, {group, group});
+  }
+  add({40, 50, 33, 7}, {0.5, 0.6, 1}, 128, 2, false, true, {8, 1, 1});
   for (int64_t width : {1, 2, 3, 4, 5, 8, 9, 12, 14, 17, 28, 29, 43}) {  // ends of blocks
     add({width, 44 - width, width}, {1, 1}, 20), add({width, 44 - width, width}, {0.5, 0.9}, 40);
   }
@@ -178,9 +205,10 @@ std::vector<Net> Nets() {
   return nets;
 }
 
-void Malformed(Pool& pool) {
+// Of networks of which both layers have places; with blocks, of as many rows and columns of them.
+void Malformed(Pool& pool, int64_t group) {
   const auto refused = [&](auto&& change, const char* message) {
-    Net net({6, 9, 5}, {0.5, 0.4}, 33, 2, false, false, 1);
+    Net net({6 * group, 9 * group, 5 * group}, {0.5, 0.4}, 33, 2, false, false, 1, {group, group});
     const Array tape = net.Tape(), y = net.Y();
     const Arrays gradients = net.Gradients(true, true);
     change(net);
@@ -220,11 +248,15 @@ void Malformed(Pool& pool) {
   refused([](Net& n) { n.values = Floats({2, 1}); }, "values has shape");
   refused([](Net& n) { n.values = Floats({3, n.values.dims[1]}); }, "values has shape");
   refused([](Net& n) { n.indices = Ints({2, n.indices.dims[1] - 1}); }, "indices has shape");
-  refused([](Net& n) { n.x = Floats({2, 6, 32}); }, "x has shape");
-  refused([](Net& n) { n.dy = Floats({2, 5, 32}); }, "dy has shape");
+  refused([](Net& n) { n.x = Floats({2, n.x.dims[1], 32}); }, "x has shape");
+  refused([](Net& n) { n.dy = Floats({2, n.dy.dims[1], 32}); }, "dy has shape");
   refused([](Net& n) { n.attributes.widths.pop_back(); }, "need one more width");
-  refused([](Net& n) { n.attributes.kept[1] = -1; }, "values has shape");
+  refused([](Net& n) { n.attributes.kept[1] = -1, n.attributes.groups[1] = 1; }, "values has shape");
   refused([](Net& n) { n.attributes.kept[1] = -2; }, "layer 1");
+  refused([](Net& n) { n.attributes.groups[1] = 16; }, "values has shape");
+  refused([](Net& n) { n.attributes.groups[1] = 3; }, "layer 1: blocks have");
+  refused([](Net& n) { n.attributes.groups[1] = 0; }, "layer 1: blocks have");
+  refused([](Net& n) { n.attributes.groups.pop_back(); }, "need as many groups");
   refused([](Net& n) { n.attributes.widths[1] = -9; }, "layer 0");
   refused([](Net& n) { n.attributes.relu_last = true; }, "tape has shape");
 }
@@ -255,7 +287,6 @@ int main() {
     std::printf("%s: %zu networks\n", name, nets.size());
     std::fflush(stdout);
   }
-  Malformed(one);
-  Malformed(four);
+  for (int64_t group : {1, 4}) Malformed(one, group), Malformed(four, group);
   std::printf("malformed operands: refused\n");
 }

@@ -104,7 +104,7 @@ inline Array Floats(Shape dims) { return Array(XLA_FFI_DataType_F32, std::move(d
 inline Array Ints(Shape dims) { return Array(XLA_FFI_DataType_S32, std::move(dims)); }
 
 struct Attributes {
-  Shape widths, kept;  // no attributes at all if they are empty
+  Shape widths, kept, groups;  // no attributes at all if they are empty
   bool relu_last = false;
 };
 
@@ -130,11 +130,12 @@ inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& argu
   XLA_FFI_Scalar relu{XLA_FFI_DataType_PRED, &attributes.relu_last};
   XLA_FFI_Array kept{XLA_FFI_DataType_S64, attributes.kept.size(), attributes.kept.data()};
   XLA_FFI_Array widths{XLA_FFI_DataType_S64, attributes.widths.size(), attributes.widths.data()};
-  XLA_FFI_ByteSpan names[] = {{"kept", 4}, {"relu_last", 9}, {"widths", 6}};
-  XLA_FFI_ByteSpan* given[] = {&names[0], &names[1], &names[2]};
-  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_SCALAR,
-                              XLA_FFI_AttrType_ARRAY};
-  void* values[] = {&kept, &relu, &widths};
+  XLA_FFI_Array groups{XLA_FFI_DataType_S64, attributes.groups.size(), attributes.groups.data()};
+  XLA_FFI_ByteSpan names[] = {{"groups", 6}, {"kept", 4}, {"relu_last", 9}, {"widths", 6}};
+  XLA_FFI_ByteSpan* given[] = {&names[0], &names[1], &names[2], &names[3]};
+  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_ARRAY,
+                              XLA_FFI_AttrType_SCALAR, XLA_FFI_AttrType_ARRAY};
+  void* values[] = {&groups, &kept, &relu, &widths};
 
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
@@ -145,7 +146,7 @@ inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& argu
                 argument_types.data(), pointers.data()};
   frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, static_cast<int64_t>(results.size()),
                 result_types.data(), pointers.data() + arguments.size()};
-  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, attributes.widths.empty() ? 0 : 3, types, given,
+  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, attributes.widths.empty() ? 0 : 4, types, given,
                  values};
   XLA_FFI_Error* error = handler(&frame);
   const std::string message = error ? error->message : "";

@@ -13,6 +13,8 @@ being traced cannot be looked at then, and are refused while it runs by the comp
 `jax.errors.JaxRuntimeError`. These run on the CPU; elsewhere, or where the extension could not be
 loaded (a `RuntimeWarning` says so once, at import), plain JAX does, which cannot raise while it
 runs and drops or clamps such indices. Both give the same bits.
+
+Whole networks (`network`, `networks`) may also have layers of circulant blocks, see `Layer`.
 """
 
 from __future__ import annotations

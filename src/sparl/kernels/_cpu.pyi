@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Inference:
-    def __init__(self, widths: Sequence[int], kept: Sequence[int]) -> None: ...
+    def __init__(
+        self, widths: Sequence[int], kept: Sequence[int], groups: Sequence[int]
+    ) -> None: ...
     def run(
         self,
         values: NDArray[np.float32],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int32
 
 
 class Places(NamedTuple):
-    """Where the kept values of packed rows lie, row by row and column by column.
+    """Where the kept values of packed rows (or blocks) lie, row by row and column by column.
 
     Value number k of row r is in column `columns[k]`, for k from `row_starts[r]` to
     `row_starts[r + 1]`. Entry k of column c is in row `rows[k]`, for k from `column_starts[c]` to
@@ -25,18 +26,38 @@ class Places(NamedTuple):
     order: Int32[Array, " kept"]
 
 
-class Layer(NamedTuple):
-    """y = W x + b: W whole ([out, in], no places) or packed ([kept] at its places)."""
+GROUPS = (2, 4, 8, 16)
+"""Sizes that circulant blocks may have."""
 
-    weight: Float[Array, "out in"] | Float[Array, " kept"]
+
+class Layer(NamedTuple):
+    """y = W x + b: W whole ([out, in], no places), packed ([kept] at its places), or packed blocks.
+
+    With a `group` above 1, W is cut into blocks of that many rows and columns, those of the last
+    ones cut short; kept block number n, with its first row in `weight[n]`, is circulant:
+    block[r, s] = weight[n, (s - r) mod group]. Its places are among the blocks.
+    """
+
+    weight: Float[Array, "out in"] | Float[Array, " kept"] | Float[Array, "kept group"]
     bias: Float[Array, " out"]
     places: Places | None
+    group: int = 1
+    inputs: int | None = None
+    """Of a layer of blocks, for places tell no more than their number; whole ones if not given."""
 
     @property
     def in_features(self) -> int:
-        return (
-            self.weight.shape[1] if self.places is None else self.places.column_starts.shape[0] - 1
-        )
+        if self.places is None:
+            return self.weight.shape[1]
+        if self.inputs is not None:
+            return self.inputs
+        return self.group * (self.places.column_starts.shape[0] - 1)
+
+
+# As any named tuple, but for the last two, which are static.
+jax.tree_util.register_pytree_node(
+    Layer, lambda layer: (layer[:3], layer[3:]), lambda static, arrays: Layer(*arrays, *static)
+)
 
 
 class Form(NamedTuple):
@@ -45,7 +66,9 @@ class Form(NamedTuple):
     widths: tuple[int, ...]
     """Inputs, hidden widths, outputs."""
     kept: tuple[int, ...]
-    """Stored weights of each packed layer, -1 for a dense one."""
+    """Stored weights of each packed layer, or its blocks; -1 for a dense one."""
+    groups: tuple[int, ...]
+    """The size of each layer's circulant blocks, 1 where it has none."""
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Form:
@@ -56,22 +79,43 @@ class Form(NamedTuple):
         return cls(
             widths,
             tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
+            tuple(layer.group for layer in layers),
         )
+
+    @property
+    def delta_features(self) -> int:
+        """What gradients of values are made from, for each sample (`Deltas` in operands.h)."""
+        count = 0
+        for inputs, outputs, group in zip(self.widths, self.widths[1:], self.groups, strict=False):
+            count += group * blocks(outputs, group)
+            if group > 1:
+                count += group * blocks(inputs, group)
+        return count
+
+
+def blocks(features: int, group: int) -> int:
+    """How many blocks it takes to cover them."""
+    return -(-features // group)
 
 
 def check(layers: Sequence[Layer]) -> None:
     """Raises `ValueError` for shapes that do not belong together and for places outside a layer."""
     for i, layer in enumerate(layers):
-        outputs, inputs = layer.bias.shape[0], layer.in_features
+        group = layer.group
+        if group != 1 and group not in GROUPS:
+            raise ValueError(f"layer {i}: blocks have 2, 4, 8 or 16 rows, not {group}")
+        if layer.places is None and (group != 1 or layer.inputs is not None):
+            raise ValueError(f"layer {i}: a dense layer has no blocks")
+        rows, columns = (blocks(n, group) for n in (layer.bias.shape[0], layer.in_features))
         if layer.places is None:
-            wanted = {"weight": (outputs, inputs)}
+            wanted = {"weight": (rows, columns)}
         else:
             kept = layer.places.columns.shape
             wanted = {
-                "weight": kept,
-                "row_starts": (outputs + 1,),
+                "weight": kept if group == 1 else (*kept, group),
+                "row_starts": (rows + 1,),
                 "rows": kept,
-                "column_starts": (inputs + 1,),
+                "column_starts": (columns + 1,),
                 "order": kept,
             }
         for name, shape in wanted.items():
@@ -79,12 +123,12 @@ def check(layers: Sequence[Layer]) -> None:
             if array.shape != shape:
                 raise ValueError(f"layer {i}: {name} has shape {array.shape}, it must be {shape}")
         if layer.places is not None:
-            check_indices(layer.places._asdict(), outputs, inputs, where=f"layer {i}: ")
+            check_indices(layer.places._asdict(), rows, columns, where=f"layer {i}: ")
 
 
 def check_indices(arrays: dict[str, Array], outputs: int, inputs: int, where: str = "") -> None:
-    """Raises `ValueError` for indices outside an [outputs, inputs] matrix; `arrays` by the names
-    of `Places`, or some of them.
+    """Raises `ValueError` for indices outside an [outputs, inputs] matrix, or grid of blocks;
+    `arrays` by the names of `Places`, or some of them.
 
     Indices that are only being traced are looked at when the computation runs, by the kernels.
     """

@@ -15,7 +15,7 @@ XLA_FFI_Error* Gather(XLA_FFI_CallFrame* call_frame);
 // The places of packed rows column by column; see transpose.cpp.
 XLA_FFI_Error* Transpose(XLA_FFI_CallFrame* call_frame);
 
-// Networks of dense and packed layers; see forward.cpp and backward.cpp.
+// Networks of dense, packed and circulant layers; see forward.cpp and backward.cpp.
 XLA_FFI_Error* Infer(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Forward(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame);
@@ -23,7 +23,7 @@ XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame);
 // y [outputs, batch] of one network (`Form` in operands.h) for x [inputs, batch], on this thread
 // and without XLA. Answers with what is wrong, or nothing.
 std::string InferHere(xla::ffi::Span<const int64_t> widths, xla::ffi::Span<const int64_t> kept,
-                      const float* values, int64_t value_count, const int32_t* indices,
+                      xla::ffi::Span<const int64_t> groups, const float* values, int64_t value_count, const int32_t* indices,
                       int64_t index_count, const float* x, float* y, int64_t batch);
 
 }  // namespace sparl

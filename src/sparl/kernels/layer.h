@@ -10,10 +10,12 @@
 
 namespace sparl {
 
-// y = W x + b with W [outputs, inputs] stored whole or as packed rows.
+// y = W x + b with W [outputs, inputs] stored whole, as packed rows, or as packed rows of circulant
+// blocks: the entries of each, `group` rows and columns large, are W[r, s] = weight[(s - r) mod group]
+// (spectra.h). Rows and columns are of blocks then, in what follows; the last ones may be cut short.
 struct Layer {
-  int64_t outputs = 0, inputs = 0;
-  const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]
+  int64_t outputs = 0, inputs = 0, group = 1;
+  const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]; blocks: [kept, group]
   const float* bias = nullptr;    // [outputs]
   // Packed rows; null for a dense layer. See packed_rows.h.
   const int32_t* columns = nullptr;
@@ -24,8 +26,16 @@ struct Layer {
   const int32_t* column_starts = nullptr;
   const int32_t* order = nullptr;
   int64_t kept = 0;
+  // What the kernels multiply by in place of `weight`, see prepared.h: the spectra of blocks, row by
+  // row; packed values, or the spectra of the blocks transposed, column by column.
+  const float* by_row = nullptr;
+  const float* by_column = nullptr;
 
   bool packed() const { return row_starts != nullptr || column_starts != nullptr; }
+  bool circulant() const { return group > 1; }
+  int64_t weights() const { return kept * group; }
+  int64_t block_rows() const { return (outputs + group - 1) / group; }
+  int64_t block_columns() const { return (inputs + group - 1) / group; }
 };
 
 // Activations of all tiles: tile t of a layer's features begins at data + t * stride.
@@ -42,15 +52,18 @@ struct Tiles {
 struct Path {
   const char* name;
 
+  // x [features][lanes], group after group of features, to their components (spectra.h), for layers
+  // of circulant blocks: they take x and dy so. `to` has room for whole groups, and may be x.
+  void (*analyse)(int64_t group, int64_t features, const float* x, float* to, int64_t lanes);
+
   // y = W x + b, and max(y, 0) if `relu`; x [inputs][lanes], y [outputs][lanes].
   void (*forward)(const Layer&, const float* x, float* y, int64_t step, int64_t lanes, bool relu);
 
   // dx = W^T dy, zero where `active` [inputs][lanes] (if given) is not above zero.
-  // `by_column` has a packed layer's values in the order of its columns.
-  void (*backward)(const Layer&, const float* by_column, const float* dy, const float* active,
-                   float* dx, int64_t step, int64_t lanes);
+  void (*backward)(const Layer&, const float* dy, const float* active, float* dx, int64_t step,
+                   int64_t lanes);
 
-  // For the rows first..end: dW at the stored places, summed over the batch, and db.
+  // For the rows, or rows of blocks, first..end: dW at the stored places, summed over the batch, and db.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
                    float* dbias);
 };

@@ -88,10 +88,12 @@ def usable() -> bool:
 class Inference:
     """One network, run directly by the calling thread: no XLA, no dispatch, no gradient."""
 
-    def __init__(self, widths: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], kept: tuple[int, ...], groups: tuple[int, ...]
+    ) -> None:
         """Sizes as in `kernels.Form`. `RuntimeError` if the extension is not loaded."""
         self._outputs = widths[-1]
-        self._run = _loaded().Inference(widths, kept).run
+        self._run = _loaded().Inference(widths, kept, groups).run
 
     def __call__(
         self, values: NDArray[np.float32], indices: NDArray[np.int32], x: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Whole networks of dense and packed layers, one compiled call for values and one for gradients.
+"""Whole networks of layers of any kind, one compiled call for values and one for gradients.
 
 `networks` is layers with ReLU between them, several networks of one form at once. A network
 travels as two vectors, its values and its indices, which are cut up in the kernels: XLA would
@@ -37,6 +37,7 @@ class _Call:
         return {
             "widths": np.asarray(self.form.widths, np.int64),
             "kept": np.asarray(self.form.kept, np.int64),
+            "groups": np.asarray(self.form.groups, np.int64),
             "relu_last": self.relu_last,
         }
 
@@ -115,7 +116,7 @@ def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, ja
     dvalues = (members, values.shape[1] if call.of_values else 0)
     dx = (members, widths[0] if call.of_x else 0, batch)
     # What the gradients of the values are made from; XLA's memory, which it has anyway.
-    deltas = _tiles(members, sum(widths[1:]) if call.of_values else 0, batch)
+    deltas = _tiles(members, call.form.delta_features if call.of_values else 0, batch)
     dvalues, dx, _ = native.call(
         "backward",
         [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (dvalues, dx, deltas.shape)],

@@ -85,6 +85,13 @@ class Job {
   std::condition_variable changed_;
 };
 
+// A pool of no threads but the caller's.
+struct Alone {
+  int64_t num_threads() const { return 1; }
+  template <typename Work>
+  void Schedule(Work) {}
+};
+
 // Calls task(i) once for every i from 0 to count - 1, on the calling thread and on idle ones of the
 // pool; returns when all are done. Tasks must not depend on each other, and which thread runs one
 // must not change what it computes: then results do not depend on the number of threads.

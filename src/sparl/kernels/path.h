@@ -4,14 +4,12 @@
 // No function of the standard library here: an inline one compiled for a wide processor could be the
 // one copy that the linker keeps, and a narrow processor would then run it.
 
+#include "circulant.h"
 #include "layer.h"
 #include "vectors.h"
 
 namespace sparl {
 namespace {
-
-// Registers that hold partial sums; half of the sixteen or more that there are, at the least.
-constexpr int kSums = SPARL_VECTOR >= 16 ? 16 : 8;
 
 // Lanes that one pass over a packed row holds in registers, as vectors.
 template <int64_t kTile>
@@ -109,7 +107,12 @@ void MultiplyDense(int64_t rows, int64_t columns, const float* values, int64_t r
 template <int64_t kTile>
 void Forward(const Layer& layer, const float* x, float* y, int64_t step, bool relu) {
   const BiasAndRelu finish{layer.bias, relu};
-  if (layer.packed()) {
+  if (layer.circulant()) {
+    WithGroup(layer.group, [&](auto group) {
+      MultiplyCirculant<kTile, group.size>(layer.outputs, layer.by_row, layer.columns,
+                                           layer.row_starts, x, y, step, finish);
+    });
+  } else if (layer.packed()) {
     MultiplyPacked<kTile>(layer.outputs, layer.weight, layer.columns, layer.row_starts, x, y,
                           step, finish);
   } else {
@@ -119,12 +122,16 @@ void Forward(const Layer& layer, const float* x, float* y, int64_t step, bool re
 }
 
 template <int64_t kTile>
-void Backward(const Layer& layer, const float* by_column, const float* dy, const float* active,
-              float* dx, int64_t step) {
+void Backward(const Layer& layer, const float* dy, const float* active, float* dx, int64_t step) {
   const WhereActive finish{active};
-  if (layer.packed()) {
-    MultiplyPacked<kTile>(layer.inputs, by_column, layer.rows, layer.column_starts, dy, dx, step,
-                          finish);
+  if (layer.circulant()) {
+    WithGroup(layer.group, [&](auto group) {
+      MultiplyCirculant<kTile, group.size>(layer.inputs, layer.by_column, layer.rows,
+                                           layer.column_starts, dy, dx, step, finish);
+    });
+  } else if (layer.packed()) {
+    MultiplyPacked<kTile>(layer.inputs, layer.by_column, layer.rows, layer.column_starts, dy, dx,
+                          step, finish);
   } else {
     MultiplyDense<kTile>(layer.inputs, layer.outputs, layer.weight, 1, layer.inputs, dy, dx, step,
                          finish);
@@ -176,14 +183,15 @@ __attribute__((noinline)) void GradientOfRest(const Layer& layer, int64_t r, int
 }
 
 // A row meets inputs from all over x, more than the nearest cache holds. So some tiles are taken at
-// a time, and of them some columns, as many as have sixteen values in a row on average, and for
-// those all rows: enough for each to make up for adding up lanes.
-template <int64_t kTile>
-void GradientPacked(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
-                    float* dweight) {
-  constexpr int64_t kRows = 64, kValues = 16, kTiles = 8;
+// a time, and of them some columns, as many as have kValues values in a row on average, and for
+// those all rows: enough for each to make up for adding up lanes. Calls visit(row, k, end, x, dy, add)
+// for the values k to end of a row and some tiles; the first tiles do not `add`.
+template <int64_t kTile, int64_t kValues, int64_t kTiles, typename Visit>
+void ForEachRun(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, Visit visit) {
+  constexpr int64_t kRows = 64;
   if (layer.kept == 0) return;
-  const int64_t width = kValues * layer.outputs * layer.inputs / layer.kept;
+  const int64_t columns = layer.block_columns();
+  const int64_t width = kValues * layer.block_rows() * columns / layer.kept;
   int32_t next[kRows];
   for (int64_t row = first; row < end; row += kRows) {
     const int64_t rows = end - row < kRows ? end - row : kRows;
@@ -192,21 +200,52 @@ void GradientPacked(const Layer& layer, int64_t first, int64_t end, Tiles x, Til
       const Tiles some_x{x.data + t * x.stride, x.stride, tiles, kTile};
       const Tiles some_dy{dy.data + t * dy.stride, dy.stride, tiles, kTile};
       for (int64_t r = 0; r < rows; ++r) next[r] = layer.row_starts[row + r];
-      for (int64_t c = width; c < layer.inputs + width; c += width) {
+      for (int64_t c = width; c < columns + width; c += width) {
         for (int64_t r = 0; r < rows; ++r) {
-          const int32_t row_end = layer.row_starts[row + r + 1];
-          int32_t k = next[r];
+          const int32_t row_end = layer.row_starts[row + r + 1], k = next[r];
           while (next[r] < row_end && layer.columns[next[r]] < c) ++next[r];
-          const auto column = [&](int j) { return layer.columns[k + j]; };
-          for (; k + 8 <= next[r]; k += 8) {
-            Dots<kTile, 1, 8>(row + r, column, some_x, some_dy, dweight + k, 0, t > 0);
-          }
-          if (k < next[r]) {
-            GradientOfRest<kTile>(layer, row + r, k, next[r], some_x, some_dy, dweight, t > 0);
-          }
+          if (k < next[r]) visit(row + r, k, next[r], some_x, some_dy, t > 0);
         }
       }
     }
+  }
+}
+
+template <int64_t kTile>
+void GradientPacked(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
+                    float* dweight) {
+  ForEachRun<kTile, 16, 8>(layer, first, end, x, dy, [&](int64_t row, int32_t k, int32_t run_end,
+                                                      Tiles some_x, Tiles some_dy, bool add) {
+    const auto column = [&](int j) { return layer.columns[k + j]; };
+    for (; k + 8 <= run_end; k += 8) {
+      Dots<kTile, 1, 8>(row, column, some_x, some_dy, dweight + k, 0, add);
+    }
+    if (k < run_end) GradientOfRest<kTile>(layer, row, k, run_end, some_x, some_dy, dweight, add);
+  });
+}
+
+// Of block rows; x and dy in components, of which the gradients are made first.
+template <int64_t kTile, int64_t G>
+void GradientCirculant(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
+                       float* dweight, float* dbias) {
+  constexpr int kAtOnce = kSums / G > 1 ? kSums / G : 1;
+  ForEachRun<kTile, 16, 4>(layer, first, end, x, dy, [&](int64_t row, int64_t k, int64_t run_end,
+                                                      Tiles some_x, Tiles some_dy, bool add) {
+    const int32_t* columns = layer.columns;
+    for (; k + kAtOnce <= run_end; k += kAtOnce) {
+      DotsOfBlocks<kTile, G, kAtOnce>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+    }
+    for (; k < run_end; ++k) {
+      DotsOfBlocks<kTile, G, 1>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+    }
+  });
+  const auto back = [](float* components) { Scale<G>(components), Synthesise<G>(components); };
+  for (int64_t k = layer.row_starts[first]; k < layer.row_starts[end]; ++k) back(dweight + k * G);
+  for (int64_t row = first; row < end; ++row) {
+    float sums[G];
+    for (int64_t m = 0; m < G; ++m) sums[m] = SumOverBatch<kTile>(row * G + m, dy);
+    back(sums);
+    for (int64_t t = 0; t < G && row * G + t < layer.outputs; ++t) dbias[row * G + t] = sums[t];
   }
 }
 
@@ -225,6 +264,11 @@ void GradientDenseRows(const Layer& layer, int64_t r, Tiles x, Tiles dy, float* 
 template <int64_t kTile>
 void Gradient(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
               float* dbias) {
+  if (layer.circulant()) {
+    return WithGroup(layer.group, [&](auto group) {
+      GradientCirculant<kTile, group.size>(layer, first, end, x, dy, dweight, dbias);
+    });
+  }
   for (int64_t r = first; r < end; ++r) dbias[r] = SumOverBatch<kTile>(r, dy);
   int64_t r = first;
   if (layer.packed()) {
@@ -247,15 +291,22 @@ void ForwardTile(const Layer& layer, const float* x, float* y, int64_t step, int
                   : Forward<kFewLanes>(layer, x, y, step, relu);
 }
 
-void BackwardTile(const Layer& layer, const float* by_column, const float* dy, const float* active,
-                  float* dx, int64_t step, int64_t lanes) {
-  lanes == kLanes ? Backward<kLanes>(layer, by_column, dy, active, dx, step)
-                  : Backward<kFewLanes>(layer, by_column, dy, active, dx, step);
+void BackwardTile(const Layer& layer, const float* dy, const float* active, float* dx, int64_t step,
+                  int64_t lanes) {
+  lanes == kLanes ? Backward<kLanes>(layer, dy, active, dx, step)
+                  : Backward<kFewLanes>(layer, dy, active, dx, step);
+}
+
+void AnalyseTile(int64_t group, int64_t features, const float* x, float* to, int64_t lanes) {
+  WithGroup(group, [&](auto size) {
+    lanes == kLanes ? AnalyseBlocks<kLanes, size.size>(features, x, to)
+                    : AnalyseBlocks<kFewLanes, size.size>(features, x, to);
+  });
 }
 
 }  // namespace
 
 extern const Path SPARL_PATH;
-const Path SPARL_PATH = {SPARL_PATH_NAME, ForwardTile, BackwardTile, GradientRows};
+const Path SPARL_PATH = {SPARL_PATH_NAME, AnalyseTile, ForwardTile, BackwardTile, GradientRows};
 
 }  // namespace sparl

@@ -31,6 +31,20 @@ def expand(
     return dense.reshape(out_features, in_features)
 
 
+def expand_blocks(
+    weight: Float[Array, "kept group"], places: Any, out_features: int, in_features: int
+) -> Float[Array, "out in"]:
+    """Circulant blocks to a dense matrix, of which the last ones may be cut short."""
+    group, columns = weight.shape[1], places.column_starts.shape[0] - 1
+    grid = jax.vmap(
+        lambda values: expand(values, places.columns, places.row_starts, columns), 1, 2
+    )(weight)
+    numbers = jnp.arange(group)
+    blocks = grid[:, :, (numbers - numbers[:, None]) % group]  # [block row, block column, r, s]
+    dense = blocks.transpose(0, 2, 1, 3).reshape(group * len(grid), group * columns)
+    return dense[:out_features, :in_features]
+
+
 def gather(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
@@ -55,10 +69,13 @@ def transpose(
 
 def network(layers: Sequence[Any], x: jax.Array, relu_last: bool) -> jax.Array:
     """Layers with ReLU between them; packed ones are expanded first. See `kernels.network`."""
-    for i, (weight, bias, where) in enumerate(layers):
-        if where is not None:
+    for i, layer in enumerate(layers):
+        weight, where = layer.weight, layer.places
+        if layer.group > 1:
+            weight = expand_blocks(weight, where, layer.bias.shape[0], x.shape[0])
+        elif where is not None:
             weight = expand(weight, where.columns, where.row_starts, x.shape[0])
-        x = weight @ x + bias[:, None]
+        x = weight @ x + layer.bias[:, None]
         if relu_last or i + 1 < len(layers):
             x = jax.nn.relu(x)
     return x

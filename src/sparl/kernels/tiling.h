@@ -9,13 +9,13 @@
 
 namespace sparl {
 
-// Where each layer's features begin in every tile, for the layers `first` to `end` (excluded).
+// Where each of several groups of features, of these sizes, begins in every tile.
 struct Tiling {
-  Tiling(const std::vector<int64_t>& widths, size_t first, size_t end, int64_t batch)
+  Tiling(const std::vector<int64_t>& sizes, int64_t batch)
       : batch(batch), lanes(LanesFor(batch)), count((batch + lanes - 1) / lanes) {
-    for (size_t l = first; l < end; ++l) {
+    for (int64_t size : sizes) {
       offsets.push_back(features * lanes);
-      features += widths[l];
+      features += size;
     }
   }
 

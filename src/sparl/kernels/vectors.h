@@ -9,11 +9,15 @@ namespace sparl {
 namespace {
 
 constexpr int64_t kVector = SPARL_VECTOR;
-// Loads need no alignment: what XLA hands over is aligned to a cache line, and costs the same.
-typedef float Vector __attribute__((vector_size(4 * SPARL_VECTOR), aligned(4), may_alias));
+// Registers that hold partial sums; half of the sixteen or more that there are, at the least.
+constexpr int kSums = SPARL_VECTOR >= 16 ? 16 : 8;
+typedef float Vector __attribute__((vector_size(4 * SPARL_VECTOR)));
+// Loads need no alignment: what XLA hands over is aligned to a cache line, and costs the same. (Not
+// Vector itself: as an argument of a template it would lose these attributes.)
+typedef float InMemory __attribute__((vector_size(4 * SPARL_VECTOR), aligned(4), may_alias));
 
-inline Vector Load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
-inline void Store(float* at, Vector value) { *reinterpret_cast<Vector*>(at) = value; }
+inline Vector Load(const float* at) { return *reinterpret_cast<const InMemory*>(at); }
+inline void Store(float* at, Vector value) { *reinterpret_cast<InMemory*>(at) = value; }
 
 // Lane i of the result is lane kFrom[i] of the two vectors one after the other.
 template <int... kFrom>
