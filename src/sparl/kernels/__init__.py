@@ -26,10 +26,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.forms import Form, Layer, Places, check_indices
+from sparl.kernels.forms import GROUPS, Form, Layer, Places, check_indices
 from sparl.kernels.network import network, networks, vectors
 
 __all__ = [
+    "GROUPS",
     "Form",
     "Inference",
     "Layer",

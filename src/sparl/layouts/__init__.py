@@ -1,7 +1,8 @@
 """Layouts: how one linear layer is stored and multiplied. They know nothing of learning."""
 
+from sparl.kernels import GROUPS
 from sparl.layouts.base import Layout, index_width
-from sparl.layouts.block_circulant import GROUPS, BlockCirculant, grid, projected
+from sparl.layouts.block_circulant import BlockCirculant, grid, projected
 from sparl.layouts.dense import Dense
 from sparl.layouts.description import blank, describe, pattern_of
 from sparl.layouts.row_sparse import RowSparse

@@ -18,9 +18,6 @@ from sparl import kernels
 from sparl.layouts.base import Layout, index_width
 from sparl.topology import Kept
 
-GROUPS = (2, 4, 8, 16)
-"""Sizes of blocks."""
-
 
 class BlockCirculant(Layout):
     """The kept blocks of W, block row after block row, columns ascending within one.
@@ -84,7 +81,13 @@ class BlockCirculant(Layout):
         return f"G {self.group}: {self.blocks} of {math.prod(self.grid)}"
 
     def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        return self.to_dense() @ x + self.bias[:, None]
+        return kernels.network([self.kernel_form()], x)
+
+    def kernel_form(self) -> kernels.Layer:
+        places = kernels.Places(
+            self.columns, self.row_starts, self.rows, self.column_starts, self.order
+        )
+        return kernels.Layer(self.weight, self.bias, places, self.group, self.inputs)
 
     def spread(
         self, aligned: Float[Array, "kept group"], fill: Float[Array, "out in"] | float = 0.0
