@@ -26,7 +26,7 @@ AGENTS = {
     "sac": (replace(TINY_SAC, hidden=(12, 10)), Columns(3, 2)),
     "dqn": (replace(TINY_DQN, hidden=(12, 10)), Columns(4, 3, discrete=True)),
 }
-WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(8.0, 10.0, 0.0)
+WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(7.0, 10.0, 0.0)
 UPDATES = 10_000
 
 

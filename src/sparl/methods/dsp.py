@@ -80,9 +80,9 @@ class DSP(Method):
 
     interval: int = 1000
     """Updates between two looks at the neurons."""
-    begin: float = 0.2
+    begin: float = 0.4
     """Share of the run's updates before the first neurons go."""
-    end: float = 0.8
+    end: float = 0.9
     """Share of the run's updates after which no more go."""
     epsilon: float = 1.0
     """Share of a layer's importance that the neurons which go may have held, at the end."""
@@ -92,10 +92,10 @@ class DSP(Method):
     """Share of a layer's neurons that stays whatever happens."""
     critic_floor: float = 0.3
     """That of critics beside an actor: studies find that actors bear more (2206.10369)."""
-    tolerance: float = 0.1
+    tolerance: float = 0.2
     """How far the recent return may fall short of the best while neurons go, as a share of what
     lies between the lowest and the best; 1 for no gate."""
-    penalty: float = 0.1
+    penalty: float = 0.01
     """lambda: weight of the group sparse penalty."""
     penalty_step: Literal["proximal", "gradient"] = "proximal"
     """proximal: groups are shrunk after each optimizer step. gradient: the penalty's gradient is
