@@ -71,7 +71,21 @@ def train(out: Path, method: Any, env: str = POINT, agent: Any = TINY, **options
     sparl.train(env, agent, method, out=out, **OFTEN | options)
 
 
-@pytest.fixture(scope="module", params=RUNS)
+STOPS: dict[str, dict[str, int]] = {
+    "early": {"checkpoint": 1},
+    "late": {"checkpoint": 3},
+    "between": {"evaluation": 150},
+}
+
+
+# Where a run may be stopped does not depend on all that it may be.
+CASES = [
+    *((name, "late") for name in RUNS),
+    *((name, stop) for name in ("td3-rnm", "dqn-rnm") for stop in ("early", "between")),
+]
+
+
+@pytest.fixture(scope="module")
 def whole(request, tmp_path_factory):
     """The options of a run, and what it gives when nothing interrupts it."""
     out = tmp_path_factory.mktemp("whole") / "run"
@@ -80,11 +94,11 @@ def whole(request, tmp_path_factory):
     return options, outcome(out)
 
 
-@pytest.mark.parametrize("stop", [{"checkpoint": 1}, {"checkpoint": 3}, {"evaluation": 150}])
+@pytest.mark.parametrize("whole, stop", CASES, indirect=["whole"])
 def test_a_stopped_and_resumed_run_ends_with_the_same_bytes(whole, stop, tmp_path):
     options, expected = whole
     with pytest.raises(Stopped):
-        train(tmp_path / "run", **options, callbacks=[StopAt(**stop)])
+        train(tmp_path / "run", **options, callbacks=[StopAt(**STOPS[stop])])
     assert not (tmp_path / "run" / "policy").exists()
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == expected
@@ -150,6 +164,7 @@ def test_a_run_stopped_again_before_its_next_restructuring_keeps_the_rows_of_ear
     assert outcome(tmp_path / "run") == expected
 
 
+@pytest.mark.parametrize("whole", ["td3-rnm"], indirect=True)
 def test_a_run_stopped_before_its_first_checkpoint_starts_over(whole, tmp_path):
     options, expected = whole
     stop = StopAt(evaluation=100)
