@@ -46,7 +46,7 @@ def test_the_block_of_the_definition():
     np.testing.assert_allclose(y, block, atol=1e-6)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.data(),
     st.integers(1, 3),

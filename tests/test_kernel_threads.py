@@ -19,7 +19,7 @@ from sparl.engine import Engine
 from sparl.methods import RNM
 from sparl.methods.base import Moment
 from sparl.replay import Columns
-from sparl.topology import NofM
+from sparl.topology import NofM, PerLayer
 
 def network(rng, widths):
     layers = []
@@ -31,6 +31,16 @@ def network(rng, widths):
             places = kernels.places(*kept, inputs)
             weight = kernels.gather(jnp.asarray(weight), *kept)
         layers.append(kernels.Layer(jnp.asarray(weight), jnp.zeros(outputs), places))
+    return layers
+
+def circulant(rng, widths, group):
+    layers = []
+    for inputs, outputs in zip(widths, widths[1:]):
+        grid = jnp.asarray(rng.normal(size=(-(-outputs // group), -(-inputs // group))))
+        places = kernels.places(*PerLayer(grid.size // 2).select(grid), grid.shape[1])
+        weight = rng.normal(size=(len(places.columns), group)) / inputs**0.5
+        weight = jnp.asarray(weight, jnp.float32)
+        layers.append(kernels.Layer(weight, jnp.zeros(outputs), places, group, inputs))
     return layers
 
 def update(layers, x, target):
@@ -64,6 +74,11 @@ for _ in range(200):
     states = [s for s, _ in all_of_them]
 print(bits(all_of_them).hexdigest())
 
+state = circulant(rng, [23, 256, 130, 1], 4)
+for _ in range(10):
+    state, y = step(state, x, target)
+print(bits((state, y)).hexdigest())
+
 engine = Engine(TD3Config(), RNM(1, 8, interval=10), Columns(17, 6), seed=0)
 for _ in range(25):
     rows = rng.normal(size=(256, engine.columns.width)).astype(np.float32)
@@ -76,8 +91,8 @@ print(bits(engine.arrays["parts"]).hexdigest())
 
 @pytest.fixture(scope="module")
 def hashes():
-    """Of ten updates of one network, of 200 calls with eight networks next to each other, and of a
-    learner after 25 updates and two restructurings."""
+    """Of ten updates of one network, of 200 calls with eight networks next to each other, of ten
+    updates of circulant blocks, and of a learner after 25 updates and two restructurings."""
     many = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else True
     started = {
         cores: subprocess.Popen(
@@ -96,7 +111,7 @@ def hashes():
 
 
 def test_many_networks_at_once_do_not_wait_for_each_other(hashes):
-    assert all(len(lines) == 3 for lines in hashes.values())
+    assert all(len(lines) == 4 for lines in hashes.values())
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(hashes):

@@ -178,6 +178,13 @@ def test_several_networks_in_one_call_are_what_each_is_alone():
         kernels.networks([nets[0].layers, nets[0].layers[:2]], x)
 
 
+def test_a_column_that_a_row_names_many_times():
+    places = kernels.places(jnp.zeros(40, jnp.int32), jnp.array([0, 40]), 1)
+    layer, x = kernels.Layer(jnp.ones(40), jnp.zeros(1), places), jnp.array([[1.0, 2, 3]])
+    found = jax.grad(lambda w: kernels.network([layer._replace(weight=w)], x).sum())(layer.weight)
+    np.testing.assert_array_equal(found, 6.0)
+
+
 def test_repetitions_give_the_same_bits():
     net = build(*FIXED["1:8"], relu_last=False, seed=5)
     wanted = results(net)

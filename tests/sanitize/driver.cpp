@@ -35,9 +35,10 @@ struct Net {
       const int64_t group = groups[l], columns = Blocks(widths[l], group);
       const int64_t rows = Blocks(widths[l + 1], group);
       const bool is_packed = fractions[l] < 1 || group > 1;
-      attributes.kept.push_back(is_packed ? static_cast<int64_t>(fractions[l] * rows * columns) : -1);
-      if (is_packed) packed.push_back(Places(stacks, rows, columns, attributes.kept.back()));
-      value_count += (is_packed ? attributes.kept.back() : rows * columns) * group + widths[l + 1];
+      const int64_t kept = is_packed ? fractions[l] * rows * columns : rows * columns;
+      attributes.kept.push_back(is_packed ? kept : -1);
+      if (is_packed) packed.push_back(Places(stacks, rows, columns, kept));
+      value_count += kept * group + widths[l + 1];
     }
     values = Random({networks, value_count});
     PutIndices(stacks);

@@ -3,6 +3,7 @@
 // count as zero where they are read, and are not written.
 #pragma once
 
+#include "gradients.h"
 #include "layer.h"
 #include "spectra.h"
 #include "vectors.h"
@@ -130,8 +131,8 @@ void MultiplyCirculant(int64_t rows, const float* spectra, const int32_t* column
   }
 }
 
-// The gradients of the spectra of kBlocks blocks in block row `row`, over all tiles; added to what is
-// there already if `add`. x and dy in components.
+// The gradients of the spectra of kBlocks blocks in one row of them, over all tiles; added to what
+// is there already if `add`. x and dy in components.
 template <int64_t kTile, int64_t G, int kBlocks>
 void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float* to, bool add) {
   Vector sums[kBlocks][G] = {};
@@ -161,6 +162,31 @@ void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float*
     left += dy.stride;
   }
   TotalInto<kBlocks * G>(sums[0], to, add);
+}
+
+// For the rows of blocks first..end: dW and db, made from their components at the end.
+template <int64_t kTile, int64_t G>
+void GradientCirculant(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
+                       float* dweight, float* dbias) {
+  constexpr int kAtOnce = kSums / G > 1 ? kSums / G : 1;
+  ForEachRun<kTile, 16, 4>(layer, first, end, x, dy, [&](int64_t row, int64_t k, int64_t run_end,
+                                                         Tiles some_x, Tiles some_dy, bool add) {
+    const int32_t* columns = layer.columns;
+    for (; k + kAtOnce <= run_end; k += kAtOnce) {
+      DotsOfBlocks<kTile, G, kAtOnce>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+    }
+    for (; k < run_end; ++k) {
+      DotsOfBlocks<kTile, G, 1>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+    }
+  });
+  const auto back = [](float* components) { Scale<G>(components), Synthesise<G>(components); };
+  for (int64_t k = layer.row_starts[first]; k < layer.row_starts[end]; ++k) back(dweight + k * G);
+  for (int64_t row = first; row < end; ++row) {
+    float sums[G];
+    for (int64_t m = 0; m < G; ++m) sums[m] = SumOverBatch<kTile>(row * G + m, dy);
+    back(sums);
+    for (int64_t t = 0; t < G && row * G + t < layer.outputs; ++t) dbias[row * G + t] = sums[t];
+  }
 }
 
 }  // namespace

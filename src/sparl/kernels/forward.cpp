@@ -1,5 +1,6 @@
 // Whole networks in one call: layers with ReLU between them, dense, packed or of circulant blocks,
-// over tiles of the batch that stay in a core's cache from the first layer to the last. Threads meet once per call.
+// over tiles of the batch that stay in a core's cache from the first layer to the last. Threads meet
+// once per call, and once before if there are many spectra to make (prepared.h).
 //
 // x [inputs, batch] and y [outputs, batch] are ordinary matrices. What the backward call needs is
 // the *tape*, [tiles, features, lanes]: the network's inputs and the values of every layer but the

@@ -11,8 +11,8 @@
 namespace sparl {
 
 // y = W x + b with W [outputs, inputs] stored whole, as packed rows, or as packed rows of circulant
-// blocks: the entries of each, `group` rows and columns large, are W[r, s] = weight[(s - r) mod group]
-// (spectra.h). Rows and columns are of blocks then, in what follows; the last ones may be cut short.
+// blocks (spectra.h) of `group` rows and columns, those of the last ones cut short. What follows on
+// rows, columns and kept values is then meant of blocks.
 struct Layer {
   int64_t outputs = 0, inputs = 0, group = 1;
   const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]; blocks: [kept, group]
@@ -26,8 +26,8 @@ struct Layer {
   const int32_t* column_starts = nullptr;
   const int32_t* order = nullptr;
   int64_t kept = 0;
-  // What the kernels multiply by in place of `weight`, see prepared.h: the spectra of blocks, row by
-  // row; packed values, or the spectra of the blocks transposed, column by column.
+  // What the kernels multiply by in place of `weight` (prepared.h): the spectra of blocks, row by
+  // row; and column by column packed values, or the spectra of the blocks transposed.
   const float* by_row = nullptr;
   const float* by_column = nullptr;
 
@@ -36,6 +36,8 @@ struct Layer {
   int64_t weights() const { return kept * group; }
   int64_t block_rows() const { return (outputs + group - 1) / group; }
   int64_t block_columns() const { return (inputs + group - 1) / group; }
+  int64_t whole_outputs() const { return block_rows() * group; }
+  int64_t whole_inputs() const { return block_columns() * group; }
 };
 
 // Activations of all tiles: tile t of a layer's features begins at data + t * stride.
@@ -63,7 +65,7 @@ struct Path {
   void (*backward)(const Layer&, const float* dy, const float* active, float* dx, int64_t step,
                    int64_t lanes);
 
-  // For the rows, or rows of blocks, first..end: dW at the stored places, summed over the batch, and db.
+  // For the rows (of blocks) first..end: dW at the stored places, summed over the batch, and db.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
                    float* dbias);
 };

@@ -35,7 +35,8 @@ class Inference {
     }
     const std::string wrong = sparl::InferHere(
         {widths_.data(), widths_.size()}, {kept_.data(), kept_.size()},
-        {groups_.data(), groups_.size()}, values.data(), values.size(), indices.data(), indices.size(), x.data(), y.data(), x.shape(1));
+        {groups_.data(), groups_.size()}, values.data(), values.size(), indices.data(),
+        indices.size(), x.data(), y.data(), x.shape(1));
     if (!wrong.empty()) throw nb::value_error(wrong.c_str());
   }
 

@@ -102,8 +102,9 @@ class Form {
       const int64_t inputs = widths_[l], outputs = widths_[l + 1], group = groups_[l];
       const bool possible = group == 2 || group == 4 || group == 8 || group == 16;
       if (group != 1 && (!possible || kept_[l] == kDense)) {
-        error_ = Name(l) + (possible ? "a dense layer has no blocks"
-                                     : "blocks have 2, 4, 8 or 16 rows, not " + std::to_string(group));
+        error_ = possible ? "a dense layer has no blocks"
+                          : "blocks have 2, 4, 8 or 16 rows, not " + std::to_string(group);
+        error_ = Name(l) + error_;
         return;
       }
       if (inputs < 0 || outputs < 0 || kept_[l] < kDense ||
@@ -130,7 +131,7 @@ class Form {
     int64_t most = 0;
     for (size_t l = 0; l < depth(); ++l) {
       const Layer layer = Outline(l);
-      most = std::max({most, layer.block_columns() * layer.group, layer.block_rows() * layer.group});
+      most = std::max({most, layer.whole_inputs(), layer.whole_outputs()});
     }
     return most;
   }
@@ -144,8 +145,8 @@ class Form {
     std::vector<int64_t> features(2 * depth(), 0);
     for (size_t l = 0; l < depth(); ++l) {
       const Layer layer = Outline(l);
-      features[l] = layer.block_rows() * layer.group;
-      if (layer.circulant()) features[depth() + l] = layer.block_columns() * layer.group;
+      features[l] = layer.whole_outputs();
+      if (layer.circulant()) features[depth() + l] = layer.whole_inputs();
     }
     return features;
   }

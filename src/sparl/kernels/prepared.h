@@ -11,6 +11,7 @@
 #include "spectra.h"
 
 namespace sparl {
+namespace {  // as what it uses of spectra.h
 
 class Prepared {
  public:
@@ -25,7 +26,9 @@ class Prepared {
     };
     int64_t weights = 0;
     for (const auto& layers : *networks) {
-      for (size_t l = first; l < layers.size(); ++l) weights += wanted(layers[l]) * layers[l].weights();
+      for (size_t l = first; l < layers.size(); ++l) {
+        if (wanted(layers[l])) weights += layers[l].weights();
+      }
     }
     if (weights == 0) return;
     memory_.reset(new float[weights]);
@@ -74,4 +77,5 @@ class Prepared {
   std::unique_ptr<float[]> memory_;
 };
 
+}  // namespace
 }  // namespace sparl

@@ -33,9 +33,11 @@ constexpr float Sine(int64_t turns) {
   return Cosine<16>(turns * (16 / G) + 12);
 }
 
-// G numbers, or registers full of them, to components. (Always in line, so that registers stay what
-// they are: through memory a product of few blocks takes a quarter longer.) Even frequencies are those of half as many
+// G numbers, or registers full of them, to components. Even frequencies are those of half as many
 // numbers, the sums of two that lie G / 2 apart; odd ones see only their differences.
+//
+// Always in line, so that registers stay what they are: by way of memory, products of few blocks took
+// a quarter longer.
 template <int64_t G, typename T>
 inline __attribute__((always_inline)) void Analyse(T* x) {
   if constexpr (G > 1) {
