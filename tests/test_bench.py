@@ -26,12 +26,14 @@ def bench(arguments: str, tmp_path) -> dict:
 def test_layers_writes_a_row_per_size_and_pattern(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(layers, "PEAK_SIZES", (32, 64))
     monkeypatch.setattr(timing, "BLOCK", 0.002)
-    found = bench("layers --widths 16 --batches 4 --patterns 1:1 1:4 75% --repetitions 2", tmp_path)
+    kept = {"1:1": 16 * 16, "1:4": 16 * 4, "75%": 16 * 4, "G4-50%": 8 * 16}
+    patterns = " ".join(kept)
+    found = bench(f"layers --widths 16 --batches 4 --patterns {patterns} --repetitions 2", tmp_path)
     assert found.keys() == {"dense_peak_gflops", "machine", "rows"}
     assert found["machine"].keys() == MACHINE
     rows = found["rows"]
     assert [(row["width"], row["batch"], row["pattern"]) for row in rows] == [
-        (16, 4, pattern) for pattern in ("1:1", "1:4", "75%")
+        (16, 4, pattern) for pattern in kept
     ]
     for row in rows:
         assert list(row) == [
@@ -39,8 +41,8 @@ def test_layers_writes_a_row_per_size_and_pattern(tmp_path, capsys, monkeypatch)
             *("dense_both_us", "ratio_both", "useful_gflops", "share_of_peak"),
         ]
         assert min(row["forward_us"], row["both_us"], row["ratio_both"]) > 0
-        kept = 16 * 16 if row["pattern"] == "1:1" else 16 * 4
-        assert row["useful_gflops"] == pytest.approx(3 * 2e-3 * kept * 4 / row["both_us"])
+        gflops = 3 * 2e-3 * kept[row["pattern"]] * 4 / row["both_us"]
+        assert row["useful_gflops"] == pytest.approx(gflops)
         share = row["useful_gflops"] / found["dense_peak_gflops"]
         assert row["share_of_peak"] == pytest.approx(share)
     told = capsys.readouterr().out
@@ -135,6 +137,7 @@ def test_all_contenders_share_their_settings():
         ("layers --batches -1", "--batches is -1"),
         ("layers --repetitions 0", "--repetitions is 0"),
         ("layers --patterns half", "'half' is neither N:M, as 2:4, nor a sparsity, as 90%"),
+        ("layers --patterns G3", "'G3': blocks are of 2, 4, 8, 16"),
         ("layers --patterns 100%", "above 0% and below 100%"),
         ("layers --patterns 5:4", "5:4 is not possible"),
         ("layers --json no/such/folder.json", "no/such/folder.json cannot be written"),

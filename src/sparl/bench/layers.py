@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from sparl import kernels
 from sparl.bench import report, timing
 from sparl.errors import BadValue
-from sparl.layouts import Dense, Layout, RowSparse
+from sparl.layouts import GROUPS, BlockCirculant, Dense, Layout, RowSparse, projected
 from sparl.learner import Structure
 from sparl.networks import MLP
 from sparl.topology import NofM, Pattern, PerLayer
@@ -36,9 +36,13 @@ class Layers:
     """Inputs and outputs of the layer."""
     batches: tuple[int, ...] = (1, 64, 256, 1024)
     """Samples in one call."""
-    patterns: tuple[str, ...] = ("1:1", "2:4", "1:4", "1:8", "1:16", "50%", "75%", "90%", "95%")
-    """N:M keeps N of every M weights in a row; P% leaves out P percent of the layer, anywhere.
-    1:1 is the dense layer once more: how far its ratio is from 1 is the noise of the run."""
+    patterns: tuple[str, ...] = (
+        *("1:1", "2:4", "1:4", "1:8", "1:16", "50%", "75%", "90%", "95%"),
+        *("G4", "G8", "G4-70%"),
+    )
+    """N:M keeps N of every M weights in a row; P% leaves out P percent of the layer, anywhere; GN
+    has circulant blocks of N x N, GN-P% leaves out P percent of them. 1:1 is the dense layer once
+    more: how far its ratio is from 1 is the noise of the run."""
     repetitions: int = 7
     """How often the contenders of one size take turns; figures are medians."""
     json: Path | None = None
@@ -76,22 +80,39 @@ def run(asked: Layers) -> None:
     )
     print(
         "Times in us. dense: both of the dense layer; ratio: dense / both. GF/s: useful Gflop/s "
-        f"of both,\nand % of the {peak:.0f} Gflop/s of XLA's best dense product here."
+        "of both\n(of blocks, as if every entry were multiplied), and % of the "
+        f"{peak:.0f} Gflop/s of XLA's best dense\nproduct here."
     )
     report.write(asked.json, {"dense_peak_gflops": peak, "machine": on, "rows": rows})
 
 
-def parse(text: str, width: int) -> Pattern:
+@dataclass(frozen=True)
+class Blocks:
+    """Circulant blocks of `group` rows and columns, a share `kept` of those that there are."""
+
+    group: int
+    kept: float
+
+
+def parse(text: str, width: int) -> Pattern | Blocks:
     """The pattern of a layer of that width. Raises `BadValue` for what is no pattern."""
-    percent = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
-    if percent is None and ":" not in text:
-        raise BadValue(f"pattern {text!r} is neither N:M, as 2:4, nor a sparsity, as 90%")
-    if percent is None:
-        return NofM.parse(text)
-    left_out = float(percent[1]) / 100
-    if not 0 < left_out < 1:
+    match = re.fullmatch(r"(?:G(\d+))?(?:(^|-)(\d+(?:\.\d+)?)%)?", text)
+    if match is None or not text:
+        if ":" in text:
+            return NofM.parse(text)
+        raise BadValue(
+            f"pattern {text!r} is neither N:M, as 2:4, nor a sparsity, as 90%, nor blocks, as G4 "
+            "or G4-70%"
+        )
+    group, _, percent = match.groups()
+    left_out = 0.0 if percent is None else float(percent) / 100
+    if percent is not None and not 0 < left_out < 1:
         raise BadValue(f"pattern {text!r}: a sparsity is above 0% and below 100%, as 90%")
-    return PerLayer(max(1, round((1 - left_out) * width * width)))
+    if group is None:
+        return PerLayer(max(1, round((1 - left_out) * width * width)))
+    if int(group) not in GROUPS:
+        raise BadValue(f"pattern {text!r}: blocks are of {', '.join(map(str, GROUPS))}")
+    return Blocks(int(group), 1 - left_out)
 
 
 def measure(
@@ -111,7 +132,7 @@ def measure(
     for pattern, layer in layers.items():
         forward, both = seconds[f"{pattern} forward"], seconds[f"{pattern} both"]
         # Three products: values, gradients of weights, gradients of inputs.
-        gflops = 3 * 2e-9 * layer.kept * batch / statistics.median(both)
+        gflops = 3 * 2e-9 * layer.macs * batch / statistics.median(both)
         found.append(
             {
                 "width": width,
@@ -129,10 +150,14 @@ def measure(
     return found
 
 
-def layer_of(dense: Dense, pattern: Pattern) -> Layout:
+def layer_of(dense: Dense, pattern: Pattern | Blocks) -> Layout:
     """The layer with the largest weights that the pattern allows; 1:1 stays as it is."""
     if pattern == NofM(1, 1):
         return dense
+    if isinstance(pattern, Blocks):
+        norms = jnp.linalg.norm(projected(dense.weight, pattern.group), axis=-1)
+        kept = PerLayer(max(1, round(pattern.kept * norms.size))).select(norms)
+        return BlockCirculant.of(dense.weight, dense.bias, pattern.group, kept)
     return RowSparse.of(dense.weight, dense.bias, pattern, pattern.select(jnp.abs(dense.weight)))
 
 
@@ -152,21 +177,22 @@ def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timi
         if whole:
             return values, None
         form = structure.networks(values, indices)[""].layers[0].kernel_form()
-        return (form.weight, form.bias), form.places
+        return (form.weight, form.bias), form
 
-    def apply(trained: tuple[jax.Array, jax.Array], places: Any, x: jax.Array) -> jax.Array:
+    def apply(trained: tuple[jax.Array, jax.Array], form: Any, x: jax.Array) -> jax.Array:
         if whole:
             return jax.nn.relu(Dense(*trained).apply(x))
-        return kernels.network([kernels.Layer(*trained, places)], x, relu_last=True)
+        layer = form._replace(weight=trained[0], bias=trained[1])
+        return kernels.network([layer], x, relu_last=True)
 
     def forward(values: Any, indices: Any, x: jax.Array) -> jax.Array:
         return apply(*parts(values, indices), x)
 
     def both(values: Any, indices: Any, x: jax.Array, dy: jax.Array) -> tuple[Any, ...]:
-        trained, places = parts(values, indices)
-        y, pull_back = jax.vjp(lambda trained, x: apply(trained, places, x), trained, x)
+        trained, form = parts(values, indices)
+        y, pull_back = jax.vjp(lambda trained, x: apply(trained, form, x), trained, x)
         gradient, dx = pull_back(dy)
-        return y, gradient if whole else jnp.concatenate(gradient), dx
+        return y, gradient if whole else jnp.concatenate([g.reshape(-1) for g in gradient]), dx
 
     forward, both = jax.jit(forward), jax.jit(both)
     return lambda: forward(values, indices, x), lambda: both(values, indices, x, dy)
