@@ -22,8 +22,9 @@ Our reading:
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -154,7 +155,6 @@ class GST(Method):
     def plan(self, stage: Hashable, learner: Learner, state: MethodState, moment: Moment) -> Plan:
         level, holds = int(state["level"]), bool(moment.returns.hold(self.tolerance))
         given_up = not holds and int(state["fell_short"]) + 1 >= self.patience
-        # A run that goes on with a lower sparsity comes down to it at once.
         return Plan(min(max(level + holds - given_up, 0), self.levels), holds)
 
     def restructure(
@@ -168,11 +168,12 @@ class GST(Method):
         """
         assert isinstance(signals.stage, Plan)
         level, holds = signals.stage
+        gradients = cache(signals.gradients)
         successors, found, grouped = {}, {}, 0
         for part in learner.network_parts:
             networks = learner.networks(part)
             successors[part] = {
-                name: self._at(self.target(level), part, name, network, signals)
+                name: self._at(self.target(level), part, name, network, gradients)
                 for name, network in networks.items()
             }
             found |= figures(networks, successors[part])
@@ -201,7 +202,15 @@ class GST(Method):
             new[i] = scaled_to_norm(dense, layer)
         return replace_layers(network, new)
 
-    def _at(self, target: float, part: str, name: str, network: MLP, signals: Signals) -> MLP:
+    def _at(
+        self,
+        target: float,
+        part: str,
+        name: str,
+        network: MLP,
+        gradients: Callable[[], dict[str, Networks]],
+    ) -> MLP:
+        """The network with that share of its weights pruned."""
         share = self.share(target, name, network)
         single = self.group == 1 or (self.ungroup and share < 1 / self.group)
         new: dict[int, Layout] = {}
@@ -215,7 +224,7 @@ class GST(Method):
             kept = cells(layer.active(), group) > 0
             kept &= largest(jnp.where(kept, cells(layer.to_dense(), group), -1.0), count)
             if there is None or count > there:
-                gradient = signals.gradients()[part][name].layers[i].to_dense()
+                gradient = gradients()[part][name].layers[i].to_dense()
                 kept = grown(kept, cells(gradient, group), count)
             new[i] = _layer(layer, Kept.of(kept, count), group)
         return replace_layers(network, new)
