@@ -36,6 +36,7 @@ __all__ = [
     "Layer",
     "Places",
     "expand",
+    "expand_blocks",
     "expand_native",
     "expand_reference",
     "gather",
@@ -50,6 +51,7 @@ __all__ = [
     "why_not_native",
 ]
 
+expand_blocks = reference.expand_blocks
 expand_reference = reference.expand
 gather_reference = reference.gather
 instruction_set = native.instruction_set

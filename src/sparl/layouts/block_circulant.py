@@ -84,18 +84,13 @@ class BlockCirculant(Layout):
         return kernels.network([self.kernel_form()], x)
 
     def kernel_form(self) -> kernels.Layer:
-        places = kernels.Places(
-            self.columns, self.row_starts, self.rows, self.column_starts, self.order
-        )
-        return kernels.Layer(self.weight, self.bias, places, self.group, self.inputs)
+        return kernels.Layer(self.weight, self.bias, self._places(), self.group, self.inputs)
 
     def spread(
         self, aligned: Float[Array, "kept group"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
-        background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
-        stored = jnp.zeros((*self.grid, self.group), aligned.dtype)
-        stored = stored.at[self.block_rows, self.columns].set(aligned)
-        return jnp.where(self.active() > 0, expanded(stored, self.shape), background)
+        dense = kernels.expand_blocks(aligned, self._places(), *self.shape)
+        return jnp.where(self.active() > 0, dense, fill)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "kept group"]:
         """The means along the wrapped diagonals of each kept block: of all circulant blocks the
@@ -135,6 +130,11 @@ class BlockCirculant(Layout):
             return 0
         return self.blocks * index_width(self.grid[1]) + 4 * self.row_starts.size
 
+    def _places(self) -> kernels.Places:
+        return kernels.Places(
+            self.columns, self.row_starts, self.rows, self.column_starts, self.order
+        )
+
     @property
     def block_rows(self) -> Int32[Array, " kept"]:
         """The row of the grid of each kept block."""
@@ -150,15 +150,6 @@ def projected(dense: Float[Array, "out in"], group: int) -> Float[Array, "rows c
     """Every block's c: means along its wrapped diagonals, padding left out."""
     sums, counts = _along_diagonals(dense, group), _along_diagonals(jnp.ones_like(dense), group)
     return sums / jnp.maximum(counts, 1.0)
-
-
-def expanded(
-    stored: Float[Array, "rows columns group"], shape: tuple[int, int]
-) -> Float[Array, "out in"]:
-    """The matrix of those blocks."""
-    rows, columns, group = stored.shape
-    turned = jnp.stack([jnp.roll(stored, r, axis=-1) for r in range(group)], axis=1)
-    return turned.reshape(rows * group, columns * group)[: shape[0], : shape[1]]
 
 
 def _along_diagonals(
