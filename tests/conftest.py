@@ -1,20 +1,14 @@
 """One cache of compiled code for the whole session: many tests make the same small agents."""
 
+import atexit
 import os
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-# Before anything imports jax; the processes that tests start read it, too.
-_CACHE = tempfile.TemporaryDirectory(prefix="sparl-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_code() -> Iterator[Path]:
-    with _CACHE as folder:
-        yield Path(folder)
+# Before anything imports jax. The processes that tests start read it, too, and those in which
+# pytest runs the tests have it from the first one.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    cache = tempfile.TemporaryDirectory(prefix="sparl-tests-")
+    atexit.register(cache.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
