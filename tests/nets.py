@@ -7,9 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from sparl import kernels
+from sparl.kernels import native
 from sparl.topology import NofM, PerLayer, PerRow
 
 SETS = ["avx512", "avx2+fma", "portable", "neon"]
@@ -73,6 +75,31 @@ def gradient_of(layer, full, scale):
     for k, row, column in entries(layer):
         gradient[k] += full[row, column]
     return gradient, layer.group * scale
+
+
+def broken(net, array, position, value):
+    """`net` with one number, or the shape of one array, of its second layer changed."""
+    first, layer = net.layers
+    whole = {**layer._asdict(), **layer.places._asdict()}
+    whole[array] = (
+        jnp.zeros(value, whole[array].dtype)
+        if position is None
+        else whole[array].at[position].set(value)
+    )
+    places = kernels.Places(*(whole[name] for name in kernels.Places._fields))
+    return net._replace(layers=[first, layer._replace(weight=whole["weight"], places=places)])
+
+
+def assert_compiled_call_refuses(net, message):
+    with pytest.raises((jax.errors.JaxRuntimeError, ValueError), match=message):
+        results(net)
+
+
+def assert_eager_call_refuses(net, array, monkeypatch):
+    """Before the kernels are called."""
+    monkeypatch.setattr(native, "call", lambda *_: pytest.fail("the kernels were called"))
+    with pytest.raises(ValueError, match=f"layer 1: {array}"):
+        kernels.network(net.layers, net.x)
 
 
 def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:

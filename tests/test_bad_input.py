@@ -104,7 +104,7 @@ def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
     [
         ("batch_size", 0, "batch-size is 0: it must be above 0"),
         ("learning_rate", float("nan"), "learning-rate is nan"),
-        ("gamma", 2.0, "gamma is 2.0: it must be between 0 and 1"),
+        ("gamma", 2.0, "gamma is 2.0: it must be within 0 and 1"),
         ("tau", -0.1, "tau is -0.1"),
         ("policy_delay", 0, "policy-delay is 0"),
         ("n_step", 0, "n-step is 0: it must be above 0"),

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import SETS, Blocks, assert_close, build, dense, expected, patterns, pulled, results
+from nets import (
+    SETS,
+    Blocks,
+    assert_close,
+    assert_compiled_call_refuses,
+    assert_eager_call_refuses,
+    broken,
+    build,
+    dense,
+    expected,
+    patterns,
+    pulled,
+    results,
+)
 from support import same_bits
 
 from sparl import kernels
@@ -154,8 +167,6 @@ def test_inference_is_the_network(batch):
         assert same_bits(y, kernels.network(net.layers, net.x))
 
 
-REFUSED = (jax.errors.JaxRuntimeError, ValueError)
-
 # The second layer has 2 x 3 blocks, of which 4 are kept.
 MALFORMED = [
     ("columns", 1, -1, "layer 1: a column is outside 0..2"),
@@ -171,36 +182,22 @@ MALFORMED = [
 ]
 
 
-def broken(array, position, value):
-    """A network whose second layer has one number, or the shape of one array, changed."""
-    net = build([5, 10, 7], [None, Blocks(4, PerLayer(4))], 7, False, 0)
-    first, layer = net.layers
-    whole = {"weight": layer.weight, **layer.places._asdict()}
-    whole[array] = (
-        jnp.zeros(value, whole[array].dtype)
-        if position is None
-        else whole[array].at[position].set(value)
-    )
-    places = kernels.Places(*(whole[name] for name in kernels.Places._fields))
-    return net._replace(layers=[first, layer._replace(weight=whole["weight"], places=places)])
+def whole():
+    return build([5, 10, 7], [None, Blocks(4, PerLayer(4))], 7, False, 0)
 
 
 @pytest.mark.parametrize("array, position, value, message", MALFORMED)
 def test_compiled_calls_refuse_malformed_operands(array, position, value, message):
-    with pytest.raises(REFUSED, match=message):
-        results(broken(array, position, value))
+    assert_compiled_call_refuses(broken(whole(), array, position, value), message)
 
 
 @pytest.mark.parametrize("array, position, value, _", MALFORMED)
 def test_eager_calls_refuse_them_before_the_kernels(array, position, value, _, monkeypatch):
-    net = broken(array, position, value)
-    monkeypatch.setattr(native, "call", lambda *_: pytest.fail("the kernels were called"))
-    with pytest.raises(ValueError, match=f"layer 1: {array}"):
-        kernels.network(net.layers, net.x)
+    assert_eager_call_refuses(broken(whole(), array, position, value), array, monkeypatch)
 
 
 def test_other_groups_are_refused():
-    first, layer = broken("columns", 0, 0).layers
+    first, layer = whole().layers
     x = jnp.zeros((5, 7))
     for group in (0, 3, 32, -2):
         with pytest.raises(ValueError, match=f"layer 1: .*2, 4, 8 or 16 rows, not {group}"):
@@ -214,7 +211,7 @@ def test_other_groups_are_refused():
 
 
 def test_inference_refuses_what_does_not_fit():
-    layers = broken("columns", 0, 0).layers
+    layers = whole().layers
     values, indices = map(np.asarray, kernels.vectors(layers))
     form, x = kernels.Form.of(layers), np.zeros((5, 1), np.float32)
 

@@ -3,14 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from nets import build, results
+from nets import assert_compiled_call_refuses, assert_eager_call_refuses, broken, build
 
 from sparl import kernels
-from sparl.kernels import native
 from sparl.topology import PerRow
-
-REFUSED = (jax.errors.JaxRuntimeError, ValueError)
-
 
 MALFORMED = [
     ("columns", 1, -1, "layer 1: a column"),
@@ -34,36 +30,22 @@ MALFORMED = [
 ]
 
 
-def broken(array, position, value):
-    """A network whose second layer has one number, or the shape of one array, changed."""
-    net = build([5, 6, 4], [None, PerRow(2)], 7, False, 0)
-    first, layer = net.layers
-    whole = {**layer._asdict(), **layer.places._asdict()}
-    whole[array] = (
-        jnp.zeros(value, whole[array].dtype)
-        if position is None
-        else whole[array].at[position].set(value)
-    )
-    places = kernels.Places(*(whole[name] for name in kernels.Places._fields))
-    return net._replace(layers=[first, kernels.Layer(whole["weight"], whole["bias"], places)])
+def whole():
+    return build([5, 6, 4], [None, PerRow(2)], 7, False, 0)
 
 
 @pytest.mark.parametrize("array, position, value, message", MALFORMED)
 def test_compiled_calls_refuse_malformed_operands(array, position, value, message):
-    with pytest.raises(REFUSED, match=message):
-        results(broken(array, position, value))
+    assert_compiled_call_refuses(broken(whole(), array, position, value), message)
 
 
 @pytest.mark.parametrize("array, position, value, _", MALFORMED)
 def test_eager_calls_refuse_them_before_the_kernels(array, position, value, _, monkeypatch):
-    net = broken(array, position, value)
-    monkeypatch.setattr(native, "call", lambda *_: pytest.fail("the kernels were called"))
-    with pytest.raises(ValueError, match=f"layer 1: {array}"):
-        kernels.network(net.layers, net.x)
+    assert_eager_call_refuses(broken(whole(), array, position, value), array, monkeypatch)
 
 
 def test_shapes_that_do_not_fit_are_refused_while_tracing():
-    first, last = build([5, 6, 4], [None, PerRow(2)], 7, False, 0).layers
+    first, last = whole().layers
     for layers, width, message in [
         ([first, last], 6, "layer 0 takes 5 inputs and gets 6"),
         ([last, first], 6, "layer 1 takes 5 inputs and gets 4"),

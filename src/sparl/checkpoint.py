@@ -27,7 +27,7 @@ from sparl import storage
 from sparl.errors import BadCheckpoint
 from sparl.replay import Replay
 
-FORMAT = 2
+FORMAT = 3
 KEEP = 3
 SEGMENT = 100_000
 """Most transitions in one file of the replay."""

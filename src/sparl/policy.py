@@ -21,6 +21,7 @@ from sparl.layouts import (
     BlockCirculant,
     Dense,
     Layout,
+    Packed,
     RowSparse,
     StraightThrough,
     describe,
@@ -157,11 +158,12 @@ def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
     """A layer as JSON and arrays, indices in the smallest type that holds them."""
     arrays = {"weight": np.asarray(layer.weight), "bias": np.asarray(layer.bias)}
     if layer.index_bytes:
-        assert isinstance(layer, RowSparse | BlockCirculant)
+        assert isinstance(layer, Packed)
         width = index_width(len(layer.column_starts) - 1)
         index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[width]
         arrays["columns"] = np.asarray(layer.columns).astype(index_type)
-        if isinstance(layer, BlockCirculant) or isinstance(layer.pattern, PerLayer):
+        rows_alike = isinstance(layer, RowSparse) and not isinstance(layer.pattern, PerLayer)
+        if not rows_alike:
             arrays["row_starts"] = np.asarray(layer.row_starts).astype(np.uint32)
     return describe(layer) | {"arrays": sorted(arrays)}, arrays
 

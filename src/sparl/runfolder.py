@@ -22,10 +22,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from sparl import agents, kernels, storage
+from sparl import agents, checks, kernels, storage
 from sparl.checkpoint import Checkpoints
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.errors import BadCheckpoint, BadRun
 from sparl.methods import METHODS, Method
 
 FORMAT = 1
@@ -64,15 +64,9 @@ class RunConfig:
     """The checkpoint of another run that this one began with (`sparl prune`)."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and field.name != "seed" and value < 1:
-                name = field.name.replace("_", "-")
-                raise BadValue(f"{name} is {value}: it must be at least 1")
-        if self.seed < 0:
-            raise BadValue(f"seed is {self.seed}: it must be at least 0")
-        if not self.buffer_drift >= 0:
-            raise BadValue(f"buffer-drift is {self.buffer_drift}: it must be at least 0")
+        counts = [f.name for f in dataclasses.fields(self) if f.type == "int" and f.name != "seed"]
+        checks.at_least(1, **{name: getattr(self, name) for name in counts})
+        checks.at_least(0, seed=self.seed, buffer_drift=self.buffer_drift)
 
 
 class Table:

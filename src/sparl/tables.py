@@ -14,7 +14,7 @@ from rich.table import Table
 def print_report(report: dict[str, Any]) -> None:
     """The report of `api.inspect`: a section per network, a row per layer, and totals."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("layer", "layout", "N:M", "out x in"):
+    for heading in ("layer", "layout", "pattern", "out x in"):
         table.add_column(heading, no_wrap=True)
     for heading in ("kept", "of", "bytes", "mul-adds"):
         table.add_column(heading, justify="right", no_wrap=True)

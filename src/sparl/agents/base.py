@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from sparl.errors import BadValue
+from sparl import checks
 from sparl.learner import Part
 from sparl.networks import Networks, all_of
 
@@ -59,15 +58,15 @@ class AgentConfig:
     """Steps of uniformly random actions, without updates, before learning begins."""
 
     def __post_init__(self) -> None:
-        check_positive(
+        checks.positive(
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             n_step=self.n_step,
             hidden=min(self.hidden, default=0),
         )
-        check_fractions(gamma=self.gamma, tau=self.tau)
-        check_positive(
-            zero_too=True,
+        checks.fractions(gamma=self.gamma, tau=self.tau)
+        checks.at_least(
+            0,
             weight_decay=self.weight_decay,
             n_step_from=self.n_step_from,
             learning_starts=self.learning_starts,
@@ -92,7 +91,7 @@ class ActorCriticConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(critic_hidden=min(self.critic_hidden, default=1))
+        checks.positive(critic_hidden=min(self.critic_hidden, default=1))
 
     def critic_sizes(self, observation_size: int, action_size: int) -> tuple[int, ...]:
         """Inputs, hidden widths and output of a critic."""
@@ -119,18 +118,3 @@ def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Floa
 def polyak(part: Part, tau: float) -> Part:
     """`part` with its target moved towards its values by the share `tau`."""
     return part._replace(target=(1.0 - tau) * part.target + tau * part.values)
-
-
-def check_positive(*, zero_too: bool = False, **values: int | float) -> None:
-    """Raises `BadValue` naming the first value that is not above 0 (or not at least 0)."""
-    for name, value in values.items():
-        if not math.isfinite(value) or value < 0 or (value == 0 and not zero_too):
-            bound = "at least 0" if zero_too else "above 0"
-            raise BadValue(f"{name.replace('_', '-')} is {value}: it must be {bound}")
-
-
-def check_fractions(**values: int | float) -> None:
-    """Raises `BadValue` naming the first value outside [0, 1]."""
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise BadValue(f"{name.replace('_', '-')} is {value}: it must be between 0 and 1")

@@ -21,13 +21,12 @@ import optax
 from jaxtyping import Array, Float, Int32, UInt32
 from numpy.typing import NDArray
 
+from sparl import checks
 from sparl.agents.base import (
     Actions,
     AgentConfig,
     Batch,
     adam,
-    check_fractions,
-    check_positive,
     polyak,
 )
 from sparl.learner import Descend, Part, Structure
@@ -63,9 +62,9 @@ class DQNConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(target_update_interval=self.target_update_interval)
-        check_positive(zero_too=True, epsilon_steps=self.epsilon_steps)
-        check_fractions(epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
+        checks.positive(target_update_interval=self.target_update_interval)
+        checks.at_least(0, epsilon_steps=self.epsilon_steps)
+        checks.fractions(epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
 
     def continued(self, step: int) -> AgentConfig:
         left = max(0, self.epsilon_steps - step)

@@ -27,13 +27,12 @@ import optax
 from jaxtyping import Array, Float, UInt32
 from numpy.typing import NDArray
 
-from sparl import noise
+from sparl import checks, noise
 from sparl.agents.base import (
     Actions,
     ActorCriticConfig,
     Batch,
     adam,
-    check_positive,
     polyak,
     smallest_q,
 )
@@ -61,7 +60,7 @@ class SACConfig(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(initial_temperature=self.initial_temperature)
+        checks.positive(initial_temperature=self.initial_temperature)
         if not math.isfinite(self.target_entropy or 0.0):
             raise BadValue(f"target-entropy is {self.target_entropy}: it must be a finite number")
 

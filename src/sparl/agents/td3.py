@@ -21,13 +21,12 @@ import optax
 from jaxtyping import Array, Float, UInt32
 from numpy.typing import NDArray
 
-from sparl import noise
+from sparl import checks, noise
 from sparl.agents.base import (
     Actions,
     ActorCriticConfig,
     Batch,
     adam,
-    check_positive,
     polyak,
     smallest_q,
 )
@@ -57,9 +56,9 @@ class TD3Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(policy_delay=self.policy_delay)
-        check_positive(
-            zero_too=True,
+        checks.positive(policy_delay=self.policy_delay)
+        checks.at_least(
+            0,
             policy_noise=self.policy_noise,
             noise_clip=self.noise_clip,
             exploration_noise=self.exploration_noise,

@@ -5,6 +5,7 @@ from sparl.layouts.base import Layout, index_width
 from sparl.layouts.block_circulant import BlockCirculant, grid, projected
 from sparl.layouts.dense import Dense
 from sparl.layouts.description import blank, describe, pattern_of
+from sparl.layouts.packed import Packed
 from sparl.layouts.row_sparse import RowSparse
 from sparl.layouts.straight_through import StraightThrough
 
@@ -18,6 +19,7 @@ __all__ = [
     "BlockCirculant",
     "Dense",
     "Layout",
+    "Packed",
     "RowSparse",
     "StraightThrough",
     "blank",

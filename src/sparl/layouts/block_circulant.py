@@ -12,29 +12,21 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float
 
 from sparl import kernels
-from sparl.layouts.base import Layout, index_width
+from sparl.layouts.base import index_width
+from sparl.layouts.packed import Packed, row_of_each
 from sparl.topology import Kept
 
 
-class BlockCirculant(Layout):
-    """The kept blocks of W, block row after block row, columns ascending within one.
-
-    `weight[k]` is the c of block k, which lies in column `columns[k]` of the grid; `row_starts`,
-    `rows`, `column_starts` and `order` as in `RowSparse`, of the grid instead of the matrix.
-    """
+class BlockCirculant(Packed):
+    """The kept blocks of W: `weight[k]` is the c of block k, which lies in column `columns[k]` of
+    the grid of blocks."""
 
     name: ClassVar[str] = "block-circulant"
 
     weight: Float[Array, "kept group"]
-    bias: Float[Array, " out"]
-    columns: Int32[Array, " kept"]
-    row_starts: Int32[Array, " row_starts"]
-    rows: Int32[Array, " kept"]
-    column_starts: Int32[Array, " column_starts"]
-    order: Int32[Array, " kept"]
     inputs: int = eqx.field(static=True)
 
     @classmethod
@@ -42,7 +34,7 @@ class BlockCirculant(Layout):
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], group: int, kept: Kept
     ) -> BlockCirculant:
         """The circulant blocks nearest to those of `dense` at the places `kept` of the grid."""
-        weight = projected(dense, group)[_rows(kept), kept.columns]
+        weight = projected(dense, group)[row_of_each(kept), kept.columns]
         return cls.packed(weight, bias, dense.shape[1], kept)
 
     @classmethod
@@ -80,22 +72,19 @@ class BlockCirculant(Layout):
     def pattern(self) -> str:
         return f"G {self.group}: {self.blocks} of {math.prod(self.grid)}"
 
-    def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        return kernels.network([self.kernel_form()], x)
-
     def kernel_form(self) -> kernels.Layer:
-        return kernels.Layer(self.weight, self.bias, self._places(), self.group, self.inputs)
+        return kernels.Layer(self.weight, self.bias, self.places, self.group, self.inputs)
 
     def spread(
         self, aligned: Float[Array, "kept group"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
-        dense = kernels.expand_blocks(aligned, self._places(), *self.shape)
+        dense = kernels.expand_blocks(aligned, self.places, *self.shape)
         return jnp.where(self.active() > 0, dense, fill)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "kept group"]:
         """The means along the wrapped diagonals of each kept block: of all circulant blocks the
         nearest."""
-        return projected(dense, self.group)[self.block_rows, self.columns]
+        return projected(dense, self.group)[self.row_of_each, self.columns]
 
     def first_rows(self, count: int) -> BlockCirculant:
         rows = -(-count // self.group)
@@ -109,11 +98,7 @@ class BlockCirculant(Layout):
 
     def active_blocks(self) -> Float[Array, "grid_rows grid_columns"]:
         """1.0 where a block is kept, 0.0 elsewhere."""
-        return jnp.zeros(self.grid).at[self.block_rows, self.columns].set(1.0)
-
-    @property
-    def kept(self) -> int:
-        return self.weight.size
+        return jnp.zeros(self.grid).at[self.row_of_each, self.columns].set(1.0)
 
     @property
     def copies(self) -> int:
@@ -129,16 +114,6 @@ class BlockCirculant(Layout):
         if self.blocks == math.prod(self.grid):
             return 0
         return self.blocks * index_width(self.grid[1]) + 4 * self.row_starts.size
-
-    def _places(self) -> kernels.Places:
-        return kernels.Places(
-            self.columns, self.row_starts, self.rows, self.column_starts, self.order
-        )
-
-    @property
-    def block_rows(self) -> Int32[Array, " kept"]:
-        """The row of the grid of each kept block."""
-        return _rows(Kept(self.columns, self.row_starts))
 
 
 def grid(shape: tuple[int, int], group: int) -> tuple[int, int]:
@@ -164,8 +139,3 @@ def _along_diagonals(
     while len(terms) > 1:  # in pairs: of equal numbers the sum is exact
         terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
     return terms[0]
-
-
-def _rows(kept: Kept) -> Int32[Array, " kept"]:
-    rows = jnp.arange(kept.row_starts.shape[0] - 1, dtype=jnp.int32)
-    return jnp.repeat(rows, jnp.diff(kept.row_starts), total_repeat_length=kept.columns.shape[0])

@@ -11,32 +11,21 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float
 
 from sparl import kernels
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.dense import Dense
+from sparl.layouts.packed import Packed
 from sparl.topology import Kept, Pattern, PerLayer
 
 
-class RowSparse(Layout):
-    """The kept weights of W, row after row, columns ascending within a row.
-
-    `columns[row_starts[r]:row_starts[r + 1]]` are the columns of row r; `weight` has the values
-    in the same order. `rows`, `column_starts` and `order` are the same places column by column,
-    for input gradients (`kernels.Places`). Indices are constants of the stretch between two
-    restructurings: gradients and optimizers see `weight` and `bias` alone.
-    """
+class RowSparse(Packed):
+    """The kept weights of W, one value at each place of W."""
 
     name: ClassVar[str] = "row-sparse"
 
     weight: Float[Array, " kept"]
-    bias: Float[Array, " out"]
-    columns: Int32[Array, " kept"]
-    row_starts: Int32[Array, " out+1"]
-    rows: Int32[Array, " kept"]
-    column_starts: Int32[Array, " in_starts"]
-    order: Int32[Array, " kept"]
     pattern: Pattern = eqx.field(static=True)
 
     @classmethod
@@ -63,14 +52,8 @@ class RowSparse(Layout):
     def in_features(self) -> int:
         return self.column_starts.shape[0] - 1
 
-    def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        return kernels.network([self.kernel_form()], x)
-
     def kernel_form(self) -> kernels.Layer:
-        places = kernels.Places(
-            self.columns, self.row_starts, self.rows, self.column_starts, self.order
-        )
-        return kernels.Layer(self.weight, self.bias, places)
+        return kernels.Layer(self.weight, self.bias, self.places)
 
     def to_dense(self) -> Float[Array, "out in"]:
         return kernels.expand(self.weight, self.columns, self.row_starts, self.in_features)
@@ -79,7 +62,7 @@ class RowSparse(Layout):
         self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
         background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
-        return background.at[self._rows(), self.columns].set(aligned)
+        return background.at[self.row_of_each, self.columns].set(aligned)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
         return kernels.gather(dense, self.columns, self.row_starts)
@@ -97,16 +80,8 @@ class RowSparse(Layout):
         return self.spread(jnp.ones_like(self.weight))
 
     @property
-    def kept(self) -> int:
-        return self.weight.size
-
-    @property
     def index_bytes(self) -> int:
         return packed_index_bytes(self.pattern, self.shape, self.kept)
-
-    def _rows(self) -> Int32[Array, " kept"]:
-        rows = jnp.arange(self.out_features, dtype=jnp.int32)
-        return jnp.repeat(rows, jnp.diff(self.row_starts), total_repeat_length=self.kept)
 
 
 def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> int:

@@ -23,6 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from sparl import checks
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner
@@ -51,8 +52,7 @@ class ASP(RowWise):
         super().__post_init__()
         if not 0 < self.prune_at < 1:
             raise BadValue(f"prune-at is {self.prune_at}: it must lie between 0 and 1")
-        if self.swaps < 0:
-            raise BadValue(f"swaps is {self.swaps}: it must be at least 0")
+        checks.at_least(0, swaps=self.swaps)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array

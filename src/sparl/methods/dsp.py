@@ -35,9 +35,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparl import neurons, transport
-from sparl.errors import BadValue
+from sparl import checks, neurons, transport
 from sparl.learner import Learner
+from sparl.methods import group_penalty
 from sparl.methods.base import (
     RUNNING,
     AfterStep,
@@ -48,14 +48,12 @@ from sparl.methods.base import (
     Signals,
     check_window,
 )
-from sparl.networks import MLP, Networks
+from sparl.networks import Networks
 
 SAVING = 0.2
 """A cut takes at least this share of the weights with it."""
 COMPILATION = 1000
 """What a compilation takes, in updates of the networks as they were at the start."""
-MEMORY = 0.99
-"""Of the moving average of importance."""
 FEWEST = 2
 """Neurons that stay in any layer."""
 PACE = 0.6
@@ -100,23 +98,22 @@ class DSP(Method):
     penalty_step: Literal["proximal", "gradient"] = "proximal"
     """proximal: groups are shrunk after each optimizer step. gradient: the penalty's gradient is
     added to the loss's."""
-    importance: Literal["taylor", "magnitude"] = "taylor"
+    importance: group_penalty.Importance = "taylor"
     """taylor: first-order change of the loss without the neuron. magnitude: norm of its group."""
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise BadValue(f"interval is {self.interval}: it must be at least 1")
+        checks.at_least(1, interval=self.interval)
         check_window(self.begin, self.end)
-        for name in ("epsilon", "critic_epsilon", "floor", "critic_floor", "tolerance"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise BadValue(f"{name.replace('_', '-')} is {value}: it must be within 0 and 1")
-        if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise BadValue(f"penalty is {self.penalty}: it must be at least 0")
-        if self.penalty_step not in ("proximal", "gradient"):
-            raise BadValue(f"penalty-step is {self.penalty_step!r}: choose proximal or gradient")
-        if self.importance not in ("taylor", "magnitude"):
-            raise BadValue(f"importance is {self.importance!r}: choose taylor or magnitude")
+        checks.fractions(
+            epsilon=self.epsilon,
+            critic_epsilon=self.critic_epsilon,
+            floor=self.floor,
+            critic_floor=self.critic_floor,
+            tolerance=self.tolerance,
+        )
+        checks.at_least(0, penalty=self.penalty)
+        checks.one_of(("proximal", "gradient"), penalty_step=self.penalty_step)
+        checks.one_of(("taylor", "magnitude"), importance=self.importance)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array
@@ -225,53 +222,14 @@ class DSP(Method):
 
     @property
     def before_step(self) -> BeforeStep:
-        def observe(
-            part: str, networks: Networks, gradients: Networks, running: MethodState
-        ) -> tuple[Networks, MethodState]:
-            importance = dict(running["importance"])
-            for name, network in networks.items():
-                if self.importance == "taylor":
-                    new = neurons.saliency(network, gradients[name])
-                    importance[name] = MEMORY * importance[name] + (1 - MEMORY) * new
-                else:
-                    importance[name] = neurons.norms(network)
-            running = {**running, "importance": importance}
-            if self.penalty and self.penalty_step == "gradient":
-                gradients = {
-                    name: neurons.pulled(
-                        gradients[name], network, self._pull(name, network, running)
-                    )
-                    for name, network in networks.items()
-                }
-            return gradients, running
-
-        return observe
+        in_gradient = bool(self.penalty) and self.penalty_step == "gradient"
+        return group_penalty.observing(self.importance, in_gradient)
 
     @property
     def after_step(self) -> AfterStep | None:
         if not self.penalty or self.penalty_step != "proximal":
             return None
-
-        def shrink(
-            part: str, networks: Networks, running: MethodState, learning_rate: float
-        ) -> Networks:
-            return {
-                name: neurons.scaled(
-                    network,
-                    jnp.maximum(0.0, 1.0 - learning_rate * self._pull(name, network, running)),
-                )
-                for name, network in networks.items()
-            }
-
-        return shrink
-
-    def _pull(self, name: str, network: MLP, running: MethodState) -> jax.Array:
-        """Of each neuron lambda c_j sqrt(size) / ||theta_j||: the penalty's gradient by a group is
-        that number times the group."""
-        c = 1.0 - neurons.shares(running["importance"][name], network)
-        roots = np.repeat(np.sqrt(neurons.sizes(network)), neurons.widths(network))
-        norms = jnp.maximum(neurons.norms(network), neurons.TINY)
-        return running["strength"] * c * roots.astype(np.float32) / norms
+        return group_penalty.shrunk
 
     def _switched_off(
         self, learner: Learner, state: MethodState, advance: jax.Array, may: jax.Array

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import allocation, transport
+from sparl import allocation, checks, transport
 from sparl.errors import BadValue
 from sparl.layouts import GROUPS, BlockCirculant, Layout, grid, projected
 from sparl.learner import Learner
@@ -90,11 +90,8 @@ class GST(Method):
             raise BadValue(f"sparsity is {self.sparsity}: it must be at least 0 and below 1")
         if not 0 < self.increment <= 1:
             raise BadValue(f"increment is {self.increment}: it must be above 0 and at most 1")
-        if not 0 <= self.tolerance <= 1:
-            raise BadValue(f"tolerance is {self.tolerance}: it must be within 0 and 1")
-        for name in ("interval", "patience", "smallest"):
-            if getattr(self, name) < 1:
-                raise BadValue(f"{name} is {getattr(self, name)}: it must be at least 1")
+        checks.fractions(tolerance=self.tolerance)
+        checks.at_least(1, interval=self.interval, patience=self.patience, smallest=self.smallest)
 
     @property
     def levels(self) -> int:

@@ -21,9 +21,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from sparl import transport
+from sparl import checks, transport
 from sparl.allocation import apportion, budget
-from sparl.errors import BadValue
 from sparl.layouts import Layout
 from sparl.learner import Learner
 from sparl.methods.base import MethodState, Signals, check_window, figures, replace_layers
@@ -49,8 +48,7 @@ class Magnitude(Unstructured):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_window(self.begin, self.end)
-        if self.prunings < 1:
-            raise BadValue(f"prunings is {self.prunings}: it must be at least 1")
+        checks.at_least(1, prunings=self.prunings)
 
     def share(self, pruning: int, sparsity: float) -> float:
         """Of the weights that go to reach `sparsity`, the share gone after so many prunings."""

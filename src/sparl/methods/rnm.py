@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import transport
+from sparl import checks, transport
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
@@ -68,10 +68,8 @@ class RNM(RowWise):
         super().__post_init__()
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
-        if self.sparse_layers not in ("hidden", "all"):
-            raise BadValue(f"sparse-layers is {self.sparse_layers!r}: choose hidden or all")
-        if not self.dormant_decay >= 0:
-            raise BadValue(f"dormant-decay is {self.dormant_decay}: it must be at least 0")
+        checks.one_of(("hidden", "all"), sparse_layers=self.sparse_layers)
+        checks.at_least(0, dormant_decay=self.dormant_decay)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         return "reselect" if self.interval and update % self.interval == 0 else None

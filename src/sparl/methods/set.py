@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from sparl import transport
+from sparl import checks, transport
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
@@ -64,12 +64,8 @@ class SET(Unstructured):
         super().__post_init__()
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
-        for name in ("drop_fraction", "until"):
-            if not 0 <= getattr(self, name) <= 1:
-                value = getattr(self, name)
-                raise BadValue(f"{name.replace('_', '-')} is {value}: it must be within 0 and 1")
-        if self.drop not in ("signs", "magnitude"):
-            raise BadValue(f"drop is {self.drop!r}: choose signs or magnitude")
+        checks.fractions(drop_fraction=self.drop_fraction, until=self.until)
+        checks.one_of(("signs", "magnitude"), drop=self.drop)
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
 

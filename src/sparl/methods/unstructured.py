@@ -12,7 +12,7 @@ from typing import Literal
 
 import jax
 
-from sparl import allocation
+from sparl import allocation, checks
 from sparl.allocation import RULES, Rule
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout, RowSparse
@@ -48,10 +48,8 @@ class Unstructured(Method):
                     f"{name.replace('_', '-')} is {value}: it must be at least 0 and below 1, "
                     "for example 0.9 to leave out nine weights of ten"
                 )
-        if self.allocation not in RULES:
-            raise BadValue(f"allocation is {self.allocation!r}: choose of {', '.join(RULES)}")
-        if self.sparse_layers not in ("all", "hidden"):
-            raise BadValue(f"sparse-layers is {self.sparse_layers!r}: choose all or hidden")
+        checks.one_of(RULES, allocation=self.allocation)
+        checks.one_of(("all", "hidden"), sparse_layers=self.sparse_layers)
 
     def sparsity_of(self, part: str) -> float:
         own = self.actor_sparsity if part == "actor" else self.critic_sparsity
