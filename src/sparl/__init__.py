@@ -17,6 +17,7 @@ from sparl.errors import SparlError
 from sparl.methods import RNM
 from sparl.policy import Policy
 from sparl.runfolder import RunConfig
+from sparl.shipping import export
 
 __version__ = version("sparl")
 
@@ -31,6 +32,7 @@ __all__ = [
     "TD3Config",
     "__version__",
     "compare",
+    "export",
     "load",
     "methods",
     "prune",
