@@ -95,7 +95,7 @@ class CProgram:
             "functions": "\n".join([self._policy_outputs, self._policy_act]),
         }
         names = ("policy.h", "policy.c", "policy_test.c", "main.c", "Makefile")
-        return {name: _tidied(Template(_text(f"{name}.in")).substitute(words)) for name in names}
+        return {name: _tidied(Template(text_of(f"{name}.in")).substitute(words)) for name in names}
 
     @property
     def outputs(self) -> int:
@@ -141,9 +141,9 @@ class CProgram:
         """The loops that the layers need, each for the index types that it is needed for."""
         found = {}
         for name in self.network.parts:
-            found[name] = _text(f"parts/{name}.c")
+            found[name] = text_of(f"parts/{name}.c")
         for layer in self.network.layers:
-            text = _text(f"parts/{layer.loop}.c")
+            text = text_of(f"parts/{layer.loop}.c")
             for index, array in layer.indices.items():
                 text = text.replace(f"{index}_t", CTYPES[array.dtype.str[1:]])
             text = re.sub(r"\b(column|start)_t\b", "uint8_t", text)  # of one that gets no indices
@@ -185,7 +185,7 @@ class CProgram:
     @property
     def _policy_act(self) -> str:
         name = "choose.c" if self.policy.spaces.discrete else "act.c"
-        return Template(_text(f"parts/{name}")).substitute(first=self.policy.spaces.first)
+        return Template(text_of(f"parts/{name}")).substitute(first=self.policy.spaces.first)
 
 
 _INDICES = {"dense": 0, "n_of_m": 1, "per_row": 1, "csr": 2, "circulant": 2}
@@ -218,7 +218,8 @@ def _padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """A file of `templates`."""
     return resources.files("sparl.devices").joinpath("templates", *name.split("/")).read_text()
 
 

@@ -1,0 +1,21 @@
+/* A program that acts and does no more: its size is what a policy costs. */
+#include "emulated.h"
+#include "policy.h"
+
+volatile float sensors[POLICY_OBSERVATION_SIZE];
+volatile policy_action motors[POLICY_ACTION_SIZE];
+
+static policy_scratch scratch;
+
+int main(void)
+{
+    float observation[POLICY_OBSERVATION_SIZE];
+    policy_action action[POLICY_ACTION_SIZE];
+    int i;
+    for (i = 0; i < POLICY_OBSERVATION_SIZE; i++)
+        observation[i] = sensors[i];
+    if (policy_act(observation, action, &scratch) == POLICY_OK)
+        for (i = 0; i < POLICY_ACTION_SIZE; i++)
+            motors[i] = action[i];
+    return 0;
+}
