@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from sparl import methods
 from sparl.agents import DQNConfig, SACConfig, TD3Config
-from sparl.api import load, prune, resume, train
+from sparl.api import import_sb3, load, prune, resume, train
 from sparl.callbacks import Callback
 from sparl.comparison import compare
 from sparl.errors import SparlError
@@ -31,6 +31,7 @@ __all__ = [
     "TD3Config",
     "__version__",
     "compare",
+    "import_sb3",
     "load",
     "methods",
     "prune",

@@ -1,4 +1,4 @@
-"""The command line: `sparl train | prune | eval | inspect | compare | list | bench`."""
+"""The command line: `sparl train | prune | import | eval | inspect | compare | list | bench`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -28,6 +29,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
 
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
   sparl prune DIR             make a trained agent smaller, while it goes on training
+  sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
@@ -49,6 +51,33 @@ class Resume:
     """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
     steps: int | None = None
     """Environment steps in all, to prolong the run."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """Make a run of an agent of another library, to prune it or train it on: TD3, SAC or DQN, saved
+    by Stable-Baselines3's model.save. The file has no replay, so the agent first acts for some
+    steps, without learning. If it was trained within VecNormalize, --env must give what that gave:
+    its statistics are not in the file."""
+
+    library: tyro.conf.Positional[Literal["sb3"]]
+    """The library that saved it: Stable-Baselines3."""
+    file: tyro.conf.Positional[Path]
+    """The zip that model.save wrote."""
+    env: str
+    """The environment that it was trained in, which the file does not name: a gymnasium id or
+    module:EnvId."""
+    out: Path
+    """Run folder, new or empty."""
+    steps: int = 10_000
+    """Environment steps in which the agent acts and fills its replay."""
+    learning_rate: float | None = None
+    """Adam's step size from here on, if another than the file's; needed where that is a
+    schedule."""
+    seed: int | None = None
+    """Of exploration, sampling and episodes. If not given: the file's, or 0."""
     quiet: bool = False
     """No progress."""
 
@@ -114,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
         "prune": prune,
+        "import": import_agent,
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
@@ -166,6 +196,25 @@ def prune(arguments: list[str]) -> None:
     api.prune(asked.dir, asked.method, steps=asked.steps, out=out, quiet=asked.quiet)
     if not asked.quiet:
         _conclude(out)
+
+
+def import_agent(arguments: list[str]) -> None:
+    """`sparl import`."""
+    asked = tyro.cli(
+        Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    api.import_sb3(
+        asked.file,
+        asked.env,
+        steps=asked.steps,
+        learning_rate=asked.learning_rate,
+        seed=asked.seed,
+        out=asked.out,
+        quiet=asked.quiet,
+    )
+    if not asked.quiet:
+        _conclude(asked.out)
+        print(f"  sparl prune {shlex.quote(str(asked.out))}")
 
 
 def _conclude(out: Path) -> None:
