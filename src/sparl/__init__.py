@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from sparl import methods
 from sparl.agents import DQNConfig, SACConfig, TD3Config
-from sparl.api import load, prune, resume, train
+from sparl.api import import_sb3, load, prune, resume, train
 from sparl.callbacks import Callback
 from sparl.comparison import compare
 from sparl.errors import SparlError
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "compare",
     "export",
+    "import_sb3",
     "load",
     "methods",
     "prune",

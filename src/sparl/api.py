@@ -1,4 +1,4 @@
-"""The Python interface: `train`, `resume`, `prune` and `load`."""
+"""The Python interface: `train`, `resume`, `prune`, `import_sb3` and `load`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sparl.callbacks import Callback
 from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.interop import sb3
 from sparl.loopstate import LoopState
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
@@ -84,7 +85,7 @@ def resume(
     _refuse_other_spaces(trainer, spaces)
     if step is None and run.begun_from:
         raise BadRun(
-            f"{folder.path} has no checkpoint. It began with {run.begun_from}: prune that run anew"
+            f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
     if step is None:
         trainer.logs.resume(0, {})
@@ -126,8 +127,53 @@ def prune(
     folder.refuse_if_taken()
     trainer = Trainer(folder, run, agent.continued(state.step), method, callbacks, quiet)
     _refuse_other_spaces(trainer, spaces)
-    trainer.begin_with(source, engine, state)
+    trainer.begin_with_run(source, engine.learner, state)
     folder.write_config(run, trainer.agent, method, spaces)
+    return trainer.run()
+
+
+def import_sb3(
+    path: str | Path,
+    env: str,
+    *,
+    steps: int = 10_000,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    **options: Any,
+) -> Policy:
+    """Makes a run of an agent that Stable-Baselines3 saved: TD3, SAC or DQN, `model.save(path)`.
+
+    The file has no replay, so the run consists of `steps` environment steps in which the agent
+    acts, exploring, and learns nothing. Then it is like any other: `prune` and `resume` go on from
+    it. PyTorch is not needed, and no code of the file is run.
+
+    - `env`: the environment that it was trained in, which the file does not name. If that was
+      within VecNormalize, one that gives what that gave: its statistics are not in the file.
+    - `learning_rate`: in place of the file's; needed where that is a schedule.
+    - `seed`: of exploration, sampling and episodes; the file's, or 0, if not given.
+    - `options`: of `sparl.RunConfig`; `buffer_size` is the file's if not given.
+
+    Raises `BadCheckpoint` for a file that is truncated or altered, `BadValue` for an agent that
+    sparl has no equal of, `BadEnvironment` for an environment that it was not trained in, and
+    otherwise as `train`.
+    """
+    path = Path(path)
+    trained = sb3.read(path, learning_rate)
+    begun_from = str(path.absolute())
+    run = RunConfig(env, **(trained.run | {"steps": steps, "begun_from": begun_from} | options))
+    run = run if seed is None else replace(run, seed=seed)
+    folder = RunFolder(default_folder(run, Dense()) if out is None else out)
+    folder.refuse_if_taken()
+    agent = replace(trained.agent, learning_starts=steps)
+    trainer = Trainer(folder, run, agent, Dense(), callbacks, quiet)
+    trained.refuse_other_spaces(env, trainer.spaces)
+    trainer.begin_with(trained.learner())
+    acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
+    trainer.notes = [*trained.notes, acts]
+    folder.write_config(run, agent, Dense(), trainer.spaces)
     return trainer.run()
 
 

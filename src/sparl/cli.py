@@ -1,4 +1,4 @@
-"""The command line: `sparl train | prune | eval | inspect | compare | export | list | bench`."""
+"""The command line: `sparl train | prune | import | export | eval | …`: see OVERVIEW."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import tyro
 
 import sparl
-from sparl import agents, api, bench, comparison, kernels, options, reporting, shipping, tables
-from sparl.devices.network import Dtype
+from sparl import (
+    agents,
+    api,
+    bench,
+    commands,
+    comparison,
+    kernels,
+    options,
+    reporting,
+    shipping,
+    tables,
+)
 from sparl.errors import SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
@@ -29,6 +39,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
 
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
   sparl prune DIR             make a trained agent smaller, while it goes on training
+  sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
@@ -43,98 +54,13 @@ sparl COMMAND --help tells a command's options; for train, those of the chosen -
 """
 
 
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a run exactly where its newest checkpoint stands."""
-
-    resume: Path
-    """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
-    steps: int | None = None
-    """Environment steps in all, to prolong the run."""
-    quiet: bool = False
-    """No progress."""
-
-
-@dataclass(frozen=True)
-class Eval:
-    """Play episodes with a trained policy, without exploration."""
-
-    dir: tyro.conf.Positional[Path]
-    """Run folder."""
-    episodes: int = 10
-    """How many."""
-    seed: int = 0
-    """Decides the episodes' seeds; the run's own seed gives those of its evaluations."""
-    json: bool = False
-    """Print JSON."""
-    video: Path | None = None
-    """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
-
-
-@dataclass(frozen=True)
-class Inspect:
-    """Show what a run's networks hold, from its newest checkpoint."""
-
-    dir: tyro.conf.Positional[Path]
-    """Run folder, or folder of a saved policy."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class Compare:
-    """Show finished runs of one environment side by side. Runs that differ only in seed count as
-    one variant, and a variant is called by the options in which it differs from the others."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, or folders that have run folders directly inside."""
-    reach: float | None = None
-    """The return that variants are timed to. If not given: 90 % of the way from the lowest first
-    evaluation to the best final return."""
-    out: Path | None = None
-    """Write table.md, table.csv, curves.csv and both plots into this folder."""
-    markdown: Path | None = None
-    """Write the table as Markdown into this file."""
-    csv: Path | None = None
-    """Write a row per variant into this file."""
-    curves: Path | None = None
-    """Write a row per evaluation of every run into this CSV file."""
-    plots: Path | None = None
-    """Draw curves.png and return_against_size.png into this folder."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a trained policy for a device: as C99 without dependencies, or as ONNX."""
-
-    dir: tyro.conf.Positional[Path]
-    """Run folder, or folder of a saved policy."""
-    to: shipping.Target = "c"
-    """c: a folder of C99 with a self-test. onnx: policy.onnx, sparse weights written out."""
-    out: Path | None = None
-    """Folder; DIR/export/TO-DTYPE if not given."""
-    dtype: Dtype = "float32"
-    """Of the stored weights, in C. int8 computes with integers, whose ranges come from observations
-    in the run's replay."""
-    episodes: int = 10
-    """Over which float16 and int8 are compared with the original in the environment; 0 for none."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class List:
-    """Show the agents, methods and layouts there are."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
         "prune": prune,
+        "import": import_agent,
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
@@ -168,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        asked = tyro.cli(Resume, prog="sparl train", args=arguments)
+        asked = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
         api.resume(asked.resume, steps=asked.steps, quiet=asked.quiet)
         return
     asked = options.parse(arguments)
@@ -190,6 +116,25 @@ def prune(arguments: list[str]) -> None:
         _conclude(out)
 
 
+def import_agent(arguments: list[str]) -> None:
+    """`sparl import`."""
+    asked = tyro.cli(
+        commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    api.import_sb3(
+        asked.file,
+        asked.env,
+        steps=asked.steps,
+        learning_rate=asked.learning_rate,
+        seed=asked.seed,
+        out=asked.out,
+        quiet=asked.quiet,
+    )
+    if not asked.quiet:
+        _conclude(asked.out)
+        print(f"  sparl prune {shlex.quote(str(asked.out))}")
+
+
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
@@ -200,7 +145,7 @@ def _conclude(out: Path) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
-    asked = tyro.cli(Eval, prog="sparl eval", args=arguments)
+    asked = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
     run = RunFolder.open(asked.dir).read_config()[0]
     policy = api.load(asked.dir)
     found = Evaluator(run.env, policy.spaces, asked.episodes, asked.seed)(policy.act)
@@ -217,7 +162,7 @@ def evaluate(arguments: list[str]) -> None:
 
 def inspect(arguments: list[str]) -> None:
     """`sparl inspect`."""
-    asked = tyro.cli(Inspect, prog="sparl inspect", args=arguments)
+    asked = tyro.cli(commands.Inspect, prog="sparl inspect", args=arguments)
     report = api.inspect(asked.dir)
     if asked.json:
         print(json.dumps(report, indent=2))
@@ -227,7 +172,7 @@ def inspect(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """`sparl compare`."""
-    asked = tyro.cli(Compare, prog="sparl compare", args=arguments)
+    asked = tyro.cli(commands.Compare, prog="sparl compare", args=arguments)
     found = comparison.compare(asked.runs, reach=asked.reach)
     for path, write in (
         (asked.out, reporting.save),
@@ -246,7 +191,7 @@ def compare(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     """`sparl export`."""
-    asked = tyro.cli(Export, prog="sparl export", args=arguments)
+    asked = tyro.cli(commands.Export, prog="sparl export", args=arguments)
     out = asked.out or shipping.default_folder(asked.dir, asked.to, asked.dtype)
     report = shipping.export(asked.dir, asked.to, out, dtype=asked.dtype, episodes=asked.episodes)
     if asked.json:
@@ -257,7 +202,7 @@ def export(arguments: list[str]) -> None:
 
 def show_list(arguments: list[str]) -> None:
     """`sparl list`."""
-    tyro.cli(List, prog="sparl list", args=arguments)
+    tyro.cli(commands.List, prog="sparl list", args=arguments)
     tables.print_list(
         {
             "agents": {name: kind.__doc__ for name, (kind, _) in agents.AGENTS.items()},

@@ -61,7 +61,8 @@ class RunConfig:
     """With --dynamic-replay: half the mean squared difference between the policy's actions and the
     oldest stored ones, in [-1, 1] units, above which the oldest 10 % are dropped."""
     begun_from: tyro.conf.Suppress[str] = ""
-    """The checkpoint of another run that this one began with (`sparl prune`)."""
+    """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
+    another library (`sparl import`)."""
 
     def __post_init__(self) -> None:
         counts = [f.name for f in dataclasses.fields(self) if f.type == "int" and f.name != "seed"]

@@ -22,6 +22,7 @@ from sparl.engine import Engine
 from sparl.errors import BadRun, BadValue, Diverged, EnvironmentFailed, SparlError
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
+from sparl.learner import Learner
 from sparl.logs import Logs
 from sparl.loopstate import LoopState
 from sparl.methods import Method
@@ -64,6 +65,8 @@ class Trainer:
         self.logs = Logs(folder, run, self.engine, quiet)
         self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
+        self.notes = self._notes()
+        """What is told of this run when it starts."""
         self._footprint = self.engine.footprint
 
     def resume(self, step: int) -> None:
@@ -76,16 +79,20 @@ class Trainer:
         self.logs.resume(self.state.step, self.state.tables)
         self._footprint = self.engine.footprint
 
-    def begin_with(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
-        """Takes up what another run has learned and seen, as a start: networks, moments, replay,
-        and the returns that the method measures its own by."""
-        self.engine.begin_with(engine.learner)
+    def begin_with(self, learner: Learner) -> None:
+        """Takes up what was learned elsewhere, as a start: networks, targets and moments."""
+        self.engine.begin_with(learner)
+        self._footprint = self.engine.footprint
+        self.state.checkpointed = -1
+
+    def begin_with_run(self, source: RunFolder, learner: Learner, state: LoopState) -> None:
+        """Takes up what another run has learned and seen: its replay, too, and the returns that
+        the method measures its own by."""
+        self.begin_with(learner)
         source.checkpoints.load_replay(state.step, self.replay)
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
         self.state.returns, self.state.lengths = state.returns, state.lengths
-        self._footprint = self.engine.footprint
-        self.state.checkpointed = -1
 
     def run(self) -> Policy:
         """Trains; leaves the final policy and the summary in the folder.
@@ -100,7 +107,7 @@ class Trainer:
             return before + time.perf_counter() - started
 
         with self.interrupt, self.logs:
-            for note in [self._headline(), *self.engine.notes, *self._notes()]:
+            for note in [self._headline(), *self.engine.notes, *self.notes]:
                 self.logs.note(note)
             try:
                 if self.state.checkpointed < self.state.step == 0:
@@ -180,7 +187,8 @@ class Trainer:
                 callback.on_restructure(self.state.step, figures)
 
     def _explore(self, observation: np.ndarray) -> np.ndarray | int:
-        if self.state.step < self.agent.learning_starts:
+        # An agent that has learned elsewhere fills the replay better than chance does.
+        if self.state.step < self.agent.learning_starts and not self.config.begun_from:
             return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 

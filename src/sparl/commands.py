@@ -1,0 +1,125 @@
+"""What the commands of the command line are told, but for `train`, `prune` and `bench`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from sparl import shipping
+from sparl.devices.network import Dtype
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run exactly where its newest checkpoint stands."""
+
+    resume: Path
+    """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
+    steps: int | None = None
+    """Environment steps in all, to prolong the run."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """Make a run of an agent of another library, to prune it or train it on: TD3, SAC or DQN, saved
+    by Stable-Baselines3's model.save. The file has no replay, so the agent first acts for some
+    steps, without learning. If it was trained within VecNormalize, --env must give what that gave:
+    its statistics are not in the file."""
+
+    library: tyro.conf.Positional[Literal["sb3"]]
+    """The library that saved it: Stable-Baselines3."""
+    file: tyro.conf.Positional[Path]
+    """The zip that model.save wrote."""
+    env: str
+    """The environment that it was trained in, which the file does not name: a gymnasium id or
+    module:EnvId."""
+    out: Path
+    """Run folder, new or empty."""
+    steps: int = 10_000
+    """Environment steps in which the agent acts and fills its replay."""
+    learning_rate: float | None = None
+    """Adam's step size from here on, if another than the file's; needed where that is a
+    schedule."""
+    seed: int | None = None
+    """Of exploration, sampling and episodes. If not given: the file's, or 0."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play episodes with a trained policy, without exploration."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder."""
+    episodes: int = 10
+    """How many."""
+    seed: int = 0
+    """Decides the episodes' seeds; the run's own seed gives those of its evaluations."""
+    json: bool = False
+    """Print JSON."""
+    video: Path | None = None
+    """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what a run's networks hold, from its newest checkpoint."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder, or folder of a saved policy."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Show finished runs of one environment side by side. Runs that differ only in seed count as
+    one variant, and a variant is called by the options in which it differs from the others."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or folders that have run folders directly inside."""
+    reach: float | None = None
+    """The return that variants are timed to. If not given: 90 % of the way from the lowest first
+    evaluation to the best final return."""
+    out: Path | None = None
+    """Write table.md, table.csv, curves.csv and both plots into this folder."""
+    markdown: Path | None = None
+    """Write the table as Markdown into this file."""
+    csv: Path | None = None
+    """Write a row per variant into this file."""
+    curves: Path | None = None
+    """Write a row per evaluation of every run into this CSV file."""
+    plots: Path | None = None
+    """Draw curves.png and return_against_size.png into this folder."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained policy for a device: as C99 without dependencies, or as ONNX."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder, or folder of a saved policy."""
+    to: shipping.Target = "c"
+    """c: a folder of C99 with a self-test. onnx: policy.onnx, sparse weights written out."""
+    out: Path | None = None
+    """Folder; DIR/export/TO-DTYPE if not given."""
+    dtype: Dtype = "float32"
+    """Of the stored weights, in C. int8 computes with integers, whose ranges come from observations
+    in the run's replay."""
+    episodes: int = 10
+    """Over which float16 and int8 are compared with the original in the environment; 0 for none."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the agents, methods and layouts there are."""

@@ -1,0 +1,243 @@
+"""TD3, SAC and DQN agents that Stable-Baselines3 saved: `model.save(FILE)`.
+
+The file is a zip of state dicts of PyTorch (`policy.pth`, `*.optimizer.pth`,
+`pytorch_variables.pth`) and of `data`, the model's other attributes as JSON. Where one of these is
+no JSON, `data` has a pickle of it, which is left alone, and text about it, which is read.
+
+Networks, targets, Adam's moments and SAC's temperature are taken over as they are, and
+hyperparameters where sparl has the same. What differs from then on: sparl makes one update per
+environment step, whatever `train_freq` was, and DQN's gradients are not clipped by their norm. The
+replay, the environment and the statistics of VecNormalize are not in such a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.agents import DQNConfig, SACConfig, TD3Config
+from sparl.errors import BadCheckpoint, BadValue
+from sparl.interop.sb3_file import SB3File, numbers_in
+from sparl.interop.trained import Members, Moments, Trained, TrainedPart
+from sparl.layouts import Dense
+from sparl.networks import MLP
+
+Tensors = dict[str, NDArray[Any]]
+"""A state dict: `actor.mu.0.weight` [out, in], `actor.mu.0.bias` [out], …"""
+
+Build = Callable[[Tensors], Members]
+"""The networks in a state dict; the same for weights and for what is aligned with them."""
+
+
+def read(path: Path, learning_rate: float | None = None) -> Trained:
+    """The agent in a file; `learning_rate`, if given, in place of the one that it has.
+
+    Raises `BadCheckpoint` for a file that is truncated or altered, or no such file at all, and
+    `BadValue` for an agent that sparl has no equal of. Both name what it is and the way out.
+    """
+    file = SB3File(path)
+    parts, agent = {"td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm](file, learning_rate)
+    seed = 0 if file.data.get("seed") is None else file.whole("seed")
+    run = {"buffer_size": file.whole("buffer_size"), "seed": seed}
+    return Trained(agent, parts, run, file.seen, tuple(file.notes))
+
+
+def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], TD3Config]:
+    policy = file.policy(r"(actor|actor_target)\.mu\.\d+|(critic|critic_target)\.qf[01]\.\d+")
+
+    def actor(prefix: str) -> Build:
+        return lambda tensors: {"actor": _mlp(tensors, f"{prefix}.mu", squash=True)}
+
+    parts = {
+        "actor": TrainedPart(
+            actor("actor")(policy),
+            actor("actor_target")(policy),
+            _moments(file, "actor.optimizer", "actor.", actor("actor")),
+        ),
+        "critics": _critics(file, policy),
+    }
+    config = TD3Config(
+        **_common(file, learning_rate),
+        **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
+        policy_noise=file.number("target_policy_noise"),
+        noise_clip=file.number("target_noise_clip"),
+        policy_delay=file.whole("policy_delay"),
+        exploration_noise=_exploration_noise(file),
+    )
+    return parts, config
+
+
+def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], SACConfig]:
+    policy = file.policy(r"actor\.(latent_pi\.\d+|mu|log_std)|(critic|critic_target)\.qf[01]\.\d+")
+
+    def actor(tensors: Tensors) -> Members:
+        heads = [_dense(tensors, f"actor.{name}") for name in ("mu", "log_std")]
+        head = Dense(
+            jnp.concatenate([head.weight for head in heads]),
+            jnp.concatenate([head.bias for head in heads]),
+        )
+        return {"actor": MLP((*_mlp(tensors, "actor.latent_pi").layers, head), squash=False)}
+
+    variables = file.tensors("pytorch_variables")
+    if "log_ent_coef" in variables:
+        logarithm = variables["log_ent_coef"].reshape(())
+    elif "ent_coef_tensor" in variables:
+        fixed = float(variables["ent_coef_tensor"].reshape(()))
+        logarithm = np.log(np.asarray(max(fixed, 1e-8), np.float32))
+        file.notes.append(
+            f"the entropy coefficient was fixed at {fixed:.3g}: sparl starts from it and learns it"
+        )
+    else:
+        raise BadCheckpoint(f"{file.path} has no entropy coefficient in pytorch_variables.pth")
+
+    def temperature(tensors: Tensors) -> Members:
+        (value,) = tensors.values()
+        return {"log_temperature": jnp.asarray(value, jnp.float32).reshape(())}
+
+    named = {"log_ent_coef": logarithm}
+    parts = {
+        "actor": TrainedPart(
+            actor(policy), None, _moments(file, "actor.optimizer", "actor.", actor)
+        ),
+        "critics": _critics(file, policy),
+        "temperature": TrainedPart(
+            temperature(named),
+            None,
+            _moments(file, "ent_coef_optimizer", "", temperature, named),
+        ),
+    }
+    target_entropy = file.data.get("target_entropy")
+    config = SACConfig(
+        **_common(file, learning_rate),
+        **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
+        target_entropy=target_entropy if isinstance(target_entropy, float) else None,
+        initial_temperature=math.exp(logarithm),
+    )
+    return parts, config
+
+
+def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], DQNConfig]:
+    policy = file.policy(r"(q_net|q_net_target)\.q_net\.\d+")
+
+    def q(prefix: str) -> Build:
+        return lambda tensors: {"q": _mlp(tensors, f"{prefix}.q_net")}
+
+    part = TrainedPart(
+        q("q_net")(policy),
+        q("q_net_target")(policy),
+        _moments(file, "policy.optimizer", "q_net.", q("q_net")),
+    )
+    exploring = file.number("exploration_fraction") * file.number("_total_timesteps")
+    config = DQNConfig(
+        **_common(file, learning_rate),
+        **_widths(part.members["q"]),
+        double=False,
+        # In environment steps there, in updates here, of which there is one per step.
+        target_update_interval=file.whole("target_update_interval"),
+        epsilon_start=file.number("exploration_rate"),
+        epsilon_end=file.number("exploration_final_eps"),
+        epsilon_steps=max(0, round(exploring) - file.whole("num_timesteps")),
+    )
+    return {"q": part}, config
+
+
+def _critics(file: SB3File, policy: Tensors) -> TrainedPart:
+    def critics(prefix: str) -> Build:
+        return lambda tensors: {f"critic_{i}": _mlp(tensors, f"{prefix}.qf{i}") for i in range(2)}
+
+    return TrainedPart(
+        critics("critic")(policy),
+        critics("critic_target")(policy),
+        _moments(file, "critic.optimizer", "critic.", critics("critic")),
+    )
+
+
+def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> MLP:
+    """`PREFIX.0`, `PREFIX.2`, …: linear layers, and a ReLU behind each but an output's."""
+    numbers = sorted(
+        int(name.removeprefix(f"{prefix}.").removesuffix(".weight"))
+        for name in tensors
+        if name.startswith(f"{prefix}.") and name.endswith(".weight")
+    )
+    if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
+        raise BadValue(
+            f"{prefix} has its linear layers at {numbers}; sparl's networks are linear layers with "
+            "a ReLU behind each (0, 2, 4, …), and have a hidden layer"
+        )
+    return MLP(tuple(_dense(tensors, f"{prefix}.{number}") for number in numbers), squash)
+
+
+def _dense(tensors: Tensors, name: str) -> Dense:
+    try:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    except KeyError as error:
+        raise BadCheckpoint(f"the policy lacks {error}") from error
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise BadCheckpoint(f"{name} has weights {weight.shape} and biases {bias.shape}")
+    return Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
+
+
+def _widths(acting: MLP, critic: MLP | None = None) -> dict[str, Any]:
+    """The options `hidden` and, where it differs, `critic_hidden`."""
+    networks = [acting] if critic is None else [acting, critic]
+    widths = []
+    for network in networks:
+        layers = network.layers
+        if len(layers) == 1:
+            raise BadValue(
+                "a network of the file has no hidden layer; those of sparl have one at least"
+            )
+        if any(a.out_features != b.in_features for a, b in itertools.pairwise(layers)):
+            raise BadCheckpoint(f"layers do not fit together: {[la.shape for la in layers]}")
+        widths.append(tuple(layer.out_features for layer in layers[:-1]))
+    found: dict[str, Any] = {"hidden": widths[0]}
+    return found if len(set(widths)) == 1 else found | {"critic_hidden": widths[1]}
+
+
+def _moments(
+    file: SB3File, name: str, prefix: str, build: Build, tensors: Tensors | None = None
+) -> Moments | None:
+    """Adam's, of the tensors whose names begin with `prefix`; None where there are none."""
+    states = file.adam(name)
+    if states is None:
+        return None
+    named = file.tensors("policy") if tensors is None else tensors
+    names = [tensor for tensor in named if tensor.startswith(prefix)]
+    try:
+        first = build({tensor: states[i]["exp_avg"] for i, tensor in enumerate(names)})
+        second = build({tensor: states[i]["exp_avg_sq"] for i, tensor in enumerate(names)})
+        return Moments(int(states[0]["step"]), first, second)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"{name}.pth of {file.path} has other moments than Adam's") from error
+
+
+def _common(file: SB3File, learning_rate: float | None) -> dict[str, Any]:
+    """The options that all agents have."""
+    return {
+        "learning_rate": file.learning_rate() if learning_rate is None else learning_rate,
+        "weight_decay": file.weight_decay(),
+        "batch_size": file.whole("batch_size"),
+        "gamma": file.number("gamma"),
+        "tau": file.number("tau"),
+        "n_step": file.whole("n_steps") if "n_steps" in file.data else 1,
+    }
+
+
+def _exploration_noise(file: SB3File) -> float:
+    """The standard deviation of Gaussian noise; sparl's own where the file has another kind."""
+    found = file.data.get("action_noise")
+    if isinstance(found, dict) and str(found.get(":type:")).endswith(".NormalActionNoise'>"):
+        sigma = numbers_in(found.get("_sigma"))
+        if sigma and len(set(sigma)) == 1:
+            return sigma[0]
+    kind = "no noise" if found is None else "noise of another kind than one Gaussian for all"
+    own = TD3Config.exploration_noise
+    file.notes.append(f"it explored with {kind}: here, with a standard deviation of {own}")
+    return own
