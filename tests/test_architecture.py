@@ -25,7 +25,7 @@ STOREYS = [
     {"training"},
     {"api"},
     {"bench", "comparison", "runs", "variants"},
-    {"cli", "options", "plots", "reporting", "tables", "__main__"},
+    {"cli", "options", "page", "plots", "reporting", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)
 

@@ -1,4 +1,4 @@
-"""The command line: `sparl train | prune | eval | inspect | compare | list | bench`."""
+"""The command line: `sparl train | prune | eval | inspect | compare | report | list | bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 import sparl
-from sparl import agents, api, bench, comparison, kernels, options, reporting, tables
+from sparl import agents, api, bench, comparison, kernels, options, page, reporting, tables
 from sparl.errors import SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
@@ -31,6 +31,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
+  sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
   sparl list                  the agents, methods and layouts there are
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
 
@@ -104,6 +105,21 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Make a web page of runs, finished or not: curves, sizes, what each layer keeps, a film of the
+    policy, and how to repeat it. It is one file that needs no other."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or folders that have run folders directly inside."""
+    out: Path = Path("report.html")
+    """The file; one that is there is replaced."""
+    video: bool = True
+    """Film the first run of each variant (a GIF, or an mp4 with the extra `video`)."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
 class List:
     """Show the agents, methods and layouts there are."""
 
@@ -117,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
+        "report": report,
         "list": show_list,
         "bench": bench.main,
     }
@@ -220,6 +237,13 @@ def compare(arguments: list[str]) -> None:
         print(json.dumps(found.as_dict(), indent=2))
     else:
         reporting.print_comparison(found)
+
+
+def report(arguments: list[str]) -> None:
+    """`sparl report`."""
+    asked = tyro.cli(Report, prog="sparl report", args=arguments)
+    out = page.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 def show_list(arguments: list[str]) -> None:
