@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -94,7 +95,10 @@ def _gif(frames: list[Image.Image], fps: float) -> bytes:
 def _mp4(frames: list[Image.Image], fps: float) -> bytes:
     options: Any = {"fps": fps, "codec": "libx264", "pixelformat": "yuv420p"}
     stack = np.stack([np.asarray(frame) for frame in frames])
-    return imageio.imwrite("<bytes>", stack, extension=".mp4", **options)
+    with warnings.catch_warnings():
+        # JAX has threads and warns of a fork; but this one turns into ffmpeg at once.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        return imageio.imwrite("<bytes>", stack, extension=".mp4", **options)
 
 
 def _uri(kind: str, content: bytes) -> str:
