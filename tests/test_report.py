@@ -279,7 +279,7 @@ def test_everything_to_repeat_it_is_there(trained, tmp_path):
     found = made(trained / "rnm", tmp_path)
     config = json.loads((trained / "rnm" / "config.json").read_text())
     told = f"sparl train {STEPS} --agent dqn --method rnm --steps 200 --pattern 1:4"
-    assert told in found.text
+    assert told in "".join(found.texts)
     for name, version in config["versions"].items():
         assert f"{name} {version}" in found.text
     assert f"cores {config['machine']['cores']}" in found.text

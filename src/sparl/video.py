@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs
-from sparl.errors import BadEnvironment, BadValue
+from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.policy import Policy
 
 
@@ -54,7 +54,12 @@ def play(env_id: str, policy: Policy, seed: int, most: float = math.inf) -> tupl
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         # Without a screen; MuJoCo looks at this when it is imported, which may have been before.
         os.environ.setdefault("MUJOCO_GL", "egl")
-    env = envs.make(env_id, render_mode="rgb_array")
+    try:
+        env = envs.make(env_id, render_mode="rgb_array")
+    except SparlError:
+        raise
+    except Exception as error:  # MuJoCo looks for OpenGL when it is imported
+        raise _unrendered(env_id, error) from error
     _follow(env)
     fps = float(env.metadata.get("render_fps", 30))
     every = max(1, round(fps / most))
@@ -90,7 +95,11 @@ def _rendered(env_id: str, env: Any) -> NDArray[np.uint8]:
     try:
         return np.asarray(env.render(), np.uint8)
     except Exception as error:
-        raise BadEnvironment(
-            f"{env_id} cannot be rendered here: {error}. Without a screen, MuJoCo needs "
-            "MUJOCO_GL=egl or MUJOCO_GL=osmesa"
-        ) from error
+        raise _unrendered(env_id, error) from error
+
+
+def _unrendered(env_id: str, error: Exception) -> BadEnvironment:
+    return BadEnvironment(
+        f"{env_id} cannot be rendered here: {error}. Without a screen, MuJoCo needs MUJOCO_GL=egl "
+        "or MUJOCO_GL=osmesa"
+    )
