@@ -24,7 +24,7 @@ STOREYS = [
     RUN := set(),
     {"training"},
     {"api"},
-    {"bench", "comparison", "runs", "variants"},
+    {"bench", "comparison", "runs", "shipping", "variants"},
     {"cli", "options", "page", "plots", "reporting", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)

@@ -303,11 +303,15 @@ def test_a_run_that_began_with_another_is_repeated_by_pruning_that_one(trained, 
 
 def test_what_is_there_for_a_device_is_listed_with_its_size(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path)
-    (run / "export").mkdir()
-    (run / "export" / "policy.c").write_bytes(b"x" * 1234)
+    exported = sparl.export(run)
+    (run / "export" / "other").mkdir()
+    (run / "export" / "other" / "export.json").write_text("{" * 1234)  # not read, but listed
     found = made(run, tmp_path)
     files = dict(found.cells("Files in the run folder"))
-    assert files["export/policy.c"] == "1,234"
+    assert files["export/other/export.json"] == "1,234"
+    assert {"export/c-float32/policy.c", "export/c-float32/policy.h"} <= files.keys()
+    (row,) = found.cells("Exported by sparl export")[1:]
+    assert row == ["c", "float32", f"{exported['bytes']:,}", f"{exported['error']['max']:.1e}"]
     size = (run / "policy" / "policy.safetensors").stat().st_size
     assert files["policy/policy.safetensors"] == f"{size:,}"
     parts = {name: int(n.replace(",", "")) for name, n in found.cells("Bytes of the policy")}

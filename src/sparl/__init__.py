@@ -18,6 +18,7 @@ from sparl.methods import RNM
 from sparl.page import report
 from sparl.policy import Policy
 from sparl.runfolder import RunConfig
+from sparl.shipping import export
 
 __version__ = version("sparl")
 
@@ -32,6 +33,7 @@ __all__ = [
     "TD3Config",
     "__version__",
     "compare",
+    "export",
     "load",
     "methods",
     "prune",

@@ -1,4 +1,4 @@
-"""The command line: `sparl train | prune | eval | inspect | compare | report | list | bench`."""
+"""The command line: `sparl train | prune | eval | inspect | compare | report | export | …`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import tyro
 
 import sparl
-from sparl import agents, api, bench, comparison, kernels, options, page, reporting, tables
+from sparl import agents, api, bench, comparison, kernels, options, reporting, shipping, tables
+from sparl.devices.network import Dtype
 from sparl.errors import SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
@@ -32,6 +33,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
   sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
+  sparl export DIR            a trained policy as C99 or ONNX, for a device
   sparl list                  the agents, methods and layouts there are
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
 
@@ -120,6 +122,25 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a trained policy for a device: as C99 without dependencies, or as ONNX."""
+
+    dir: tyro.conf.Positional[Path]
+    """Run folder, or folder of a saved policy."""
+    to: shipping.Target = "c"
+    """c: a folder of C99 with a self-test. onnx: policy.onnx, sparse weights written out."""
+    out: Path | None = None
+    """Folder; DIR/export/TO-DTYPE if not given."""
+    dtype: Dtype = "float32"
+    """Of the stored weights, in C. int8 computes with integers, whose ranges come from observations
+    in the run's replay."""
+    episodes: int = 10
+    """Over which float16 and int8 are compared with the original in the environment; 0 for none."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class List:
     """Show the agents, methods and layouts there are."""
 
@@ -134,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect": inspect,
         "compare": compare,
         "report": report,
+        "export": export,
         "list": show_list,
         "bench": bench.main,
     }
@@ -242,8 +264,19 @@ def compare(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """`sparl report`."""
     asked = tyro.cli(Report, prog="sparl report", args=arguments)
-    out = page.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
+    out = sparl.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def export(arguments: list[str]) -> None:
+    """`sparl export`."""
+    asked = tyro.cli(Export, prog="sparl export", args=arguments)
+    out = asked.out or shipping.default_folder(asked.dir, asked.to, asked.dtype)
+    report = shipping.export(asked.dir, asked.to, out, dtype=asked.dtype, episodes=asked.episodes)
+    if asked.json:
+        print(json.dumps(report, indent=2))
+    else:
+        tables.print_export(report, out)
 
 
 def show_list(arguments: list[str]) -> None:

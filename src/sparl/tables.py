@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -40,6 +42,44 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
     if report["average_compression_ratio"] is not None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
+
+
+def print_export(report: dict[str, Any], out: Path) -> None:
+    """The report of `sparl.export`, and what to do with what was written."""
+    console = Console(highlight=False, soft_wrap=True)
+    share = report["bytes"] / report["dense_bytes"]
+    console.print(
+        f"{out}: {report['bytes']:,} bytes, {share:.3f} of the dense network in float32 "
+        f"({report['dense_bytes']:,})"
+    )
+    if "layers" in report:
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        table.add_column("layer, out x in", no_wrap=True)
+        table.add_column("loop", no_wrap=True)
+        for heading in ("weights", "bytes with indices"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for layer in report["layers"]:
+            counts = _counts(layer["weights"], layer["bytes"])
+            table.add_row(_by(layer["shape"]), layer["loop"], *counts)
+        console.print(table)
+        console.print(f"working memory of a call: {report['scratch_bytes']:,} bytes")
+    error = report["error"]
+    console.print(
+        f"largest difference to the policy's outputs, over {error['observations']:,} observations: "
+        f"{error['max']:.1e}"
+        + (f", {error['mean']:.1e} in the mean" if "mean" in error else "")
+        + (f"; {error['other_choices']:.2%} other choices" if "other_choices" in error else "")
+    )
+    if "returns" in report:
+        returns = report["returns"]
+        console.print(
+            f"mean return over {returns['episodes']} episodes: {returns['exported']:.1f}; "
+            f"of the original {returns['original']:.1f}"
+        )
+    if report["to"] == "c":
+        checked = report["checked"]
+        passed = f"self-test passed, compiled by {checked}" if checked else "no C compiler found"
+        console.print(f"{passed}; to run it again: make -C {shlex.quote(str(out))} test")
 
 
 def print_list(kinds: dict[str, dict[str, str | None]]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparl import agents, options
+from sparl import agents, options, shipping, storage
+from sparl.errors import SparlError
 from sparl.page import charts, matrices
 from sparl.page.charts import Chart, Key
 from sparl.page.film import Film
@@ -68,6 +70,8 @@ class Part:
     """What the saved policy consists of, and the dense one beside it."""
     files: list[tuple[str, int]]
     """What there is to put on a device, with sizes."""
+    exports: list[tuple[str, str, int, str]]
+    """What `sparl export` wrote: to what, with which weights, bytes, and its largest error."""
     command: str
     config: str
     film: Film | None = None
@@ -112,6 +116,7 @@ def part(run: Shown, label: str) -> Part:
         constant=constant,
         bytes=_bytes(run.sizes) if run.sizes else [],
         files=_files(run.path),
+        exports=_exports(run.path),
         command=shlex.join(options.command(run.config, run.agent, run.method)),
         config=json.dumps(run.recorded, indent=2, sort_keys=True),
     )
@@ -212,6 +217,18 @@ def _files(path: Path) -> list[tuple[str, int]]:
     """Everything in policy/ and export/, whatever wrote it."""
     found = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
     return [(str(f.relative_to(path)), f.stat().st_size) for f in found if f.is_file()]
+
+
+def _exports(path: Path) -> list[tuple[str, str, int, str]]:
+    """Of the reports that tell so much; files are listed whether they do or not."""
+    found = []
+    for file in sorted(path.glob(f"export/*/{shipping.REPORT}")):
+        with suppress(SparlError, AttributeError, KeyError, TypeError, ValueError):
+            report = storage.read_json(file)
+            error = report.get("error")
+            told = f"{error['max']:.1e}" if error else ""
+            found.append((str(report["to"]), str(report["dtype"]), int(report["bytes"]), told))
+    return found
 
 
 def _changes(table: Columns) -> tuple[list[Chart], list[str]]:

@@ -1,0 +1,74 @@
+"""Policies with layers of every kind, not trained, for tests of what is made of them."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sparl.envs import Spaces
+from sparl.layouts import BlockCirculant, Dense, RowSparse, grid
+from sparl.networks import MLP
+from sparl.policy import Policy
+from sparl.topology import Kept, NofM, PerLayer, PerRow
+
+
+def stored(dense, bias, kind, mask):
+    """A layer in the layout that `kind` says: a pattern, or (G, share of the blocks in `mask`)."""
+    if kind == "dense":
+        return Dense(dense, bias)
+    if isinstance(kind, tuple):
+        return BlockCirculant.of(dense, bias, kind[0], Kept.of(jnp.asarray(mask), int(mask.sum())))
+    return RowSparse.of(dense, bias, kind, kind.select(jnp.abs(dense)))
+
+
+def policy_of(kinds, sizes, discrete=False, seed=0, golden=8):
+    """An actor, or a network of values, with layers so stored; bounds that are not symmetric."""
+    rng = np.random.default_rng(seed)
+    shapes = [(o, i) for i, o in itertools.pairwise(sizes)]
+    dense = [
+        (rng.uniform(-1, 1, (o, i)) * i**-0.5, rng.uniform(-1, 1, o) * i**-0.5) for o, i in shapes
+    ]
+    dense = [tuple(array.astype(np.float32) for array in layer) for layer in dense]
+    masks = [
+        rng.random(grid(shape, kind[0])) < kind[1] if isinstance(kind, tuple) else None
+        for shape, kind in zip(shapes, kinds, strict=True)
+    ]
+
+    @jax.jit  # one compilation for all layers
+    def layers(dense):
+        return tuple(stored(*la, *how) for la, *how in zip(dense, kinds, masks, strict=True))
+
+    inputs, outputs = sizes[0], sizes[-1]
+    low = tuple(np.linspace(-1.0, -0.2, outputs).tolist())
+    spaces = (
+        Spaces((inputs,), (), (), (), outputs, 1)
+        if discrete
+        else Spaces((inputs,), (outputs,), low, (2.0,) * outputs)
+    )
+    return Policy(MLP(layers(dense), not discrete), spaces, observations(inputs, golden, seed))
+
+
+def observations(size, count, seed=0):
+    """[count, size], features of very different ranges."""
+    rng = np.random.default_rng([seed, 7])
+    return (rng.normal(size=(count, size)) * np.geomspace(0.1, 3.0, size)).astype(np.float32)
+
+
+# Every loop of exported code, with odd sizes, whole and partial tiles, and every width of indices.
+KINDS = {
+    "dense": (["dense"] * 3, [17, 40, 35, 6]),
+    "n_of_m": ([NofM(1, 8), NofM(3, 5), NofM(7, 16)], [17, 40, 35, 6]),
+    "anywhere": ([PerRow(3), PerLayer(700), PerLayer(30)], [300, 40, 35, 6]),
+    "blocks": ([(16, 0.5), (4, 0.4), (2, 1.0)], [17, 50, 70, 6]),
+    "mixed": ([PerLayer(900), (8, 1.0), (2, 0.3), "dense"], [300, 20, 530, 30, 4]),
+    "one layer": ([PerRow(2)], [9, 4]),
+}
+
+
+@functools.cache
+def policy_like(name, discrete=False):
+    """The policy of that name in KINDS."""
+    kinds, sizes = KINDS[name]
+    return policy_of(kinds, sizes, discrete)
