@@ -25,7 +25,7 @@ STOREYS = [
     {"training"},
     {"api"},
     {"bench", "comparison", "runs", "shipping", "variants"},
-    {"cli", "commands", "options", "plots", "reporting", "tables", "__main__"},
+    {"cli", "commands", "options", "page", "plots", "reporting", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)
 

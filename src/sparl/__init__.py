@@ -15,6 +15,7 @@ from sparl.callbacks import Callback
 from sparl.comparison import compare
 from sparl.errors import SparlError
 from sparl.methods import RNM
+from sparl.page import report
 from sparl.policy import Policy
 from sparl.runfolder import RunConfig
 from sparl.shipping import export
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "methods",
     "prune",
+    "report",
     "resume",
     "train",
 ]

@@ -43,6 +43,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
+  sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
   sparl export DIR            a trained policy as C99 or ONNX, for a device
   sparl list                  the agents, methods and layouts there are
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
+        "report": report,
         "export": export,
         "list": show_list,
         "bench": bench.main,
@@ -187,6 +189,13 @@ def compare(arguments: list[str]) -> None:
         print(json.dumps(found.as_dict(), indent=2))
     else:
         reporting.print_comparison(found)
+
+
+def report(arguments: list[str]) -> None:
+    """`sparl report`."""
+    asked = tyro.cli(commands.Report, prog="sparl report", args=arguments)
+    out = sparl.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 def export(arguments: list[str]) -> None:

@@ -102,6 +102,21 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Make a web page of runs, finished or not: curves, sizes, what each layer keeps, a film of the
+    policy, and how to repeat it. It is one file that needs no other."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or folders that have run folders directly inside."""
+    out: Path = Path("report.html")
+    """The file; one that is there is replaced."""
+    video: bool = True
+    """Film the first run of each variant (a GIF, or an mp4 with the extra `video`)."""
+    quiet: bool = False
+    """No progress."""
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a trained policy for a device: as C99 without dependencies, or as ONNX."""
 

@@ -1,7 +1,7 @@
 """The options of `sparl train` and `sparl prune`: fields of the run, the agent and the method.
 
 They are flat and without prefixes, and an option of another agent or method is refused. Their
-help texts are the docstrings under the dataclasses' fields.
+help texts are the docstrings under the dataclasses' fields. `command` goes the way back.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ def parse_prune(arguments: list[str]) -> AskedToPrune:
     prog, methods = "sparl prune", [name for name, kind in METHODS.items() if kind.prunes]
     method = _named(prog, arguments, "method", methods, "dsp")
     kind = METHODS[method]
-    # A trained network's weights have the size that they should have.
-    as_trained = {"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {}
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
         _option("method", Literal[tuple(methods)], "dsp", "How to prune."),
@@ -79,7 +77,7 @@ def parse_prune(arguments: list[str]) -> AskedToPrune:
         ),
         *_pattern(kind),
         *OUT_AND_QUIET,
-        _flat(method, kind, {"default_factory": lambda: kind(**as_trained)}),
+        _flat(method, kind, {"default_factory": lambda: _as_trained(kind)}),
     ]
     text = (
         "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
@@ -87,6 +85,47 @@ def parse_prune(arguments: list[str]) -> AskedToPrune:
     )
     found = _parsed(prog, text, options, arguments)
     return AskedToPrune(found.dir, _method(found, method), found.steps, found.out, found.quiet)
+
+
+def command(run: RunConfig, agent: Any, method: Method) -> list[str]:
+    """The words of the command line that makes this run; `parse` makes the same of them again.
+
+    Options that have their default are left out, but for the steps and a pattern. A run that began
+    with another's checkpoint is told as `sparl prune`, without what it took over of that run.
+    """
+    kind = type(method)
+    if run.begun_from:
+        source = Path(run.begun_from).parents[1]  # of RUN/checkpoints/step-…
+        words, given = ["sparl", "prune", str(source)], _changed(method, _as_trained(kind))
+    else:
+        words = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
+        given = _changed(run, RunConfig(run.env)) | _changed(agent, type(agent)())
+        given |= _changed(method, kind())
+    if _pattern(kind):
+        pattern = {"pattern": f"{method.n}:{method.m}"}  # pyright: ignore[reportAttributeAccessIssue]
+        given = pattern | {name: value for name, value in given.items() if name not in ("n", "m")}
+    words += ["--method", method.name]
+    for name, value in ({"steps": run.steps} | given).items():
+        words += _spelled(name.replace("_", "-"), value)
+    return words
+
+
+def _changed(config: Any, usual: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from those of another one."""
+    found = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: value for name, value in found.items() if value != getattr(usual, name)}
+
+
+def _spelled(option: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+
+
+def _as_trained(kind: type[Method]) -> Method:
+    """A method's defaults in `sparl prune`: a trained network's weights have the size that they
+    should have."""
+    return kind(**{"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {})
 
 
 def _named(prog: str, arguments: list[str], option: str, choices: list[str], default: str) -> str:

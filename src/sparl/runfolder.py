@@ -1,6 +1,6 @@
 """The run folder: everything a run leaves, and everything needed to repeat it.
 
-config.json      all options, versions of the libraries, the machine's instruction set
+config.json      all options, versions of the libraries, the machine and its instruction set
 metrics.csv      one row per log point
 restructures.csv one row per restructuring, for methods that have them
 summary.json     final figures
@@ -146,6 +146,7 @@ class RunFolder:
                 "spaces": dataclasses.asdict(spaces),
                 "versions": {name: importlib.metadata.version(name) for name in RECORDED}
                 | {"python": platform.python_version()},
+                "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
                 "instruction_set": kernels.instruction_set(),
             },
         )

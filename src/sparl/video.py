@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import math
+import os
+import sys
+from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
+from numpy.typing import NDArray
 
 from sparl import envs
-from sparl.errors import BadEnvironment, BadValue
+from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.policy import Policy
 
 
@@ -22,27 +27,79 @@ def film(env_id: str, policy: Policy, seed: int, path: Path) -> None:
     """
     if path.suffix not in (".gif", ".mp4"):
         raise BadValue(f"{path}: a video is a .gif or an .mp4")
-    with closing(envs.make(env_id, render_mode="rgb_array")) as env:
-        observation, _ = env.reset(seed=envs.episode_seed(seed, "eval", 0))
-        fps = int(env.metadata.get("render_fps", 30))
-        frames, ended = [], False
-        while not ended:
-            try:
-                frames.append(np.asarray(env.render()))
-            except Exception as error:
-                raise BadEnvironment(
-                    f"{env_id} cannot be rendered here: {error}. Without a screen, MuJoCo needs "
-                    "MUJOCO_GL=egl or MUJOCO_GL=osmesa"
-                ) from error
-            action, _ = policy.predict(observation)
-            observation, _, terminated, truncated, _ = env.step(action)
-            ended = terminated or truncated
+    fps, pictures = play(env_id, policy, seed)
+    frames = np.stack(list(pictures))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Formats differ in how they take the speed: a gif in milliseconds to a frame.
         speed: dict[str, Any] = {"duration": 1000 / fps} if path.suffix == ".gif" else {"fps": fps}
-        imageio.imwrite(path, np.stack(frames), **speed)
+        imageio.imwrite(path, frames, **speed)
     except (ImportError, OSError) as error:
         raise BadValue(f'{path} could not be written ({error}); pip install "sparl[video]"') from (
             error
         )
+
+
+Frames = Generator[NDArray[np.uint8], None, None]
+"""[height, width, 3] each."""
+
+
+def play(env_id: str, policy: Policy, seed: int, most: float = math.inf) -> tuple[float, Frames]:
+    """Frames per second, about `most` at most, and the frames of the first episode that is
+    evaluated with this seed.
+
+    They are made as they are asked for; whoever needs no more of them closes the generator.
+    Raises `BadEnvironment` if the environment cannot be made, or rendered here.
+    """
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        # Without a screen; MuJoCo looks at this when it is imported, which may have been before.
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        env = envs.make(env_id, render_mode="rgb_array")
+    except SparlError:
+        raise
+    except Exception as error:  # MuJoCo looks for OpenGL when it is imported
+        raise _unrendered(env_id, error) from error
+    _follow(env)
+    fps = float(env.metadata.get("render_fps", 30))
+    every = max(1, round(fps / most))
+    return fps / every, _frames(env_id, env, policy, seed, every)
+
+
+def _follow(env: Any) -> None:
+    """Has MuJoCo's runners followed by the camera made for it, if there is one: from gymnasium 1.4
+    on it stands still, and they run out of the picture."""
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None and renderer.camera_id == -1:
+        with suppress(KeyError):
+            renderer.camera_id = env.unwrapped.model.camera("track").id
+
+
+def _frames(env_id: str, env: Any, policy: Policy, seed: int, every: int) -> Frames:
+    try:
+        observation, _ = env.reset(seed=envs.episode_seed(seed, "eval", 0))
+        step, ended = 0, False
+        while not ended:
+            if step % every == 0:
+                yield _rendered(env_id, env)
+            action, _ = policy.predict(observation)
+            observation, _, terminated, truncated, _ = env.step(action)
+            step, ended = step + 1, terminated or truncated
+    finally:
+        # What could not be rendered cannot always be closed, and must not hide the reason.
+        with suppress(Exception):
+            env.close()
+
+
+def _rendered(env_id: str, env: Any) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(env.render(), np.uint8)
+    except Exception as error:
+        raise _unrendered(env_id, error) from error
+
+
+def _unrendered(env_id: str, error: Exception) -> BadEnvironment:
+    return BadEnvironment(
+        f"{env_id} cannot be rendered here: {error}. Without a screen, MuJoCo needs MUJOCO_GL=egl "
+        "or MUJOCO_GL=osmesa"
+    )

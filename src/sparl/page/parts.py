@@ -1,0 +1,271 @@
+"""A run's part of the page: key figures, layers, restructurings, files, how to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparl import agents, options, shipping, storage
+from sparl.errors import SparlError
+from sparl.page import charts, matrices
+from sparl.page.charts import Chart, Key
+from sparl.page.film import Film
+from sparl.page.gathered import Columns, Shown
+
+FAMILIES = {
+    "kept": "Weights kept",
+    "sad": "Mask entries flipped (SAD)",
+    "neurons": "Hidden neurons",
+    "narrowest": "Narrowest hidden layer",
+    "dead_layers": "Layers without neurons",
+}
+"""Figures that restructures.csv has of each network, and what they are."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that matters, with what it is measured against."""
+
+    title: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of `sparl inspect`, with the picture of its matrix."""
+
+    figures: dict[str, Any]
+    picture: matrices.Picture
+
+    @property
+    def share(self) -> float:
+        """Kept of what there was before anything was left out or cut out."""
+        rows, columns = self.figures["original_shape"]
+        return self.figures["kept"] / (rows * columns)
+
+    @property
+    def cut(self) -> bool:
+        return self.figures["original_shape"] != self.figures["shape"]
+
+
+@dataclass
+class Part:
+    """What stands on the page of a run. The film is added when it is made."""
+
+    run: Shown
+    label: str
+    tiles: list[Tile]
+    layers: list[Layer]
+    changes: list[Chart]
+    constant: list[str]
+    """Figures of restructures.csv that never changed."""
+    bytes: list[tuple[str, int]]
+    """What the saved policy consists of, and the dense one beside it."""
+    files: list[tuple[str, int]]
+    """What there is to put on a device, with sizes."""
+    exports: list[tuple[str, str, int, str]]
+    """What `sparl export` wrote: to what, with which weights, bytes, and its largest error."""
+    command: str
+    config: str
+    film: Film | None = None
+    no_film: str = ""
+    """Why there is none."""
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return f"{self.label}, seed {self.run.config.seed}"
+
+    @property
+    def agent(self) -> str:
+        return agents.name_of(self.run.agent)
+
+    @property
+    def method(self) -> str:
+        """Its name, with how much it keeps where that is one option."""
+        method: Any = self.run.method
+        if hasattr(method, "n"):
+            return f"{method.name} {method.n}:{method.m}"
+        return (
+            f"{method.name} {method.sparsity:.0%}" if hasattr(method, "sparsity") else method.name
+        )
+
+    @property
+    def source(self) -> str:
+        """The run that this one began with, or nothing."""
+        begun_from = self.run.config.begun_from
+        return str(Path(begun_from).parents[1]) if begun_from else ""
+
+
+def part(run: Shown, label: str) -> Part:
+    """All of it but the film."""
+    changes, constant = _changes(run.restructures)
+    return Part(
+        run,
+        label,
+        tiles=_tiles(run),
+        layers=_layers(run),
+        changes=changes,
+        constant=constant,
+        bytes=_bytes(run.sizes) if run.sizes else [],
+        files=_files(run.path),
+        exports=_exports(run.path),
+        command=shlex.join(options.command(run.config, run.agent, run.method)),
+        config=json.dumps(run.recorded, indent=2, sort_keys=True),
+    )
+
+
+def _tiles(run: Shown) -> list[Tile]:
+    return [_return(run), *_size_tiles(run), *_compression(run), *_speed(run)]
+
+
+def _return(run: Shown) -> Tile:
+    if run.summary is not None:
+        best = run.summary.get("best_return")
+        told = "" if best is None else f"; best {value(best)}"
+        return Tile(
+            "Final return", value(run.summary["final_return"]), f"last 10 evaluations{told}"
+        )
+    if run.returns:
+        return Tile("Newest return", value(run.returns[-1]), f"at step {run.steps[-1]:,}")
+    return Tile("Return", "none yet", "no evaluation so far")
+
+
+def _size_tiles(run: Shown) -> list[Tile]:
+    """Of the policy itself, or what the summary has of it."""
+    sizes = run.sizes
+    if sizes is None:
+        keys = ("policy_weights_kept", "policy_weights_total", "policy_bytes")
+        kept, total, size = ((run.summary or {}).get(key) for key in keys)
+        if kept is None or total is None or size is None:
+            return []
+        return [_weights(int(kept), int(total)), Tile("Policy on disk", kilobytes(int(size)))]
+    dense = _bytes(sizes)[-1][1]
+    return [
+        _weights(sizes["weights_kept"], sizes["weights_total"]),
+        Tile(
+            "Policy's size",
+            kilobytes(sizes["bytes"]),
+            f"{sizes['bytes']:,} bytes; dense {dense:,}",
+        ),
+        Tile(
+            "Multiply-adds",
+            f"{sizes['macs']:,}",
+            f"for an action; dense {sizes['weights_total']:,}",
+        ),
+    ]
+
+
+def _weights(kept: int, total: int) -> Tile:
+    return Tile("Policy's weights", f"{kept:,}", f"of {total:,}: {kept / total:.1%}")
+
+
+def _compression(run: Shown) -> list[Tile]:
+    now = run.newest("compression_ratio")
+    average = (run.summary or {}).get("average_compression_ratio")
+    indexed = (run.summary or {}).get("average_compression_ratio_with_indices")
+    found = []
+    if now is not None:
+        when = "at the end" if run.finished else "now"
+        found.append(Tile("Compression", f"{now:.3f}", f"all networks, {when}: 1 - stored / dense"))
+    if average is not None:
+        told = "" if indexed is None else f"; with indices {indexed:.3f}"
+        found.append(Tile("Average compression", f"{average:.3f}", f"over training{told}"))
+    return found
+
+
+def _speed(run: Shown) -> list[Tile]:
+    if run.summary is not None:
+        speed, seconds = run.summary["steps_per_second"], run.summary["wall_seconds"]
+    else:
+        step, seconds = run.newest("step"), run.newest("wall_seconds")
+        if step is None or not seconds:
+            return []
+        speed = step / seconds
+    return [Tile("Speed", f"{speed:,.0f} steps/s", f"{duration(seconds)} in all")]
+
+
+def _layers(run: Shown) -> list[Layer]:
+    if run.policy is None or run.sizes is None:
+        return []
+    pictures = matrices.pictures(run.policy.network.layers)
+    return [Layer(*row) for row in zip(run.sizes["layers"], pictures, strict=True)]
+
+
+def _bytes(sizes: dict[str, Any]) -> list[tuple[str, int]]:
+    """Of float32 weights and biases and of indices; and those of the network it was made from."""
+    rows = [layer["shape"][0] for layer in sizes["layers"]]
+    weights, biases = 4 * sizes["weights_kept"], 4 * sum(rows)
+    original = sum(layer["original_shape"][0] for layer in sizes["layers"])
+    return [
+        ("weights", weights),
+        ("biases", biases),
+        ("indices of kept weights", sizes["bytes"] - weights - biases),
+        ("together", sizes["bytes"]),
+        ("the dense network", 4 * (sizes["weights_total"] + original)),
+    ]
+
+
+def _files(path: Path) -> list[tuple[str, int]]:
+    """Everything in policy/ and export/, whatever wrote it."""
+    found = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
+    return [(str(f.relative_to(path)), f.stat().st_size) for f in found if f.is_file()]
+
+
+def _exports(path: Path) -> list[tuple[str, str, int, str]]:
+    """Of the reports that tell so much; files are listed whether they do or not."""
+    found = []
+    for file in sorted(path.glob(f"export/*/{shipping.REPORT}")):
+        with suppress(SparlError, AttributeError, KeyError, TypeError, ValueError):
+            report = storage.read_json(file)
+            error = report.get("error")
+            told = f"{error['max']:.1e}" if error else ""
+            found.append((str(report["to"]), str(report["dtype"]), int(report["bytes"]), told))
+    return found
+
+
+def _changes(table: Columns) -> tuple[list[Chart], list[str]]:
+    """Charts of what restructurings changed, those of all networks in one; what stayed is told."""
+    figures = {k: v for k, v in table.items() if k not in ("step", "updates")}
+    networks = [name.removeprefix("kept_") for name in figures if name.startswith("kept_")]
+    shown, constant = [], []
+    families: dict[str, list[str]] = {}
+    for name, values in figures.items():
+        known = values[np.isfinite(values)]
+        if not known.size or known.min() == known.max():
+            constant.append(f"{name} {known[0]:g}" if known.size else name)
+            continue
+        of = next((f"_{network}" for network in networks if name.endswith(f"_{network}")), "")
+        families.setdefault(name.removesuffix(of) if of else name, []).append(name)
+    for family, names in families.items():
+        title = FAMILIES.get(family, family.replace("_", " ").capitalize())
+        alone = names == [family]
+        keys = (Key.of(n[len(family) + 1 :], charts.distinct(i)) for i, n in enumerate(names))
+        ends = "; ".join(f"{n}: {table[n][0]:g} to {table[n][-1]:g}" for n in names)
+        drawing = charts.series(table, names, f"{title} against environment steps. {ends}")
+        shown.append(Chart(title, drawing, legend=() if alone else tuple(keys)))
+    return shown, constant
+
+
+def value(number: float) -> str:
+    """A return: large ones without what nobody reads."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}"
+
+
+def kilobytes(count: int) -> str:
+    return f"{count / 1000:,.1f} kB"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes or seconds, whichever is not too small."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
