@@ -306,7 +306,13 @@ def test_what_is_there_for_a_device_is_listed_with_its_size(trained, tmp_path):
     exported = sparl.export(run)
     (run / "export" / "other").mkdir()
     (run / "export" / "other" / "export.json").write_text("{" * 1234)  # not read, but listed
+    device = {"flash": 4000, "ram": 900, "instructions": 1234.0, "cortex_m4": "passed"}
+    (run / "export" / "c-float32" / "device.json").write_text(json.dumps(device))
+    row = {"told": "exported C", "median_us": 1.25, "p99_us": 2.0}
+    (run / "export" / "latency.json").write_text(json.dumps({"rows": [row, {"told": "half"}]}))
     found = made(run, tmp_path)
+    assert found.cells("On an emulated Cortex-M4F")[1:] == [["float32", "4,000", "900", "1,234"]]
+    assert found.cells("One action, in microseconds")[1:] == [["exported C", "1.2", "2.0"]]
     files = dict(found.cells("Files in the run folder"))
     assert files["export/other/export.json"] == "1,234"
     assert {"export/c-float32/policy.c", "export/c-float32/policy.h"} <= files.keys()

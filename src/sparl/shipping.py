@@ -23,6 +23,9 @@ from sparl.replay import Columns, Replay
 from sparl.runfolder import RunFolder
 
 REPORT = "export.json"
+LATENCY, DEVICE = "latency.json", "device.json"
+"""What `sparl bench latency` leaves in a run's folder `export`, and `sparl bench device` in that of
+an export."""
 RECORDED = 10_000
 """Observations of a run that an export is compared on, the newest."""
 

@@ -27,8 +27,8 @@ Speed, measured on this machine. Leave it alone meanwhile.
   sparl bench latency DIR     one action of a trained policy: exported C, ONNX, predict, others
   sparl bench device DIR…     exported policies on an emulated Cortex-M4F and aarch64
 
-Each prints a table, and writes its figures into a file with --json FILE. sparl bench BENCHMARK
---help tells its options. For a first impression within two minutes:
+Each prints a table; the first four write their figures into a file with --json FILE. sparl bench
+BENCHMARK --help tells its options. For a first impression within two minutes:
 
   sparl bench layers --widths 256 --batches 256
 """

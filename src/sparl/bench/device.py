@@ -21,7 +21,7 @@ import tyro
 from sparl.bench import report
 from sparl.devices.c import text_of
 from sparl.errors import BadRun, BadValue
-from sparl.shipping import REPORT
+from sparl.shipping import DEVICE, REPORT
 
 CORTEX = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 AARCH64 = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
@@ -44,12 +44,9 @@ class Device:
     """Folders that `sparl export DIR --to c` wrote."""
     optimize: str = "-O3"
     """Of the compilers."""
-    json: Path | None = None
-    """File for the figures."""
 
     def check(self) -> None:
         """Raises what a user can put right, before anything is compiled."""
-        report.check(self.json)
         for folder in self.exports:
             if not (folder / "policy.c").is_file() or not (folder / REPORT).is_file():
                 raise BadValue(f"{folder} is no exported policy: sparl export DIR --to c makes one")
@@ -64,35 +61,25 @@ def missing(tools: tuple[str, ...]) -> list[str]:
 
 
 def run(asked: Device) -> None:
-    """Compiles, runs, prints a table, writes the JSON file."""
+    """Compiles, runs, prints a table, leaves the figures in each export's `device.json`."""
     asked.check()
     rows = []
     for folder in report.in_turn(asked.exports, str):
-        row: dict[str, Any] = {"export": str(folder)}
+        found: dict[str, Any] = {}
         for name, tools, measure in (
-            ("cortex_m4", CORTEX, cortex_m4),
+            ("Cortex-M4F", CORTEX, cortex_m4),
             ("aarch64", AARCH64, aarch64),
         ):
             if missing(tools):
                 print(f"{name} is left out: not installed: {missing(tools)}", file=sys.stderr)
             else:
-                row |= measure(folder, asked.optimize)
-        rows.append(row)
-    report.table(
-        ["", "flash", "RAM", "instructions", "Cortex-M4F", "aarch64"],
-        [
-            [
-                row["export"],
-                f"{row['flash']:,}" if "flash" in row else "",
-                f"{row['ram']:,}" if "ram" in row else "",
-                f"{row['instructions']:,.0f}" if "instructions" in row else "",
-                row.get("cortex_m4", ""),
-                row.get("aarch64", ""),
-            ]
-            for row in rows
-        ],
-    )
-    report.write(asked.json, rows)
+                found |= measure(folder, asked.optimize)
+        report.write(folder / DEVICE, found)
+        counts = (found.get(name) for name in ("flash", "ram", "instructions"))
+        told = ["" if count is None else f"{count:,.0f}" for count in counts]
+        tests = [found.get(name, "") for name in ("cortex_m4", "aarch64")]
+        rows.append([str(folder), *told, *tests])
+    report.table(["", "flash", "RAM", "instructions", "Cortex-M4F", "aarch64"], rows)
 
 
 def cortex_m4(export: Path, optimize: str = "-O3") -> dict[str, Any]:

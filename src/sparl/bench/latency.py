@@ -68,7 +68,7 @@ class Latency:
     repetitions: int = 5
     """How often the contenders take turns; figures are medians over them."""
     json: Path | None = None
-    """File for the figures."""
+    """File for the figures; DIR/export/latency.json if not given."""
 
     def check(self) -> None:
         """Raises what a user can put right, before anything is measured."""
@@ -109,7 +109,11 @@ def run(asked: Latency) -> None:
             for row in rows
         ],
     )
-    report.write(asked.json, {"machine": machine, "run": str(asked.dir), "rows": rows})
+    path = asked.json or asked.dir / "export" / shipping.LATENCY
+    path.parent.mkdir(exist_ok=True)
+    report.write(
+        path, {"machine": machine, "rows": [row | {"told": TOLD[row["name"]]} for row in rows]}
+    )
 
 
 def rows_of(taken: dict[str, list[list[int]]], there: dict[str, Contender]) -> list[dict[str, Any]]:

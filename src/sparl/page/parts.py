@@ -7,7 +7,7 @@ import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +55,19 @@ class Layer:
         return self.figures["original_shape"] != self.figures["shape"]
 
 
+class Export(NamedTuple):
+    """What `sparl export` wrote: to what, with which weights, bytes, its largest error; and on an
+    emulated Cortex-M4F flash, RAM and instructions, where they were measured."""
+
+    to: str
+    dtype: str
+    bytes: int
+    error: str
+    flash: str
+    ram: str
+    instructions: str
+
+
 @dataclass
 class Part:
     """What stands on the page of a run. The film is added when it is made."""
@@ -70,8 +83,8 @@ class Part:
     """What the saved policy consists of, and the dense one beside it."""
     files: list[tuple[str, int]]
     """What there is to put on a device, with sizes."""
-    exports: list[tuple[str, str, int, str]]
-    """What `sparl export` wrote: to what, with which weights, bytes, and its largest error."""
+    exports: list[Export]
+    latencies: list[tuple[str, str, str]]
     command: str
     config: str
     film: Film | None = None
@@ -117,6 +130,7 @@ def part(run: Shown, label: str) -> Part:
         bytes=_bytes(run.sizes) if run.sizes else [],
         files=_files(run.path),
         exports=_exports(run.path),
+        latencies=_latencies(run.path),
         command=shlex.join(options.command(run.config, run.agent, run.method)),
         config=json.dumps(run.recorded, indent=2, sort_keys=True),
     )
@@ -219,16 +233,42 @@ def _files(path: Path) -> list[tuple[str, int]]:
     return [(str(f.relative_to(path)), f.stat().st_size) for f in found if f.is_file()]
 
 
-def _exports(path: Path) -> list[tuple[str, str, int, str]]:
+def _exports(path: Path) -> list[Export]:
     """Of the reports that tell so much; files are listed whether they do or not."""
     found = []
     for file in sorted(path.glob(f"export/*/{shipping.REPORT}")):
-        with suppress(SparlError, AttributeError, KeyError, TypeError, ValueError):
-            report = storage.read_json(file)
-            error = report.get("error")
-            told = f"{error['max']:.1e}" if error else ""
-            found.append((str(report["to"]), str(report["dtype"]), int(report["bytes"]), told))
+        report = _read(file)
+        with suppress(KeyError, TypeError, ValueError):
+            error, device = report.get("error"), _read(file.with_name(shipping.DEVICE))
+            counts = (device.get(name) for name in ("flash", "ram", "instructions"))
+            found.append(
+                Export(
+                    str(report["to"]),
+                    str(report["dtype"]),
+                    int(report["bytes"]),
+                    f"{error['max']:.1e}" if error else "",
+                    *("" if count is None else f"{float(count):,.0f}" for count in counts),
+                )
+            )
     return found
+
+
+def _latencies(path: Path) -> list[tuple[str, str, str]]:
+    """Of an action, by who computes it: median and 99 % quantile, in microseconds."""
+    found = []
+    for row in _read(path / "export" / shipping.LATENCY).get("rows", []):
+        with suppress(KeyError, TypeError, ValueError):
+            times = (f"{float(row[name]):.1f}" for name in ("median_us", "p99_us"))
+            found.append((str(row["told"]), *times))
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none."""
+    with suppress(SparlError):
+        content = storage.read_json(file)
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _changes(table: Columns) -> tuple[list[Chart], list[str]]:
