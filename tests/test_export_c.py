@@ -83,15 +83,24 @@ def test_int8_is_the_arithmetic_that_was_reported(name, discrete, tmp_path):
     assert np.abs(found - wanted).mean() < 0.03 * np.abs(wanted).max()
 
 
-def test_int8_is_closer_with_a_scale_per_input_than_the_largest_would_be():
-    """Features of 30 times the range of others would leave those few steps."""
+def test_ranges_of_inputs_follow_the_root_of_what_was_recorded():
+    """Of features of which some have thirty times the range of others."""
     policy = policy_like("dense")
     recorded = observations(17, 3000, seed=1)
     network = device_network(policy, "int8", recorded)
-    ranges = 127.0 / network.steps
-    assert ranges.max() / ranges.min() > 20
-    beyond = np.abs(recorded) > ranges
-    assert beyond.mean(axis=0).max() <= 0.0015
+    largest = np.abs(recorded).max(axis=0)
+    ranges = network.limits[0] / network.steps
+    np.testing.assert_allclose(ranges, 2 * np.sqrt(largest * largest.max()), rtol=1e-6)
+    assert largest.max() / largest.min() > 20 > ranges.max() / ranges.min()
+
+
+def test_sums_of_the_largest_inputs_and_weights_fit():
+    for sizes in ([4, 8, 2], [300, 2000, 5]):
+        policy = policy_of(["dense"] * 2, sizes)
+        made = device_network(policy, "int8", observations(sizes[0], 50))
+        for limit, inputs in zip(made.limits, sizes, strict=False):
+            assert limit * 127 * inputs < 2**31
+    assert made.limits[0] == 2**15 - 1 > made.limits[1]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -141,7 +150,7 @@ def test_floats_beyond_what_the_network_can_add_up_are_refused(tmp_path):
 
 def test_integers_beyond_the_recorded_range_count_as_its_end(tmp_path):
     made = program(policy_like("mixed"), "int8")
-    ends = 127.0 / made.network.steps
+    ends = made.network.limits[0] / made.network.steps
     built = compiled(made, tmp_path)
     signs = np.float32([1, -1] * 150)
     assert np.array_equal(built.action(signs * ends), built.action(signs * ends * 1e6))

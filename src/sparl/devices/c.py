@@ -167,7 +167,8 @@ class CProgram:
             lines.append(f"{_function(layer)}({told}, x, sums);")
             finish = [f"{name}_{i}" for name in self.network.finish[i]]
             if layer is not layers[-1]:
-                arrays = ", ".join(["sums", *finish, str(layer.outputs), "x"])
+                limit = [f"{n}.0f" for n in self.network.limits[i + 1 : i + 2]]
+                arrays = ", ".join(["sums", *finish, str(layer.outputs), *limit, "x"])
                 lines.append(f"{self.network.between}({arrays});")
         value = self.network.given_out.format(i=len(layers) - 1)
         value = f"tanhf({value})" if self.policy.network.squash else value

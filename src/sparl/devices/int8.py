@@ -1,10 +1,13 @@
-"""Symmetric int8: weights scaled per row, activations per neuron, scales from observations.
+"""Symmetric int8: weights scaled per row, inputs of a layer one by one, ranges from observations.
 
-Weights are int8, activations uint8 (they are past a ReLU), observations int8, sums int32, which one
-float32 factor and one float32 bias per row take to the next layer's activations or to the outputs.
-The scale of what comes in is folded into the weights before these are rounded, so that an input of
-small range costs nothing, and a scale per neuron is free: it is part of the row's factor. Where
-weights are shared (circulant blocks), so are the scales of the rows and inputs of a block.
+Weights are int8 and sums int32, which one float32 factor and one float32 bias per row take to the
+next layer's inputs or to the outputs. Inputs are int16: they are few beside the weights, and
+products of 16 bits cost a small processor no more than those of 8.
+
+The scale of an input is folded into its weights before these are rounded. Scales that follow the
+inputs' ranges wholly leave inputs of large range with coarse weights, one scale for all wastes bits
+on weights of no account: they follow the root of the ranges. Where weights are shared (circulant
+blocks), so are the scales of the rows and inputs of a block.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from sparl.devices.layers import matrix, places
 from sparl.layouts import BlockCirculant, Layout
 from sparl.networks import MLP
 
-SIGNED, UNSIGNED = 127, 255
-"""Largest observation and weight, and largest activation, in steps."""
-TAIL = 0.001
-"""Share of the recorded values of an input that may lie beyond its range, and saturate."""
+LARGEST = 127
+"""Of the weights, in steps."""
+HEADROOM = 2.0
+"""An input's range, as a multiple of the largest size that was recorded: what lies beyond it counts
+as its end."""
 
 
 class Int8Layer(NamedTuple):
@@ -41,18 +45,20 @@ class Int8Network:
 
     network: MLP
     steps: NDArray[np.float32]
-    """[obs]: steps per unit of each observation, of which there are at most 127."""
+    """[obs]: steps per unit of each observation."""
+    limits: tuple[int, ...]
+    """Most steps of an input, by layer: as many as int16 has, and a sum of int32 bears."""
     layers: tuple[Int8Layer, ...]
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to [batch, out]."""
-        scaled = np.asarray(observation, np.float32) * self.steps
-        x = np.clip(_nearest(scaled), -SIGNED, SIGNED)
+        x = np.asarray(observation, np.float32) * self.steps
+        x = np.clip(_nearest(x), -self.limits[0], self.limits[0])
         for i, stored in enumerate(self.layers):
             sums = (x.astype(np.float64) @ self._matrices[i].T).astype(np.float32)  # exact
             x = sums * stored.factor + stored.bias
             if i < len(self.layers) - 1:
-                x = np.clip(_nearest(x), 0, UNSIGNED)
+                x = np.clip(_nearest(x), 0, self.limits[i + 1])
         return np.tanh(x) if self.network.squash else x
 
     @cached_property
@@ -63,37 +69,41 @@ class Int8Network:
 
 def quantized(network: MLP, observations: NDArray[np.float32]) -> Int8Network:
     """`network`, for observations [batch, obs] of the range of these."""
-    ranges = _ranges(network, observations)
-    layers, steps = [], None
+    limits = [min(2**15 - 1, (2**31 - 1) // (LARGEST * la.in_features)) for la in network.layers]
+    scales = [  # of every layer [in], of one step
+        _shared(size / limit, _group(layer))
+        for size, limit, layer in zip(
+            _ranges(network, observations), limits, network.layers, strict=True
+        )
+    ]
+    layers = []
     for i, layer in enumerate(network.layers):
         group = _group(layer)
-        scale = _shared(ranges[i] / (UNSIGNED if i else SIGNED), group)  # [in], of one step
-        if steps is None:
-            steps = (1.0 / scale).astype(np.float32)
         rows, columns = places(layer)
-        folded = np.asarray(layer.weight, np.float64) * scale[::group][columns]
+        folded = np.asarray(layer.weight, np.float64) * scales[i][::group][columns]
         largest = np.zeros(-(-layer.out_features // group))
         np.maximum.at(largest, np.broadcast_to(rows, folded.shape), np.abs(folded))
-        row_scale = np.where(largest > 0, largest, SIGNED) / SIGNED
+        row_scale = np.where(largest > 0, largest, LARGEST) / LARGEST
         factor = row_scale.repeat(group)[: layer.out_features]
         bias = np.asarray(layer.bias, np.float64)
         if i < len(network.layers) - 1:
-            after = _shared(ranges[i + 1] / UNSIGNED, _group(network.layers[i + 1]))
-            factor, bias = factor / after, bias / after
+            factor, bias = factor / scales[i + 1], bias / scales[i + 1]
         weight = np.rint(folded / row_scale[rows]).astype(np.int8)
         layers.append(Int8Layer(weight, factor.astype(np.float32), bias.astype(np.float32)))
-    assert steps is not None
-    return Int8Network(network, steps, tuple(layers))
+    steps = (1.0 / scales[0]).astype(np.float32)
+    return Int8Network(network, steps, tuple(limits), tuple(layers))
 
 
 def _ranges(network: MLP, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:
-    """Of every layer's inputs the size that all but the tail stay within."""
+    """Of every layer the sizes that its inputs [in] may have: at least what was recorded, with
+    headroom."""
     found, x = [], np.asarray(observations, np.float64)
     for layer in network.layers:
-        size = np.quantile(np.abs(x), 1.0 - TAIL, axis=0)
+        size = HEADROOM * np.abs(x).max(axis=0)
         # What never moved in the recording may move on the device: it gets a range like others'.
         moved = size[size > 0]
-        found.append(np.where(size > 0, size, moved.mean() if moved.size else 1.0))
+        size = np.where(size > 0, size, moved.mean() if moved.size else 1.0)
+        found.append(np.sqrt(size * size.max()))
         weight = matrix(layer, np.asarray(layer.weight, np.float64))
         x = np.maximum(x @ weight.T + np.asarray(layer.bias, np.float64), 0.0)
     return found

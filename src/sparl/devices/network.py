@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.devices.int8 import Int8Network, quantized
+from sparl.devices.int8 import LARGEST, Int8Network, quantized
 from sparl.devices.layers import DeviceLayer, device_layer
 from sparl.errors import BadValue
 from sparl.policy import TOLERANCE, Policy
@@ -39,6 +39,8 @@ class DeviceNetwork:
     """An output of the last layer, number {i}, in C."""
     steps: NDArray[np.float32] | None = None
     """[obs]: steps per unit of each observation, for integers."""
+    limits: tuple[int, ...] = ()
+    """Most steps of an input, by layer, for integers."""
 
     @property
     def integers(self) -> bool:
@@ -51,8 +53,8 @@ class DeviceNetwork:
     def tolerance(self, outputs: NDArray[np.float32]) -> float:
         """Most that a device's outputs may differ from these, rounding otherwise."""
         allowed = TOLERANCE * float(np.abs(outputs).max(initial=1.0))
-        if self.integers:  # an activation at the edge between two steps may fall to either side
-            allowed += 127.0 * float(self.finish[-1]["factor"].max())
+        if self.integers:  # inputs at the edge between two steps may fall to either side
+            allowed += 10 * LARGEST * float(self.finish[-1]["factor"].max())
         return allowed
 
 
@@ -87,6 +89,7 @@ def device_network(
 
 def _integers(network: Int8Network) -> DeviceNetwork:
     layers = zip(network.network.layers, network.layers, strict=True)
+    highest = f"{network.limits[0]}.0f"
     return DeviceNetwork(
         layers=tuple(device_layer(layer, stored.weight) for layer, stored in layers),
         finish=tuple({"factor": la.factor, "bias": la.bias} for la in network.layers),
@@ -99,7 +102,8 @@ def _integers(network: Int8Network) -> DeviceNetwork:
         },
         parts=("quantize", *(("requantize",) if len(network.layers) > 1 else ())),
         between="requantize",
-        taken_in="quantize(observation[i], steps[i])",
+        limits=network.limits,
+        taken_in=f"quantize(observation[i] * steps[i], -{highest}, {highest})",
         given_out="(float)sums[i] * factor_{i}[i] + bias_{i}[i]",
         steps=network.steps,
     )

@@ -1,10 +1,9 @@
-/* An observation in steps: -127 to 127, the nearest. */
-static inline input_t quantize(float observation, float steps)
+/* A number in steps, the nearest; `lowest` or `highest` if it is beyond. */
+static inline input_t quantize(float steps, float lowest, float highest)
 {
-    const float y = observation * steps;
-    if (y >= 126.5f)
-        return 127;
-    if (y <= -126.5f)
-        return -127;
-    return (input_t)(y < 0.0f ? y - 0.5f : y + 0.5f);
+    if (steps >= highest)
+        return (input_t)highest;
+    if (steps <= lowest)
+        return (input_t)lowest;
+    return (input_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
 }

@@ -1,0 +1,121 @@
+"""What policies cost on a small device: bytes, flash, RAM and instructions by layout and type.
+
+    python recipes/device.py
+
+The networks are those for HalfCheetah-v5 (17 observations, two hidden layers of 256, 6 actions), as
+training begins with them: what is stored where is what counts, not what was learned. Needs Debian's
+gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm; a minute. Writes
+`results/device/cortex_m4.csv`, and a table.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sparl.bench.device import CORTEX, cortex_m4, missing
+from sparl.devices.c import CProgram
+from sparl.devices.network import Dtype, device_network
+from sparl.envs import Spaces
+from sparl.layouts import BlockCirculant, Layout, RowSparse, grid
+from sparl.networks import MLP, mlp
+from sparl.policy import Policy
+from sparl.topology import Kept, NofM, Pattern, PerLayer
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "device"
+SIZES = (17, 256, 256, 6)
+DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
+
+
+def main() -> None:
+    if missing(CORTEX):
+        raise SystemExit(f"not installed: {', '.join(missing(CORTEX))}")
+    rows = []
+    for name, network in networks().items():
+        policy = policy_of(network)
+        for dtype in DTYPES:
+            program = CProgram(policy, device_network(policy, dtype, policy.golden))
+            rows.append({"policy": name, "dtype": dtype, "bytes": program.nbytes, **cost(program)})
+            print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with open(RESULTS / "cortex_m4.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (RESULTS / "table.md").write_text(table(rows))
+
+
+def networks() -> dict[str, MLP]:
+    """One for every way of storing it."""
+    dense = mlp(jax.random.key(0), SIZES, squash=True)
+    first, hidden, head = dense.layers
+    tenth = [PerLayer(round(0.1 * layer.weight.size)) for layer in dense.layers]
+
+    def around(middle: Layout) -> MLP:
+        return MLP((first, middle, head), True)
+
+    return {
+        "dense": dense,
+        "2:4": stored(dense, [NofM(2, 4)] * 3),
+        "1:8": stored(dense, [NofM(1, 8)] * 3),
+        "1:8, hidden layer only": around(packed(hidden, NofM(1, 8))),
+        "10 % anywhere": stored(dense, tenth),
+        "blocks of 4, hidden layer only": around(blocks(hidden, 4, 1.0)),
+        "30 % of these blocks": around(blocks(hidden, 4, 0.3)),
+        "25 neurons a layer": mlp(jax.random.key(0), (17, 25, 25, 6), squash=True),
+    }
+
+
+def stored(network: MLP, patterns: Sequence[Pattern]) -> MLP:
+    layers = zip(network.layers, patterns, strict=True)
+    return MLP(tuple(packed(layer, pattern) for layer, pattern in layers), network.squash)
+
+
+def packed(layer: Any, pattern: Pattern) -> RowSparse:
+    kept = pattern.select(jnp.abs(layer.weight))
+    return RowSparse.of(layer.weight, layer.bias, pattern, kept)
+
+
+def blocks(layer: Any, group: int, share: float) -> BlockCirculant:
+    """So many of the blocks, drawn by lot."""
+    shape = grid(layer.shape, group)
+    mask = np.random.default_rng(0).permuted(np.arange(math.prod(shape)))
+    mask = jnp.asarray((mask < share * math.prod(shape)).reshape(shape))
+    return BlockCirculant.of(layer.weight, layer.bias, group, Kept.of(mask, int(mask.sum())))
+
+
+def policy_of(network: MLP) -> Policy:
+    spaces = Spaces((SIZES[0],), (SIZES[-1],), (-1.0,) * SIZES[-1], (1.0,) * SIZES[-1])
+    golden = np.random.default_rng(0).normal(size=(8, SIZES[0])).astype(np.float32)
+    return Policy(network, spaces, golden)
+
+
+def cost(program: CProgram) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in program.files().items():
+            (Path(folder) / name).write_text(text)
+        return cortex_m4(Path(folder))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a line per policy, figures of the three types beside each other."""
+    types = " | ".join(DTYPES)
+    lines = [f"| policy | bytes: {types} | instructions: {types} |"]
+    lines.append("|---" * 7 + "|")
+    for name in dict.fromkeys(row["policy"] for row in rows):
+        own = {row["dtype"]: row for row in rows if row["policy"] == name}
+        counts = [own[dtype][key] for key in ("bytes", "instructions") for dtype in DTYPES]
+        lines.append(f"| {name} | " + " | ".join(f"{count:,.0f}" for count in counts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
