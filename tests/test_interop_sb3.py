@@ -330,7 +330,7 @@ def test_a_folder_that_is_taken_is_left_alone(imported):
     assert before == {p: p.read_bytes() for p in imported["td3"].rglob("*") if p.is_file()}
 
 
-def test_an_agent_just_trained_is_imported_pruned_and_played(tmp_path: Path):
+def test_an_agent_just_trained_is_imported_pruned_played_and_exported(tmp_path: Path):
     """The whole way, with Stable-Baselines3 itself."""
     reason = "needs Stable-Baselines3 and PyTorch, which the tests do without elsewhere"
     library = pytest.importorskip("stable_baselines3", reason=reason)
@@ -356,3 +356,5 @@ def test_an_agent_just_trained_is_imported_pruned_and_played(tmp_path: Path):
     assert main(["eval", str(small), "--episodes", "3"]) == 0
     kept = [sum(la.kept for la in sparl.load(run).network.layers) for run in (folder, small)]
     assert kept == [3 * 32 + 32 * 32 + 32, 3 * 32 + 32 * 8 + 32]
+    report = sparl.export(small)  # which runs the self-test where there is a compiler
+    assert report["error"]["max"] < 1e-5 and report["bytes"] < 0.4 * report["dense_bytes"]

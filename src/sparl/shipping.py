@@ -72,18 +72,24 @@ def export(
             "folder that has a checkpoint, or export as float32 or float16"
         )
     compared = policy.golden if observations is None else observations
-    out.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"to": to, "dtype": dtype, "dense_bytes": _dense_bytes(policy, run)}
     if to == "onnx":
-        report |= _write_onnx(policy, out, compared)
+        content = onnx.model(policy).SerializeToString(deterministic=True)
+        files = {"policy.onnx": content}
+        report |= _checked(policy, content, compared)
     else:
-        network = device_network(policy, dtype, observations)
-        program = CProgram(policy, network)
-        report |= _write_c(program, out)
-        report |= _tried(program, out, compared)
+        program = CProgram(policy, device_network(policy, dtype, observations))
+        files = {name: text.encode() for name, text in program.files().items()}
+        report |= _sizes(program) | _tried(program, files, compared)
         if run is not None and episodes and dtype != "float32":
-            report["returns"] = _returns(run, policy, network, episodes)
-    storage.write_json(out / REPORT, report)
+            report["returns"] = _returns(run, policy, program.network, episodes)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            storage.write_bytes(out / name, content)
+        storage.write_json(out / REPORT, report)
+    except OSError as error:
+        raise BadRun(f"could not write {out}: {error}") from error
     return report
 
 
@@ -112,9 +118,7 @@ def _refuse_others(out: Path) -> None:
         raise BadRun(f"{out} is there and is no export of sparl: choose another --out")
 
 
-def _write_c(program: CProgram, out: Path) -> dict[str, Any]:
-    for name, text in program.files().items():
-        storage.write_bytes(out / name, text.encode())
+def _sizes(program: CProgram) -> dict[str, Any]:
     return {
         "bytes": program.nbytes,
         "scratch_bytes": program.scratch_bytes,
@@ -130,42 +134,44 @@ def _write_c(program: CProgram, out: Path) -> dict[str, Any]:
     }
 
 
-def _tried(program: CProgram, out: Path, observations: NDArray[np.float32]) -> dict[str, Any]:
+def _tried(
+    program: CProgram, files: dict[str, bytes], observations: NDArray[np.float32]
+) -> dict[str, Any]:
     """What compiled the export and ran it here, and how far it is from the policy; without a
     compiler how far the same arithmetic is, done in Python."""
     compiled_by = compiler()
-    if compiled_by is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            made = CompiledPolicy(program, out, Path(folder) / "policy.so", compiled_by)
-        failed = made.failed_test()
-        if failed:
-            raise BadRun(
-                f"{out}: compiled by {compiled_by}, the policy fails its self-test at observation "
-                f"{failed}. Do not use it; please report it"
-            )
-        outputs = made.outputs(observations)
-    else:
+    if compiled_by is None:
         outputs = program.network.outputs(observations)
-    return {
-        "checked": compiled_by and Path(compiled_by).name,
-        "error": _error(program.policy, outputs, observations),
-    }
+        return {"checked": None, "error": _error(program.policy, outputs, observations)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        made = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
+        failed, outputs = made.failed_test(), made.outputs(observations)
+    if failed:
+        raise BadRun(
+            f"compiled by {compiled_by}, the policy fails its self-test at observation {failed}, "
+            "and is not written. Please report it"
+        )
+    error = _error(program.policy, outputs, observations)
+    return {"checked": Path(compiled_by).name, "error": error}
 
 
-def _write_onnx(policy: Policy, out: Path, observations: NDArray[np.float32]) -> dict[str, Any]:
-    content = onnx.model(policy).SerializeToString(deterministic=True)
-    running = onnx.session(content)
+def _checked(policy: Policy, content: bytes, observations: NDArray[np.float32]) -> dict[str, Any]:
+    """How far onnxruntime's actions are from the policy's, over recorded and random observations.
+
+    Raises `BadRun` where they differ."""
     noise = np.random.default_rng(0).normal(size=(1000, policy.spaces.observation_size))
     tried = np.concatenate([observations, noise.astype(np.float32)])
     shaped = tried.reshape(-1, *policy.spaces.observation_shape)
     name = "q_value" if policy.spaces.discrete else "action"
-    (found,) = running.run([name], {"observation": shaped})
+    (found,) = onnx.session(content).run([name], {"observation": shaped})
     outputs = policy.outputs(tried)
     wanted = outputs if policy.spaces.discrete else policy.spaces.scaled(outputs)
     worst = float(np.abs(found - wanted).max())
     if not worst <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
         raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")
-    storage.write_bytes(out / "policy.onnx", content)
     return {
         "bytes": len(content),
         "checked": "onnxruntime",
