@@ -70,7 +70,7 @@ class GST(Method):
     """Highest target: the share of each network's weights that is pruned, grouping apart."""
     increment: float = 0.1
     """How far the target goes up, or down, at once; each target compiles once."""
-    interval: int = 10_000
+    interval: int = 30_000
     """Updates between two looks at the return."""
     tolerance: float = 0.2
     """How far the recent return may fall short of the best while the target goes up, as a share of
