@@ -39,12 +39,13 @@ def test_the_self_test_passes_on_a_cortex_m4f(name, dtype, tmp_path):
     assert cortex_m4(tmp_path) == found  # counted, not timed
 
 
-def test_the_figures_stay_with_the_export(run, tmp_path, capfd):
+def test_the_figures_stay_with_the_export(run, capfd):
     if missing(AARCH64) and missing(CORTEX):
         pytest.skip(f"not installed: {missing(CORTEX) + missing(AARCH64)}")
-    sparl.export(run, out=tmp_path / "c")
-    assert cli.main(["bench", "device", str(tmp_path / "c")]) == 0
-    found = json.loads((tmp_path / "c" / "device.json").read_text())
+    sparl.export(run)
+    export = run / "export" / "c-float32"
+    assert cli.main(["bench", "device", str(export)]) == 0
+    found = json.loads((export / "device.json").read_text())
     assert found.get("cortex_m4", "passed") == found.get("aarch64", "passed") == "passed"
     if "instructions" in found:
         assert f"{found['instructions']:,.0f}" in capfd.readouterr().out

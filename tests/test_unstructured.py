@@ -378,7 +378,10 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more():
     [
         (lambda: Static(sparsity=1.0), "sparsity is 1.0: it must be at least 0 and below 1"),
         (lambda: Static(critic_sparsity=-0.1), "critic-sparsity is -0.1"),
-        (lambda: Static(allocation="lottery"), "allocation is 'lottery': choose of er, erk"),
+        (
+            lambda: Static(allocation="lottery"),
+            "allocation is 'lottery': choose er, erk or uniform",
+        ),
         (lambda: Static(sparse_layers="none"), "sparse-layers is 'none': choose all or hidden"),
         (lambda: SET(interval=-1), "interval is -1: it must be 0"),
         (lambda: SET(drop_fraction=1.5), "drop-fraction is 1.5: it must be within 0 and 1"),

@@ -78,7 +78,7 @@ def run(asked: Device) -> None:
         counts = (found.get(name) for name in ("flash", "ram", "instructions"))
         told = ["" if count is None else f"{count:,.0f}" for count in counts]
         tests = [found.get(name, "") for name in ("cortex_m4", "aarch64")]
-        rows.append([str(folder), *told, *tests])
+        rows.append(["/".join(folder.parts[-3:]), *told, *tests])
     report.table(["", "flash", "RAM", "instructions", "Cortex-M4F", "aarch64"], rows)
 
 
