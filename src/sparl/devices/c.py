@@ -21,6 +21,8 @@ from sparl.devices.layers import DeviceLayer
 from sparl.devices.network import DeviceNetwork
 from sparl.policy import Policy
 
+RANGE_NOTE = """An observation of more
+ * than twice the size that was recorded may count as a smaller one."""
 CTYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
 
 
@@ -78,9 +80,7 @@ class CProgram:
             "action_meaning": f"a choice from {spaces.first} on"
             if spaces.discrete
             else "within its bounds",
-            "range_note": "Observations beyond the\n * range that was recorded count as its end."
-            if network.integers
-            else "",
+            "range_note": RANGE_NOTE if network.integers else "",
             "bytes": self.nbytes,
             "width": self._width,
             "action_type": "int32_t" if spaces.discrete else "float",
