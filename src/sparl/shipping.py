@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +73,11 @@ def export(
             "folder that has a checkpoint, or export as float32 or float16"
         )
     compared = policy.golden if observations is None else observations
-    report: dict[str, Any] = {"to": to, "dtype": dtype, "dense_bytes": _dense_bytes(policy, run)}
+    report: dict[str, Any] = {
+        "to": to,
+        "dtype": dtype,
+        "dense_bytes": dense_bytes(dense_sizes(policy, run)),
+    }
     if to == "onnx":
         content = onnx.model(policy).SerializeToString(deterministic=True)
         files = {"policy.onnx": content}
@@ -215,11 +220,15 @@ def _returns(
         evaluate.close()
 
 
-def _dense_bytes(policy: Policy, run: RunFolder | None) -> int:
-    """Of the dense network in float32, with the widths that the run began with."""
+def dense_sizes(policy: Policy, run: RunFolder | None) -> list[int]:
+    """Inputs, hidden widths that the run began with, and outputs; a policy's own without a run."""
     layers = policy.network.layers
     hidden = [layer.out_features for layer in layers[:-1]]
     if run is not None:
         hidden = run.read_config()[1].hidden
-    sizes = [policy.spaces.observation_size, *hidden, layers[-1].out_features]
+    return [policy.spaces.observation_size, *hidden, layers[-1].out_features]
+
+
+def dense_bytes(sizes: Sequence[int]) -> int:
+    """Of a dense network of these sizes in float32."""
     return 4 * sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))

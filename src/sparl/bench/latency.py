@@ -137,8 +137,7 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     """What the contenders act with, written into `folder`; those that can be measured here."""
     run = RunFolder.open(asked.dir)
     policy = api.load(asked.dir)
-    spaces, hidden = policy.spaces, run.read_config()[1].hidden
-    sizes = [spaces.observation_size, *hidden, spaces.action_size]
+    spaces, sizes = policy.spaces, shipping.dense_sizes(policy, run)
     recorded = shipping.recorded(run)
     observations = policy.golden if recorded is None else recorded[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
@@ -146,7 +145,6 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     np.save(folder / "observations.npy", observations)
     (folder / "observations.bin").write_bytes(np.ascontiguousarray(observations).tobytes())
     policy.save(folder / "policy")
-    dense_bytes = 4 * sum((i + 1) * o for i, o in itertools.pairwise(sizes))
     there = {}
     for name in asked.names:
         missing = [package for package in NEEDED.get(name, ()) if not _found(package)]
@@ -162,7 +160,7 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
             assert compiled_by is not None
             there[name] = _compiled(program, folder, name, compiled_by)
             continue
-        size = dense_bytes
+        size = shipping.dense_bytes(sizes)
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):
@@ -185,8 +183,7 @@ def _compiled(program: CProgram, folder: Path, name: str, compiled_by: str) -> C
         (where / file).write_text(text)
     command = [compiled_by, *FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
     subprocess.run(command, cwd=where, check=True)
-    program_bytes = program.nbytes
-    return Contender([str(where / "latency"), str(folder / "observations.bin")], program_bytes)
+    return Contender([str(where / "latency"), str(folder / "observations.bin")], program.nbytes)
 
 
 def measured(contender: Contender, calls: int) -> list[int]:
