@@ -2,9 +2,10 @@
 
     python tests/sb3_files/make.py        # needs stable-baselines3
 
-NAME.zip is what `model.save` writes, less pickles, docstrings and what it tells of the machine, none
-of which sparl reads. NAME.npz has observations with the actions that `predict` gives to them, what every network makes of the first of them, and what it makes of them after two
-updates more, on transitions that are there, too.
+NAME.zip is what `model.save` writes, less pickles, docstrings and what it tells of the machine:
+sparl reads none of these. NAME.npz has observations with the actions that `predict` gives to them,
+what every network makes of the first of them, and what it makes of them after two updates more, on
+transitions that are there, too.
 """
 
 from __future__ import annotations
