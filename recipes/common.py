@@ -62,6 +62,6 @@ def main(
         if done:
             folder = asked.results / study
             record(found, asked.runs, folder)
-            draw(found, asked.runs, folder, f"{known[study].env}: {study}")
+            draw(folder, f"{known[study].env}: {study}")
             recorded.append((folder, done))
     return recorded

@@ -14,9 +14,11 @@ from scipy.stats import trim_mean
 import sparl
 from sparl import api
 from sparl.evaluation import Evaluator
+from sparl.loopstate import FINAL
 
 SPEEDS = "speeds.json"
-SIZE = ("neurons", "weights_kept", "bytes")
+CURVES, RUNS = "curves.csv", "runs.csv"
+SIZE, RATIO = ("neurons", "weights_kept", "bytes"), "average_compression_ratio"
 EPISODES = 100
 """Of a final policy, where a study asks for more than the evaluations of training."""
 
@@ -31,6 +33,43 @@ def curve(folder: Path) -> list[tuple[int, float]]:
         ]
 
 
+Rows = list[dict[str, str]]
+
+
+def recorded(path: Path) -> dict[tuple[str, int], Rows]:
+    """The rows of a CSV file by variant and seed."""
+    found: dict[tuple[str, int], Rows] = {}
+    if path.exists():
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault((row["variant"], int(row["seed"])), []).append(row)
+    return found
+
+
+def kept(path: Path, new: dict[Job, Rows]) -> dict[tuple[str, int], Rows]:
+    """The rows of a CSV file, those of `new` added or in place of older ones, and written again.
+
+    So what another machine has recorded stays, though its run folders are not here.
+    """
+    found = recorded(path)
+    for job, rows in new.items():
+        name, seed = job.variant.name, job.seed
+        found[name, seed] = [{"env": job.env, "variant": name, "seed": str(seed)} | r for r in rows]
+    names = variants(found)
+    found = dict(sorted(found.items(), key=lambda item: (names.index(item[0][0]), item[0][1])))
+    every = [row for rows in found.values() for row in rows]
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(every[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(every)
+    return found
+
+
+def variants(found: dict[tuple[str, int], Rows]) -> list[str]:
+    """The names there are, in their order."""
+    return list(dict.fromkeys(name for name, _ in found))
+
+
 def speeds(results: Path) -> dict[str, float]:
     """Steps per second of each variant, the median of what `measure` found; empty if it did not."""
     path = results / SPEEDS
@@ -39,32 +78,35 @@ def speeds(results: Path) -> dict[str, float]:
 
 
 def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
-    """Writes the raw curves (`curves.csv`) and a table of final returns (`table.md`)."""
+    """Adds runs that are done to the raw curves (`curves.csv`) and to what is known of each run
+    beside its curve (`runs.csv`), and writes a table of all that is there (`table.md`)."""
     results.mkdir(parents=True, exist_ok=True)
-    done = [job for job in jobs if job.done(runs)]
-    with open(results / "curves.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["env", "variant", "seed", "step", "eval_return"])
-        for job in done:
-            for step, value in curve(job.folder(runs)):
-                writer.writerow([job.env, job.variant.name, job.seed, step, value])
+    done = {job: job.folder(runs) for job in jobs if job.done(runs)}
+    curves = kept(
+        results / CURVES,
+        {
+            job: [{"step": str(s), "eval_return": str(value)} for s, value in curve(folder)]
+            for job, folder in done.items()
+        },
+    )
+    known = kept(results / RUNS, {job: [_figures(folder)] for job, folder in done.items()})
     lines = [
         "| variant | hidden neurons | weights of the policy | bytes | average compression "
         "| final return of each seed | IQM | of dense | steps/s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     measured, dense = speeds(results), None
-    names = list(dict.fromkeys(job.variant.name for job in done))
-    for name in sorted(names, key=lambda name: name != "dense"):
-        of_it = [job for job in done if job.variant.name == name]
-        found = [json.loads((job.folder(runs) / "summary.json").read_text()) for job in of_it]
-        returns = [summary["final_return"] for summary in found]
-        size = {key: _median([_policy(job.folder(runs))[key] for job in of_it]) for key in SIZE}
-        ratio = np.mean([summary["average_compression_ratio"] for summary in found])
+    for name in sorted(variants(curves), key=lambda name: name != "dense"):
+        of_it = [key for key in curves if key[0] == name]
+        returns = [final_return(curves[key]) for key in of_it]
+        sizes = [known[key][0] for key in of_it if key in known]
+        medians = [_median([int(size[key]) for size in sizes]) for key in SIZE if sizes]
+        cells = [f"{value:,}" for value in medians] or [""] * len(SIZE)
+        ratios = [float(size[RATIO]) for size in sizes]
         middle = trim_mean(returns, 0.25)
         dense = middle if name == "dense" else dense
         lines.append(
-            f"| {name} | {' | '.join(f'{value:,}' for value in size.values())} | {ratio:.3f} "
+            f"| {name} | {' | '.join(cells)} | {f'{np.mean(ratios):.3f}' if ratios else ''} "
             f"| {', '.join(f'{value:.0f}' for value in returns)} | {middle:.0f} "
             f"| {f'{middle / dense:.2f}' if dense else ''} "
             f"| {f'{measured[name]:.0f}' if name in measured else ''} |"
@@ -73,9 +115,18 @@ def record(jobs: Sequence[Job], runs: Path, results: Path) -> None:
     print("\n".join(lines))
 
 
-def _policy(folder: Path) -> dict[str, int]:
+def final_return(rows: Rows) -> float:
+    """The mean of a curve's last evaluations, as in a run's summary."""
+    return float(np.mean([float(row["eval_return"]) for row in rows][-FINAL:]))
+
+
+def _figures(folder: Path) -> dict[str, str]:
+    """Of a run that is done: its policy's sizes, and the compression of all networks, averaged over
+    all updates."""
     (policy,) = api.inspect(folder / "policy")["networks"].values()
-    return policy
+    summary = json.loads((folder / "summary.json").read_text())
+    sizes = {key: str(policy[key]) for key in SIZE}
+    return {"steps": str(summary["steps"]), **sizes, RATIO: f"{summary[RATIO]:.4f}"}
 
 
 def _median(values: Sequence[int]) -> int:
@@ -84,23 +135,22 @@ def _median(values: Sequence[int]) -> int:
 
 
 def play(results: Path, done: dict[Job, Path]) -> None:
-    """Mean returns of the final policies over 100 episodes that no evaluation was made with, to
+    """Mean returns of the final policies over 100 episodes that no evaluation was made with, into
     `final_100_episodes.csv`."""
     results.mkdir(parents=True, exist_ok=True)
-    with open(results / "final_100_episodes.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["env", "variant", "seed", "mean_return", "std_return"])
-        for job, folder in done.items():
-            policy = sparl.load(folder)
-            evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
-            found = evaluator(policy.act)
-            evaluator.close()
-            row = (f"{found.mean_return:.1f}", f"{found.std_return:.1f}")
-            writer.writerow([job.env, job.variant.name, job.seed, *row])
-            print(f"{job.variant.name}, seed {job.seed}: {row[0]} over {EPISODES} episodes")
+    played: dict[Job, Rows] = {}
+    for job, folder in done.items():
+        policy = sparl.load(folder)
+        evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
+        found = evaluator(policy.act)
+        evaluator.close()
+        mean, std = f"{found.mean_return:.1f}", f"{found.std_return:.1f}"
+        played[job] = [{"mean_return": mean, "std_return": std}]
+        print(f"{job.variant.name}, seed {job.seed}: {mean} over {EPISODES} episodes")
+    kept(results / "final_100_episodes.csv", played)
 
 
-def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
+def draw(results: Path, title: str) -> None:
     """`curves.png`: mean evaluation return, one line per variant, a band over its seeds.
 
     Against steps, and where speeds were measured against the seconds that so many steps take at
@@ -111,7 +161,7 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    measured = speeds(results)
+    measured, found = speeds(results), recorded(results / CURVES)
     figure, panels = plt.subplots(
         1,
         2 if measured else 1,
@@ -120,12 +170,12 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
         sharey=True,
         squeeze=False,
     )
-    done = [job for job in jobs if job.done(runs)]
-    names = list(dict.fromkeys(job.variant.name for job in done))
+    names, last = variants(found), 0
     for name in names:
-        curves = [curve(job.folder(runs)) for job in done if job.variant.name == name]
-        steps = np.array([step for step, _ in curves[0]])
-        returns = np.array([[value for _, value in c] for c in curves])
+        curves = [rows for key, rows in found.items() if key[0] == name]
+        steps = np.array([int(row["step"]) for row in curves[0]])
+        returns = np.array([[float(row["eval_return"]) for row in rows] for rows in curves])
+        last = max(last, int(steps[-1]))
         style = "--" if name.startswith("tiny") else "-"
         for axes, x in zip(panels[0], (steps, steps / measured.get(name, np.nan)), strict=False):
             (line,) = axes.plot(x, returns.mean(0), style, label=name, lw=1.4)
@@ -135,7 +185,7 @@ def draw(jobs: Sequence[Job], runs: Path, results: Path, title: str) -> None:
     panels[0, 0].set(xlabel="environment steps", ylabel="evaluation return", title=title)
     panels[0, 0].legend(fontsize="small")
     if measured:
-        end = 2 * max(job.steps for job in done) / max(measured[n] for n in names if n in measured)
+        end = 2 * last / max(measured[n] for n in names if n in measured)
         panels[0, 1].set(
             xlabel="seconds: steps / (steps per second measured on the idle machine, both cores)",
             xlim=(0, end),
