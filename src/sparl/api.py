@@ -215,7 +215,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if (path / "policy.json").exists():
         policy = Policy.load(path)
-        return accounting.report({"q" if policy.spaces.discrete else "actor": policy.network})
+        return accounting.report({"policy": policy.network})
     engine, state = snapshot(RunFolder.open(path))
     average = state.average_footprint
     return engine.report(average and average.compression_ratio)

@@ -69,7 +69,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
             values = optax.apply_updates(part.values, steps)
             part = part._replace(values=values, optimizer=optimizer)
             if after_step is not None and structure.holds_networks:
-                networks = after_step(name, structure.online(part), running, config.learning_rate)
+                networks = after_step(name, structure.online(part), running, config.rate_of(name))
                 part = part._replace(values=structure.flatten(networks))
             return part
 

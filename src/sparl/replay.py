@@ -131,6 +131,12 @@ class Replay:
             self._sum_rewards(rows, first, gamma, n_step)
         return rows
 
+    def newest(self, batch_size: int, gamma: float) -> NDArray[np.float32]:
+        """The `batch_size` newest rows, as `sample` gives them for one step; oldest first."""
+        rows = self.span(self.added - batch_size, self.added)
+        rows[:, -1] = gamma
+        return rows
+
     def _sum_rewards(
         self, rows: NDArray[np.float32], first: NDArray[np.int64], gamma: float, n_step: int
     ) -> None:

@@ -55,6 +55,11 @@ class Trainer:
                 "--dynamic-replay measures how far continuous actions are apart; "
                 f"{run.env} has discrete ones. Leave it out"
             )
+        if isinstance(agent, agents.OnPolicyConfig) and run.buffer_size < agent.batch_size:
+            raise BadValue(
+                f"buffer-size is {run.buffer_size}: it must be at least --batch-size, "
+                f"{agent.batch_size}, for an agent that learns from the newest transitions"
+            )
         columns = Columns(
             self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
         )
@@ -143,7 +148,8 @@ class Trainer:
             length += 1
             if ended:
                 state.episode_ended(episode_return, length)
-            if state.step > self.agent.learning_starts:
+            learned = state.step - self.agent.learning_starts
+            if learned > 0 and learned % self.agent.steps_per_update == 0:
                 self._update()
             if config.dynamic_replay and state.step % dynamic_replay.EVERY == 0:
                 dynamic_replay.shrink(
@@ -165,11 +171,11 @@ class Trainer:
         self.state.episode += 1
 
     def _update(self) -> None:
-        engine, agent = self.engine, self.agent
-        n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
-        engine.update(self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step))
+        engine = self.engine
+        engine.update(self._batch())
         self.state.updated(self._footprint)
-        updates = self.config.steps - self.agent.learning_starts
+        learning = self.config.steps - self.agent.learning_starts
+        updates = learning // self.agent.steps_per_update
         stage = engine.method.stage(engine.updates, updates)
         if stage is None:
             return
@@ -185,6 +191,13 @@ class Trainer:
                 self.logs.shrunk(self.state.step, before, engine)
             for callback in self.callbacks:
                 callback.on_restructure(self.state.step, figures)
+
+    def _batch(self) -> np.ndarray:
+        agent = self.agent
+        if isinstance(agent, agents.OnPolicyConfig):
+            return self.replay.newest(agent.batch_size, agent.gamma)
+        n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
+        return self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step)
 
     def _explore(self, observation: np.ndarray) -> np.ndarray | int:
         # An agent that has learned elsewhere fills the replay better than chance does.
@@ -252,7 +265,7 @@ class Trainer:
     def _check_finite(self) -> None:
         bad = self.engine.first_nonfinite()
         if bad:
-            step = self.agent.learning_starts + bad
+            step = self.agent.learning_starts + bad * self.agent.steps_per_update
             raise Diverged(
                 f"the loss of update {bad} (step {step}) is not finite. A smaller --learning-rate "
                 f"may help. {self._resumable()}"

@@ -1,6 +1,6 @@
 """Agents: pure functions over networks made of layers. They know nothing of sparsity.
 
-An agent is a module with a frozen dataclass of hyperparameters and the functions of `Agent`.
+An agent is a frozen dataclass of hyperparameters and a module with the functions of `Agent`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from sparl.agents import dqn, sac, td3
+from sparl.agents import dqn, on_policy, sac, td3
+from sparl.agents.actor_critic import OneStepConfig
 from sparl.agents.base import Actions, AgentConfig, Batch
 from sparl.agents.dqn import DQNConfig
+from sparl.agents.on_policy import OnPolicyConfig
+from sparl.agents.primal_dual import PrimalDualConfig
 from sparl.agents.sac import SACConfig
 from sparl.agents.td3 import TD3Config
 from sparl.errors import BadEnvironment
@@ -97,6 +100,8 @@ AGENTS: dict[str, tuple[type[AgentConfig], Agent]] = {
     "td3": (TD3Config, td3),
     "sac": (SACConfig, sac),
     "dqn": (DQNConfig, dqn),
+    "primal_dual": (PrimalDualConfig, on_policy),
+    "actor_critic": (OneStepConfig, on_policy),
 }
 """Name to hyperparameters and functions."""
 
@@ -128,6 +133,9 @@ __all__ = [
     "AgentConfig",
     "Batch",
     "DQNConfig",
+    "OnPolicyConfig",
+    "OneStepConfig",
+    "PrimalDualConfig",
     "SACConfig",
     "TD3Config",
     "functions_of",

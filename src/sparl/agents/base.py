@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from sparl import checks
 from sparl.learner import Part
@@ -47,13 +47,6 @@ class AgentConfig:
     """Transitions in one update."""
     gamma: float = 0.99
     """Discount of future rewards."""
-    tau: float = 0.005
-    """Share of the online network that goes into its target whenever that moves (Polyak)."""
-    n_step: int = 1
-    """Rewards summed before the target network's value takes over; fewer where an episode ends.
-    Without off-policy correction, as in RLx2 (2205.15043)."""
-    n_step_from: int = 0
-    """Environment step from which --n-step rewards are summed; one reward before."""
     learning_starts: int = 10_000
     """Steps of uniformly random actions, without updates, before learning begins."""
 
@@ -61,29 +54,51 @@ class AgentConfig:
         checks.positive(
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
-            n_step=self.n_step,
             hidden=min(self.hidden, default=0),
         )
-        checks.fractions(gamma=self.gamma, tau=self.tau)
-        checks.at_least(
-            0,
-            weight_decay=self.weight_decay,
-            n_step_from=self.n_step_from,
-            learning_starts=self.learning_starts,
-        )
+        checks.fractions(gamma=self.gamma)
+        checks.at_least(0, weight_decay=self.weight_decay, learning_starts=self.learning_starts)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps between two updates, once learning has begun."""
+        return 1
+
+    def rate_of(self, part: str) -> float:
+        """Adam's step size for a part."""
+        return self.learning_rate
 
     def continued(self, step: int) -> AgentConfig:
         """The same from an environment step on: for a run that begins with what another has
         learned until then, and counts its own steps from 0."""
-        return replace(
-            self,
-            learning_starts=max(0, self.learning_starts - step),
-            n_step_from=max(0, self.n_step_from - step),
-        )
+        return replace(self, learning_starts=max(0, self.learning_starts - step))
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(AgentConfig):
+class OffPolicyConfig(AgentConfig):
+    """Hyperparameters of agents that learn from a replay of all that they have done."""
+
+    tau: float = 0.005
+    """Share of the online network that goes into its target whenever that moves (Polyak)."""
+    n_step: int = 1
+    """Rewards summed before the target network's value takes over; fewer where an episode ends.
+    Without off-policy correction, as in RLx2 (2205.15043)."""
+    n_step_from: int = 0
+    """Environment step from which --n-step rewards are summed; one reward before."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive(n_step=self.n_step)
+        checks.fractions(tau=self.tau)
+        checks.at_least(0, n_step_from=self.n_step_from)
+
+    def continued(self, step: int) -> AgentConfig:
+        shifted = replace(self, n_step_from=max(0, self.n_step_from - step))
+        return super(OffPolicyConfig, shifted).continued(step)
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(OffPolicyConfig):
     """Hyperparameters of agents whose critics are other networks than the one that acts."""
 
     critic_hidden: tuple[int, ...] = ()
@@ -98,13 +113,13 @@ class ActorCriticConfig(AgentConfig):
         return (observation_size + action_size, *(self.critic_hidden or self.hidden), 1)
 
 
-def adam(config: AgentConfig) -> optax.GradientTransformation:
-    """Adam (1412.6980), with L2 regularisation of what it trains where the config asks for it.
+def adam(config: AgentConfig, part: str = "") -> optax.GradientTransformation:
+    """Adam (1412.6980) for a part, with L2 regularisation of it where the config asks for it.
 
     The decay is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so
     the papers whose codes use that one (DS-TD3, 2106.04217).
     """
-    step = optax.adam(config.learning_rate)
+    step = optax.adam(config.rate_of(part))
     if not config.weight_decay:
         return step
     return optax.chain(optax.add_decayed_weights(config.weight_decay), step)
@@ -113,6 +128,13 @@ def adam(config: AgentConfig) -> optax.GradientTransformation:
 def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
     """The smaller of the critics' values (clipped double Q-learning, 1802.09477)."""
     return jnp.min(all_of(critics, inputs)[:, 0], axis=0)
+
+
+def chosen(
+    values: Float[Array, "choices batch"], choice: Int32[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """Of each column, the value in the chosen row."""
+    return jnp.take_along_axis(values, choice[None], axis=0)[0]
 
 
 def polyak(part: Part, tau: float) -> Part:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int32, UInt32
+from jaxtyping import Array, UInt32
 from numpy.typing import NDArray
 
 from sparl import checks
@@ -26,7 +26,9 @@ from sparl.agents.base import (
     Actions,
     AgentConfig,
     Batch,
+    OffPolicyConfig,
     adam,
+    chosen,
     polyak,
 )
 from sparl.learner import Descend, Part, Structure
@@ -39,7 +41,7 @@ WITH_TARGET = frozenset({"q"})
 
 
 @dataclass(frozen=True)
-class DQNConfig(AgentConfig):
+class DQNConfig(OffPolicyConfig):
     """Hyperparameters of DQN. CartPole-v1 wants 3-step returns: n_step 3, learning_rate 2.5e-4."""
 
     learning_rate: float = 1e-4
@@ -149,10 +151,3 @@ def update(
     if "target" in moves:
         moved = polyak(moved, config.tau)
     return {"q": moved}, {"loss": loss, "q_value": q_value}
-
-
-def chosen(
-    values: Float[Array, "choices batch"], choice: Int32[Array, " batch"]
-) -> Float[Array, " batch"]:
-    """Of each column, the value in the chosen row."""
-    return jnp.take_along_axis(values, choice[None], axis=0)[0]

@@ -1,0 +1,35 @@
+"""The one-step actor-critic with temporal differences (Sutton and Barto, 2nd edition, 13.5).
+
+The critic moves v(s) towards r + gamma v(s'), held constant (a semi-gradient); the actor ascends
+log pi(a|s) times the TD error of the critic before that move. It is what primal-dual pi learning
+(1712.02467) is compared with, and shares with it everything but the critic's loss and the values
+that judge the actor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparl.agents.base import Batch
+from sparl.agents.on_policy import OnPolicyConfig, td_error, values
+from sparl.networks import MLP
+
+
+@dataclass(frozen=True)
+class OneStepConfig(OnPolicyConfig):
+    """Hyperparameters of the one-step actor-critic."""
+
+    def critic_loss(
+        self, critic: MLP, batch: Batch
+    ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+        """0.5 (target - v(s))^2, whose target r + gamma v(s') is held constant."""
+        value = values(critic, batch.observation)
+        target = jax.lax.stop_gradient(td_error(critic, batch) + value)
+        return 0.5 * jnp.mean((target - value) ** 2), value
+
+    def judge(self, before: MLP, after: MLP) -> MLP:
+        return before

@@ -1,0 +1,52 @@
+"""Deep primal-dual pi learning (1712.02467, 2017), on-policy, for discrete actions.
+
+The paper says: policy and value are learned together from the linear Bellman duality,
+
+    min_v max_mu (1 - gamma) E_{s~q} v(s) + sum mu(s, a) (r + gamma E v(s') - v(s)),  mu >= 0,
+
+whose primal variable is the value and whose dual one, mu(s, a) = xi(s) pi(a|s), is parametrised
+through the policy. A relaxed Lagrangian, in which xi is the distribution of the data, and a penalty
+on the advantage make it trainable. The policy's step is one of policy gradient in a special case;
+the value's differs from TD. It beats the one-step TD actor-critic on cart-pole.
+
+Our reading, with delta = r + gamma v(s') - v(s) (no v(s') where the episode ended by itself) and
+the expectations over the newest transitions:
+- The value descends (1 - gamma) v(s) + delta + c delta^2, with gradients through both v(s') and
+  v(s), and c the `advantage_penalty`.
+- The policy ascends log pi(a|s) delta, with the value's new delta held constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparl import checks
+from sparl.agents.base import Batch
+from sparl.agents.on_policy import OnPolicyConfig, td_error, values
+from sparl.networks import MLP
+
+
+@dataclass(frozen=True)
+class PrimalDualConfig(OnPolicyConfig):
+    """Hyperparameters of primal-dual pi learning."""
+
+    advantage_penalty: float = 1.0
+    """c, the weight of the squared advantage in what the value descends."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least(0, advantage_penalty=self.advantage_penalty)
+
+    def critic_loss(
+        self, critic: MLP, batch: Batch
+    ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+        """The regularised Lagrangian as the value sees it, the policy held constant."""
+        value, advantage = values(critic, batch.observation), td_error(critic, batch)
+        penalty = self.advantage_penalty * advantage**2
+        return jnp.mean((1.0 - batch.discount) * value + advantage + penalty), value
+
+    def judge(self, before: MLP, after: MLP) -> MLP:
+        return after
