@@ -6,9 +6,9 @@
 
 In every study, at equal settings and the same final sparsity: dense; iterative pruning, the
 paper's baseline; GST; *no-grouping*, GST with every weight stored for itself; and *no-gate*, GST
-whose target goes up whatever the return does. *ungrouped* is GST that goes over to single entries at
-its first look at the return, 78 % of them pruned. What the paper is about is the average compression
-ratio, over all updates from the first.
+whose target goes up whatever the return does. *ungrouped* is GST that goes over to single entries
+at its first look at the return, 78 % of them pruned. What the paper is about is the average
+compression ratio, over all updates from the first.
 
     halfcheetah  HalfCheetah-v5, TD3, 2 seeds, 300,000 steps
     humanoid     Humanoid-v5, TD3, 2 seeds, 100,000 steps
