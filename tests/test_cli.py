@@ -110,9 +110,9 @@ def test_inspect_shows_a_table(run, capsys):
         assert word in told
 
 
-def test_inspect_of_a_policy_folder_shows_the_actor(run, capsys):
+def test_inspect_of_a_policy_folder_shows_the_policy(run, capsys):
     assert cli.main(["inspect", str(run / "policy"), "--json"]) == 0
-    assert list(json.loads(capsys.readouterr().out)["networks"]) == ["actor"]
+    assert list(json.loads(capsys.readouterr().out)["networks"]) == ["policy"]
 
 
 def test_eval_gives_the_returns_of_the_runs_own_evaluation(run, capsys):

@@ -1,4 +1,4 @@
-"""Hooks for code around a run: called at evaluations, checkpoints and restructurings."""
+"""Hooks for code around a run: called at episodes, evaluations, checkpoints, restructurings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sparl.evaluation import Evaluation
 
 class Callback:
     """Override what you need; every method does nothing by itself. `step` counts env steps."""
+
+    def on_episode(self, step: int, episode_return: float, length: int) -> None:
+        """After each training episode that came to its end."""
 
     def on_evaluation(self, step: int, evaluation: Evaluation) -> None:
         """After each evaluation of the policy without exploration."""

@@ -148,6 +148,8 @@ class Trainer:
             length += 1
             if ended:
                 state.episode_ended(episode_return, length)
+                for callback in self.callbacks:
+                    callback.on_episode(state.step, episode_return, length)
             learned = state.step - self.agent.learning_starts
             if learned > 0 and learned % self.agent.steps_per_update == 0:
                 self._update()
