@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium import spaces
 
 import sparl
-from sparl.agents import PrimalDualConfig
 
 LIMIT = 20
 """Steps of an episode of the point."""
@@ -17,7 +16,7 @@ LIMIT = 20
 TINY = sparl.TD3Config(hidden=(16, 16), batch_size=8, learning_starts=40)
 TINY_SAC = sparl.SACConfig(hidden=(16, 16), batch_size=8, learning_starts=40)
 TINY_DQN = sparl.DQNConfig(hidden=(16, 16), batch_size=8, learning_starts=40, epsilon_steps=100)
-TINY_ON_POLICY = PrimalDualConfig(hidden=(16, 16), batch_size=4)
+TINY_ON_POLICY = sparl.PrimalDualConfig(hidden=(16, 16), batch_size=4)
 OFTEN: dict[str, Any] = {
     "steps": 200,
     "eval_every": 50,

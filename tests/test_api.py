@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
+from environments import LIMIT, OFTEN, TINY, TINY_DQN, TINY_SAC
 from safetensors.numpy import load_file
 
 import sparl
@@ -25,6 +25,11 @@ ENV = "environments:Point-v0"
 class Record(sparl.Callback):
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
+
+    def on_episode(self, step, episode_return, length):
+        assert (step % LIMIT, length) == (0, LIMIT)
+        assert -LIMIT * LIMIT < episode_return < 0  # minus the distances
+        self.calls.append(("episode", step))
 
     def on_evaluation(self, step, evaluation):
         assert len(evaluation.returns) == 2
@@ -54,6 +59,7 @@ def test_callbacks_are_called_in_order(trained):
     evaluations = [step for kind, step in calls if kind == "evaluation"]
     checkpoints = [step for kind, step in calls if kind == "checkpoint"]
     restructures = [step for kind, step in calls if kind == "restructure"]
+    assert [step for kind, step in calls if kind == "episode"] == list(range(20, 201, 20))
     assert evaluations == [50, 100, 150, 200]
     assert checkpoints == [40, 80, 120, 160, 200]
     assert restructures == [90, 140, 190]  # updates 50, 100, 150; the first is of step 41

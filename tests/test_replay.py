@@ -113,6 +113,13 @@ def test_samples_are_whole_rows_of_what_is_there_each_as_likely(count, present):
         assert same_bits(transition, np.array([*row(int(transition[0]))[:-1], 0.5], np.float32))
 
 
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_the_newest_rows_are_the_last_ones_in_their_order(count):
+    newest = filled(4, count).newest(3, 0.5)
+    assert newest[:, 0].tolist() == [count - 3, count - 2, count - 1]
+    assert same_bits(newest[0], np.array([*row(count - 3)[:-1], 0.5], np.float32))
+
+
 def test_samples_follow_from_the_generator_and_are_fresh_arrays():
     replay = filled(4, 4)
     first, second = (replay.sample(8, np.random.default_rng(1), 0.9) for _ in range(2))

@@ -9,7 +9,7 @@ action, _ = agent.predict(observation)
 from importlib.metadata import version
 
 from sparl import methods
-from sparl.agents import DQNConfig, SACConfig, TD3Config
+from sparl.agents import DQNConfig, OneStepConfig, PrimalDualConfig, SACConfig, TD3Config
 from sparl.api import import_sb3, load, prune, resume, train
 from sparl.callbacks import Callback
 from sparl.comparison import compare
@@ -26,7 +26,9 @@ __all__ = [
     "RNM",
     "Callback",
     "DQNConfig",
+    "OneStepConfig",
     "Policy",
+    "PrimalDualConfig",
     "RunConfig",
     "SACConfig",
     "SparlError",
