@@ -41,7 +41,7 @@ class OnPolicyConfig(AgentConfig):
     """Widths of the hidden layers, of the policy's network and of the value's."""
     learning_rate: float = 3e-4
     """Adam's step size for the policy."""
-    value_learning_rate: float = 1e-3
+    value_learning_rate: float = 3e-3
     """Adam's step size for the value."""
     batch_size: int = 1
     """Environment steps between two updates, whose transitions make one update together."""

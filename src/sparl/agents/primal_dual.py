@@ -14,6 +14,12 @@ the expectations over the newest transitions:
 - The value descends (1 - gamma) v(s) + delta + c delta^2, with gradients through both v(s') and
   v(s), and c the `advantage_penalty`.
 - The policy ascends log pi(a|s) delta, with the value's new delta held constant.
+
+The first term of the value's loss could be taken at the states that episodes start in instead of
+those visited. On CartPole-v1 (a sketch in plain JAX of 2x64, eight seeds) both came to the same: at
+the best of nine pairs of step sizes a median of 126 episodes to a mean return of 195 with visited
+states, 140 with starts, and 139 with neither term, c delta^2 alone. Of c (ten seeds, the same step
+sizes) 0.1 took 126, 0.5 111, 1 132, 2 143, 8 180.
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ from sparl.networks import MLP
 class PrimalDualConfig(OnPolicyConfig):
     """Hyperparameters of primal-dual pi learning."""
 
-    advantage_penalty: float = 1.0
+    advantage_penalty: float = 0.5
     """c, the weight of the squared advantage in what the value descends."""
 
     def __post_init__(self) -> None:
