@@ -4,12 +4,14 @@
     python recipes/primal_dual.py --studies cartpole
 
 Both agents have the same networks, discount, batch and steps, and differ in the critic's loss and
-in the critic that judges the actor. First each is tried at every setting of one grid of step sizes,
-the same for both, with seeds of its own; then at its own best setting, with 20 other seeds.
-What counts is the number of episodes until the mean of ten training episodes reaches a bar:
+in the critic that judges the actor. What counts is the number of episodes until the mean of ten
+training episodes reaches a bar. Each agent is tried at every setting of one grid of step sizes, the
+same for both and with the same seeds, until the first bar; and at its own best setting until the
+last one:
 
-    cartpole  CartPole-v1, 195 (the bar of CartPole-v0) and 475; 50,000 steps at most
-    acrobot   Acrobot-v1, -100; 100,000 steps at most
+    cartpole  CartPole-v1, 195 (the bar of CartPole-v0) and 475, 50,000 steps at most; four
+              settings, 20 seeds
+    acrobot   Acrobot-v1, -100, 50,000 steps at most; the default setting, 10 seeds
 
 One run on each core at a time. Stop it, and the same command goes on with what is missing. Returns
 of every episode, tables and a plot go to `results/primal_dual/STUDY`.
@@ -38,8 +40,8 @@ from sparl.agents import OneStepConfig, PrimalDualConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 AGENTS = {"primal_dual": PrimalDualConfig, "actor_critic": OneStepConfig}
-POLICY_RATES, VALUE_RATES = (3e-4, 1e-3), (1e-3, 3e-3, 1e-2)
-GRID_SEEDS, SEEDS = range(100, 105), range(20)
+Setting = tuple[float, float]
+"""Step sizes of policy and value."""
 NEWEST = 10
 """Episodes that the mean is taken of."""
 
@@ -48,32 +50,32 @@ NEWEST = 10
 class Study:
     env: str
     bars: tuple[float, ...]
-    """Ascending; settings are chosen by the first, a run ends at the last."""
-    steps: int
+    """Ascending; settings are chosen by the first."""
+    settings: tuple[Setting, ...]
+    seeds: range
+    steps: int = 50_000
 
 
 STUDIES = {
-    "cartpole": Study("CartPole-v1", (195.0, 475.0), 50_000),
-    "acrobot": Study("Acrobot-v1", (-100.0,), 100_000),
+    "cartpole": Study(
+        "CartPole-v1", (195.0, 475.0), tuple(product((3e-4, 1e-3), (1e-3, 3e-3))), range(20)
+    ),
+    "acrobot": Study("Acrobot-v1", (-100.0,), ((3e-4, 3e-3),), range(10)),
 }
 
 
 @dataclass(frozen=True)
 class Job:
     agent: str
-    policy_rate: float
-    value_rate: float
+    setting: Setting
     seed: int
-    bar: float
-    """Of the mean return at which the run may end."""
-
-    @property
-    def setting(self) -> tuple[float, float]:
-        return self.policy_rate, self.value_rate
+    bars: tuple[float, ...]
+    """The run may end at the first; one that ended at another will do as well."""
 
     def file(self, runs: Path) -> Path:
-        rates = f"{self.policy_rate:g}-{self.value_rate:g}"
-        return runs / f"{self.agent}-{rates}-{self.seed}-until-{self.bar:g}.csv"
+        rates = "{:g}-{:g}".format(*self.setting)
+        files = [runs / f"{self.agent}-{rates}-{self.seed}-until-{bar:g}.csv" for bar in self.bars]
+        return next((file for file in reversed(files) if file.exists()), files[0])
 
 
 class Reached(Exception):
@@ -104,8 +106,9 @@ def episodes_to(bar: float, returns: Sequence[float]) -> float:
 
 def run(job: Job, study: Study, runs: Path) -> None:
     """Trains to the bar or to the last step; the returns go to the job's file."""
-    rates = {"learning_rate": job.policy_rate, "value_learning_rate": job.value_rate}
-    seen = Episodes(job.bar)
+    policy_rate, value_rate = job.setting
+    rates = {"learning_rate": policy_rate, "value_learning_rate": value_rate}
+    seen = Episodes(job.bars[0])
     with tempfile.TemporaryDirectory() as folder, suppress(Reached):
         sparl.train(
             study.env,
@@ -156,14 +159,23 @@ def told(values: Sequence[float]) -> str:
 
 
 def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> None:
-    """The grid, the best setting of each agent, its 20 seeds; tables and plot."""
-    grid = [
-        Job(agent, *rates, seed, study.bars[0])
-        for agent, *rates, seed in product(AGENTS, POLICY_RATES, VALUE_RATES, GRID_SEEDS)
-    ]
+    """The grid, the best setting of each agent until the last bar; tables and plot."""
+    grid = [Job(*of, study.bars) for of in product(AGENTS, study.settings, study.seeds)]
     tried = run_all(grid, study, runs, cores)
-    best = {agent: _best(agent, tried) for agent in AGENTS}
-    final = [Job(a, *best[a], seed, study.bars[-1]) for a, seed in product(AGENTS, SEEDS)]
+    reached = {
+        (agent, setting): [
+            episodes_to(study.bars[0], returns)
+            for job, returns in tried.items()
+            if (job.agent, job.setting) == (agent, setting)
+        ]
+        for agent, setting in product(AGENTS, study.settings)
+    }
+    # Of equal medians, the smaller upper quartile.
+    best = {
+        agent: min(study.settings, key=lambda s, agent=agent: quartiles(reached[agent, s])[::2])
+        for agent in AGENTS
+    }
+    final = [Job(a, best[a], seed, study.bars[-1:]) for a, seed in product(AGENTS, study.seeds)]
     found = run_all(final, study, runs, cores)
     results.mkdir(parents=True, exist_ok=True)
     _write(results / "grid.csv", tried)
@@ -178,35 +190,16 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
             reached = [episodes_to(bar, returns) for returns in of_it]
             cells += [told(reached), str(sum(map(math.isfinite, reached)))]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"The grid, {len(GRID_SEEDS)} seeds each: episodes to {study.bars[0]:g}.", ""]
-    settings = list(product(POLICY_RATES, VALUE_RATES))
-    lines.append("| agent | " + " | ".join("{:g}, {:g}".format(*s) for s in settings) + " |")
-    lines.append("|---" * (1 + len(settings)) + "|")
+    lines += ["", f"The grid: episodes to {study.bars[0]:g}, median (quartiles), reached.", ""]
+    lines.append("| agent | " + " | ".join("{:g}, {:g}".format(*s) for s in study.settings) + " |")
+    lines.append("|---" * (1 + len(study.settings)) + "|")
     for agent in AGENTS:
-        cells = [told(_reached(agent, setting, tried)) for setting in settings]
+        of_it = [reached[agent, setting] for setting in study.settings]
+        cells = [f"{told(values)}, {sum(map(math.isfinite, values))}" for values in of_it]
         lines.append(f"| {agent} | {' | '.join(cells)} |")
     (results / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     _draw(study, found, results / "curves.png")
-
-
-def _reached(agent: str, setting: tuple[float, float], tried: dict[Job, list[float]]) -> list:
-    return [
-        episodes_to(job.bar, returns)
-        for job, returns in tried.items()
-        if (job.agent, job.setting) == (agent, setting)
-    ]
-
-
-def _best(agent: str, tried: dict[Job, list[float]]) -> tuple[float, float]:
-    """The setting of the fewest median episodes; of equal ones, of the smaller upper quartile."""
-    settings = dict.fromkeys(job.setting for job in tried if job.agent == agent)
-
-    def rank(setting: tuple[float, float]) -> tuple[float, float]:
-        middle, _, high = quartiles(_reached(agent, setting, tried))
-        return middle, high
-
-    return min(settings, key=rank)
 
 
 def _write(path: Path, found: dict[Job, list[float]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from reference import Transitions
 from sparl.engine import Engine
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
+from sparl.methods import Dense as DenseMethod
 from sparl.methods.base import Moment
 from sparl.networks import MLP
 from sparl.replay import Columns
@@ -75,6 +77,22 @@ def dense_networks(engine: Engine) -> dict[str, list[list[NDArray[np.float32]]]]
         name: [[stored(la, la.weight), np.array(la.bias)] for la in network.layers]
         for name, network in engine.learner.all_networks().items()
     }
+
+
+def trajectory(
+    config: Any,
+    columns: Columns,
+    batches: Iterable[NDArray[np.float32]],
+    seed: int,
+    state: Callable[[Engine], dict] = dense_networks,
+) -> list[dict]:
+    """The state of a dense engine at the start and after an update with each of the batches."""
+    engine = Engine(config, DenseMethod(), columns, seed)
+    states = [state(engine)]
+    for batch in batches:
+        engine.update(batch)
+        states.append(state(engine))
+    return states
 
 
 def exact_start(networks: dict[str, Any]) -> dict[str, Any]:

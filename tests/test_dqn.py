@@ -12,18 +12,18 @@ from support import (
     LATE,
     assert_follows,
     at,
-    dense_networks,
     distance,
     exact_start,
     fields,
     rows,
     same_bits,
+    trajectory,
 )
 
 from sparl.agents import DQNConfig, dqn
 from sparl.engine import Engine
 from sparl.errors import BadValue
-from sparl.methods import RNM, Dense
+from sparl.methods import RNM
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 4, discrete=True)
@@ -42,18 +42,9 @@ def batches() -> list[np.ndarray]:
     return drawn
 
 
-def trajectory(config: DQNConfig) -> list[dict]:
-    engine = Engine(config, Dense(), COLUMNS, SEED)
-    states = [dense_networks(engine)]
-    for batch in batches():
-        engine.update(batch)
-        states.append(dense_networks(engine))
-    return states
-
-
 @pytest.fixture(scope="module")
 def double() -> list[dict]:
-    return trajectory(CONFIG)
+    return trajectory(CONFIG, COLUMNS, batches(), SEED)
 
 
 def followed(reference_type: type[Reference], start: dict, config: DQNConfig) -> list[dict]:
@@ -74,7 +65,7 @@ def followed(reference_type: type[Reference], start: dict, config: DQNConfig) ->
 
 @pytest.mark.parametrize("config", [CONFIG, COPIED, DECAYED], ids=["double", "nature", "decayed"])
 def test_follows_an_independent_reference_for_100_updates(config):
-    states = trajectory(config)
+    states = trajectory(config, COLUMNS, batches(), SEED)
     assert set(states[0]) == {"q", "target_q"}
     assert_follows(states, followed(Reference, states[0], config), learned=500)
 
@@ -120,7 +111,7 @@ def test_the_tolerance_tells_a_wrong_rule(double, wrong):
 
 
 def test_the_target_is_copied_every_interval_and_still_between():
-    states = trajectory(COPIED)
+    states = trajectory(COPIED, COLUMNS, batches(), SEED)
     for update, (before, after) in enumerate(itertools.pairwise(states), start=1):
         source = after["q"] if update % 7 == 0 else before["target_q"]
         for one, other in zip(after["target_q"], source, strict=True):

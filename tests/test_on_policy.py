@@ -8,13 +8,13 @@ import pytest
 from environments import OFTEN, TINY_ON_POLICY
 from on_policy_reference import OneStep, Reference
 from reference import named
-from support import LATE, assert_follows, dense_networks, distance, exact_start, fields, rows
+from support import LATE, assert_follows, distance, exact_start, fields, rows, trajectory
 
 import sparl
 from sparl.agents import OneStepConfig, OnPolicyConfig, PrimalDualConfig, on_policy
 from sparl.engine import Engine
 from sparl.errors import BadEnvironment, BadValue
-from sparl.methods import RNM, Dense
+from sparl.methods import RNM
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 4, discrete=True)
@@ -36,18 +36,9 @@ def batches() -> list[np.ndarray]:
     return [rows(rng, PRIMAL_DUAL.batch_size, COLUMNS) for _ in range(UPDATES)]
 
 
-def trajectory(config: OnPolicyConfig) -> list[dict]:
-    engine = Engine(config, Dense(), COLUMNS, SEED)
-    states = [dense_networks(engine)]
-    for batch in batches():
-        engine.update(batch)
-        states.append(dense_networks(engine))
-    return states
-
-
 @pytest.fixture(scope="module")
 def primal_dual() -> list[dict]:
-    return trajectory(PRIMAL_DUAL)
+    return trajectory(PRIMAL_DUAL, COLUMNS, batches(), SEED)
 
 
 def followed(reference_type: type[Reference], start: dict, config: OnPolicyConfig) -> list[dict]:
@@ -65,7 +56,7 @@ def followed(reference_type: type[Reference], start: dict, config: OnPolicyConfi
     ("config", "reference"), [(PRIMAL_DUAL, Reference), (ONE_STEP, OneStep)], ids=["pd", "td"]
 )
 def test_follows_an_independent_reference_for_100_updates(config, reference):
-    states = trajectory(config)
+    states = trajectory(config, COLUMNS, batches(), SEED)
     assert set(states[0]) == {"actor", "critic"}
     assert_follows(states, followed(reference, states[0], config), learned=500)
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from reference import named
 from sac_reference import Reference
-from support import LATE, assert_follows, at, dense_networks, distance, exact_start, fields, rows
+from support import (
+    LATE,
+    assert_follows,
+    at,
+    dense_networks,
+    distance,
+    exact_start,
+    fields,
+    rows,
+    trajectory,
+)
 
 from sparl.agents import SACConfig, sac
 from sparl.engine import Engine
@@ -36,14 +46,8 @@ def state(engine: Engine) -> dict[str, list[list[np.ndarray]]]:
 
 
 @pytest.fixture(scope="module")
-def trajectory():
-    """The state at the start and after each update of the dense engine."""
-    engine = Engine(CONFIG, Dense(), COLUMNS, SEED)
-    states = [state(engine)]
-    for batch in batches():
-        engine.update(batch)
-        states.append(state(engine))
-    return states
+def dense() -> list[dict]:
+    return trajectory(CONFIG, COLUMNS, batches(), SEED, state)
 
 
 def followed(reference_type: type[Reference], start: dict) -> list[dict]:
@@ -63,8 +67,8 @@ def followed(reference_type: type[Reference], start: dict) -> list[dict]:
     return states
 
 
-def test_follows_an_independent_reference_for_100_updates(trajectory):
-    assert_follows(trajectory, followed(Reference, trajectory[0]), learned=300)
+def test_follows_an_independent_reference_for_100_updates(dense):
+    assert_follows(dense, followed(Reference, dense[0]), learned=300)
 
 
 class FirstCriticAlone(Reference):
@@ -128,9 +132,9 @@ class OneStepDiscount(Reference):
         OneStepDiscount,
     ],
 )
-def test_the_tolerance_tells_a_wrong_rule(trajectory, wrong):
-    expected = followed(wrong, trajectory[0])
-    assert distance(trajectory[-1], expected[-1]) > 3 * LATE
+def test_the_tolerance_tells_a_wrong_rule(dense, wrong):
+    expected = followed(wrong, dense[0])
+    assert distance(dense[-1], expected[-1]) > 3 * LATE
 
 
 def constant_actor(mean: float, log_std: float) -> MLP:

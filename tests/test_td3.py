@@ -20,6 +20,7 @@ from support import (
     rows,
     same_bits,
     stored,
+    trajectory,
 )
 from td3_reference import Reference
 
@@ -65,14 +66,9 @@ def moments(engine: Engine) -> dict[str, list[np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def trajectory() -> list[dict[str, list[list[np.ndarray]]]]:
-    """The six networks at the start and after each update of the dense engine."""
-    engine = Engine(CONFIG, Dense(), COLUMNS, SEED)
-    states = [dense_networks(engine)]
-    for batch in batches():
-        engine.update(batch)
-        states.append(dense_networks(engine))
-    return states
+def dense() -> list[dict]:
+    """The six networks."""
+    return trajectory(CONFIG, COLUMNS, batches(), SEED)
 
 
 def followed(reference_type: type[Reference], start: dict) -> list[dict]:
@@ -96,8 +92,8 @@ def followed(reference_type: type[Reference], start: dict) -> list[dict]:
     return states
 
 
-def test_follows_an_independent_reference_for_100_updates(trajectory):
-    assert_follows(trajectory, followed(Reference, trajectory[0]), learned=500)
+def test_follows_an_independent_reference_for_100_updates(dense):
+    assert_follows(dense, followed(Reference, dense[0]), learned=500)
 
 
 class SingleCritic(Reference):
@@ -156,13 +152,13 @@ class StaleCritics(Reference):
         StaleCritics,
     ],
 )
-def test_the_tolerance_tells_a_wrong_rule(trajectory, wrong):
-    expected = followed(wrong, trajectory[0])
-    assert distance(trajectory[-1], expected[-1]) > 30 * LATE
+def test_the_tolerance_tells_a_wrong_rule(dense, wrong):
+    expected = followed(wrong, dense[0])
+    assert distance(dense[-1], expected[-1]) > 30 * LATE
 
 
-def test_policy_and_all_targets_move_only_every_policy_delay_updates(trajectory):
-    for update, (before, after) in enumerate(itertools.pairwise(trajectory), start=1):
+def test_policy_and_all_targets_move_only_every_policy_delay_updates(dense):
+    for update, (before, after) in enumerate(itertools.pairwise(dense), start=1):
         delayed = update % CONFIG.policy_delay == 0
         for name in before:
             moves = delayed or name in ("critic_0", "critic_1")
@@ -174,7 +170,7 @@ def test_policy_and_all_targets_move_only_every_policy_delay_updates(trajectory)
             assert not any(same) if moves else all(same), (update, name)
 
 
-def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(trajectory, monkeypatch):
+def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(dense, monkeypatch):
     """In plain JAX: kernels add up in another order than XLA's dense product."""
     monkeypatch.setattr("sparl.kernels.native.usable", lambda: False)
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
