@@ -187,8 +187,8 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
         of_it = [returns for job, returns in found.items() if job.agent == agent]
         cells = [agent, "{:g}, {:g}".format(*best[agent]), str(len(of_it))]
         for bar in study.bars:
-            reached = [episodes_to(bar, returns) for returns in of_it]
-            cells += [told(reached), str(sum(map(math.isfinite, reached)))]
+            episodes = [episodes_to(bar, returns) for returns in of_it]
+            cells += [told(episodes), str(sum(map(math.isfinite, episodes)))]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"The grid: episodes to {study.bars[0]:g}, median (quartiles), reached.", ""]
     lines.append("| agent | " + " | ".join("{:g}, {:g}".format(*s) for s in study.settings) + " |")

@@ -264,7 +264,7 @@ def test_a_time_limit_is_stored_as_no_end_and_actions_as_the_agent_gave_them(tmp
     assert reward.tolist() == [[1.0]] * 12
     # In [-1, 1] in the replay, in the environment's own bounds at its door.
     assert np.abs(action).max() <= 1
-    taken = np.array(trainer.env.unwrapped.taken)
+    taken = np.array(trainer.course.env.unwrapped.taken)
     np.testing.assert_allclose(taken, action * [2, 10] + [2, 0], rtol=1e-5, atol=1e-5)
     assert np.ptp(taken[:, 1]) > 5
 

@@ -7,19 +7,18 @@ order of everything that draws random numbers is that of the plain sequential lo
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from sparl import accounting, agents, dynamic_replay, envs
+from sparl import accounting, agents, dynamic_replay
 from sparl.callbacks import Callback
+from sparl.course import Course
 from sparl.engine import Engine
-from sparl.errors import BadRun, BadValue, Diverged, EnvironmentFailed, SparlError
+from sparl.errors import BadRun, BadValue, Diverged
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
 from sparl.learner import Learner
@@ -46,10 +45,10 @@ class Trainer:
     ) -> None:
         self.folder, self.config = folder, run
         self.agent, self.callbacks = agent, callbacks
-        self.env = envs.make(run.env)
-        self.spaces = envs.spaces_of(self.env)
+        self.course = Course(run, self._where, self._rescue, self._resumable)
+        self.spaces = self.course.spaces
         actions = "discrete" if self.spaces.discrete else "continuous"
-        agents.refuse_misfit(agent, run.env, actions, self.env.action_space)
+        agents.refuse_misfit(agent, run.env, actions, self.course.env.action_space)
         if run.dynamic_replay and self.spaces.discrete:
             raise BadValue(
                 "--dynamic-replay measures how far continuous actions are apart; "
@@ -129,17 +128,17 @@ class Trainer:
                     f"{self._resumable()}"
                 ) from error
             finally:
-                self.env.close()
+                self.course.close()
                 self.evaluator.close()
 
     def _episode(self, elapsed: Callable[[], float]) -> None:
         """One episode, or what is left of the run, or what an interruption leaves of it."""
         state, config = self.state, self.config
-        observation = self._reset()
+        observation = self.course.reset(state.episode)
         episode_return, length, ended = 0.0, 0, False
         while not ended and state.step < config.steps and not self.interrupt.overdue:
             action = self._explore(observation)
-            next_observation, reward, terminated, truncated = self._step(action)
+            next_observation, reward, terminated, truncated = self.course.step(action)
             ended = terminated or truncated
             self.replay.add(observation, action, reward, next_observation, terminated, ended)
             observation = next_observation
@@ -166,6 +165,12 @@ class Trainer:
             self._cut_episode()
         if state.step - state.checkpointed >= config.checkpoint_every:
             self._save()
+
+    def _rescue(self) -> None:
+        """Saves what was learned before the environment failed."""
+        # Resumed, the run goes on with another episode: this one would only fail again.
+        self._cut_episode()
+        self._save()
 
     def _cut_episode(self) -> None:
         """The episode under way is given up: its last transition leads to no other."""
@@ -207,46 +212,6 @@ class Trainer:
             return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 
-    def _reset(self) -> np.ndarray:
-        seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
-        with self._environment("reset"):
-            observation, _ = self.env.reset(seed=seed)
-        return self._finite(observation, 0.0)[0]
-
-    def _step(self, action: np.ndarray | int) -> tuple[np.ndarray, float, bool, bool]:
-        with self._environment("step"):
-            observation, reward, terminated, truncated, _ = self.env.step(
-                self.spaces.scaled(action)
-            )
-        return *self._finite(observation, float(reward)), bool(terminated), bool(truncated)
-
-    @contextmanager
-    def _environment(self, doing: str) -> Iterator[None]:
-        """Saves what was learned before an exception of the environment ends the run."""
-        try:
-            yield
-        except Exception as error:
-            where = self._where()
-            # Resumed, the run goes on with another episode: this one would only fail again.
-            self._cut_episode()
-            self._save()
-            if isinstance(error, SparlError):
-                raise
-            raise EnvironmentFailed(
-                f"{self.config.env} raised {type(error).__name__} in {doing}: {error} ({where}). "
-                f"{self._resumable()}"
-            ) from error
-
-    def _finite(self, observation: Any, reward: float) -> tuple[np.ndarray, float]:
-        flat = self.spaces.flat(observation)
-        if not (math.isfinite(reward) and np.isfinite(flat).all()):
-            what = "an observation" if math.isfinite(reward) else f"the reward {reward},"
-            raise Diverged(
-                f"{self.config.env} gave {what} that is not finite ({self._where()}). "
-                f"{self._resumable()}"
-            )
-        return flat, reward
-
     def _log_if_due(self) -> None:
         step, config = self.state.step, self.config
         evaluate = step % config.eval_every == 0 or step == config.steps
@@ -257,7 +222,7 @@ class Trainer:
         self.logs.row(self.state, evaluation, self.engine, self._footprint)
 
     def _evaluate(self) -> Evaluation:
-        with self._environment("an evaluation"):
+        with self.course.guarded("an evaluation"):
             evaluation = self.evaluator(self.engine.act)
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
@@ -324,8 +289,7 @@ class Trainer:
         ]
 
     def _where(self) -> str:
-        seed = envs.episode_seed(self.config.seed, "train", self.state.episode)
-        return f"step {self.state.step}, episode {self.state.episode}, reset with seed {seed}"
+        return f"step {self.state.step}, episode {self.state.episode}"
 
     def _resumable(self) -> str:
         steps = self.folder.checkpoints.steps()
