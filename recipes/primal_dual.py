@@ -178,8 +178,8 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
     final = [Job(a, best[a], seed, study.bars[-1:]) for a, seed in product(AGENTS, study.seeds)]
     found = run_all(final, study, runs, cores)
     results.mkdir(parents=True, exist_ok=True)
-    _write(results / "grid.csv", tried)
-    _write(results / "episodes.csv", found)
+    _write(results / "grid.csv", tried, study.bars[0])
+    _write(results / "episodes.csv", found, study.bars[-1])
     bars = " | ".join(f"episodes to {bar:g}, median (quartiles) | reached" for bar in study.bars)
     lines = [f"| agent | step sizes, policy and value | seeds | {bars} |"]
     lines.append("|---|---|---|" + "---|---|" * len(study.bars))
@@ -202,15 +202,15 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
     _draw(study, found, results / "curves.png")
 
 
-def _write(path: Path, found: dict[Job, list[float]]) -> None:
+def _write(path: Path, found: dict[Job, list[float]], bar: float) -> None:
+    """A row per run: the returns of its episodes, up to the one that reached the bar."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["agent", "learning_rate", "value_learning_rate", "seed", "episode", "return"]
-        )
+        writer.writerow(["agent", "learning_rate", "value_learning_rate", "seed", "returns"])
         for job, returns in found.items():
-            for episode, value in enumerate(returns, start=1):
-                writer.writerow([job.agent, *job.setting, job.seed, episode, f"{value:g}"])
+            last = min(episodes_to(bar, returns), len(returns))
+            told = " ".join(f"{value:g}" for value in returns[: int(last)])
+            writer.writerow([job.agent, *job.setting, job.seed, told])
 
 
 def _draw(study: Study, found: dict[Job, list[float]], path: Path) -> None:
