@@ -178,7 +178,6 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
     final = [Job(a, best[a], seed, study.bars[-1:]) for a, seed in product(AGENTS, study.seeds)]
     found = run_all(final, study, runs, cores)
     results.mkdir(parents=True, exist_ok=True)
-    _write(results / "grid.csv", tried, study.bars[0])
     _write(results / "episodes.csv", found, study.bars[-1])
     bars = " | ".join(f"episodes to {bar:g}, median (quartiles) | reached" for bar in study.bars)
     lines = [f"| agent | step sizes, policy and value | seeds | {bars} |"]
@@ -190,16 +189,23 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
             episodes = [episodes_to(bar, returns) for returns in of_it]
             cells += [told(episodes), str(sum(map(math.isfinite, episodes)))]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"The grid: episodes to {study.bars[0]:g}, median (quartiles), reached.", ""]
+    if len(study.settings) > 1:
+        _write(results / "grid.csv", tried, study.bars[0])
+        lines += _grid_table(study, reached)
+    (results / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    _draw(study, found, results / "curves.png")
+
+
+def _grid_table(study: Study, reached: dict[tuple[str, Setting], list[float]]) -> list[str]:
+    lines = ["", f"The grid: episodes to {study.bars[0]:g}, median (quartiles), reached.", ""]
     lines.append("| agent | " + " | ".join("{:g}, {:g}".format(*s) for s in study.settings) + " |")
     lines.append("|---" * (1 + len(study.settings)) + "|")
     for agent in AGENTS:
         of_it = [reached[agent, setting] for setting in study.settings]
         cells = [f"{told(values)}, {sum(map(math.isfinite, values))}" for values in of_it]
         lines.append(f"| {agent} | {' | '.join(cells)} |")
-    (results / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-    _draw(study, found, results / "curves.png")
+    return lines
 
 
 def _write(path: Path, found: dict[Job, list[float]], bar: float) -> None:
