@@ -14,6 +14,7 @@ from scipy.stats import trim_mean
 import sparl
 from sparl import api
 from sparl.evaluation import Evaluator
+from sparl.runfolder import RunFolder
 
 SPEEDS = "speeds.json"
 SIZE = ("neurons", "weights_kept", "bytes")
@@ -92,7 +93,8 @@ def play(results: Path, done: dict[Job, Path]) -> None:
         writer.writerow(["env", "variant", "seed", "mean_return", "std_return"])
         for job, folder in done.items():
             policy = sparl.load(folder)
-            evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
+            run = RunFolder.open(folder).read_config()[0]
+            evaluator = Evaluator(run, policy.spaces, EPISODES, seed=1_000 + job.seed)
             found = evaluator(policy.act)
             evaluator.close()
             row = (f"{found.mean_return:.1f}", f"{found.std_return:.1f}")

@@ -150,9 +150,9 @@ def evaluate(arguments: list[str]) -> None:
     asked = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
     run = RunFolder.open(asked.dir).read_config()[0]
     policy = api.load(asked.dir)
-    found = Evaluator(run.env, policy.spaces, asked.episodes, asked.seed)(policy.act)
+    found = Evaluator(run, policy.spaces, asked.episodes, asked.seed)(policy.act)
     if asked.video is not None:
-        film(run.env, policy, asked.seed, asked.video)
+        film(run, policy, asked.seed, asked.video)
     if asked.json:
         print(json.dumps(found.as_dict(), indent=2))
         return

@@ -46,7 +46,7 @@ class Trainer:
     ) -> None:
         self.folder, self.config = folder, run
         self.agent, self.callbacks = agent, callbacks
-        self.env = envs.make(run.env)
+        self.env = run.make()
         self.spaces = envs.spaces_of(self.env)
         actions = "discrete" if self.spaces.discrete else "continuous"
         agents.refuse_misfit(agent, run.env, actions, self.env.action_space)
@@ -63,7 +63,7 @@ class Trainer:
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
         self.logs = Logs(folder, run, self.engine, quiet)
-        self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
+        self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
         self.notes = self._notes()
         """What is told of this run when it starts."""
