@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -86,39 +87,65 @@ def of_episodes(mdp: SparseLinearMDP, episodes: Episodes) -> Transitions:
     return Transitions(mdp.observe(before), actions, rewards, mdp.observe(after), last, numbers)
 
 
+Policy = Callable[[np.random.Generator], Callable[[NDArray[Any]], int]]
+"""Called at an episode's beginning, it gives what gives an action, counted from 0, for each of its
+flat observations [obs]."""
+
+
+def uniformly(actions: int) -> Policy:
+    """The policy to which all actions are equal."""
+    return lambda rng: lambda observation: int(rng.integers(actions))
+
+
 def collect(
     env: gym.Env,
-    act: Callable[[NDArray[Any], np.random.Generator], int],
-    episodes: int,
+    policy: Policy,
+    *,
+    episodes: int | None = None,
+    steps: int | None = None,
     seed: int = 0,
-    longest: int = 10_000,
+    stream: str = "explore",
 ) -> Transitions:
-    """Episodes of any environment with discrete actions and Box observations.
+    """Plays so many episodes, or steps, the last episode being left where they end.
 
-    `act` gives an action, counted from 0, for one flat observation. Episodes are reset with seeds
-    derived from `seed`, and left after `longest` steps.
+    For any environment with discrete actions and Box observations. Episodes are reset with seeds
+    derived from `seed` and `stream`. Raises `BadValue` where that is no step at all,
+    `BadEnvironment` for other spaces.
     """
     spaces = envs.spaces_of(env)
     if not spaces.discrete:
         raise BadEnvironment(
-            f"{env} has continuous actions; fitted Q-iteration takes the best of a few: wrap it "
-            "with gymnasium.wrappers.TransformAction, from a Discrete"
+            "the environment has continuous actions; fitted Q-iteration takes the best of a few: "
+            "give it some with sparl.linear.features.FewActions"
         )
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([seed, *stream.encode()])
+    limits = math.inf if episodes is None else episodes, math.inf if steps is None else steps
+    if limits == (math.inf, math.inf):
+        raise BadValue("say how much to collect: episodes or steps")
     rows: list[tuple[Any, int, float, Any, bool, int]] = []
-    for episode in range(episodes):
-        observation, _ = env.reset(seed=envs.episode_seed(seed, "explore", episode))
-        for _ in range(longest):
-            flat = np.asarray(observation).reshape(-1)
-            action = int(act(flat, rng))
-            observation, reward, ended, cut, _ = env.step(spaces.scaled(action))
+    episode = 0
+    while episode < limits[0] and len(rows) < limits[1]:
+        observation, _ = env.reset(seed=envs.episode_seed(seed, stream, episode))
+        flat, act, ended = np.asarray(observation).reshape(-1), policy(rng), False
+        while not ended and len(rows) < limits[1]:
+            action = int(act(flat))
+            observation, reward, terminated, cut, _ = env.step(spaces.scaled(action))
             after = np.asarray(observation).reshape(-1)
-            rows.append((flat, action, float(reward), after, bool(ended), episode))
-            if ended or cut:
-                break
+            rows.append((flat, action, float(reward), after, bool(terminated), episode))
+            flat, ended = after, terminated or cut
+        episode += 1
     if not rows:
-        raise BadValue(f"{episodes} episodes are no data: explore for at least one")
+        raise BadValue(
+            f"{episodes} episodes and {steps} steps are no data: explore for one at least"
+        )
     return Transitions(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def joined(first: Transitions, then: Transitions) -> Transitions:
+    """Both data sets as one; the episodes of the second are numbered on."""
+    episodes = then.episodes + first.episodes.max() + 1
+    then = replace(then, episodes=episodes)
+    return Transitions(*(np.concatenate([one, vars(then)[k]]) for k, one in vars(first).items()))
 
 
 class Table:
