@@ -28,7 +28,7 @@ from sparl.linear import FQI, LSVI, HardSparse, LassoFQI, RidgeFQI, commit, expl
 
 ROOT = Path(__file__).resolve().parent.parent
 H = 6
-EPISODES = tuple(2**i for i in range(6, 17))
+EPISODES = tuple(4**i for i in range(3, 9))
 """N of those that commit."""
 RUNNING = 1024
 """Episodes of those that never stop learning."""
@@ -39,7 +39,6 @@ COMMITTING: dict[str, tuple[FQI, bool]] = {
     "LassoFQI, cross-validated": (LassoFQI(penalty="cv"), True),
     "ridge FQI": (RidgeFQI(), True),
     "LassoFQI, uniform exploration": (LassoFQI(), False),
-    "ridge FQI, uniform exploration": (RidgeFQI(), False),
 }
 """Learners, and whether they have the exploratory policy."""
 LEARNING = {
@@ -57,7 +56,7 @@ def committed(name: str, mdp: HardSparse, seed: int) -> Iterator[Row]:
     explorer = mdp.exploratory if has_policy else mdp.uniform()
     assert explorer is not None and mdp.exploratory is not None
     c = mdp.eigenvalue(mdp.exploratory)
-    for episodes in EPISODES if name != SLOW else EPISODES[:5]:
+    for episodes in EPISODES if name != SLOW else EPISODES[:3]:
         # With C of the exploratory policy for both: that of the uniform one asks for more than N.
         n1 = exploration(episodes, len(mdp.support), H, mdp.dimension, c)
         rng = np.random.default_rng([seed, episodes])

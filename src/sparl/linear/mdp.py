@@ -38,7 +38,7 @@ class SparseLinearMDP(gym.Env):
     As an environment: the observation is the state, one-hot [S]; it does not tell the step
     (`gymnasium.wrappers.TimeAwareObservation` adds it). There are as many actions as in the state
     that has most; elsewhere action a is action a mod that state's number, so that uniform actions
-    stay uniform. An episode ends by itself after H steps.
+    stay uniform. After H steps an episode is cut (truncated, for no state is an end).
 
     A policy is an array [H, S, A] of probabilities, 0 beyond a state's own actions.
     """
@@ -126,8 +126,8 @@ class SparseLinearMDP(gym.Env):
             int(np.searchsorted(chances, self.np_random.random(), "right")), len(chances) - 1
         )
         self._step += 1
-        ended = self._step == self.horizon
-        return self.observe(self._state), float(self.rewards[state, action]), ended, False, {}
+        cut = self._step == self.horizon
+        return self.observe(self._state), float(self.rewards[state, action]), False, cut, {}
 
     def observe(self, state: Any) -> NDArray[np.float32]:
         """The observations [..., S] of states [...]."""

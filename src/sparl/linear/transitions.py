@@ -78,13 +78,17 @@ class Transitions:
 
 
 def of_episodes(mdp: SparseLinearMDP, episodes: Episodes) -> Transitions:
-    """Simulated episodes of an MDP as a data set."""
+    """Simulated episodes of an MDP as a data set.
+
+    Nothing in it is an end: after an episode's last step comes what would come after that state and
+    action at any other step, and that is what is learned.
+    """
     before, after = episodes.states[:, :-1].reshape(-1), episodes.states[:, 1:].reshape(-1)
     actions = episodes.actions.reshape(-1)
-    last = np.arange(len(actions)) % mdp.horizon == mdp.horizon - 1
+    ends = np.zeros(len(actions), bool)
     numbers = np.repeat(np.arange(len(episodes.actions)), mdp.horizon)
     rewards = mdp.rewards[before, actions]
-    return Transitions(mdp.observe(before), actions, rewards, mdp.observe(after), last, numbers)
+    return Transitions(mdp.observe(before), actions, rewards, mdp.observe(after), ends, numbers)
 
 
 Policy = Callable[[np.random.Generator], Callable[[NDArray[Any]], int]]
