@@ -7,7 +7,7 @@ from sparl.linear.baselines import LSVI, Committed, RidgeFQI, commit
 from sparl.linear.hard import HardSparse
 from sparl.linear.lasso_fqi import FQI, LassoFQI, LinearQ, exploration
 from sparl.linear.mdp import SparseLinearMDP
-from sparl.linear.transitions import Transitions, collect
+from sparl.linear.transitions import Transitions, collect, uniformly
 
 __all__ = [
     "FQI",
@@ -22,4 +22,5 @@ __all__ = [
     "collect",
     "commit",
     "exploration",
+    "uniformly",
 ]
