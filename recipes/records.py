@@ -15,6 +15,7 @@ import sparl
 from sparl import api
 from sparl.evaluation import Evaluator
 from sparl.loopstate import FINAL
+from sparl.runfolder import RunFolder
 
 SPEEDS = "speeds.json"
 CURVES, RUNS = "curves.csv", "runs.csv"
@@ -141,7 +142,8 @@ def play(results: Path, done: dict[Job, Path]) -> None:
     played: dict[Job, Rows] = {}
     for job, folder in done.items():
         policy = sparl.load(folder)
-        evaluator = Evaluator(job.env, policy.spaces, EPISODES, seed=1_000 + job.seed)
+        run = RunFolder.open(folder).read_config()[0]
+        evaluator = Evaluator(run, policy.spaces, EPISODES, seed=1_000 + job.seed)
         found = evaluator(policy.act)
         evaluator.close()
         mean, std = f"{found.mean_return:.1f}", f"{found.std_return:.1f}"

@@ -24,7 +24,7 @@ STOREYS = [
     RUN := set(),
     {"training"},
     {"api"},
-    {"bench", "comparison", "runs", "shipping", "variants"},
+    {"bench", "comparison", "linear", "runs", "shipping", "variants"},
     {"cli", "commands", "options", "page", "plots", "reporting", "tables", "__main__"},
 ]
 RUN_STOREY = STOREYS.index(RUN)

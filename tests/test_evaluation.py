@@ -18,7 +18,7 @@ from sparl.training import Trainer
 
 def evaluator(name, episodes, seed=0):
     env_id = f"environments:{name}-v0"
-    return Evaluator(env_id, envs.spaces_of(envs.make(env_id)), episodes, seed)
+    return Evaluator(RunConfig(env_id), envs.spaces_of(envs.make(env_id)), episodes, seed)
 
 
 def push(strength):

@@ -423,7 +423,7 @@ def test_a_gif_has_the_frames_of_the_episode_at_its_speed(trained, monkeypatch):
     from sparl.page import film
 
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # not to be imported
-    found = film.film(STEPS, sparl.load(trained / "dense"), seed=0)
+    found = film.film(sparl.RunConfig(STEPS), sparl.load(trained / "dense"), seed=0)
     gif = Image.open(BytesIO(base64.b64decode(found.source.split(",")[1])))
     shown = 0
     for i in range(gif.n_frames):  # frames that are alike are stored as one that stays longer
@@ -439,7 +439,7 @@ def test_an_mp4_is_made_where_its_codec_is_installed(trained):
     pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed: no mp4")
     from sparl.page import film
 
-    found = film.film(STEPS, sparl.load(trained / "dense"), seed=0)
+    found = film.film(sparl.RunConfig(STEPS), sparl.load(trained / "dense"), seed=0)
     kind, content = found.source.split(",")
     assert kind == "data:video/mp4;base64"
     assert base64.b64decode(content)[4:8] == b"ftyp"

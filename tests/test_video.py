@@ -12,8 +12,10 @@ from environments import OFTEN, TINY
 import sparl
 from sparl import envs, video
 from sparl.errors import BadEnvironment
+from sparl.runfolder import RunConfig
 
 ENV = "environments:Point-v0"
+RUN = RunConfig(ENV)
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +29,16 @@ def times(frames):
 
 
 def test_an_episode_is_played_frame_by_frame_or_every_few_steps(policy):
-    fps, frames = video.play(ENV, policy, seed=0)
+    fps, frames = video.play(RUN, policy, seed=0)
     assert (fps, times(frames)) == (10.0, list(range(environments.LIMIT)))
-    fps, frames = video.play(ENV, policy, seed=0, most=4.0)
+    fps, frames = video.play(RUN, policy, seed=0, most=4.0)
     assert (fps, times(frames)) == (5.0, list(range(0, environments.LIMIT, 2)))
 
 
 def test_the_environment_is_closed_when_no_more_frames_are_asked_for(policy, monkeypatch):
     closed = []
     monkeypatch.setattr(environments.Point, "close", lambda self: closed.append(self))
-    _, frames = video.play(ENV, policy, seed=0)
+    _, frames = video.play(RUN, policy, seed=0)
     assert times(islice(frames, 3)) == [0, 1, 2]
     assert not closed
     frames.close()
@@ -51,7 +53,7 @@ def test_an_environment_that_cannot_be_rendered_is_told_even_if_it_cannot_be_clo
 
     monkeypatch.setattr(environments.Point, "render", fail)
     monkeypatch.setattr(environments.Point, "close", fail)
-    _, frames = video.play(ENV, policy, seed=0)
+    _, frames = video.play(RUN, policy, seed=0)
     with pytest.raises(BadEnvironment, match=r"rendered here: no screen.*MUJOCO_GL"):
         next(frames)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import tyro
+from rich.console import Console
 
 import sparl
 from sparl import (
@@ -22,9 +23,10 @@ from sparl import (
     options,
     reporting,
     shipping,
+    storage,
     tables,
 )
-from sparl.errors import SparlError
+from sparl.errors import BadValue, SparlError
 from sparl.evaluation import Evaluator
 from sparl.interrupt import Interrupted
 from sparl.layouts import LAYOUTS
@@ -44,6 +46,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
   sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
+  sparl features ENV          which inputs of an environment matter, of hundreds
   sparl export DIR            a trained policy as C99 or ONNX, for a device
   sparl list                  the agents, methods and layouts there are
   sparl bench …               speed on this machine: of layers, of training, of a step's parts
@@ -66,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect": inspect,
         "compare": compare,
         "report": report,
+        "features": features,
         "export": export,
         "list": show_list,
         "bench": bench.main,
@@ -150,9 +154,9 @@ def evaluate(arguments: list[str]) -> None:
     asked = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
     run = RunFolder.open(asked.dir).read_config()[0]
     policy = api.load(asked.dir)
-    found = Evaluator(run.env, policy.spaces, asked.episodes, asked.seed)(policy.act)
+    found = Evaluator(run, policy.spaces, asked.episodes, asked.seed)(policy.act)
     if asked.video is not None:
-        film(run.env, policy, asked.seed, asked.video)
+        film(run, policy, asked.seed, asked.video)
     if asked.json:
         print(json.dumps(found.as_dict(), indent=2))
         return
@@ -196,6 +200,38 @@ def report(arguments: list[str]) -> None:
     asked = tyro.cli(commands.Report, prog="sparl report", args=arguments)
     out = sparl.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def features(arguments: list[str]) -> None:
+    """`sparl features`."""
+    # It brings scikit-learn's Lasso, which no other command needs.
+    from sparl.linear.features import find
+
+    asked = tyro.cli(
+        commands.Features,
+        prog="sparl features",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    console = Console(stderr=True, quiet=asked.quiet, soft_wrap=True, highlight=False)
+    found = find(
+        asked.env,
+        asked.noise_inputs,
+        asked.steps,
+        asked.seed,
+        tell=lambda text: console.print(text),
+    )
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        tables.print_features(found.as_dict())
+        print(shlex.join(found.command()))
+    if asked.out is not None:
+        try:
+            asked.out.parent.mkdir(parents=True, exist_ok=True)
+            storage.write_bytes(asked.out, found.spec().encode() + b"\n")
+        except OSError as error:
+            raise BadValue(f"{asked.out} cannot be written: {error.strerror}") from error
 
 
 def export(arguments: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -138,3 +138,26 @@ class Export:
 @dataclass(frozen=True)
 class List:
     """Show the agents, methods and layouts there are."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Find out which inputs of an environment matter, and print the command that trains on those
+    alone. An input is kept if it helps to predict the reward, the end of an episode, or how a kept
+    input changes."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Gymnasium id, for example CartPole-v1, or module:EnvId."""
+    noise_inputs: int = 0
+    """Entries of noise put behind those of the observation: to see whether they are left out."""
+    steps: int = 30_000
+    """Environment steps in all, in four rounds."""
+    seed: int = 0
+    """Of exploration and of every episode."""
+    out: Path | None = None
+    """Write the environment with these inputs alone into this file: the JSON of a gymnasium
+    EnvSpec, from which gymnasium.make makes it in any library."""
+    json: bool = False
+    """Print JSON."""
+    quiet: bool = False
+    """No progress."""

@@ -30,7 +30,7 @@ class Course:
         way_out: Callable[[], str],
     ) -> None:
         self._run, self._where, self._rescue, self._way_out = run, where, rescue, way_out
-        self.env = envs.make(run.env)
+        self.env = run.make()
         self.spaces = envs.spaces_of(self.env)
         self._seed = 0
 

@@ -173,3 +173,7 @@ def _unknown(env_id: str) -> str:
     close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
     hint = f"close matches: {', '.join(close)}" if close else "gymnasium's ids look like Hopper-v5"
     return f"no environment {env_id!r} can be made; {hint}"
+
+
+# Made, and imported, when it is asked for.
+gym.register("sparl/HardSparse-v0", "sparl.linear.hard:HardSparse")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sparl import envs
 from sparl.envs import Spaces
 from sparl.errors import BadEnvironment
+from sparl.runfolder import RunConfig
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that acting costs one call for all of them."""
@@ -56,14 +57,14 @@ Act = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 class Evaluator:
-    """Plays `episodes` episodes of an environment, always from the same seeds."""
+    """Plays `episodes` episodes of a run's environment, always from the same seeds."""
 
-    def __init__(self, env_id: str, spaces: Spaces, episodes: int, seed: int) -> None:
-        self.env_id, self.spaces = env_id, spaces
+    def __init__(self, run: RunConfig, spaces: Spaces, episodes: int, seed: int) -> None:
+        self.env_id, self.spaces = run.env, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()
         self._envs = [
-            self._stack.enter_context(closing(envs.make(env_id)))
+            self._stack.enter_context(closing(run.make()))
             for _ in range(min(episodes, SIDE_BY_SIDE))
         ]
 

@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium as gym
 import tyro
 
-from sparl import agents, checks, kernels, storage
+from sparl import agents, checks, envs, kernels, storage
 from sparl.checkpoint import Checkpoints
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun
 from sparl.methods import METHODS, Method
+from sparl.wrappers import wrapped
 
 FORMAT = 1
 RECORDED = ("sparl", "jax", "jaxlib", "equinox", "optax", "gymnasium", "mujoco", "numpy")
@@ -50,6 +52,11 @@ class RunConfig:
     """Least number of steps between two checkpoints; each is cut at an episode's end."""
     log_every: int = 1_000
     """Steps between two rows of metrics.csv."""
+    noise_inputs: int = 0
+    """Entries of noise put behind those of the observation: to see what finds them out."""
+    inputs: tuple[int, ...] = ()
+    """Entries of the observation, from 0, that the agent sees; all if not given. `sparl features`
+    names those that matter."""
     buffer_size: int = 1_000_000
     """Most transitions in the replay."""
     dynamic_replay: bool = False
@@ -65,9 +72,19 @@ class RunConfig:
     another library (`sparl import`)."""
 
     def __post_init__(self) -> None:
-        counts = [f.name for f in dataclasses.fields(self) if f.type == "int" and f.name != "seed"]
-        checks.at_least(1, **{name: getattr(self, name) for name in counts})
-        checks.at_least(0, seed=self.seed, buffer_drift=self.buffer_drift)
+        may_be_none = {"seed", "noise_inputs"}
+        counts = {f.name for f in dataclasses.fields(self) if f.type == "int"} - may_be_none
+        checks.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
+        checks.at_least(
+            0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
+        )
+
+    def make(self, **options: Any) -> gym.Env:
+        """The run's environment, as its agent sees it; `options` are those of `gymnasium.make`.
+
+        Raises `BadEnvironment`, or `BadValue` for inputs that there are not.
+        """
+        return wrapped(envs.make(self.env, **options), self.noise_inputs, self.inputs)
 
 
 class Table:
@@ -162,7 +179,7 @@ class RunFolder:
                 )
             agent, method = dict(content["agent"]), dict(content["method"])
             return (
-                RunConfig(**content["run"]),
+                _made(RunConfig, content["run"]),
                 _made(agents.AGENTS[agent.pop("name")][0], agent),
                 _made(METHODS[method.pop("name")], method),
                 _made(Spaces, content["spaces"]),

@@ -204,7 +204,7 @@ def _returns(
     run: RunFolder, policy: Policy, network: DeviceNetwork, episodes: int
 ) -> dict[str, Any]:
     config = run.read_config()[0]
-    evaluate = Evaluator(config.env, policy.spaces, episodes, config.seed)
+    evaluate = Evaluator(config, policy.spaces, episodes, config.seed)
 
     def act(observation: NDArray[np.float32]) -> NDArray[Any]:
         outputs = network.outputs(observation)

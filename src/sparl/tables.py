@@ -82,6 +82,23 @@ def print_export(report: dict[str, Any], out: Path) -> None:
         console.print(f"{passed}; to run it again: make -C {shlex.quote(str(out))} test")
 
 
+def print_features(found: dict[str, Any]) -> None:
+    """What `linear.features.find` found: a row per kept input, those of most weight first."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for heading in ("input", "weight"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("helps to predict, with the weight")
+    for kept in sorted(found["kept"], key=lambda kept: -kept["weight"]):
+        most_first = sorted(kept["predicts"].items(), key=lambda item: -item[1])
+        of = ", ".join(f"{name} {weight:.3f}" for name, weight in most_first)
+        table.add_row(str(kept["input"]), f"{kept['weight']:.3f}", of)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"{len(found['kept'])} of {found['inputs_in_all']} inputs of {found['env']} matter"
+    )
+
+
 def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
     """Names with the first line of what they are, by kind."""
     console = Console(highlight=False)

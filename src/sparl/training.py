@@ -67,7 +67,7 @@ class Trainer:
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
         self.logs = Logs(folder, run, self.engine, quiet)
-        self.evaluator = Evaluator(run.env, self.spaces, run.eval_episodes, run.seed)
+        self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
         self.notes = self._notes()
         """What is told of this run when it starts."""

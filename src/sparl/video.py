@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sparl import envs
 from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.policy import Policy
+from sparl.runfolder import RunConfig
 
 
-def film(env_id: str, policy: Policy, seed: int, path: Path) -> None:
+def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
     """Writes a .gif, or an .mp4 where the extra `video` is installed.
 
     Raises `BadValue` for another kind of file, `BadEnvironment` if the environment cannot be
@@ -27,7 +28,7 @@ def film(env_id: str, policy: Policy, seed: int, path: Path) -> None:
     """
     if path.suffix not in (".gif", ".mp4"):
         raise BadValue(f"{path}: a video is a .gif or an .mp4")
-    fps, pictures = play(env_id, policy, seed)
+    fps, pictures = play(run, policy, seed)
     frames = np.stack(list(pictures))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -44,7 +45,7 @@ Frames = Generator[NDArray[np.uint8], None, None]
 """[height, width, 3] each."""
 
 
-def play(env_id: str, policy: Policy, seed: int, most: float = math.inf) -> tuple[float, Frames]:
+def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> tuple[float, Frames]:
     """Frames per second, about `most` at most, and the frames of the first episode that is
     evaluated with this seed.
 
@@ -55,15 +56,15 @@ def play(env_id: str, policy: Policy, seed: int, most: float = math.inf) -> tupl
         # Without a screen; MuJoCo looks at this when it is imported, which may have been before.
         os.environ.setdefault("MUJOCO_GL", "egl")
     try:
-        env = envs.make(env_id, render_mode="rgb_array")
+        env = run.make(render_mode="rgb_array")
     except SparlError:
         raise
     except Exception as error:  # MuJoCo looks for OpenGL when it is imported
-        raise _unrendered(env_id, error) from error
+        raise _unrendered(run.env, error) from error
     _follow(env)
     fps = float(env.metadata.get("render_fps", 30))
     every = max(1, round(fps / most))
-    return fps / every, _frames(env_id, env, policy, seed, every)
+    return fps / every, _frames(run.env, env, policy, seed, every)
 
 
 def _follow(env: Any) -> None:

@@ -86,6 +86,6 @@ def _film(part: Part) -> None:
 
     assert part.run.policy is not None
     try:
-        part.film = film(part.run.config.env, part.run.policy, part.run.config.seed)
+        part.film = film(part.run.config, part.run.policy, part.run.config.seed)
     except Exception as error:  # an environment may raise anything, and shall not cost the page
         part.no_film = f"Not filmed: {error}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparl.policy import Policy
+from sparl.runfolder import RunConfig
 from sparl.video import play
 
 SECONDS = 8.0
@@ -40,7 +41,7 @@ class Film:
     height: int
 
 
-def film(env_id: str, policy: Policy, seed: int) -> Film:
+def film(run: RunConfig, policy: Policy, seed: int) -> Film:
     """The first episode that is evaluated with this seed: mp4 with the extra `video`, else GIF.
 
     Raises `BadEnvironment` where the environment cannot be made or rendered.
@@ -51,7 +52,7 @@ def film(env_id: str, policy: Policy, seed: int) -> Film:
         rate, encode, kind = GIF_RATE, _gif, "image/gif"
     else:
         rate, encode, kind = MP4_RATE, _mp4, "video/mp4"
-    fps, pictures = play(env_id, policy, seed, most=rate)
+    fps, pictures = play(run, policy, seed, most=rate)
     frames = [_shrunk(frame) for frame in islice(pictures, max(1, round(SECONDS * fps)))]
     pictures.close()
     still = BytesIO()
