@@ -11,7 +11,7 @@ last one:
 
     cartpole  CartPole-v1, 195 (the bar of CartPole-v0) and 475, 50,000 steps at most; four
               settings, 20 seeds
-    acrobot   Acrobot-v1, -100, 50,000 steps at most; the default setting, 10 seeds
+    acrobot   Acrobot-v1, -100, 50,000 steps at most; the default setting, 20 seeds
 
 One run on each core at a time. Stop it, and the same command goes on with what is missing. Returns
 of every episode, tables and a plot go to `results/primal_dual/STUDY`.
@@ -60,7 +60,7 @@ STUDIES = {
     "cartpole": Study(
         "CartPole-v1", (195.0, 475.0), tuple(product((3e-4, 1e-3), (1e-3, 3e-3))), range(20)
     ),
-    "acrobot": Study("Acrobot-v1", (-100.0,), ((3e-4, 3e-3),), range(10)),
+    "acrobot": Study("Acrobot-v1", (-100.0,), ((3e-4, 3e-3),), range(20)),
 }
 
 

@@ -17,7 +17,7 @@ from sparl import kernels
 from sparl.agents import TD3Config
 from sparl.engine import Engine
 from sparl.methods import RNM
-from sparl.methods.base import Moment
+from sparl.methods.base import Moment, frobenius
 from sparl.replay import Columns
 from sparl.topology import NofM, PerLayer
 
@@ -86,13 +86,16 @@ for _ in range(25):
     if engine.method.stage(engine.updates, 25):
         engine.restructure("reselect", Moment(engine.updates, 25))
 print(bits(engine.arrays["parts"]).hexdigest())
+
+print(bits([jax.jit(frobenius)(normal(256, 256)) for _ in range(20)]).hexdigest())
 """
 
 
 @pytest.fixture(scope="module")
 def hashes():
     """Of ten updates of one network, of 200 calls with eight networks next to each other, of ten
-    updates of circulant blocks, and of a learner after 25 updates and two restructurings."""
+    updates of circulant blocks, of a learner after 25 updates and two restructurings, and of norms
+    of matrices."""
     many = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else True
     started = {
         cores: subprocess.Popen(
@@ -111,7 +114,7 @@ def hashes():
 
 
 def test_many_networks_at_once_do_not_wait_for_each_other(hashes):
-    assert all(len(lines) == 4 for lines in hashes.values())
+    assert all(len(lines) == 5 for lines in hashes.values())
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(hashes):

@@ -176,9 +176,15 @@ def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
     """`layer` with its weights scaled up to the Frobenius norm of the dense matrix it is from."""
     if layer.kept == dense.size:
         return layer
-    scale = jnp.linalg.norm(dense) / jnp.linalg.norm(layer.to_dense())
+    scale = frobenius(dense) / frobenius(layer.to_dense())
     scaled = jnp.where(layer.active() > 0, scale * dense, dense)
     return eqx.tree_at(lambda la: la.weight, layer, layer.pick(scaled))
+
+
+def frobenius(matrix: Float[Array, "out in"]) -> Float[Array, ""]:
+    """The norm, by way of the rows' norms: of one sum over everything XLA gives each thread a part,
+    so that its last bit, and with it a whole run, would depend on their number."""
+    return jnp.linalg.norm(jnp.linalg.norm(matrix, axis=1))
 
 
 def figures(before: Networks, after: Networks) -> dict[str, jax.Array]:
