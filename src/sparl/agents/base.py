@@ -113,7 +113,7 @@ class ActorCriticConfig(OffPolicyConfig):
         return (observation_size + action_size, *(self.critic_hidden or self.hidden), 1)
 
 
-def adam(config: AgentConfig, part: str = "") -> optax.GradientTransformation:
+def adam(config: AgentConfig, part: str) -> optax.GradientTransformation:
     """Adam (1412.6980) for a part, with L2 regularisation of it where the config asks for it.
 
     The decay is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so

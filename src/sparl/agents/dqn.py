@@ -82,7 +82,7 @@ def init(
 
 
 def optimizers(config: DQNConfig) -> dict[str, optax.GradientTransformation]:
-    return {"q": adam(config)}
+    return {"q": adam(config, "q")}
 
 
 def moving(config: DQNConfig, updates: int) -> frozenset[str]:

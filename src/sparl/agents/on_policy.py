@@ -10,7 +10,7 @@ Pure functions over networks made of layers; how the layers are stored is nobody
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ WITH_TARGET: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class OnPolicyConfig(AgentConfig):
+class OnPolicyConfig(AgentConfig, ABC):
     """Hyperparameters of agents that learn from the newest transitions alone, each once."""
 
     hidden: tuple[int, ...] = (64, 64)

@@ -87,8 +87,8 @@ def init(
 def optimizers(config: SACConfig) -> dict[str, optax.GradientTransformation]:
     """Weights decay, if at all; the temperature does not."""
     return {
-        "actor": adam(config),
-        "critics": adam(config),
+        "actor": adam(config, "actor"),
+        "critics": adam(config, "critics"),
         "temperature": optax.adam(config.learning_rate),
     }
 

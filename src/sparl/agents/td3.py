@@ -80,7 +80,7 @@ def init(
 
 
 def optimizers(config: TD3Config) -> dict[str, optax.GradientTransformation]:
-    return {part: adam(config) for part in ("actor", "critics")}
+    return {part: adam(config, part) for part in ("actor", "critics")}
 
 
 def moving(config: TD3Config, updates: int) -> frozenset[str]:
