@@ -26,7 +26,7 @@ from sparl.devices.c import CProgram
 from sparl.devices.network import Dtype, device_network
 from sparl.envs import Spaces
 from sparl.layouts import BlockCirculant, Layout, RowSparse, grid
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build
 from sparl.policy import Policy
 from sparl.topology import Kept, NofM, Pattern, PerLayer
 
@@ -53,14 +53,14 @@ def main() -> None:
     (RESULTS / "table.md").write_text(table(rows))
 
 
-def networks() -> dict[str, MLP]:
+def networks() -> dict[str, Network]:
     """One for every way of storing it."""
-    dense = mlp(jax.random.key(0), SIZES, squash=True)
+    dense = build(jax.random.key(0), SIZES, squash=True)
     first, hidden, head = dense.layers
     tenth = [PerLayer(round(0.1 * layer.weight.size)) for layer in dense.layers]
 
-    def around(middle: Layout) -> MLP:
-        return MLP((first, middle, head), True)
+    def around(middle: Layout) -> Network:
+        return Network((first, middle, head), True)
 
     return {
         "dense": dense,
@@ -70,13 +70,13 @@ def networks() -> dict[str, MLP]:
         "10 % anywhere": stored(dense, tenth),
         "blocks of 4, hidden layer only": around(blocks(hidden, 4, 1.0)),
         "30 % of these blocks": around(blocks(hidden, 4, 0.3)),
-        "25 neurons a layer": mlp(jax.random.key(0), (17, 25, 25, 6), squash=True),
+        "25 neurons a layer": build(jax.random.key(0), (17, 25, 25, 6), squash=True),
     }
 
 
-def stored(network: MLP, patterns: Sequence[Pattern]) -> MLP:
+def stored(network: Network, patterns: Sequence[Pattern]) -> Network:
     layers = zip(network.layers, patterns, strict=True)
-    return MLP(tuple(packed(layer, pattern) for layer, pattern in layers), network.squash)
+    return Network(tuple(packed(layer, pattern) for layer, pattern in layers), network.squash)
 
 
 def packed(layer: Any, pattern: Pattern) -> RowSparse:
@@ -92,7 +92,7 @@ def blocks(layer: Any, group: int, share: float) -> BlockCirculant:
     return BlockCirculant.of(layer.weight, layer.bias, group, Kept.of(mask, int(mask.sum())))
 
 
-def policy_of(network: MLP) -> Policy:
+def policy_of(network: Network) -> Policy:
     spaces = Spaces((SIZES[0],), (SIZES[-1],), (-1.0,) * SIZES[-1], (1.0,) * SIZES[-1])
     golden = np.random.default_rng(0).normal(size=(8, SIZES[0])).astype(np.float32)
     return Policy(network, spaces, golden)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparl.envs import Spaces
 from sparl.layouts import BlockCirculant, Dense, RowSparse, grid
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.policy import Policy
 from sparl.topology import Kept, NofM, PerLayer, PerRow
 
@@ -47,7 +47,7 @@ def policy_of(kinds, sizes, discrete=False, seed=0, golden=8):
         if discrete
         else Spaces((inputs,), (outputs,), low, (2.0,) * outputs)
     )
-    return Policy(MLP(layers(dense), not discrete), spaces, observations(inputs, golden, seed))
+    return Policy(plain(layers(dense), not discrete), spaces, observations(inputs, golden, seed))
 
 
 def observations(size, count, seed=0):

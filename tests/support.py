@@ -19,7 +19,7 @@ from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import Dense as DenseMethod
 from sparl.methods.base import Moment
-from sparl.networks import MLP
+from sparl.networks import Network
 from sparl.replay import Columns
 
 # An agent and its reference begin with the same float32 weights; the agent then rounds at every
@@ -191,7 +191,7 @@ def with_random_moments(learner: Learner, rng: np.random.Generator) -> Learner:
     return learner.with_parts(parts)
 
 
-def with_weight(network: MLP, position: int, weight: Any) -> MLP:
+def with_weight(network: Network, position: int, weight: Any) -> Network:
     """`network` with the stored weights of one layer replaced."""
     return eqx.tree_at(
         lambda n: n.layers[position].weight, network, jnp.asarray(weight, jnp.float32)

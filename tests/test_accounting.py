@@ -5,7 +5,7 @@ import pytest
 
 from sparl import accounting
 from sparl.layouts import BlockCirculant, Dense, RowSparse, StraightThrough
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.topology import Kept, NofM, PerLayer
 
 PATTERN = NofM(2, 4)
@@ -20,7 +20,7 @@ def sparse(layout, out: int, inputs: int, pattern):
     return layout.of(dense, jnp.zeros(out), pattern, pattern.select(dense))
 
 
-ACTOR = MLP(
+ACTOR = plain(
     (
         Dense(matrix(8, 3), jnp.zeros(8)),
         sparse(RowSparse, 6, 8, PATTERN),
@@ -28,7 +28,7 @@ ACTOR = MLP(
     ),
     True,
 )
-CRITIC = MLP((sparse(StraightThrough, 8, 10, PATTERN), Dense(matrix(1, 8), jnp.zeros(1))), False)
+CRITIC = plain((sparse(StraightThrough, 8, 10, PATTERN), Dense(matrix(1, 8), jnp.zeros(1))), False)
 
 
 def test_report_of_hand_made_networks():
@@ -141,7 +141,7 @@ def test_footprint_counts_every_pass_over_weights_and_indices():
 def test_a_block_circulant_layer_leaves_nothing_out_but_its_pruned_blocks():
     kept = Kept.of(jnp.array([[True, False], [True, True]]), 3)
     layer = BlockCirculant.of(matrix(4, 4), jnp.zeros(4), 2, kept)
-    networks = {"q": MLP((layer,), False)}
+    networks = {"q": plain((layer,), False)}
     assert accounting.sparsity(networks) == pytest.approx(1 / 4)
     assert accounting.footprint(networks).compression_ratio == pytest.approx(1 - 6 / 16)
     (found,) = accounting.report(networks)["networks"]["q"]["layers"]
@@ -157,12 +157,12 @@ def test_max_per_group_is_counted_from_the_mask_whatever_the_pattern_says(column
     """So that an inspection would tell if a layer broke its pattern."""
     kept = Kept(jnp.array(columns), jnp.array([0, 4]))
     layer = RowSparse.packed(jnp.ones(4), jnp.zeros(1), 10, PATTERN, kept)
-    network = accounting.report({"actor": MLP((layer,), True)})["networks"]["actor"]
+    network = accounting.report({"actor": plain((layer,), True)})["networks"]["actor"]
     assert network["layers"][0]["max_per_group"] == fullest
 
 
 def test_what_was_cut_out_is_counted_from_the_original_shapes():
-    narrow = MLP((Dense(matrix(2, 3), jnp.zeros(2)), Dense(matrix(4, 2), jnp.zeros(4))), False)
+    narrow = plain((Dense(matrix(2, 3), jnp.zeros(2)), Dense(matrix(4, 2), jnp.zeros(4))), False)
     originals = {"q": ((8, 3), (4, 8))}
     networks = {"q": narrow, "target_q": narrow}
     assert accounting.sparsity(networks, originals) == pytest.approx(1 - 14 / 56)

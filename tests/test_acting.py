@@ -11,7 +11,7 @@ from sparl.acting import Acting
 from sparl.kernels import native
 from sparl.learner import Learner
 from sparl.methods import RNM, Dense
-from sparl.networks import mlp
+from sparl.networks import build
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def best_instruction_set():
 def learner(method):
     """One part of two actors, so that the second does not begin at the start of the vectors."""
     keys = jax.random.split(jax.random.key(0))
-    dense = {f"actor_{i}": mlp(key, (5, 33, 20, 3), squash=i == 1) for i, key in enumerate(keys)}
+    dense = {f"actor_{i}": build(key, (5, 33, 20, 3), squash=i == 1) for i, key in enumerate(keys)}
     networks, _ = method.start({"actor": dense}, jax.random.key(1))
     return Learner.start(networks, {"actor": optax.identity()}, frozenset())
 

@@ -16,7 +16,7 @@ import sparl
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadEnvironment
 from sparl.layouts import Dense, RowSparse
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.topology import PerLayer, PerRow
 
 ENV = "environments:Point-v0"
@@ -126,7 +126,7 @@ def test_unstructured_policies_round_trip(pattern, tmp_path):
     hidden = RowSparse.of(dense, bias, pattern, pattern.select(jnp.abs(dense)))
     head = Dense(jnp.asarray(rng.normal(size=(2, 6)), jnp.float32), jnp.zeros(2))
     spaces = Spaces((5,), (2,), (-1.0, -1.0), (1.0, 1.0))
-    policy = sparl.Policy(MLP((hidden, head), True), spaces, np.ones((1, 5), np.float32))
+    policy = sparl.Policy(plain((hidden, head), True), spaces, np.ones((1, 5), np.float32))
     policy.save(tmp_path)
     observations = rng.normal(size=(20, 5))
     np.testing.assert_array_equal(
@@ -172,7 +172,7 @@ def test_policies_of_other_agents_act_as_their_learner_did(other, tmp_path):
 def test_predict_for_discrete_actions_gives_numbers_of_the_environment():
     head = Dense(jnp.array([[1.0], [-1.0], [0.0]]), jnp.array([0.0, 0.0, 0.5]))
     spaces = Spaces((1,), (), (), (), choices=3, first=3)
-    policy = sparl.Policy(MLP((head,), False), spaces, np.zeros((1, 1), np.float32))
+    policy = sparl.Policy(plain((head,), False), spaces, np.zeros((1, 1), np.float32))
     actions, _ = policy.predict(np.array([[2.0], [-2.0], [0.1]]))
     assert actions.tolist() == [3, 4, 5]
     assert actions.dtype == np.int64
@@ -187,7 +187,7 @@ def test_golden_values_of_choices_are_compared_by_their_size(tmp_path):
     spaces = Spaces((1,), (), (), (), choices=2)
     for error, refused in ((0.06, False), (200.0, True)):
         head = Dense(jnp.ones((2, 1)), jnp.array([1e6, 0.0]))
-        sparl.Policy(MLP((head,), False), spaces, np.zeros((3, 1), np.float32)).save(tmp_path)
+        sparl.Policy(plain((head,), False), spaces, np.zeros((3, 1), np.float32)).save(tmp_path)
         path = tmp_path / "policy.safetensors"
         arrays = load_file(path)
         assert arrays["golden.q_value"].tolist() == [[1e6, 0.0]] * 3

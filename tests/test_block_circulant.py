@@ -14,7 +14,7 @@ from support import adam_state, normal, same_bits, with_random_moments
 from sparl import transport
 from sparl.layouts import BlockCirculant, Dense, RowSparse, blank, describe, grid, projected
 from sparl.learner import Learner, Structure
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.topology import Kept, PerLayer
 
 # (out, in, batch): multiples of no size of block, of some, smaller than all.
@@ -159,7 +159,7 @@ def test_a_description_has_all_that_shapes_depend_on(case):
     description = json.loads(json.dumps(describe(layer)))
     again = blank(description)
     assert describe(again) == describe(layer)
-    assert Structure.of({"n": MLP((again,), False)}) == Structure.of({"n": MLP((layer,), False)})
+    assert Structure.of({"n": plain((again,))}) == Structure.of({"n": plain((layer,))})
 
 
 def carried(before, after, seed=0):
@@ -168,10 +168,10 @@ def carried(before, after, seed=0):
     from optax import adam
 
     optimizers = {"critics": adam(1e-3)}
-    networks = {"critics": {"q": MLP((before,), False)}}
+    networks = {"critics": {"q": plain((before,), False)}}
     learner = Learner.start(networks, optimizers, frozenset({"critics"}))
     learner = with_random_moments(learner, np.random.default_rng(seed))
-    moved = transport.carry(learner, {"critics": {"q": MLP((after,), False)}})
+    moved = transport.carry(learner, {"critics": {"q": plain((after,), False)}})
 
     def parts(learner):
         part, structure = learner.parts["critics"], learner.structures["critics"]

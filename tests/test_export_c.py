@@ -17,7 +17,7 @@ from sparl.devices.layers import device_layer, matrix
 from sparl.devices.network import device_network
 from sparl.errors import BadRun, BadValue
 from sparl.layouts import RowSparse
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.policy import Policy
 from sparl.topology import NofM, PerLayer
 
@@ -250,7 +250,7 @@ def test_a_layer_whose_indices_cost_more_than_they_save_is_dense():
 def test_weights_that_float16_cannot_hold_are_refused():
     policy = policy_of(["dense"], [3, 2])
     (layer,) = policy.network.layers
-    network = MLP((type(layer)(layer.weight.at[0, 0].set(1e5), layer.bias),), True)
+    network = plain((type(layer)(layer.weight.at[0, 0].set(1e5), layer.bias),), True)
     with pytest.raises(BadValue, match=r"layer 0 has a weight of size 1e\+05.*int8"):
         program(Policy(network, policy.spaces, policy.golden), "float16")
 

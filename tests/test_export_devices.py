@@ -12,7 +12,7 @@ from sparl.devices.c import CProgram
 from sparl.devices.compiled import compiler
 from sparl.devices.network import device_network
 from sparl.layouts import Dense
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.policy import Policy
 
 
@@ -56,7 +56,7 @@ def test_a_changed_weight_fails_on_a_cortex_m4f(tmp_path):
     policy = policy_like("dense")
     exported(policy, "float32", tmp_path)
     *others, head = policy.network.layers
-    network = MLP((*others, Dense(head.weight + 1.0, head.bias)), policy.network.squash)
+    network = plain((*others, Dense(head.weight + 1.0, head.bias)), policy.network.squash)
     changed = tmp_path / "changed"
     changed.mkdir()
     exported(Policy(network, policy.spaces, policy.golden), "float32", changed)

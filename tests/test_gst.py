@@ -20,7 +20,7 @@ from sparl.errors import BadValue
 from sparl.layouts import BlockCirculant, Dense, RowSparse, projected
 from sparl.methods import GST
 from sparl.methods.base import Moment, Returns
-from sparl.networks import mlp
+from sparl.networks import build
 from sparl.replay import Columns
 
 WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(7.0, 10.0, 0.0)
@@ -158,7 +158,7 @@ def test_without_groups_entries_go():
 def test_networks_without_large_layers_are_told_of():
     import jax
 
-    network = mlp(jax.random.key(0), (4, 8, 8, 3))
+    network = build(jax.random.key(0), (4, 8, 8, 3))
     (note,) = GST().notes({"q": {"q": network}})
     assert note.startswith("q has no layer with 64 inputs and outputs: it stays dense.")
     assert GST(smallest=8).notes({"q": {"q": network}}) == []

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from sparl import neurons
 from sparl.layouts import Dense
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build
 
-NETWORK = mlp(jax.random.key(0), (3, 5, 4, 2))
+NETWORK = build(jax.random.key(0), (3, 5, 4, 2))
 
 
-def group(network: MLP, layer: int, j: int) -> np.ndarray:
+def group(network: Network, layer: int, j: int) -> np.ndarray:
     """All numbers of one neuron: row, bias, column."""
     row, after = network.layers[layer], network.layers[layer + 1]
     return np.concatenate(

@@ -29,7 +29,7 @@ from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import RNM, Signals
 from sparl.methods.base import Returns
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build, plain
 from sparl.replay import Columns
 
 SIGNALS = Signals("reselect", jnp.zeros(()), Returns(), dict)
@@ -45,26 +45,26 @@ def flips(figures: dict[str, int | float]) -> list[float]:
     return [value for name, value in figures.items() if name.startswith("sad_")]
 
 
-def started(method: RNM, network: MLP) -> tuple[MLP, dict]:
+def started(method: RNM, network: Network) -> tuple[Network, dict]:
     parts, state = method.start({"actor": {"actor": network}}, jax.random.key(0))
     return parts["actor"]["actor"], state
 
 
-def learner_of(network: MLP) -> Learner:
+def learner_of(network: Network) -> Learner:
     """A learner of one network with a target."""
     return Learner.start(
         {"actor": {"actor": network}}, {"actor": optax.adam(1e-3)}, frozenset({"actor"})
     )
 
 
-def with_online(learner: Learner, network: MLP) -> Learner:
+def with_online(learner: Learner, network: Network) -> Learner:
     part, structure = learner.parts["actor"], learner.structures["actor"]
     return learner.with_parts(
         {"actor": part._replace(values=structure.flatten({"actor": network}))}
     )
 
 
-def network_of(learner: Learner) -> MLP:
+def network_of(learner: Learner) -> Network:
     return learner.networks("actor")["actor"]
 
 
@@ -74,7 +74,7 @@ def network_of(learner: Learner) -> MLP:
 @pytest.mark.parametrize("straight_through", [False, True])
 @pytest.mark.parametrize("n, m", [(2, 4), (1, 8)])
 def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_through):
-    dense = mlp(jax.random.key(1), (10, 16))
+    dense = build(jax.random.key(1), (10, 16))
     method = RNM(n, m, sparse_layers="all", straight_through=straight_through)
     sparse, _ = started(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
@@ -90,7 +90,7 @@ def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_thro
 
 
 def test_start_without_keep_norm_keeps_the_largest_as_they_are():
-    dense = MLP((Dense(jnp.array([[1.0, -4.0, 3.0, 2.0]]), jnp.zeros(1)),), False)
+    dense = plain((Dense(jnp.array([[1.0, -4.0, 3.0, 2.0]]), jnp.zeros(1)),), False)
     sparse, state = started(RNM(2, 4, sparse_layers="all", keep_norm=False), dense)
     assert sparse.layers[0].to_dense().tolist() == [[0.0, -4.0, 3.0, 0.0]]
     assert state["actor"]["0"][0, [0, 3]].tolist() == [1.0, 2.0]
@@ -98,7 +98,7 @@ def test_start_without_keep_norm_keeps_the_largest_as_they_are():
 
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
-    dense = mlp(jax.random.key(1), (10, 7))  # 10 does not divide by 4
+    dense = build(jax.random.key(1), (10, 7))  # 10 does not divide by 4
     method = RNM(4, 4, sparse_layers="all", straight_through=straight_through)
     sparse, _ = started(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
@@ -120,7 +120,7 @@ def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
 )
 def test_which_layers_are_sparse(sparse_layers, sizes, positions):
     method = RNM(2, 4, sparse_layers=sparse_layers)
-    sparse, dormant = started(method, mlp(jax.random.key(0), sizes))
+    sparse, dormant = started(method, build(jax.random.key(0), sizes))
     found = [i for i, layer in enumerate(sparse.layers) if isinstance(layer, RowSparse)]
     assert found == positions
     assert list(dormant["actor"]) == [str(i) for i in positions]
@@ -128,7 +128,7 @@ def test_which_layers_are_sparse(sparse_layers, sizes, positions):
 
 
 def test_notes_tell_of_nothing_to_make_sparse_and_of_short_rows():
-    networks = {"actor": {"actor": mlp(jax.random.key(0), (3, 16, 2))}}
+    networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
     (note,) = RNM(2, 4).notes(networks)
     assert "actor has no layer to make sparse" in note
     (note,) = RNM(2, 4, sparse_layers="all").notes(networks)
@@ -140,7 +140,7 @@ def test_notes_tell_of_nothing_to_make_sparse_and_of_short_rows():
 
 def test_dormant_weights_wake_up_at_their_dormant_value():
     method = RNM(2, 4, sparse_layers="all", keep_norm=False)
-    dense = MLP((Dense(jnp.array([[4.0, 3.0, 2.0, -1.0]]), jnp.array([0.5])),), False)
+    dense = plain((Dense(jnp.array([[4.0, 3.0, 2.0, -1.0]]), jnp.array([0.5])),), False)
     network, state = started(method, dense)
     learner = with_random_moments(learner_of(network), np.random.default_rng(0))
     before = adam_state(learner.parts["actor"].optimizer)
@@ -181,7 +181,7 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
 
 def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
     method = RNM(2, 4, sparse_layers="all")
-    network, state = started(method, mlp(jax.random.key(0), (16, 16, 4)))
+    network, state = started(method, build(jax.random.key(0), (16, 16, 4)))
     learner, rng = learner_of(network), np.random.default_rng(0)
     for _ in range(3):
         network = network_of(learner)
@@ -336,9 +336,9 @@ def test_updates_leave_the_masks_alone(trained):
 # Straight-through
 
 
-def through(weights, **options) -> tuple[RNM, MLP]:
+def through(weights, **options) -> tuple[RNM, Network]:
     method = RNM(1, 2, sparse_layers="all", keep_norm=False, straight_through=True, **options)
-    dense = MLP((Dense(jnp.array(weights), jnp.array([8.0])),), False)
+    dense = plain((Dense(jnp.array(weights), jnp.array([8.0])),), False)
     return method, started(method, dense)[0]
 
 

@@ -24,7 +24,7 @@ from sparl.agents import SACConfig, sac
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.methods import RNM, Dense
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build, plain
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 3)
@@ -137,11 +137,11 @@ def test_the_tolerance_tells_a_wrong_rule(dense, wrong):
     assert distance(dense[-1], expected[-1]) > 3 * LATE
 
 
-def constant_actor(mean: float, log_std: float) -> MLP:
-    network = mlp(jax.random.key(0), (1, 2))
+def constant_actor(mean: float, log_std: float) -> Network:
+    network = build(jax.random.key(0), (1, 2))
     head = network.layers[0]
     bias = jnp.array([mean, log_std], jnp.float32)
-    return MLP((type(head)(jnp.zeros_like(head.weight), bias),), False)
+    return plain((type(head)(jnp.zeros_like(head.weight), bias),), False)
 
 
 def test_the_density_of_actions_sums_to_one():
@@ -158,7 +158,7 @@ def test_the_density_of_actions_sums_to_one():
 def test_densities_of_saturated_actions_and_their_gradients_are_finite(mean):
     def log_prob(shift):
         actor = constant_actor(0.0, 0.0)
-        actor = MLP((type(actor.layers[0])(jnp.zeros((2, 1)), jnp.stack([shift, 0.0])),), False)
+        actor = plain((type(actor.layers[0])(jnp.zeros((2, 1)), jnp.stack([shift, 0.0])),), False)
         return sac.sampled(actor, jnp.zeros((1, 1)), jnp.zeros((1, 1)))[1][0]
 
     value, gradient = jax.value_and_grad(log_prob)(jnp.float32(mean))

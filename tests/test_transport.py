@@ -11,7 +11,7 @@ from support import active, adam_state, normal, same_bits, stored, with_random_m
 from sparl import transport
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build, plain
 from sparl.topology import NofM, PerLayer, PerRow
 
 SIZES = (5, 6, 3)
@@ -33,9 +33,9 @@ def laid_out(layer: Layout, pattern, rng) -> Layout:
     return RowSparse.of(jnp.asarray(dense), layer.bias, pattern, kept)
 
 
-def networks_of(choices, rng, like: dict[str, MLP]) -> dict[str, MLP]:
+def networks_of(choices, rng, like: dict[str, Network]) -> dict[str, Network]:
     return {
-        name: MLP(
+        name: plain(
             tuple(
                 laid_out(layer, pattern, rng)
                 for layer, pattern in zip(like[name].layers, patterns, strict=True)
@@ -46,14 +46,14 @@ def networks_of(choices, rng, like: dict[str, MLP]) -> dict[str, MLP]:
     }
 
 
-def with_values(networks: dict[str, MLP], rng) -> dict[str, MLP]:
+def with_values(networks: dict[str, Network], rng) -> dict[str, Network]:
     """The same layouts with random online values in every weight, biases as they are."""
 
     def filled(layer):
         return type(layer)(**{**vars(layer), "weight": normal(rng, *layer.weight.shape)})
 
     return {
-        name: MLP(tuple(map(filled, network.layers)), network.squash)
+        name: plain(tuple(map(filled, network.layers)), network.squash)
         for name, network in networks.items()
     }
 
@@ -61,17 +61,17 @@ def with_values(networks: dict[str, MLP], rng) -> dict[str, MLP]:
 def learner_of(choices, rng) -> Learner:
     """A learner in the given layouts as if it had trained, beside a part that is left alone."""
     keys = jax.random.split(jax.random.key(0), 3)
-    critics = {f"critic_{i}": mlp(keys[i], SIZES) for i in range(2)}
+    critics = {f"critic_{i}": build(keys[i], SIZES) for i in range(2)}
     optimizers = {"critics": optax.adam(1e-3), "actor": optax.adam(1e-3)}
     networks = {
         "critics": networks_of(choices, rng, critics),
-        "actor": {"actor": mlp(keys[2], (5, 2), squash=True)},
+        "actor": {"actor": build(keys[2], (5, 2), squash=True)},
     }
     learner = Learner.start(networks, optimizers, frozenset({"critics"}))
     return with_random_moments(learner, rng)
 
 
-def views(learner: Learner, aligned) -> dict[str, MLP]:
+def views(learner: Learner, aligned) -> dict[str, Network]:
     """A vector aligned with the critics' values, as networks."""
     return learner.structures["critics"].networks(aligned, learner.parts["critics"].indices)
 
@@ -142,7 +142,7 @@ def test_dense_to_rows_and_back_forgets_only_what_was_dropped(pattern, seed):
     there = transport.carry(start, {"critics": networks_of(packed, rng, start.networks("critics"))})
     # Back again, with one online value for every woken weight.
     filled = {
-        name: MLP(
+        name: plain(
             tuple(
                 Dense(jnp.where(active(la), stored(la, la.weight), 0.25), la.bias)
                 for la in network.layers
@@ -183,10 +183,10 @@ def test_move_by_hand():
 
 
 def test_a_part_without_targets_gets_none():
-    networks = {"actor": {"actor": mlp(jax.random.key(0), (4, 3))}}
+    networks = {"actor": {"actor": build(jax.random.key(0), (4, 3))}}
     learner = Learner.start(networks, {"actor": optax.adam(1e-3)}, frozenset())
     layer = networks["actor"]["actor"].layers[0]
-    packed = {"actor": MLP((laid_out(layer, NofM(1, 4), np.random.default_rng(0)),), False)}
+    packed = {"actor": plain((laid_out(layer, NofM(1, 4), np.random.default_rng(0)),), False)}
     after = transport.carry(learner, {"actor": packed})
     assert after.parts["actor"].target.shape == (0,)
     assert after.parts["actor"].values.shape == (3 * 1 + 3,)
@@ -197,12 +197,12 @@ def test_target_of_a_straight_through_layer_takes_online_values_where_it_was_pac
     pattern = NofM(1, 2)
     online = jnp.array([[1.0, 2.0, 3.0, 4.0]])
     kept = pattern.select(jnp.array([[1.0, 0.0, 0.0, 1.0]]))
-    packed = {"actor": MLP((RowSparse.of(online, jnp.zeros(1), pattern, kept),), False)}
+    packed = {"actor": plain((RowSparse.of(online, jnp.zeros(1), pattern, kept),), False)}
     learner = Learner.start({"actor": packed}, {"actor": optax.adam(1e-3)}, frozenset({"actor"}))
     part = learner.parts["actor"]
     learner = learner.with_parts({"actor": part._replace(target=part.target + 10.0)})
 
-    through = MLP((StraightThrough.of(online, jnp.zeros(1), pattern, kept),), False)
+    through = plain((StraightThrough.of(online, jnp.zeros(1), pattern, kept),), False)
     after = transport.carry(learner, {"actor": {"actor": through}})
     target = after.structures["actor"].target(after.parts["actor"])["actor"].layers[0]
     assert target.weight.tolist() == [[11.0, 2.0, 3.0, 14.0]]

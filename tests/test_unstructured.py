@@ -31,7 +31,7 @@ from sparl.learner import Learner
 from sparl.methods import ASP, SET, Iterative, Magnitude, Method, RigL, RLx2, Signals, Static
 from sparl.methods.base import Returns
 from sparl.methods.unstructured import Unstructured, layer_of
-from sparl.networks import MLP, mlp
+from sparl.networks import Network, build, plain
 from sparl.replay import Columns
 from sparl.topology import Kept
 
@@ -68,22 +68,22 @@ def stages(method: Method) -> list[tuple[int, Any]]:
     return [(update, stage) for update, stage in found if stage is not None]
 
 
-def online(learner: Learner) -> dict[str, tuple[str, MLP]]:
+def online(learner: Learner) -> dict[str, tuple[str, Network]]:
     """Name of the network -> its part, and the network."""
     return {n: (part, net) for part in learner.network_parts
             for n, net in learner.networks(part).items()}  # fmt: skip
 
 
-def kept(network: MLP) -> int:
+def kept(network: Network) -> int:
     """Counted from the indices themselves."""
     return sum(int(active(layer).sum()) for layer in network.layers)
 
 
-def weights(network: MLP) -> int:
+def weights(network: Network) -> int:
     return sum(math.prod(layer.shape) for layer in network.layers)
 
 
-def requested(method: Method, stage: Any, part: str, network: MLP) -> int:
+def requested(method: Method, stage: Any, part: str, network: Network) -> int:
     """The budget of a network, worked out here from what the papers say."""
     total = weights(network)
     if isinstance(method, ASP):
@@ -200,13 +200,13 @@ def test_actor_and_critics_have_their_own_sparsity_and_er_its_counts():
 
 def test_hidden_keeps_heads_dense_within_the_same_budget():
     method = Static(sparsity=0.8, allocation="uniform", sparse_layers="hidden")
-    network = mlp(jax.random.key(0), (10, 20, 20, 5))
+    network = build(jax.random.key(0), (10, 20, 20, 5))
     assert method.counts("actor", "actor", network) == [13, 27, 100]
     assert replace(method, sparse_layers="all").counts("actor", "actor", network) == [40, 80, 20]
 
 
 def test_a_sparse_start_keeps_each_layers_norm_if_asked():
-    network = mlp(jax.random.key(0), (10, 20, 20, 5))
+    network = build(jax.random.key(0), (10, 20, 20, 5))
 
     def norms(method: Method) -> list[float]:
         parts, _ = method.start({"actor": {"actor": network}}, jax.random.key(1))
@@ -229,7 +229,7 @@ def test_random_starts_differ_between_layers_networks_and_seeds():
 
 
 def test_rlx2_begins_with_the_largest_weights():
-    network = mlp(jax.random.key(0), (10, 20, 5))
+    network = build(jax.random.key(0), (10, 20, 5))
     parts, _ = RLx2(0.8).start({"actor": {"actor": network}}, jax.random.key(1))
     for before, after in zip(network.layers, parts["actor"]["actor"].layers, strict=True):
         magnitude, mask = np.abs(before.to_dense()), active(after)
@@ -241,7 +241,7 @@ def of_one_layer(weight: list[list[float]]) -> tuple[Learner, RowSparse]:
     dense = jnp.asarray(weight, jnp.float32)
     layer = layer_of(dense, jnp.zeros(len(weight)), Kept.of(dense != 0, int((dense != 0).sum())))
     assert isinstance(layer, RowSparse)
-    networks = {"critics": {"critic": MLP((layer,), squash=False)}}
+    networks = {"critics": {"critic": plain((layer,), squash=False)}}
     return Learner.start(networks, {"critics": optax.adam(1e-3)}, frozenset()), layer
 
 
@@ -250,7 +250,7 @@ def after(method: Method, weight: list[list[float]], gradient: Any = None, progr
     """The mask of that layer after one restructuring."""
     learner, _ = of_one_layer(weight)
     dense = Dense(jnp.asarray(gradient or weight, jnp.float32), jnp.zeros(len(weight)))
-    gradients = {"critics": {"critic": MLP((dense,), squash=False)}}
+    gradients = {"critics": {"critic": plain((dense,), squash=False)}}
     signals = Signals(stage, jnp.float32(progress), Returns(), lambda: gradients)
     state = {"key": jax.random.key_data(jax.random.key(3))}
     learner, _, _ = method.restructure(learner, state, signals)
@@ -298,7 +298,7 @@ def test_the_last_drop_grows_nothing():
 
 def test_lambdas_give_the_papers_counts():
     # DS-TD3 on HalfCheetah: 7 (17 + 256), 64 (256 + 256), a dense head; 51 % of the actor.
-    network = mlp(jax.random.key(0), (17, 256, 256, 6))
+    network = build(jax.random.key(0), (17, 256, 256, 6))
     counts = SET(lambdas=(7.0, 64.0)).counts("actor", "actor", network)
     assert counts == [1911, 32768, 1536]
     assert SET(lambdas=(70.0,)).counts("actor", "actor", network)[0] == 17 * 256
@@ -359,7 +359,7 @@ def test_asp_prunes_to_the_pattern_and_begins_anew():
 
 
 def test_asp_permutes_units_without_changing_the_function_and_keeps_more():
-    network = mlp(jax.random.key(0), (5, 32, 16, 3))
+    network = build(jax.random.key(0), (5, 32, 16, 3))
     method = ASP(swaps=2000)
     permuted = method._permuted(network, 1, jax.random.key(1))
     x = jax.random.normal(jax.random.key(2), (5, 7))

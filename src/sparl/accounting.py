@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparl.layouts import Layout
-from sparl.networks import MLP, Networks, layer_names
+from sparl.networks import Network, Networks, layer_names
 from sparl.topology import NofM
 
 Shapes = tuple[tuple[int, int], ...]
 """(out, in) of each layer of a network."""
 
 
-def shapes_of(network: MLP) -> Shapes:
+def shapes_of(network: Network) -> Shapes:
     return tuple(layer.shape for layer in network.layers)
 
 
@@ -64,7 +64,7 @@ class NetworkReport:
         }
 
 
-def report_network(network: MLP, original: Shapes) -> NetworkReport:
+def report_network(network: Network, original: Shapes) -> NetworkReport:
     rows = zip(layer_names(network), network.layers, original, strict=True)
     return NetworkReport(tuple(_report_layer(*row) for row in rows))
 
@@ -145,7 +145,7 @@ def _total(networks: Networks, originals: dict[str, Shapes] | None) -> int:
     return sum(math.prod(shape) for shapes in found for shape in shapes)
 
 
-def _original(name: str, network: MLP, originals: dict[str, Shapes] | None) -> Shapes:
+def _original(name: str, network: Network, originals: dict[str, Shapes] | None) -> Shapes:
     """A target has those of the network that it follows."""
     return shapes_of(network) if originals is None else originals[name.removeprefix("target_")]
 

@@ -6,34 +6,81 @@ multiplications take. The same kernels, called directly, are done in a fifth of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import kernels
+from sparl import kernels, wiring
 from sparl.learner import Structure
+from sparl.networks import Network
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """[inputs, batch] to [outputs, batch]."""
+Vector = NDArray[Any]
+"""Of a part: all its values, or all its indices."""
 
 
 @dataclass(frozen=True)
-class HostMLP:
-    """Where one network lies in the flat vectors of its part, and how to run it there."""
+class Layers:
+    """Where one layer, or a chain of them, lies in the flat vectors of its part; how to run it."""
 
     inference: kernels.Inference
     values: slice
     indices: slice
+
+    @classmethod
+    def of(cls, forms: Sequence[kernels.Layer]) -> Layers:
+        """`forms`, as the kernels take them, with positions in place of numbers."""
+        form = kernels.Form.of(forms)
+        values, indices = kernels.vectors(forms)
+        return cls(kernels.Inference(*form), _span(values), _span(indices))
+
+    def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
+        return self.inference(values[self.values], indices[self.indices], x)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A plain MLP: one call."""
+
+    layers: Layers
     squash: bool
 
-    def bound(self, values: NDArray[np.float32], indices: NDArray[np.int32]) -> HostNetwork:
-        values, indices = values[self.values], indices[self.indices]
+    def bound(self, values: Vector, indices: Vector) -> HostNetwork:
+        def network(x: Vector) -> Vector:
+            y = self.layers(values, indices, x)
+            return np.tanh(y) if self.squash else y
 
-        def network(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            y = self.inference(values, indices, x)
+        return network
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A network of any wiring: a call for each layer, NumPy between them."""
+
+    layers: list[Layers]
+    norms: list[tuple[Callable[..., Any], list[slice]] | None]
+    wiring: wiring.Wiring
+    squash: bool
+
+    def bound(self, values: Vector, indices: Vector) -> HostNetwork:
+        def normalised(i: int, y: Vector) -> Vector:
+            norm = self.norms[i]
+            assert norm is not None
+            return norm[0](y, *(values[where] for where in norm[1]))
+
+        def network(x: Vector) -> Vector:
+            y = wiring.run(
+                self.wiring,
+                x,
+                lambda i, y: self.layers[i](values, indices, y),
+                normalised,
+                wiring.IN_NUMPY,
+            )
             return np.tanh(y) if self.squash else y
 
         return network
@@ -42,7 +89,7 @@ class HostMLP:
 class Acting:
     """The networks of one part as functions of NumPy arrays."""
 
-    def __init__(self, networks: dict[str, HostMLP]) -> None:
+    def __init__(self, networks: dict[str, Chain | Wired]) -> None:
         self._networks = networks
 
     @classmethod
@@ -55,17 +102,26 @@ class Acting:
             forms = network.kernel_forms()
             if forms is None:
                 return None
-            form = kernels.Form.of(forms)
-            inference = kernels.Inference(*form)
-            values, indices = kernels.vectors(forms)
-            found[name] = HostMLP(inference, _span(values), _span(indices), network.squash)
+            found[name] = _host_network(network, forms)
         return cls(found)
 
-    def networks(
-        self, values: NDArray[np.float32], indices: NDArray[np.int32]
-    ) -> dict[str, HostNetwork]:
+    def networks(self, values: Vector, indices: Vector) -> dict[str, HostNetwork]:
         """The networks of a part's flat vectors; changes of those change them."""
         return {name: network.bound(values, indices) for name, network in self._networks.items()}
+
+
+def _host_network(network: Network, forms: list[kernels.Layer]) -> Chain | Wired:
+    if network.wiring.is_chain:
+        return Chain(Layers.of(forms), network.squash)
+    return Wired(
+        [Layers.of([form]) for form in forms],
+        [
+            norm and (norm.normalised, list(map(_span, vars(norm).values())))
+            for norm in network.norms
+        ],
+        network.wiring,
+        network.squash,
+    )
 
 
 def _span(positions: jax.Array) -> slice:

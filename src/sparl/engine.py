@@ -27,7 +27,7 @@ from sparl.layouts import blank, describe
 from sparl.learner import Learner, Structure, holds_networks
 from sparl.methods import Method
 from sparl.methods.base import RUNNING, Moment, Returns
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.replay import Columns
 
 
@@ -91,7 +91,7 @@ class Engine:
         if layouts != self.layouts:
             blanks = {
                 part: {
-                    name: MLP(tuple(map(blank, layouts[part][name])), network.squash)
+                    name: network.blank([blank(layer) for layer in layouts[part][name]])
                     for name, network in self.learner.structures[part].outline().items()
                 }
                 for part in self.learner.network_parts
@@ -152,7 +152,7 @@ class Engine:
         size = self.columns.action_size
         return self.agent.explore(self.config, self._forward, observation, size, step, rng)
 
-    def policy(self) -> MLP:
+    def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         return self.agent.policy(self.learner.networks(self.agent.ACTING[0]))
 

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int32
 
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Structure:
 
 def holds_networks(part: dict[str, Any]) -> bool:
     """Whether what a part has by name are networks, and not bare arrays."""
-    return all(isinstance(member, MLP) for member in part.values())
+    return all(isinstance(member, Network) for member in part.values())
 
 
 class Part(NamedTuple):

@@ -1,27 +1,36 @@
-"""Multilayer perceptrons out of layouts, and their initialisation."""
+"""Networks out of layouts, in one of several wirings, and their initialisation."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import kernels
+from sparl import kernels, wiring
 from sparl.layouts import Dense, Layout
+from sparl.norms import BatchNorm, LayerNorm
+from sparl.wiring import Activation, Wiring
+
+Kind = Literal["mlp", "densenet", "d2rl", "simba"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+EXPANSION = 4
+"""Widths of a SimBa block's inner layer, as a multiple of the residual stream's (2410.09754)."""
 
 
-class MLP(eqx.Module):
-    """Layers with ReLU between them and, for an actor, tanh at the end.
+class Network(eqx.Module):
+    """Layers, connected as its wiring says; for an actor, tanh at the end.
 
     Activations are feature-major, [features, batch]: a stored weight then meets the batch along
     the fast axis.
     """
 
     layers: tuple[Layout, ...]
+    norms: tuple[LayerNorm | BatchNorm | None, ...]
+    wiring: Wiring = eqx.field(static=True)
     squash: bool = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
@@ -29,24 +38,54 @@ class MLP(eqx.Module):
         x = self._layer_by_layer(x) if packed is None else kernels.network(packed, x)
         return jnp.tanh(x) if self.squash else x
 
+    @property
+    def in_features(self) -> int:
+        return self.layers[0].in_features
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features of every value of the wiring: of the input, and of what each layer gives."""
+        return (self.in_features, *(layer.out_features for layer in self.layers))
+
+    def with_layers(self, layers: Sequence[Layout]) -> Network:
+        """The same network with other layers in the places of its own."""
+        return eqx.tree_at(lambda n: n.layers, self, tuple(layers))
+
+    def blank(self, layers: Sequence[Layout]) -> Network:
+        """The same network with those layers, and norms of their widths, to be filled."""
+        norms = [
+            norm
+            and type(norm).fresh(layer.in_features if place.norm == "layer" else layer.out_features)
+            for norm, layer, place in zip(self.norms, layers, self.wiring.stages, strict=True)
+        ]
+        return Network(tuple(layers), tuple(norms), self.wiring, self.squash)
+
     def kernel_forms(self) -> list[kernels.Layer] | None:
         """The layers as the kernels take them; None if there is one that they do not know."""
         forms = [layer.kernel_form() for layer in self.layers]
         return None if None in forms else [form for form in forms if form is not None]
 
     def packed(self) -> list[kernels.Layer] | None:
-        """`kernel_forms` of a network to run as one kernel: one with packed layers among them."""
-        forms = self.kernel_forms()
+        """`kernel_forms` of a network to run as one kernel: a chain with packed layers in it."""
+        forms = self.kernel_forms() if self.wiring.is_chain else None
         return forms if forms and any(form.places is not None for form in forms) else None
 
     def _layer_by_layer(self, x: jax.Array) -> jax.Array:
-        *hidden, head = self.layers
-        for layer in hidden:
-            x = jax.nn.relu(layer.apply(x))
-        return head.apply(x)
+        return wiring.run(
+            self.wiring,
+            x,
+            lambda i, y: self.layers[i].apply(y),
+            lambda i, y: self._norm(i)(y),
+            wiring.IN_JAX,
+        )
+
+    def _norm(self, i: int) -> LayerNorm | BatchNorm:
+        norm = self.norms[i]
+        assert norm is not None
+        return norm
 
 
-Networks = dict[str, MLP]
+Networks = dict[str, Network]
 """Networks of one part of an agent, by name: `critic_0`, `critic_1`."""
 
 
@@ -60,34 +99,101 @@ def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "mem
     return kernels.networks(packed, x)
 
 
-def mlp(key: jax.Array, sizes: Sequence[int], squash: bool = False) -> MLP:
-    """A dense MLP through `sizes` (inputs, hidden widths, outputs).
+def plain(layers: Sequence[Layout], squash: bool = False) -> Network:
+    """Layers one after the other, with ReLU between them."""
+    layers = tuple(layers)
+    return Network(layers, (None,) * len(layers), wiring.chain(len(layers)), squash)
+
+
+def build(
+    key: jax.Array,
+    sizes: Sequence[int],
+    squash: bool = False,
+    kind: Kind = "mlp",
+    activation: Activation = "relu",
+) -> Network:
+    """A dense network from `sizes`: inputs, hidden widths, outputs.
 
     Weights and biases are uniform in +-1/sqrt(inputs of the layer), PyTorch's default for linear
-    layers and so that of the field's TD3 and SAC codes.
+    layers and so that of the field's TD3 and SAC codes. A `simba` has a block for each hidden
+    width, which must be the same for all; its weights are orthogonal, those of blocks He-normal,
+    and its biases 0, as in its authors' code.
     """
-    layers = []
-    for layer_key, (inputs, outputs) in zip(
-        jax.random.split(key, len(sizes) - 1),
-        itertools.pairwise(sizes),
-        strict=True,
-    ):
+    inputs, *hidden, outputs = sizes
+    if kind == "simba":
+        return _simba(key, inputs, hidden, outputs, squash, activation)
+    count = len(hidden) + 1
+    wired = {"mlp": wiring.chain, "densenet": wiring.densenet, "d2rl": wiring.d2rl}[kind]
+    return _of_shapes(key, wired(count, activation), inputs, (*hidden, outputs), squash)
+
+
+def feature_tower(
+    key: jax.Array, inputs: int, widths: Sequence[int], activation: Activation
+) -> Network:
+    """Dense blocks with batch norms, which give their input and all that they made of it."""
+    return _of_shapes(key, wiring.feature_tower(len(widths), activation), inputs, widths)
+
+
+def then(first: Network, second: Network) -> Network:
+    """One network of two, the second on what the first gives."""
+    assert not first.squash
+    return Network(
+        (*first.layers, *second.layers),
+        (*first.norms, *second.norms),
+        first.wiring.then(second.wiring),
+        second.squash,
+    )
+
+
+def dense_copy(network: Network) -> Network:
+    """The same function with every weight stored, zeros where there was none."""
+    return network.with_layers([Dense(layer.to_dense(), layer.bias) for layer in network.layers])
+
+
+def layer_names(network: Network) -> list[str]:
+    """`hidden_0`, `hidden_1`, …, `head`, in the order of the layers; all are hidden where the
+    network gives more than the last one's."""
+    last = len(network.layers) - 1
+    headed = network.wiring.gives == (last + 1,)
+    return [f"hidden_{i}" for i in range(last)] + ["head" if headed else f"hidden_{last}"]
+
+
+def _of_shapes(
+    key: jax.Array, wired: Wiring, inputs: int, outputs: Sequence[int], squash: bool = False
+) -> Network:
+    """A network of that wiring whose layers give `outputs`, of PyTorch's default weights."""
+    widths, layers, norms = (inputs, *outputs), [], []
+    keys = jax.random.split(key, len(outputs))
+    for layer_key, stage, rows in zip(keys, wired.stages, outputs, strict=True):
+        columns = sum(widths[value] for value in stage.reads)
         weight_key, bias_key = jax.random.split(layer_key)
-        bound = inputs**-0.5
+        bound = columns**-0.5
         layers.append(
             Dense(
-                jax.random.uniform(weight_key, (outputs, inputs), jnp.float32, -bound, bound),
-                jax.random.uniform(bias_key, (outputs,), jnp.float32, -bound, bound),
+                jax.random.uniform(weight_key, (rows, columns), jnp.float32, -bound, bound),
+                jax.random.uniform(bias_key, (rows,), jnp.float32, -bound, bound),
             )
         )
-    return MLP(tuple(layers), squash)
+        norms.append(BatchNorm.fresh(rows) if stage.norm == "batch" else None)
+    return Network(tuple(layers), tuple(norms), wired, squash)
 
 
-def dense_copy(network: MLP) -> MLP:
-    """The same function with every weight stored, zeros where there was none."""
-    return MLP(tuple(Dense(la.to_dense(), la.bias) for la in network.layers), network.squash)
-
-
-def layer_names(network: MLP) -> list[str]:
-    """`hidden_0`, `hidden_1`, …, `head`, in the order of the layers."""
-    return [f"hidden_{i}" for i in range(len(network.layers) - 1)] + ["head"]
+def _simba(
+    key: jax.Array,
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    squash: bool,
+    activation: Activation,
+) -> Network:
+    (width,), blocks = set(hidden), len(hidden)
+    orthogonal, he = jax.nn.initializers.orthogonal(), jax.nn.initializers.he_normal(1, 0)
+    within = [(he, EXPANSION * width, width), (he, width, EXPANSION * width)] * blocks
+    shapes = [(orthogonal, width, inputs), *within, (orthogonal, outputs, width)]
+    wired = wiring.simba(blocks, activation)
+    layers, norms = [], []
+    keys = jax.random.split(key, len(shapes))
+    for own, (drawn, rows, columns), stage in zip(keys, shapes, wired.stages, strict=True):
+        layers.append(Dense(drawn(own, (rows, columns), jnp.float32), jnp.zeros(rows)))
+        norms.append(LayerNorm.fresh(columns) if stage.norm == "layer" else None)
+    return Network(tuple(layers), tuple(norms), wired, squash)

@@ -1,9 +1,13 @@
 """Hidden neurons as groups of weights: what structured pruning weighs, shrinks and cuts out.
 
-A neuron is a row of its layer's weights, its bias, and the column of the next layer's weights that
-its output meets. Networks here are of `Dense` layers; a number per neuron is a vector over all
+A neuron is a row of its layer's weights, its bias, and the columns that its output meets, in every
+layer that reads it. Networks here are of `Dense` layers; a number per neuron is a vector over all
 hidden neurons of a network, layer after layer. Whatever is aligned with the weights (a gradient,
 an Adam moment, a target) may stand in the place of a network.
+
+Not every layer's outputs can go one by one. Those of a residual stream are added up, a layer norm
+looks at all of what it is given, and a batch norm makes something even of a row of zeros. `hidden`
+are the layers whose neurons can go.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from sparl.layouts import Dense
-from sparl.networks import MLP
+from sparl.networks import Network
 
 TINY = 1e-30
 """For divisions by what may be zero."""
@@ -26,103 +30,141 @@ TINY = 1e-30
 PerNeuron = Float[Array | np.ndarray, " neurons"]
 
 
-def widths(network: MLP) -> tuple[int, ...]:
+def hidden(network: Network) -> tuple[int, ...]:
+    """The layers whose neurons can go."""
+    wiring = network.wiring
+    stay = {0, *wiring.gives}
+    for value, stage in enumerate(wiring.stages, start=1):
+        if stage.adds is not None:
+            stay |= {stage.adds, value}
+        if stage.norm == "layer":
+            stay |= set(stage.reads)
+        if stage.norm == "batch":
+            stay |= {value}
+    return tuple(i for i in range(len(network.layers)) if i + 1 not in stay)
+
+
+def widths(network: Network) -> tuple[int, ...]:
     """Neurons of each hidden layer."""
-    return tuple(layer.out_features for layer in network.layers[:-1])
+    return tuple(network.layers[i].out_features for i in hidden(network))
 
 
-def by_layer(values: PerNeuron, network: MLP) -> list[Any]:
+def by_layer(values: PerNeuron, network: Network) -> list[Any]:
     """A number per neuron, cut into the hidden layers."""
     ends = list(itertools.accumulate(widths(network)))
     return [values[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 
 
-def weights(network: MLP) -> int:
+def weights(network: Network) -> int:
     """Weights of all layers, biases not counted."""
     return weights_between(network, widths(network))
 
 
-def weights_between(network: MLP, hidden: Sequence[int]) -> int:
-    """Weights of a network with hidden layers of these widths between the same ends."""
-    ends = [network.layers[0].in_features, *hidden, network.layers[-1].out_features]
-    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(ends))
+def weights_between(network: Network, left: Sequence[int]) -> int:
+    """Weights of the network with hidden layers of these widths."""
+    found = list(network.widths)
+    for i, width in zip(hidden(network), left, strict=True):
+        found[i + 1] = width
+    return sum(
+        found[i + 1] * sum(found[value] for value in stage.reads)
+        for i, stage in enumerate(network.wiring.stages)
+    )
 
 
-def norms(network: MLP) -> PerNeuron:
+def norms(network: Network) -> PerNeuron:
     """The Euclidean norm of each group."""
-    squares = [
-        jnp.sum(jnp.square(layer.weight), axis=1)
-        + jnp.square(layer.bias)
-        + jnp.sum(jnp.square(after.weight), axis=0)
-        for layer, after in zip(network.layers, network.layers[1:], strict=False)
-    ]
+    squares = []
+    for i in hidden(network):
+        layer = network.layers[i]
+        group = jnp.sum(jnp.square(layer.weight), axis=1) + jnp.square(layer.bias)
+        for weight in _columns(network, network, i + 1):
+            group = group + jnp.sum(jnp.square(weight), axis=0)
+        squares.append(group)
     return jnp.sqrt(_joined(squares))
 
 
-def sizes(network: MLP) -> list[int]:
+def sizes(network: Network) -> list[int]:
     """Numbers in a group, for each hidden layer."""
-    return [
-        layer.in_features + 1 + after.out_features
-        for layer, after in zip(network.layers, network.layers[1:], strict=False)
+    read_by = [
+        sum(
+            network.layers[j].out_features
+            for j, stage in enumerate(network.wiring.stages)
+            if i + 1 in stage.reads
+        )
+        for i in hidden(network)
     ]
+    inputs = (network.layers[i].in_features for i in hidden(network))
+    return [own + 1 + after for own, after in zip(inputs, read_by, strict=True)]
 
 
-def saliency(network: MLP, gradient: MLP) -> PerNeuron:
-    """|sum over the batch of a_j dL/da_j|, the first-order change of the loss without neuron j.
+def saliency(network: Network, gradient: Network) -> PerNeuron:
+    """|sum over the batch of a_j dL/da_j|, the first-order change of the loss without neuron j
+    (Taylor pruning, 1611.06440).
 
-    For ReLU it equals |sum_i w_ji g_ji + b_j g_bj| over the incoming row (Taylor pruning,
-    1611.06440), so that weights and gradients are enough.
+    It equals |sum_k w_kj g_kj| over the columns that its output meets, whatever the activation, so
+    that weights and gradients are enough.
     """
-    products = [
-        jnp.sum(layer.weight * g.weight, axis=1) + layer.bias * g.bias
-        for layer, g in zip(network.layers[:-1], gradient.layers[:-1], strict=True)
-    ]
+    products = []
+    for i in hidden(network):
+        pairs = zip(
+            _columns(network, network, i + 1), _columns(network, gradient, i + 1), strict=True
+        )
+        products.append(sum(jnp.sum(weight * g, axis=0) for weight, g in pairs))
     return jnp.abs(_joined(products))
 
 
-def scaled(network: MLP, factors: PerNeuron) -> MLP:
+def scaled(network: Network, factors: PerNeuron) -> Network:
     """Every group times its factor; a weight between two neurons takes both."""
-    per_layer = by_layer(factors, network)
+    of_rows, of_columns = _spread(network, factors, otherwise=1.0)
     layers = []
-    for i, layer in enumerate(network.layers):
+    for layer, rows, columns in zip(network.layers, of_rows, of_columns, strict=True):
         weight, bias = layer.weight, layer.bias
-        if i < len(per_layer):
-            weight, bias = weight * per_layer[i][:, None], bias * per_layer[i]
-        if i > 0:
-            weight = weight * per_layer[i - 1][None, :]
+        if rows is not None:
+            weight, bias = weight * rows[:, None], bias * rows
+        if columns is not None:
+            weight = weight * columns[None, :]
         layers.append(Dense(weight, bias))
-    return MLP(tuple(layers), network.squash)
+    return network.with_layers(layers)
 
 
-def pulled(gradient: MLP, network: MLP, factors: PerNeuron) -> MLP:
+def pulled(gradient: Network, network: Network, factors: PerNeuron) -> Network:
     """`gradient` plus, group by group, `network` times its factor."""
-    per_layer = by_layer(factors, network)
+    of_rows, of_columns = _spread(network, factors, otherwise=0.0)
     layers = []
-    for i, (layer, g) in enumerate(zip(network.layers, gradient.layers, strict=True)):
+    for layer, g, rows, columns in zip(
+        network.layers, gradient.layers, of_rows, of_columns, strict=True
+    ):
         weight, bias = g.weight, g.bias
-        if i < len(per_layer):
-            weight = weight + per_layer[i][:, None] * layer.weight
-            bias = bias + per_layer[i] * layer.bias
-        if i > 0:
-            weight = weight + per_layer[i - 1][None, :] * layer.weight
+        if rows is not None:
+            weight = weight + rows[:, None] * layer.weight
+            bias = bias + rows * layer.bias
+        if columns is not None:
+            weight = weight + columns[None, :] * layer.weight
         layers.append(Dense(weight, bias))
-    return MLP(tuple(layers), network.squash)
+    return gradient.with_layers(layers)
 
 
-def narrowed(network: MLP, kept: Sequence[Int[Array, " _"]]) -> MLP:
+def narrowed(network: Network, kept: Sequence[Int[Array, " _"]]) -> Network:
     """The network of the neurons `kept`, indices for each hidden layer: a smaller one."""
+    chosen = dict(zip((i + 1 for i in hidden(network)), kept, strict=True))
     layers = []
     for i, layer in enumerate(network.layers):
         weight, bias = layer.weight, layer.bias
-        if i < len(kept):
-            weight, bias = weight[kept[i]], bias[kept[i]]
-        if i > 0:
-            weight = weight[:, kept[i - 1]]
+        if i + 1 in chosen:
+            weight, bias = weight[chosen[i + 1]], bias[chosen[i + 1]]
+        reads = network.wiring.stages[i].reads
+        if chosen.keys() & set(reads):
+            starts = itertools.accumulate((network.widths[value] for value in reads), initial=0)
+            columns = [
+                start + chosen.get(value, jnp.arange(network.widths[value]))
+                for start, value in zip(starts, reads, strict=False)
+            ]
+            weight = weight[:, _joined(columns)]
         layers.append(Dense(weight, bias))
-    return MLP(tuple(layers), network.squash)
+    return network.with_layers(layers)
 
 
-def shares(importance: PerNeuron, network: MLP) -> Float[Array, " neurons"]:
+def shares(importance: PerNeuron, network: Network) -> Float[Array, " neurons"]:
     """Importance as a share of the layer's largest, I_j / max I; 0 where there is none."""
     layers = by_layer(importance, network)
     return jnp.concatenate([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
@@ -150,6 +192,34 @@ def weeded(
     goes = (lost_then <= limit) & (jnp.arange(len(order)) < spare) & (total > 0) & may
     count = jnp.sum(goes)
     return alive.at[order].multiply(~goes), jnp.where(count > 0, lost_then[count - 1], lost)
+
+
+def _columns(network: Network, aligned: Network, value: int) -> list[jax.Array]:
+    """Of what is `aligned` with a network, the columns that a value meets, of every reader."""
+    found = []
+    for layer, stage in zip(aligned.layers, network.wiring.stages, strict=True):
+        if value in stage.reads:
+            before = itertools.takewhile(lambda read: read != value, stage.reads)
+            start = sum(network.widths[read] for read in before)
+            found.append(layer.weight[:, start : start + network.widths[value]])
+    return found
+
+
+def _spread(
+    network: Network, factors: PerNeuron, otherwise: float
+) -> tuple[list[jax.Array | None], list[jax.Array | None]]:
+    """A number per neuron as one per row and one per column of each layer, `otherwise` for what is
+    no neuron's; None for a layer that has no neuron among them."""
+    values = (i + 1 for i in hidden(network))
+    known = dict(zip(values, by_layer(factors, network), strict=True))
+    rows, columns = [], []
+    for i, stage in enumerate(network.wiring.stages):
+        rows.append(known.get(i + 1))
+        pieces = [
+            known.get(value, jnp.full(network.widths[value], otherwise)) for value in stage.reads
+        ]
+        columns.append(_joined(pieces) if known.keys() & set(stage.reads) else None)
+    return rows, columns
 
 
 def _joined(per_layer: Sequence[jax.Array]) -> jax.Array:

@@ -6,6 +6,7 @@ policy.safetensors   packed weights, biases, indices, and golden input/output pa
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from sparl.layouts import (
     index_width,
     pattern_of,
 )
-from sparl.networks import MLP
+from sparl.networks import Network, plain
+from sparl.norms import BatchNorm, LayerNorm
 from sparl.topology import Kept, PerLayer
+from sparl.wiring import Norm, Stage, Wiring
 
 FORMAT = 1
 GOLDEN = 8
@@ -42,14 +45,13 @@ TOLERANCE = 1e-4
 class Policy:
     """Acts like the agents of Stable-Baselines3: `action, state = policy.predict(observation)`."""
 
-    def __init__(self, network: MLP, spaces: Spaces, golden: NDArray[np.float32]) -> None:
+    def __init__(self, network: Network, spaces: Spaces, golden: NDArray[np.float32]) -> None:
         """A network that gives actions in [-1, 1], or values of choices where those are discrete.
 
         `golden`: observations [pairs, obs] whose outputs are stored along with the policy.
         """
-        self.network = MLP(
-            tuple(la.packed() if isinstance(la, StraightThrough) else la for la in network.layers),
-            network.squash,
+        self.network = network.with_layers(
+            [la.packed() if isinstance(la, StraightThrough) else la for la in network.layers]
         )
         self.spaces = spaces
         self.golden = np.asarray(golden, np.float32)
@@ -95,13 +97,16 @@ class Policy:
             description, stored = _pack(layer)
             layers.append(description)
             arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
+        for i, norm in enumerate(self.network.norms):
+            if norm is not None:
+                arrays |= {f"norm_{i}.{name}": np.asarray(a) for name, a in vars(norm).items()}
         sha256 = storage.write_arrays(folder / "policy.safetensors", arrays)
         storage.write_json(
             folder / "policy.json",
             {
                 "format": FORMAT,
                 "layers": layers,
-                "activation": "relu",
+                "wiring": asdict(self.network.wiring),
                 "squash": self.network.squash,
                 "observation": {"shape": self.spaces.observation_shape},
                 "action": _describe_actions(self.spaces),
@@ -129,7 +134,8 @@ class Policy:
         )
         observation_shape = tuple(content["observation"]["shape"])
         spaces = _spaces(observation_shape, content["action"])
-        policy = cls(MLP(layers, content["squash"]), spaces, arrays["golden.observation"])
+        network = _network(layers, content, arrays)
+        policy = cls(network, spaces, arrays["golden.observation"])
         golden = arrays[policy._golden_output]
         error = np.abs(policy.outputs(policy.golden) - golden).max(initial=0.0)
         if not error <= TOLERANCE * np.abs(golden).max(initial=1.0):
@@ -139,6 +145,27 @@ class Policy:
     @property
     def _golden_output(self) -> str:
         return "golden.q_value" if self.spaces.discrete else "golden.action"
+
+
+def _network(
+    layers: tuple[Layout, ...], content: dict[str, Any], arrays: dict[str, NDArray]
+) -> Network:
+    """The layers in their wiring, which older policies do not tell: they are chains."""
+    if "wiring" not in content:
+        return plain(layers, content["squash"])
+    stages = tuple(
+        Stage(**(stage | {"reads": tuple(stage["reads"])})) for stage in content["wiring"]["stages"]
+    )
+    norms = tuple(
+        stage.norm and _norm(stage.norm, f"norm_{i}.", arrays) for i, stage in enumerate(stages)
+    )
+    wiring = Wiring(stages, tuple(content["wiring"]["gives"]))
+    return Network(layers, norms, wiring, content["squash"])
+
+
+def _norm(kind: Norm, prefix: str, arrays: dict[str, NDArray]) -> LayerNorm | BatchNorm:
+    found = {n.removeprefix(prefix): jnp.asarray(a) for n, a in arrays.items() if prefix in n}
+    return {"layer": LayerNorm, "batch": BatchNorm}[kind](**found)
 
 
 def _describe_actions(spaces: Spaces) -> dict[str, Any]:

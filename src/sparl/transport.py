@@ -24,7 +24,7 @@ import optax
 
 from sparl.layouts import Layout
 from sparl.learner import Learner, Part, Structure
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 
 
 def move(aligned: jax.Array, old: Layout, new: Layout, fill: jax.Array | float) -> jax.Array:
@@ -55,7 +55,7 @@ def carry(learner: Learner, successors: dict[str, Networks]) -> Learner:
     return Learner(parts, structures, learner.optimizers)
 
 
-def along(learner: Learner, change: Callable[[str, MLP], MLP]) -> Learner:
+def along(learner: Learner, change: Callable[[str, Network], Network]) -> Learner:
     """`learner` with `change` made to its networks, and in the same way to all aligned with them.
 
     (name, network) -> network; it has to be linear in the numbers of the network, whose place
@@ -127,8 +127,12 @@ def _is_adam(state: Any) -> bool:
 
 
 def _move_network(
-    aligned: MLP, old: MLP, new: MLP, fill: Callable[[Layout], jax.Array | float], power: int
-) -> MLP:
+    aligned: Network,
+    old: Network,
+    new: Network,
+    fill: Callable[[Layout], jax.Array | float],
+    power: int,
+) -> Network:
     """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases, and
     weights multiplied by that power of how many times as many copies they have."""
     layers = []
@@ -138,4 +142,4 @@ def _move_network(
         layers.append(
             eqx.tree_at(lambda layer: (layer.weight, layer.bias), after, (weight, carried.bias))
         )
-    return MLP(tuple(layers), new.squash)
+    return Network(tuple(layers), aligned.norms, new.wiring, new.squash)

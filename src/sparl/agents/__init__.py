@@ -23,7 +23,7 @@ from sparl.agents.sac import SACConfig
 from sparl.agents.td3 import TD3Config
 from sparl.errors import BadEnvironment
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ class Agent(Protocol):
         """An action to learn from, for one observation [obs] at an environment step."""
         ...
 
-    def policy(self, networks: Networks) -> MLP:
+    def policy(self, networks: Networks) -> Network:
         """What is saved of the acting part's networks: gives actions, or values of choices."""
         ...
 

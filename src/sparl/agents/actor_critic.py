@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from sparl.agents.base import Batch
 from sparl.agents.on_policy import OnPolicyConfig, td_error, values
-from sparl.networks import MLP
+from sparl.networks import Network
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class OneStepConfig(OnPolicyConfig):
     """Hyperparameters of the one-step actor-critic."""
 
     def critic_loss(
-        self, critic: MLP, batch: Batch
+        self, critic: Network, batch: Batch
     ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
         """0.5 (target - v(s))^2, whose target r + gamma v(s') is held constant."""
         value = values(critic, batch.observation)
         target = jax.lax.stop_gradient(td_error(critic, batch) + value)
         return 0.5 * jnp.mean((target - value) ** 2), value
 
-    def judge(self, before: MLP, after: MLP) -> MLP:
+    def judge(self, before: Network, after: Network) -> Network:
         return before

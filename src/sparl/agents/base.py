@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32
 
 from sparl import checks
+from sparl.errors import BadValue
 from sparl.learner import Part
-from sparl.networks import Networks, all_of
+from sparl.networks import KINDS, Kind, Network, Networks, all_of, build
+from sparl.wiring import ACTIVATIONS, Activation
 
 Actions = Literal["continuous", "discrete"]
 """What an agent acts by: numbers in [-1, 1], or one choice out of several."""
@@ -37,8 +41,14 @@ class Batch(NamedTuple):
 class AgentConfig:
     """Hyperparameters that every agent has; those that the loop itself reads are among them."""
 
+    network: Kind = "mlp"
+    """How layers are connected. mlp: one after the other. densenet: each reads all before it
+    (2102.07920). d2rl: each reads the observation again (2010.09163). simba: residual blocks behind
+    layer norms (2410.09754)."""
     hidden: tuple[int, ...] = (256, 256)
-    """Widths of the hidden layers, of every network."""
+    """Widths of the hidden layers, of every network; of a simba one for each block, all alike."""
+    activation: Activation = "relu"
+    """Between layers; swish is also known as SiLU."""
     learning_rate: float = 3e-4
     """Adam's step size, for everything that is trained."""
     weight_decay: float = 0.0
@@ -56,6 +66,9 @@ class AgentConfig:
             batch_size=self.batch_size,
             hidden=min(self.hidden, default=0),
         )
+        checks.one_of(KINDS, network=self.network)
+        checks.one_of(ACTIVATIONS, activation=self.activation)
+        self._check_widths(self.hidden)
         checks.fractions(gamma=self.gamma)
         checks.at_least(0, weight_decay=self.weight_decay, learning_starts=self.learning_starts)
 
@@ -63,6 +76,17 @@ class AgentConfig:
     def steps_per_update(self) -> int:
         """Environment steps between two updates, once learning has begun."""
         return 1
+
+    def built(self, key: jax.Array, sizes: Sequence[int], squash: bool = False) -> Network:
+        """A dense network from `sizes`: inputs, hidden widths, outputs."""
+        return build(key, sizes, squash, self.network, self.activation)
+
+    def _check_widths(self, hidden: tuple[int, ...]) -> None:
+        if self.network == "simba" and len(set(hidden)) > 1:
+            raise BadValue(
+                f"hidden is {' '.join(map(str, hidden))}: a simba has one width throughout, given "
+                "once for each block, for example 128 128"
+            )
 
     def rate_of(self, part: str) -> float:
         """Adam's step size for a part."""
@@ -107,6 +131,7 @@ class ActorCriticConfig(OffPolicyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.positive(critic_hidden=min(self.critic_hidden, default=1))
+        self._check_widths(self.critic_hidden)
 
     def critic_sizes(self, observation_size: int, action_size: int) -> tuple[int, ...]:
         """Inputs, hidden widths and output of a critic."""

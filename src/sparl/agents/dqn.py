@@ -32,7 +32,7 @@ from sparl.agents.base import (
     polyak,
 )
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks, mlp
+from sparl.networks import Network, Networks
 
 ACTIONS: Actions = "discrete"
 ACTING: tuple[str, str] = ("q", "q")
@@ -78,7 +78,7 @@ def init(
     config: DQNConfig, key: jax.Array, observation_size: int, action_size: int
 ) -> dict[str, Networks]:
     """One part, `q`, with one dense network: an output for each of the `action_size` choices."""
-    return {"q": {"q": mlp(key, (observation_size, *config.hidden, action_size))}}
+    return {"q": {"q": config.built(key, (observation_size, *config.hidden, action_size))}}
 
 
 def optimizers(config: DQNConfig) -> dict[str, optax.GradientTransformation]:
@@ -116,7 +116,7 @@ def epsilon(config: DQNConfig, step: int) -> float:
     return config.epsilon_start + done * (config.epsilon_end - config.epsilon_start)
 
 
-def policy(networks: Networks) -> MLP:
+def policy(networks: Networks) -> Network:
     """The network that is saved when training is over: the values of the choices."""
     return networks["q"]
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sparl import checks
 from sparl.agents.base import Actions, AgentConfig, Batch, adam, chosen
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks, mlp
+from sparl.networks import Network, Networks
 
 ACTIONS: Actions = "discrete"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -64,12 +64,12 @@ class OnPolicyConfig(AgentConfig, ABC):
 
     @abstractmethod
     def critic_loss(
-        self, critic: MLP, batch: Batch
+        self, critic: Network, batch: Batch
     ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
         """What the critic descends, and the value of every state of the batch."""
 
     @abstractmethod
-    def judge(self, before: MLP, after: MLP) -> MLP:
+    def judge(self, before: Network, after: Network) -> Network:
         """Whose TD errors the actor ascends: the critic's before its move, or after it."""
 
 
@@ -81,8 +81,8 @@ def init(
     actor_key, critic_key = jax.random.split(key)
     sizes = (observation_size, *config.hidden)
     return {
-        "actor": {"actor": mlp(actor_key, (*sizes, action_size))},
-        "critic": {"critic": mlp(critic_key, (*sizes, 1))},
+        "actor": {"actor": config.built(actor_key, (*sizes, action_size))},
+        "critic": {"critic": config.built(critic_key, (*sizes, 1))},
     }
 
 
@@ -113,7 +113,7 @@ def explore(
     return int(np.argmax(network(observation[:, None])[:, 0] + rng.gumbel(size=action_size)))
 
 
-def policy(networks: Networks) -> MLP:
+def policy(networks: Networks) -> Network:
     """The network that is saved when training is over: the logits of the choices."""
     return networks["actor"]
 
@@ -155,13 +155,13 @@ def update(
     return moved, metrics
 
 
-def td_error(critic: MLP, batch: Batch) -> Float[Array, " batch"]:
+def td_error(critic: Network, batch: Batch) -> Float[Array, " batch"]:
     """delta = r + gamma v(s') - v(s), without v(s') where the episode ended by itself."""
     # A time limit does not end the value (truncation).
     following = batch.discount * (1.0 - batch.terminated) * values(critic, batch.next_observation)
     return batch.reward + following - values(critic, batch.observation)
 
 
-def values(critic: MLP, observation: Float[Array, "batch obs"]) -> Float[Array, " batch"]:
+def values(critic: Network, observation: Float[Array, "batch obs"]) -> Float[Array, " batch"]:
     """v(s) of each observation."""
     return critic(observation.T)[0]

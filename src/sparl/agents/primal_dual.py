@@ -32,7 +32,7 @@ from jaxtyping import Array, Float
 from sparl import checks
 from sparl.agents.base import Batch
 from sparl.agents.on_policy import OnPolicyConfig, td_error, values
-from sparl.networks import MLP
+from sparl.networks import Network
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class PrimalDualConfig(OnPolicyConfig):
         checks.at_least(0, advantage_penalty=self.advantage_penalty)
 
     def critic_loss(
-        self, critic: MLP, batch: Batch
+        self, critic: Network, batch: Batch
     ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
         """The regularised Lagrangian as the value sees it, the policy held constant."""
         value, advantage = values(critic, batch.observation), td_error(critic, batch)
         penalty = self.advantage_penalty * advantage**2
         return jnp.mean((1.0 - batch.discount) * value + advantage + penalty), value
 
-    def judge(self, before: MLP, after: MLP) -> MLP:
+    def judge(self, before: Network, after: Network) -> Network:
         return after

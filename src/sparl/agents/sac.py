@@ -38,7 +38,7 @@ from sparl.agents.base import (
 )
 from sparl.errors import BadValue
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks, all_of, mlp
+from sparl.networks import Network, Networks, all_of
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -76,8 +76,12 @@ def init(
     actor_key, *critic_keys = jax.random.split(key, 3)
     critic_sizes = config.critic_sizes(observation_size, action_size)
     return {
-        "actor": {"actor": mlp(actor_key, (observation_size, *config.hidden, 2 * action_size))},
-        "critics": {f"critic_{i}": mlp(k, critic_sizes) for i, k in enumerate(critic_keys)},
+        "actor": {
+            "actor": config.built(actor_key, (observation_size, *config.hidden, 2 * action_size))
+        },
+        "critics": {
+            f"critic_{i}": config.built(k, critic_sizes) for i, k in enumerate(critic_keys)
+        },
         "temperature": {
             "log_temperature": jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         },
@@ -118,10 +122,12 @@ def explore(
     return np.tanh(mean + np.exp(np.clip(log_std, *LOG_STD)) * normal).astype(np.float32)
 
 
-def policy(networks: Networks) -> MLP:
+def policy(networks: Networks) -> Network:
     """The network that is saved when training is over: the actor's mean, squashed."""
-    *hidden, head = networks["actor"].layers
-    return MLP((*hidden, head.first_rows(head.out_features // 2)), squash=True)
+    actor = networks["actor"]
+    *hidden, head = actor.layers
+    layers = (*hidden, head.first_rows(head.out_features // 2))
+    return Network(layers, actor.norms, actor.wiring, squash=True)
 
 
 def update(
@@ -182,7 +188,7 @@ def update(
 
 
 def sampled(
-    actor: MLP, observation: Float[Array, "obs batch"], normal: Float[Array, "act batch"]
+    actor: Network, observation: Float[Array, "obs batch"], normal: Float[Array, "act batch"]
 ) -> tuple[Float[Array, "act batch"], Float[Array, " batch"]]:
     """Actions of the squashed Gaussian made from standard `normal` numbers, and their log-density.
 

@@ -31,7 +31,7 @@ from sparl.agents.base import (
     smallest_q,
 )
 from sparl.learner import Descend, Part, Structure
-from sparl.networks import MLP, Networks, all_of, mlp
+from sparl.networks import Network, Networks, all_of
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -73,9 +73,13 @@ def init(
     critic_sizes = config.critic_sizes(observation_size, action_size)
     return {
         "actor": {
-            "actor": mlp(actor_key, (observation_size, *config.hidden, action_size), squash=True)
+            "actor": config.built(
+                actor_key, (observation_size, *config.hidden, action_size), squash=True
+            )
         },
-        "critics": {f"critic_{i}": mlp(k, critic_sizes) for i, k in enumerate(critic_keys)},
+        "critics": {
+            f"critic_{i}": config.built(k, critic_sizes) for i, k in enumerate(critic_keys)
+        },
     }
 
 
@@ -108,7 +112,7 @@ def explore(
     return np.clip(action + disturbance, -1.0, 1.0).astype(np.float32)
 
 
-def policy(networks: Networks) -> MLP:
+def policy(networks: Networks) -> Network:
     """The network that is saved when training is over: the actor."""
     return networks["actor"]
 
@@ -165,7 +169,7 @@ def update(
 
 def smoothed(
     config: TD3Config,
-    target_actor: MLP,
+    target_actor: Network,
     observation: Float[Array, "obs batch"],
     key: UInt32[Array, " 2"],
 ) -> Float[Array, "act batch"]:

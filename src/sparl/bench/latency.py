@@ -30,7 +30,7 @@ from sparl.devices.c import CProgram, text_of
 from sparl.devices.compiled import FLAGS, compiler
 from sparl.devices.network import Dtype, device_network
 from sparl.errors import BadRun, BadValue
-from sparl.networks import mlp
+from sparl.networks import build
 from sparl.policy import Policy
 from sparl.runfolder import RunFolder
 
@@ -164,7 +164,7 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):
-            network = mlp(jax.random.key(0), sizes, squash=not spaces.discrete)
+            network = build(jax.random.key(0), sizes, squash=not spaces.discrete)
             acts = policy if name == "onnx" else Policy(network, spaces, policy.golden)
             content = onnx.model(acts).SerializeToString()
             (folder / ("policy.onnx" if name == "onnx" else "dense.onnx")).write_bytes(content)

@@ -18,7 +18,7 @@ from sparl.bench import report, timing
 from sparl.errors import BadValue
 from sparl.layouts import GROUPS, BlockCirculant, Dense, Layout, RowSparse, projected
 from sparl.learner import Structure
-from sparl.networks import MLP
+from sparl.networks import plain
 from sparl.topology import NofM, Pattern, PerLayer
 
 PEAK_SIZES = (256, 512, 1024)
@@ -167,7 +167,7 @@ def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timi
     The dense layer's arrays are what XLA likes best, W and b; a packed layer's are flat vectors,
     as a learner keeps them.
     """
-    network = {"": MLP((layer,), squash=False)}
+    network = {"": plain((layer,))}
     structure = Structure.of(network)
     whole = isinstance(layer, Dense)
     values = (layer.weight, layer.bias) if whole else structure.flatten(network)

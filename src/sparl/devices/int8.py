@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sparl.devices.layers import matrix, places
 from sparl.layouts import BlockCirculant, Layout
-from sparl.networks import MLP
+from sparl.networks import Network
 
 LARGEST = 127
 """Of the weights, in steps."""
@@ -43,7 +43,7 @@ class Int8Layer(NamedTuple):
 class Int8Network:
     """A network in integers. `outputs` computes what exported code does, step by step."""
 
-    network: MLP
+    network: Network
     steps: NDArray[np.float32]
     """[obs]: steps per unit of each observation."""
     limits: tuple[int, ...]
@@ -67,7 +67,7 @@ class Int8Network:
         return [matrix(layer, stored.weight).astype(np.float64) for layer, stored in layers]
 
 
-def quantized(network: MLP, observations: NDArray[np.float32]) -> Int8Network:
+def quantized(network: Network, observations: NDArray[np.float32]) -> Int8Network:
     """`network`, for observations [batch, obs] of the range of these."""
     limits = [min(2**15 - 1, (2**31 - 1) // (LARGEST * la.in_features)) for la in network.layers]
     scales = [  # of every layer [in], of one step
@@ -94,7 +94,7 @@ def quantized(network: MLP, observations: NDArray[np.float32]) -> Int8Network:
     return Int8Network(network, steps, tuple(limits), tuple(layers))
 
 
-def _ranges(network: MLP, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+def _ranges(network: Network, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     """Of every layer the sizes that its inputs [in] may have: at least what was recorded, with
     headroom."""
     found, x = [], np.asarray(observations, np.float64)

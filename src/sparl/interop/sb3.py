@@ -27,7 +27,7 @@ from sparl.errors import BadCheckpoint, BadValue
 from sparl.interop.sb3_file import SB3File, numbers_in
 from sparl.interop.trained import Members, Moments, Trained, TrainedPart
 from sparl.layouts import Dense
-from sparl.networks import MLP
+from sparl.networks import Network, plain
 
 Tensors = dict[str, NDArray[Any]]
 """A state dict: `actor.mu.0.weight` [out, in], `actor.mu.0.bias` [out], …"""
@@ -83,7 +83,7 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
             jnp.concatenate([head.weight for head in heads]),
             jnp.concatenate([head.bias for head in heads]),
         )
-        return {"actor": MLP((*_mlp(tensors, "actor.latent_pi").layers, head), squash=False)}
+        return {"actor": plain((*_mlp(tensors, "actor.latent_pi").layers, head))}
 
     variables = file.tensors("pytorch_variables")
     if "log_ent_coef" in variables:
@@ -159,7 +159,7 @@ def _critics(file: SB3File, policy: Tensors) -> TrainedPart:
     )
 
 
-def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> MLP:
+def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> Network:
     """`PREFIX.0`, `PREFIX.2`, …: linear layers, and a ReLU behind each but an output's."""
     numbers = sorted(
         int(name.removeprefix(f"{prefix}.").removesuffix(".weight"))
@@ -171,7 +171,7 @@ def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> MLP:
             f"{prefix} has its linear layers at {numbers}; sparl's networks are linear layers with "
             "a ReLU behind each (0, 2, 4, …), and have a hidden layer"
         )
-    return MLP(tuple(_dense(tensors, f"{prefix}.{number}") for number in numbers), squash)
+    return plain([_dense(tensors, f"{prefix}.{number}") for number in numbers], squash)
 
 
 def _dense(tensors: Tensors, name: str) -> Dense:
@@ -184,7 +184,7 @@ def _dense(tensors: Tensors, name: str) -> Dense:
     return Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
 
 
-def _widths(acting: MLP, critic: MLP | None = None) -> dict[str, Any]:
+def _widths(acting: Network, critic: Network | None = None) -> dict[str, Any]:
     """The options `hidden` and, where it differs, `critic_hidden`."""
     networks = [acting] if critic is None else [acting, critic]
     widths = []

@@ -28,7 +28,7 @@ from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner
 from sparl.methods.base import MethodState, RowWise, Signals, figures, replace_layers
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.topology import permuted_for
 
 ROWS, COLUMNS = 8, 16
@@ -78,7 +78,7 @@ class ASP(RowWise):
             found |= figures(networks, successors[part])
         return learner.afresh(successors), {"key": jax.random.key_data(key)}, found
 
-    def positions(self, network: MLP) -> list[int]:
+    def positions(self, network: Network) -> list[int]:
         """The layers that the hardware can take."""
         return [
             i
@@ -95,7 +95,7 @@ class ASP(RowWise):
             if not self.positions(network)
         ]
 
-    def _pruned(self, network: MLP, key: jax.Array) -> MLP:
+    def _pruned(self, network: Network, key: jax.Array) -> Network:
         # A layer that was pruned before (in a run that was prolonged) is left as it is.
         dense = (i for i, layer in enumerate(network.layers) if not isinstance(layer, RowSparse))
         positions = [i for i in dense if i in self.positions(network)]
@@ -110,7 +110,7 @@ class ASP(RowWise):
             new[i] = RowSparse.of(weight, network.layers[i].bias, self.pattern, kept)
         return replace_layers(network, new)
 
-    def _permuted(self, network: MLP, position: int, key: jax.Array) -> MLP:
+    def _permuted(self, network: Network, position: int, key: jax.Array) -> Network:
         """The same function with the inputs of a layer, outputs of the one before, reordered."""
         before, layer = network.layers[position - 1], network.layers[position]
         order = permuted_for(self.pattern, jnp.abs(layer.to_dense()), self.swaps, key)

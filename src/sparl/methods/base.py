@@ -19,7 +19,7 @@ from tyro.conf import Suppress
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.topology import NofM, divergence
 
 MethodState = dict[str, Any]
@@ -166,10 +166,9 @@ def check_window(begin: float, end: float) -> None:
         raise BadValue(f"begin is {begin} and end {end}: 0 <= begin < end <= 1 is needed")
 
 
-def replace_layers(network: MLP, new: dict[int, Layout]) -> MLP:
+def replace_layers(network: Network, new: dict[int, Layout]) -> Network:
     """`network` with the layers at the positions of `new` replaced."""
-    layers = tuple(new.get(i, layer) for i, layer in enumerate(network.layers))
-    return eqx.tree_at(lambda n: n.layers, network, layers)
+    return network.with_layers([new.get(i, layer) for i, layer in enumerate(network.layers)])
 
 
 def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:

@@ -18,7 +18,7 @@ import numpy as np
 
 from sparl import neurons
 from sparl.methods.base import BeforeStep, MethodState
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 
 Importance = Literal["taylor", "magnitude"]
 
@@ -61,7 +61,7 @@ def shrunk(part: str, networks: Networks, running: MethodState, learning_rate: f
     }
 
 
-def _pull(name: str, network: MLP, running: MethodState) -> jax.Array:
+def _pull(name: str, network: Network, running: MethodState) -> jax.Array:
     """Of each neuron lambda c_j sqrt(size) / ||theta_j||: the penalty's gradient by a group is
     that number times the group."""
     c = 1.0 - neurons.shares(running["importance"][name], network)

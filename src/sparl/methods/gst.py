@@ -45,7 +45,7 @@ from sparl.methods.base import (
     scaled_to_norm,
 )
 from sparl.methods.unstructured import layer_of
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.topology import ROUNDING, Kept, grown, largest
 
 
@@ -119,11 +119,11 @@ class GST(Method):
         state = {"level": jnp.zeros((), jnp.int32), "fell_short": jnp.zeros((), jnp.int32)}
         return parts, state
 
-    def large(self, network: MLP) -> list[int]:
+    def large(self, network: Network) -> list[int]:
         """The positions of the layers that are grouped and pruned."""
         return [i for i, la in enumerate(network.layers) if min(la.shape) >= self.smallest]
 
-    def share(self, target: float, name: str, network: MLP) -> float:
+    def share(self, target: float, name: str, network: Network) -> float:
         """Of the weights in large layers, the share left when `target` of all are pruned."""
         large = sum(math.prod(network.layers[i].shape) for i in self.large(network))
         total = sum(math.prod(layer.shape) for layer in network.layers)
@@ -187,7 +187,7 @@ class GST(Method):
         }
         return transport.carry(learner, successors), state, found
 
-    def _grouped(self, network: MLP) -> MLP:
+    def _grouped(self, network: Network) -> Network:
         if self.group == 1:
             return network
         new: dict[int, Layout] = {}
@@ -204,9 +204,9 @@ class GST(Method):
         target: float,
         part: str,
         name: str,
-        network: MLP,
+        network: Network,
         gradients: Callable[[], dict[str, Networks]],
-    ) -> MLP:
+    ) -> Network:
         """The network with that share of its weights pruned."""
         share = self.share(target, name, network)
         single = self.group == 1 or (self.ungroup and share < 1 / self.group)

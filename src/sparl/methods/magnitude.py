@@ -27,7 +27,7 @@ from sparl.layouts import Layout
 from sparl.learner import Learner
 from sparl.methods.base import MethodState, Signals, check_window, figures, replace_layers
 from sparl.methods.unstructured import Unstructured, layer_of
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.topology import PerLayer
 
 
@@ -81,7 +81,7 @@ class Magnitude(Unstructured):
             found |= figures(networks, successors[part])
         return transport.carry(learner, successors), state, found
 
-    def _pruned(self, part: str, name: str, network: MLP, share: float) -> MLP:
+    def _pruned(self, part: str, name: str, network: Network, share: float) -> Network:
         new: dict[int, Layout] = {}
         for i, count in enumerate(self.counts_after(share, part, name, network)):
             layer = network.layers[i]
@@ -91,7 +91,7 @@ class Magnitude(Unstructured):
                 new[i] = layer_of(dense, layer.bias, PerLayer(count).select(scores))
         return replace_layers(network, new)
 
-    def counts_after(self, share: float, part: str, name: str, network: MLP) -> list[int]:
+    def counts_after(self, share: float, part: str, name: str, network: Network) -> list[int]:
         """Weights that each layer keeps when `share` of those that will go are gone."""
         sizes = [math.prod(layer.shape) for layer in network.layers]
         final = self.counts(part, name, network)

@@ -39,7 +39,7 @@ from sparl.methods.base import (
     replace_layers,
     scaled_to_norm,
 )
-from sparl.networks import MLP, Networks, layer_names
+from sparl.networks import Network, Networks, layer_names
 
 SMALL_INPUT = 8
 """A first layer with fewer than this many times M inputs counts as small."""
@@ -127,7 +127,7 @@ class RNM(RowWise):
 
         return decay_dormant
 
-    def positions(self, network: MLP) -> list[int]:
+    def positions(self, network: Network) -> list[int]:
         """Which layers of a network are sparse."""
         every = range(len(network.layers))
         if self.sparse_layers == "all":
@@ -154,7 +154,7 @@ class RNM(RowWise):
                 ]
         return found
 
-    def _sparsified(self, network: MLP) -> MLP:
+    def _sparsified(self, network: Network) -> Network:
         def first(layer: Layout) -> Layout:
             dense = layer.to_dense()
             sparse = self._select(dense, layer.bias)
@@ -164,8 +164,8 @@ class RNM(RowWise):
         return replace_layers(network, new)
 
     def _reselected(
-        self, network: MLP, dormant: dict[str, Float[Array, "_ _"]]
-    ) -> tuple[MLP, dict[str, jax.Array]]:
+        self, network: Network, dormant: dict[str, Float[Array, "_ _"]]
+    ) -> tuple[Network, dict[str, jax.Array]]:
         """The network with its active weights chosen anew, and all values, dormant ones too."""
         new, values = {}, {}
         for i in self.positions(network):

@@ -32,7 +32,7 @@ from sparl.layouts import Dense, Layout
 from sparl.learner import Learner
 from sparl.methods.base import MethodState, Signals, figures, replace_layers
 from sparl.methods.unstructured import Unstructured, layer_of
-from sparl.networks import MLP
+from sparl.networks import Network
 from sparl.topology import ROUNDING, Kept, grown, largest, survivors
 
 REGROW, LAST_DROP = "regrow", "last drop"
@@ -69,7 +69,7 @@ class SET(Unstructured):
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
 
-    def counts(self, part: str, name: str, network: MLP) -> list[int]:
+    def counts(self, part: str, name: str, network: Network) -> list[int]:
         if not self.lambdas:
             return super().counts(part, name, network)
         shapes = [layer.shape for layer in network.layers]
@@ -123,7 +123,7 @@ class SET(Unstructured):
             for part, group in parts.items()
         }
 
-    def _regrown(self, network: MLP, scores: list[jax.Array], signals: Signals) -> MLP:
+    def _regrown(self, network: Network, scores: list[jax.Array], signals: Signals) -> Network:
         new: dict[int, Layout] = {}
         for i, layer in enumerate(network.layers):
             if isinstance(layer, Dense):

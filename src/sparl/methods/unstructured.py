@@ -17,7 +17,7 @@ from sparl.allocation import RULES, Rule
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout, RowSparse
 from sparl.methods.base import Method, MethodState, replace_layers, scaled_to_norm
-from sparl.networks import MLP, Networks
+from sparl.networks import Network, Networks
 from sparl.topology import Kept, PerLayer
 
 
@@ -55,7 +55,7 @@ class Unstructured(Method):
         own = self.actor_sparsity if part == "actor" else self.critic_sparsity
         return self.sparsity if own is None else own
 
-    def counts(self, part: str, name: str, network: MLP) -> list[int]:
+    def counts(self, part: str, name: str, network: Network) -> list[int]:
         """Weights that each layer of a network keeps; they add up to its budget.
 
         Raises `BadValue`, naming the network, where the budget cannot be met.
@@ -84,7 +84,7 @@ class Unstructured(Method):
         """Scores of a layer's weights, [out, in]: the largest are kept at the start."""
         return jax.random.uniform(key, dense.shape)
 
-    def _sparsified(self, part: str, name: str, network: MLP, key: jax.Array) -> MLP:
+    def _sparsified(self, part: str, name: str, network: Network, key: jax.Array) -> Network:
         new: dict[int, Layout] = {}
         for i, count in enumerate(self.counts(part, name, network)):
             dense, bias = network.layers[i].to_dense(), network.layers[i].bias
