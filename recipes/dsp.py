@@ -45,7 +45,7 @@ def studies() -> dict[str, Study]:
     early = variants("--begin", "0.2", "--end", "0.8", penalty="0.1", tolerance="0.1")
     three_steps = (*DQN, "--n-step", "3", "--learning-rate", "2.5e-4")
     one_step = (*DQN, "--learning-rate", "5e-4")
-    wider = (*one_step, "--hidden", "384", "384")
+    wider = (*DQN, "--learning-rate", "2.5e-4", "--hidden", "384", "384")
     return {
         "cartpole": Study("CartPole-v1", FIVE, early, 100_000, three_steps),
         "lunarlander": Study("LunarLander-v3", FIVE, variants(), 300_000, wider),

@@ -66,14 +66,17 @@ class Wiring:
 
 @dataclass(frozen=True)
 class Arrays:
-    """The array functions that running a network takes, of JAX or of NumPy."""
+    """What running a network takes besides layers and norms: functions of arrays, or of whatever
+    stands for them."""
 
     concatenate: Callable[[list[Any]], Any]
+    add: Callable[[Any, Any], Any]
     activations: dict[Activation, Callable[[Any], Any]]
 
 
 IN_JAX = Arrays(
     jnp.concatenate,
+    jnp.add,
     {"relu": jax.nn.relu, "swish": jax.nn.swish, "elu": jax.nn.elu, "tanh": jnp.tanh},
 )
 
@@ -84,6 +87,7 @@ def _swish(x: np.ndarray) -> np.ndarray:
 
 IN_NUMPY = Arrays(
     np.concatenate,
+    np.add,
     {
         "relu": lambda x: np.maximum(x, 0.0),
         "swish": _swish,
@@ -121,7 +125,7 @@ def run(
         if stage.activation is not None:
             y = arrays.activations[stage.activation](y)
         if stage.adds is not None:
-            y = y + values[stage.adds]
+            y = arrays.add(y, values[stage.adds])
         values.append(y)
     return joined(wiring.gives)
 

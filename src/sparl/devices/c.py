@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl.devices import flow
 from sparl.devices.layers import DeviceLayer
 from sparl.devices.network import DeviceNetwork
+from sparl.norms import LAYER_EPSILON
 from sparl.policy import Policy
 
 RANGE_NOTE = """An observation of more
@@ -58,8 +60,9 @@ class CProgram:
     @property
     def scratch_bytes(self) -> int:
         """Of a `policy_scratch`."""
-        of_sum, of_input = (4, 2) if self.network.integers else (4, 4)
-        return -(-self._width * (of_sum + of_input) // 4) * 4 + 4 * self.outputs
+        sizes = {"float": 4, "int32_t": 4, "int16_t": 2}
+        total = sum(sizes[ctype] * length for _, ctype, length in self._buffers)
+        return -(-total // 4) * 4 + 4 * self.outputs
 
     def files(self) -> dict[str, str]:
         """The text of every file, by name."""
@@ -82,7 +85,7 @@ class CProgram:
             else "within its bounds",
             "range_note": RANGE_NOTE if network.integers else "",
             "bytes": self.nbytes,
-            "width": self._width,
+            "buffers": "\n    ".join(f"{t} {name}[{size}];" for name, t, size in self._buffers),
             "action_type": "int32_t" if spaces.discrete else "float",
             "tests": len(self.policy.golden),
             "observations": _lists(self.policy.golden),
@@ -106,7 +109,18 @@ class CProgram:
     def _width(self) -> int:
         """Of the widest layer's inputs or outputs, padding included."""
         layers = self.network.layers
-        return max(_padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
+        return max(flow.padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
+
+    @property
+    def _buffers(self) -> list[tuple[str, str, int]]:
+        """Name, type and length of each array of the scratch but the last, the outputs."""
+        types, width = self.network.types, self._width
+        found = []
+        if not self.policy.network.wiring.is_chain:
+            found.append(("values", "float", sum(self.policy.network.widths[:-1])))
+            if self.network.integers:
+                found.append(("read", "float", width))
+        return [*found, ("sums", types["sum_type"], width), ("inputs", types["input_type"], width)]
 
     @property
     def _action_words(self) -> str:
@@ -125,11 +139,9 @@ class CProgram:
     def _tables(self) -> list[Table]:
         found = []
         for i, layer in enumerate(self.network.layers):
-            found.append(Table(f"weight_{i}", layer.weight))
-            found += [Table(f"{name}_{i}", array) for name, array in layer.indices.items()]
-            found += [Table(f"{name}_{i}", array) for name, array in self.network.finish[i].items()]
-        if self.network.steps is not None:
-            found.append(Table("steps", self.network.steps))
+            arrays = {"weight": layer.weight, **layer.indices}
+            arrays |= self.network.begin[i] | self.network.finish[i]
+            found += [Table(f"{name}_{i}", array) for name, array in arrays.items()]
         spaces = self.policy.spaces
         if not spaces.discrete:
             bounds = {"low": spaces.low, "high": spaces.high}
@@ -141,7 +153,8 @@ class CProgram:
         """The loops that the layers need, each for the index types that it is needed for."""
         found = {}
         for name in self.network.parts:
-            found[name] = text_of(f"parts/{name}.c")
+            text = text_of(f"parts/{name}.c")
+            found[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
         for layer in self.network.layers:
             text = text_of(f"parts/{layer.loop}.c")
             for index, array in layer.indices.items():
@@ -149,55 +162,28 @@ class CProgram:
             text = re.sub(r"\b(column|start)_t\b", "uint8_t", text)  # of one that gets no indices
             for word, number in layer.fixed.items():
                 text = text.replace(word, str(number))
-            found[_function(layer)] = text.replace(f" {layer.loop}(", f" {_function(layer)}(")
+            found[flow.function_of(layer)] = text.replace(
+                f" {layer.loop}(", f" {flow.function_of(layer)}("
+            )
         return found.values()
 
     @property
     def _policy_outputs(self) -> str:
-        lines = ["for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) {"]
-        lines += ["    if (!isfinite(observation[i]))", "        return POLICY_NOT_FINITE;"]
-        lines += [f"    x[i] = {self.network.taken_in};", "}"]
-        layers = self.network.layers
-        for i, layer in enumerate(layers):
-            padded = _padded(layer.inputs, layer.unit)
-            if padded > layer.inputs:
-                lines += [f"for (i = {layer.inputs}; i < {padded}; i++)", "    x[i] = 0;"]
-            arrays = [f"{name}_{i}" for name in layer.indices] or ["0"] * _INDICES[layer.loop]
-            told = ", ".join([f"weight_{i}", *arrays, *map(str, layer.sizes)])
-            lines.append(f"{_function(layer)}({told}, x, sums);")
-            finish = [f"{name}_{i}" for name in self.network.finish[i]]
-            if layer is not layers[-1]:
-                limit = [f"{n}.0f" for n in self.network.limits[i + 1 : i + 2]]
-                arrays = ", ".join(["sums", *finish, str(layer.outputs), *limit, "x"])
-                lines.append(f"{self.network.between}({arrays});")
-        value = self.network.given_out.format(i=len(layers) - 1)
-        value = f"tanhf({value})" if self.policy.network.squash else value
-        lines += ["for (i = 0; i < POLICY_OUTPUT_SIZE; i++) {"]
-        lines += [f"    scratch->outputs[i] = {value};"]
-        lines += ["    if (!isfinite(scratch->outputs[i]))", "        return POLICY_NOT_FINITE;"]
-        lines += ["}", "return POLICY_OK;"]
-        body = "\n".join("    " + line for line in lines)
+        body = flow.lines(self.network, self.policy.network.wiring, self.policy.network.squash)
+        buffers = [
+            f"{ctype} *{'x' if name == 'inputs' else name} = scratch->{name};"
+            for name, ctype, _ in self._buffers
+        ]
+        inside = "".join(f"    {line}\n" for line in [*buffers, "int i;", *body])
         return (
             "int policy_outputs(const float observation[POLICY_OBSERVATION_SIZE], "
-            "policy_scratch *scratch)\n{\n    input_t *x = scratch->inputs;\n"
-            f"    sum_t *sums = scratch->sums;\n    int i;\n{body}\n}}\n"
+            f"policy_scratch *scratch)\n{{\n{inside}}}\n"
         )
 
     @property
     def _policy_act(self) -> str:
         name = "choose.c" if self.policy.spaces.discrete else "act.c"
         return Template(text_of(f"parts/{name}")).substitute(first=self.policy.spaces.first)
-
-
-_INDICES = {"dense": 0, "n_of_m": 1, "per_row": 1, "csr": 2, "circulant": 2}
-"""Arrays of indices that a loop takes."""
-
-
-def _function(layer: DeviceLayer) -> str:
-    """The loop's name, with what is written into it and the bits of indices that can differ."""
-    widths = [8 * a.dtype.itemsize for name, a in layer.indices.items() if name != "place"]
-    numbers = [*layer.fixed.values(), *widths]
-    return "_".join([layer.loop, *map(str, numbers)])
 
 
 def _line(layer: DeviceLayer) -> str:
@@ -213,10 +199,6 @@ def _line(layer: DeviceLayer) -> str:
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _padded(count: int, unit: int) -> int:
-    return -(-count // unit) * unit
 
 
 def text_of(name: str) -> str:

@@ -1,7 +1,8 @@
 """Symmetric int8: weights scaled per row, inputs of a layer one by one, ranges from observations.
 
 Weights are int8 and sums int32, which one float32 factor and one float32 bias per row take to the
-next layer's inputs or to the outputs. Inputs are int16: they are few beside the weights, and
+next layer's inputs or to the outputs; where layers are no chain, to numbers in float32, of which
+each layer that reads them makes steps. Inputs are int16: they are few beside the weights, and
 products of 16 bits cost a small processor no more than those of 8.
 
 The scale of an input is folded into its weights before these are rounded. Scales that follow the
@@ -12,9 +13,10 @@ blocks), so are the scales of the rows and inputs of a block.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from sparl.devices.layers import matrix, places
 from sparl.layouts import BlockCirculant, Layout
 from sparl.networks import Network
+from sparl.wiring import IN_NUMPY, run
 
 LARGEST = 127
 """Of the weights, in steps."""
@@ -44,22 +47,26 @@ class Int8Network:
     """A network in integers. `outputs` computes what exported code does, step by step."""
 
     network: Network
-    steps: NDArray[np.float32]
-    """[obs]: steps per unit of each observation."""
+    steps: tuple[NDArray[np.float32] | None, ...]
+    """[in]: steps per unit of each input, by layer; None where the layer before gives steps, as it
+    does in a chain."""
     limits: tuple[int, ...]
     """Most steps of an input, by layer: as many as int16 has, and a sum of int32 bears."""
     layers: tuple[Int8Layer, ...]
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to [batch, out]."""
-        x = np.asarray(observation, np.float32) * self.steps
-        x = np.clip(_nearest(x), -self.limits[0], self.limits[0])
-        for i, stored in enumerate(self.layers):
-            sums = (x.astype(np.float64) @ self._matrices[i].T).astype(np.float32)  # exact
-            x = sums * stored.factor + stored.bias
-            if i < len(self.layers) - 1:
-                x = np.clip(_nearest(x), 0, self.limits[i + 1])
-        return np.tanh(x) if self.network.squash else x
+
+        def linear(i: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+            steps, stored = self.steps[i], self.layers[i]
+            x = x if steps is None else x * steps[:, None]
+            x = np.clip(_nearest(x), -self.limits[i], self.limits[i])
+            sums = (self._matrices[i] @ x.astype(np.float64)).astype(np.float32)  # exact
+            return sums * stored.factor[:, None] + stored.bias[:, None]
+
+        x = np.asarray(observation, np.float32).T
+        y = run(self.network.wiring, x, linear, _normalised(self.network), IN_NUMPY).T
+        return np.tanh(y) if self.network.squash else y
 
     @cached_property
     def _matrices(self) -> list[NDArray[np.float64]]:
@@ -76,6 +83,7 @@ def quantized(network: Network, observations: NDArray[np.float32]) -> Int8Networ
             _ranges(network, observations), limits, network.layers, strict=True
         )
     ]
+    chain = network.wiring.is_chain
     layers = []
     for i, layer in enumerate(network.layers):
         group = _group(layer)
@@ -86,27 +94,43 @@ def quantized(network: Network, observations: NDArray[np.float32]) -> Int8Networ
         row_scale = np.where(largest > 0, largest, LARGEST) / LARGEST
         factor = row_scale.repeat(group)[: layer.out_features]
         bias = np.asarray(layer.bias, np.float64)
-        if i < len(network.layers) - 1:
+        if chain and i < len(network.layers) - 1:
             factor, bias = factor / scales[i + 1], bias / scales[i + 1]
         weight = np.rint(folded / row_scale[rows]).astype(np.int8)
         layers.append(Int8Layer(weight, factor.astype(np.float32), bias.astype(np.float32)))
-    steps = (1.0 / scales[0]).astype(np.float32)
+    steps = tuple(
+        None if chain and i > 0 else (1.0 / scale).astype(np.float32)
+        for i, scale in enumerate(scales)
+    )
     return Int8Network(network, steps, tuple(limits), tuple(layers))
 
 
 def _ranges(network: Network, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     """Of every layer the sizes that its inputs [in] may have: at least what was recorded, with
     headroom."""
-    found, x = [], np.asarray(observations, np.float64)
-    for layer in network.layers:
-        size = HEADROOM * np.abs(x).max(axis=0)
+    found = []
+
+    def linear(i: int, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        size = HEADROOM * np.abs(x).max(axis=1)
         # What never moved in the recording may move on the device: it gets a range like others'.
         moved = size[size > 0]
         size = np.where(size > 0, size, moved.mean() if moved.size else 1.0)
         found.append(np.sqrt(size * size.max()))
-        weight = matrix(layer, np.asarray(layer.weight, np.float64))
-        x = np.maximum(x @ weight.T + np.asarray(layer.bias, np.float64), 0.0)
+        weight = matrix(network.layers[i], np.asarray(network.layers[i].weight, np.float64))
+        return weight @ x + np.asarray(network.layers[i].bias, np.float64)[:, None]
+
+    x = np.asarray(observations, np.float64).T
+    run(network.wiring, x, linear, _normalised(network), IN_NUMPY)
     return found
+
+
+def _normalised(network: Network) -> Callable[[int, Any], Any]:
+    def normalised(i: int, x: Any) -> Any:
+        norm = network.norms[i]
+        assert norm is not None
+        return norm.normalised(x, *map(np.asarray, vars(norm).values()))
+
+    return normalised
 
 
 def _group(layer: Layout) -> int:

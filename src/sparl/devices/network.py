@@ -13,9 +13,19 @@ from numpy.typing import NDArray
 from sparl.devices.int8 import LARGEST, Int8Network, quantized
 from sparl.devices.layers import DeviceLayer, device_layer
 from sparl.errors import BadValue
+from sparl.norms import BatchNorm, LayerNorm
 from sparl.policy import TOLERANCE, Policy
+from sparl.wiring import Activation, Wiring
 
 Dtype = Literal["float32", "float16", "int8"]
+
+FUNCTIONS: dict[Activation, str] = {
+    "relu": "rectified",
+    "swish": "swish",
+    "elu": "elu",
+    "tanh": "tanhf",
+}
+"""Activations in C, of one number."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,9 @@ class DeviceNetwork:
     """Layers in a device's order, and how exported code goes from one to the next."""
 
     layers: tuple[DeviceLayer, ...]
+    begin: tuple[dict[str, NDArray[np.float32]], ...]
+    """Of each layer what makes inputs of the values that it reads: `steps` per unit of each, for
+    integers; `gain` and `shift` of a layer norm."""
     finish: tuple[dict[str, NDArray[np.float32]], ...]
     """Of each layer what makes outputs of its sums, in the order that `between` takes them."""
     compute: Policy | Int8Network
@@ -32,19 +45,24 @@ class DeviceNetwork:
     parts: tuple[str, ...]
     """Parts of the exported code besides the layers' loops."""
     between: str
-    """The part between two layers."""
+    """The part between two layers of a chain."""
     taken_in: str
     """An observation as the first layer's input, in C."""
-    given_out: str
-    """An output of the last layer, number {i}, in C."""
-    steps: NDArray[np.float32] | None = None
-    """[obs]: steps per unit of each observation, for integers."""
     limits: tuple[int, ...] = ()
     """Most steps of an input, by layer, for integers."""
 
     @property
     def integers(self) -> bool:
-        return self.steps is not None
+        return bool(self.limits)
+
+    @property
+    def given_out(self) -> tuple[str, ...]:
+        """Output i of each layer, in C, before its activation."""
+        sums = "(float)sums[i]" if self.integers else "sums[i]"
+        return tuple(
+            (f"{sums} * factor_{i}[i]" if "factor" in arrays else sums) + f" + bias_{i}[i]"
+            for i, arrays in enumerate(self.finish)
+        )
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to actions within [-1, 1], or values of choices, as the device has them."""
@@ -70,43 +88,89 @@ def device_network(
         return _integers(quantized(policy.network, observations))
     if dtype == "float16":
         policy = _halved(policy)
-    layers = policy.network.layers
-    stored = [_stored(np.asarray(layer.weight), dtype) for layer in layers]
+    network = policy.network
+    stored = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
     types = {"weight_type": "float", "input_type": "float", "sum_type": "float", "weight": "(w)"}
     if dtype == "float16":
         types |= {"weight_type": "uint16_t", "weight": "half(w)"}
+    parts = ("half",) if dtype == "float16" else ()
+    if network.wiring.is_chain:
+        parts += ("relu",) if len(network.layers) > 1 else ()
     return DeviceNetwork(
-        layers=tuple(map(device_layer, layers, stored)),
-        finish=tuple({"bias": np.asarray(layer.bias)} for layer in layers),
+        layers=tuple(map(device_layer, network.layers, stored)),
+        begin=tuple(map(_of_layer_norm, network.norms)),
+        finish=tuple(
+            _of_batch_norm(norm, {"bias": np.asarray(layer.bias)})
+            for layer, norm in zip(network.layers, network.norms, strict=True)
+        ),
         compute=policy,
         types=types,
-        parts=(("half",) if dtype == "float16" else ()) + (("relu",) if len(layers) > 1 else ()),
+        parts=parts + _parts_of(network.wiring),
         between="relu",
         taken_in="observation[i]",
-        given_out="sums[i] + bias_{i}[i]",
     )
 
 
-def _integers(network: Int8Network) -> DeviceNetwork:
-    layers = zip(network.network.layers, network.layers, strict=True)
-    highest = f"{network.limits[0]}.0f"
+def _integers(made: Int8Network) -> DeviceNetwork:
+    network, chain = made.network, made.network.wiring.is_chain
+    highest = f"{made.limits[0]}.0f"
+    parts = ("quantize",)
+    if chain:
+        parts += ("requantize",) if len(network.layers) > 1 else ()
+    begin = [
+        _of_layer_norm(norm) | ({} if steps is None else {"steps": steps})
+        for norm, steps in zip(network.norms, made.steps, strict=True)
+    ]
     return DeviceNetwork(
-        layers=tuple(device_layer(layer, stored.weight) for layer, stored in layers),
-        finish=tuple({"factor": la.factor, "bias": la.bias} for la in network.layers),
-        compute=network,
+        layers=tuple(
+            device_layer(layer, stored.weight)
+            for layer, stored in zip(network.layers, made.layers, strict=True)
+        ),
+        begin=tuple(begin),
+        finish=tuple(
+            _of_batch_norm(norm, {"factor": la.factor, "bias": la.bias})
+            for la, norm in zip(made.layers, network.norms, strict=True)
+        ),
+        compute=made,
         types={
             "weight_type": "int8_t",
             "input_type": "int16_t",
             "sum_type": "int32_t",
             "weight": "(w)",
         },
-        parts=("quantize", *(("requantize",) if len(network.layers) > 1 else ())),
+        parts=parts + _parts_of(network.wiring),
         between="requantize",
-        limits=network.limits,
-        taken_in=f"quantize(observation[i] * steps[i], -{highest}, {highest})",
-        given_out="(float)sums[i] * factor_{i}[i] + bias_{i}[i]",
-        steps=network.steps,
+        limits=made.limits,
+        taken_in=f"quantize(observation[i] * steps_0[i], -{highest}, {highest})"
+        if chain
+        else "observation[i]",
     )
+
+
+def _of_layer_norm(norm: LayerNorm | BatchNorm | None) -> dict[str, NDArray[np.float32]]:
+    if not isinstance(norm, LayerNorm):
+        return {}
+    return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
+
+
+def _of_batch_norm(
+    norm: LayerNorm | BatchNorm | None, finish: dict[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """`finish`, with a batch norm that comes after it taken in."""
+    if not isinstance(norm, BatchNorm):
+        return finish
+    factor, offset = BatchNorm.affine(*(np.asarray(array) for array in vars(norm).values()))
+    before = finish.get("factor", np.ones_like(factor))
+    return {"factor": before * factor, "bias": finish["bias"] * factor + offset}
+
+
+def _parts_of(wiring: Wiring) -> tuple[str, ...]:
+    """Parts that only a network that is no chain needs."""
+    if wiring.is_chain:
+        return ()
+    used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
+    norms = ["layer_norm"] if any(stage.norm == "layer" for stage in wiring.stages) else []
+    return (*norms, *sorted(used - {"tanhf"}))
 
 
 def _stored(weight: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:

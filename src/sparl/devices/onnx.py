@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.errors import BadValue
+from sparl.norms import LAYER_EPSILON, BatchNorm, LayerNorm
 from sparl.policy import Policy
+from sparl.wiring import Arrays, run
 
 OPSET, IR_VERSION = 17, 8
 """Of 2022: runtimes that are older than these are few."""
@@ -42,15 +44,41 @@ def model(policy: Policy) -> Any:
 
     flat = np.array([-1, spaces.observation_size], np.int64)
     x = node("Reshape", "flat", "observation", constant("flat_shape", flat))
-    layers = policy.network.layers
-    for i, layer in enumerate(layers):
+    network = policy.network
+
+    def numbered(operator: str, *inputs: str, **attributes: Any) -> str:
+        return node(operator, f"{operator.lower()}_{len(nodes)}", *inputs, **attributes)
+
+    def linear(i: int, y: str) -> str:
+        layer = network.layers[i]
         weight = constant(f"weight_{i}", np.asarray(layer.to_dense(), np.float32))
         bias = constant(f"bias_{i}", np.asarray(layer.bias, np.float32))
-        last = "q_value" if spaces.discrete else "output"
-        x = node("Gemm", last if layer is layers[-1] else f"sum_{i}", x, weight, bias, transB=1)
-        if layer is not layers[-1]:
-            x = node("Relu", f"hidden_{i}", x)
-    if policy.network.squash:
+        values = spaces.discrete and i == len(network.layers) - 1
+        return node("Gemm", "q_value" if values else f"sum_{i}", y, weight, bias, transB=1)
+
+    def normalised(i: int, y: str) -> str:
+        norm = network.norms[i]
+        if isinstance(norm, LayerNorm):
+            gain = constant(f"gain_{i}", np.asarray(norm.gain))
+            shift = constant(f"shift_{i}", np.asarray(norm.shift))
+            return numbered("LayerNormalization", y, gain, shift, epsilon=LAYER_EPSILON)
+        assert norm is not None
+        factor, offset = (np.asarray(a) for a in BatchNorm.affine(*vars(norm).values()))
+        y = numbered("Mul", y, constant(f"factor_{i}", factor))
+        return numbered("Add", y, constant(f"offset_{i}", offset))
+
+    of_nodes = Arrays(
+        lambda values: numbered("Concat", *values, axis=1),
+        lambda a, b: numbered("Add", a, b),
+        {
+            "relu": lambda y: numbered("Relu", y),
+            "swish": lambda y: numbered("Mul", y, numbered("Sigmoid", y)),
+            "elu": lambda y: numbered("Elu", y),
+            "tanh": lambda y: numbered("Tanh", y),
+        },
+    )
+    x = run(network.wiring, x, linear, normalised, of_nodes)
+    if network.squash:
         x = node("Tanh", "squashed", x)
     observation = helper.make_tensor_value_info(
         "observation", TensorProto.FLOAT, ["batch", *spaces.observation_shape]

@@ -1,0 +1,4 @@
+static inline float swish(float y)
+{
+    return y / (1.0f + expf(-y));
+}
