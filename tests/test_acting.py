@@ -7,11 +7,11 @@ import optax
 import pytest
 from nets import SETS
 
-from sparl.acting import Acting
+from sparl.acting import OnHost
 from sparl.kernels import native
 from sparl.learner import Learner
 from sparl.methods import RNM, Dense
-from sparl.networks import build
+from sparl.networks import build, feature_tower, then
 
 
 @pytest.fixture(autouse=True)
@@ -20,50 +20,86 @@ def best_instruction_set():
     assert native.force_instruction_set("")
 
 
-def learner(method):
+ACTORS = ("actor_0", "actor_1")
+WIRED = {
+    "densenet": lambda key, squash: build(key, (5, 33, 20, 3), squash, "densenet", "swish"),
+    "d2rl": lambda key, squash: build(key, (5, 33, 20, 3), squash, "d2rl", "elu"),
+    "simba": lambda key, squash: build(key, (5, 16, 16, 3), squash, "simba"),
+    "tanh": lambda key, squash: build(key, (5, 33, 20, 3), squash, activation="tanh"),
+    "tower": lambda key, squash: then(
+        feature_tower(key, 5, (12, 9), "swish"), build(key, (26, 20, 3), squash)
+    ),
+}
+
+
+def learner(method, make=lambda key, squash: build(key, (5, 33, 20, 3), squash)):
     """One part of two actors, so that the second does not begin at the start of the vectors."""
     keys = jax.random.split(jax.random.key(0))
-    dense = {f"actor_{i}": build(key, (5, 33, 20, 3), squash=i == 1) for i, key in enumerate(keys)}
+    dense = {f"actor_{i}": make(key, i == 1) for i, key in enumerate(keys)}
     networks, _ = method.start({"actor": dense}, jax.random.key(1))
     return Learner.start(networks, {"actor": optax.identity()}, frozenset())
+
+
+def on_host(found):
+    return {name: OnHost("actor", name, found.structures["actor"]) for name in ACTORS}
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16, 40])
 @pytest.mark.parametrize("method", [Dense(), RNM(2, 4), RNM(1, 8, sparse_layers="all")])
 def test_values_are_those_of_the_compiled_call(method, batch):
     found = learner(method)
-    part, acting = found.parts["actor"], Acting.of(found.structures["actor"])
-    assert acting is not None
+    outside = on_host(found)
     x = np.random.default_rng(0).normal(size=(5, batch)).astype(np.float32)
     for _ in filter(native.force_instruction_set, SETS):
-        outside = acting.networks(np.asarray(part.values), np.asarray(part.indices))
         for name, network in found.networks("actor").items():
-            np.testing.assert_allclose(
-                outside[name](x), network(jnp.asarray(x)), rtol=1e-5, atol=1e-6
-            )
+            assert outside[name].direct is not None
+            wanted = network(jnp.asarray(x))
+            got = outside[name](found.parts["actor"], x)
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", WIRED)
+def test_values_are_those_of_the_compiled_call_in_any_wiring(kind):
+    found = learner(RNM(2, 4, sparse_layers="all"), WIRED[kind])
+    # Norms that are not those of the start, too.
+    values = found.parts["actor"].values
+    values = values + 0.1 * jax.random.uniform(jax.random.key(2), values.shape)
+    found = found.with_parts({"actor": found.parts["actor"]._replace(values=values)})
+    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    for name, network in found.networks("actor").items():
+        outside = on_host(found)[name]
+        assert outside.direct is not None
+        got = outside(found.parts["actor"], x)
+        np.testing.assert_allclose(got, network(jnp.asarray(x)), rtol=1e-5, atol=2e-6)
 
 
 def test_layers_that_the_kernels_do_not_know_are_left_to_xla():
-    found = learner(RNM(2, 4, straight_through=True))
-    assert Acting.of(found.structures["actor"]) is None
+    assert_left_to_xla(learner(RNM(2, 4, straight_through=True)))
 
 
-def test_without_kernels_there_is_none(monkeypatch):
+def test_without_kernels_xla_does_it(monkeypatch):
     found = learner(RNM(2, 4))
     monkeypatch.setattr(native, "why_not", "no compiler")
-    assert Acting.of(found.structures["actor"]) is None
+    assert_left_to_xla(found)
+
+
+def assert_left_to_xla(found):
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    for name, network in found.networks("actor").items():
+        outside = on_host(found)[name]
+        assert outside.direct is None
+        wanted = network(jnp.asarray(x))
+        np.testing.assert_allclose(outside(found.parts["actor"], x), wanted, rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused():
     found = learner(RNM(2, 4))
-    part, acting = found.parts["actor"], Acting.of(found.structures["actor"])
-    values, indices = np.asarray(part.values), np.asarray(part.indices)
+    part, outside = found.parts["actor"], on_host(found)
     x = np.zeros((5, 1), np.float32)
     with pytest.raises(ValueError, match="values and"):
-        acting.networks(values[:-1], indices)["actor_1"](x)
+        outside["actor_1"](part._replace(values=part.values[:-1]), x)
     with pytest.raises(ValueError, match="another shape"):
-        acting.networks(values, indices)["actor_0"](x[:-1])
-    outside = indices.copy()
-    outside[3] = 10_000
+        outside["actor_0"](part, x[:-1])
+    indices = part.indices.at[3].set(10_000)
     with pytest.raises(ValueError, match=r"layer 1: a column is outside 0\.\.32"):
-        acting.networks(values, outside)["actor_0"](x)
+        outside["actor_0"](part._replace(indices=indices), x)

@@ -19,7 +19,7 @@ STOREYS = [
     {"layouts"},
     {"networks"},
     {"learner"},
-    {"neurons", "transport"},
+    {"neurons", "representation", "transport"},
     {"agents", "methods"},
     RUN := set(),
     {"training"},

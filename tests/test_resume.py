@@ -27,6 +27,24 @@ RUNS = {
     "td3-3-step": (POINT, replace(TINY, n_step=3, n_step_from=100), METHODS["dense"]),
     "sac-rnm": (POINT, TINY_SAC, METHODS["rnm"]),
     "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
+    "td3-simba": (POINT, replace(TINY, network="simba"), METHODS["rnm"]),
+    "sac-densenet": (
+        POINT,
+        replace(TINY_SAC, network="densenet", activation="swish"),
+        methods.DSP(interval=15, begin=0.1, end=0.6, tolerance=1.0, floor=0.3),
+    ),
+    "dqn-d2rl": (STEPS, replace(TINY_DQN, network="d2rl"), methods.SET(sparsity=0.5, interval=15)),
+    "sac-ofenet": (
+        POINT,
+        replace(
+            TINY_SAC,
+            representation="ofenet",
+            representation_units=16,
+            representation_layers=2,
+            representation_updates=20,
+        ),
+        sparl.RNM(2, 4, interval=15, sparse_layers="all"),
+    ),
     "dqn-copied": (STEPS, replace(TINY_DQN, tau=1.0, target_update_interval=30), METHODS["dense"]),
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels, wiring
-from sparl.learner import Structure
+from sparl.learner import Part, Structure
 from sparl.networks import Network
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -86,31 +86,35 @@ class Wired:
         return network
 
 
-class Acting:
-    """The networks of one part as functions of NumPy arrays."""
+class OnHost:
+    """One network of a part, as a function of the part and of NumPy arrays.
 
-    def __init__(self, networks: dict[str, Chain | Wired]) -> None:
-        self._networks = networks
+    Where the compiled kernels are missing, or do not know all its layers, XLA runs it after all.
+    """
 
-    @classmethod
-    def of(cls, structure: Structure) -> Acting | None:
-        """None where the compiled kernels are missing, or do not know all layers."""
-        if not kernels.usable():
-            return None
-        found = {}
-        for name, network in structure.positions().items():
-            forms = network.kernel_forms()
-            if forms is None:
-                return None
-            found[name] = _host_network(network, forms)
-        return cls(found)
+    def __init__(self, part: str, name: str, structure: Structure) -> None:
+        self.part = part
+        self.direct = host_network(structure.positions()[name])
+        """None where XLA runs it."""
+        self._compiled = jax.jit(
+            lambda values, indices, x: structure.networks(values, indices)[name](x)
+        )
 
-    def networks(self, values: Vector, indices: Vector) -> dict[str, HostNetwork]:
-        """The networks of a part's flat vectors; changes of those change them."""
-        return {name: network.bound(values, indices) for name, network in self._networks.items()}
+    def __call__(self, part: Part, x: Vector) -> Vector:
+        """[inputs, batch] to [outputs, batch]; waits for an update of the part under way."""
+        if self.direct is None:
+            return np.asarray(self._compiled(part.values, part.indices, x))
+        return self.direct.bound(np.asarray(part.values), np.asarray(part.indices))(x)
 
 
-def _host_network(network: Network, forms: list[kernels.Layer]) -> Chain | Wired:
+def host_network(positions: Network) -> Chain | Wired | None:
+    """A network that has positions in its part's vectors in place of numbers, to be bound to those.
+
+    None where the compiled kernels are missing, or do not know all layers.
+    """
+    network, forms = positions, positions.kernel_forms()
+    if forms is None or not kernels.usable():
+        return None
     if network.wiring.is_chain:
         return Chain(Layers.of(forms), network.squash)
     return Wired(
@@ -124,7 +128,7 @@ def _host_network(network: Network, forms: list[kernels.Layer]) -> Chain | Wired
     )
 
 
-def _span(positions: jax.Array) -> slice:
+def _span(positions: jax.Array | Vector) -> slice:
     """The positions as a slice; they follow each other, being made from the same layers."""
     if not len(positions):
         return slice(0, 0)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32, UInt32
 
-from sparl import noise, transport
+from sparl import noise, representation, transport
 from sparl.agents import Agent
-from sparl.learner import Learner, Part, Structure
+from sparl.learner import Descend, Learner, Part, Structure
 from sparl.methods import Method
 from sparl.methods.base import MethodState, Returns, Signals
 from sparl.networks import Networks, dense_copy
@@ -31,6 +31,18 @@ class Algorithm(NamedTuple):
     config: Any
     method: Method
     columns: Columns
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.agent.METRICS + (representation.METRICS if self.config.ofenet else ())
+
+    def moving(self, updates: int) -> frozenset[str]:
+        """The parts that update number `updates` (from 0) changes."""
+        if self.config.ofenet is None:
+            return self.agent.moving(self.config, updates)
+        before = self.config.updates_before
+        agents = self.agent.moving(self.config, updates - before) if updates >= before else set()
+        return frozenset({representation.PART, *agents})
 
 
 class Journal(NamedTuple):
@@ -46,7 +58,7 @@ class Journal(NamedTuple):
 def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
     state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on."""
-    agent, config, method, columns = algorithm
+    config, method = algorithm.config, algorithm.method
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
 
@@ -74,18 +86,37 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
             return part
 
         key = noise.fold_in(journal.key, journal.updates)
-        moved, metrics = agent.update(
-            config,
-            structures,
-            still | moving,
-            moves,
-            columns.split(rows),
-            key,
-            descend,
-        )
-        return moved, _noted(journal, metrics, agent.METRICS), running
+        moved, metrics = _learned(algorithm, structures, still | moving, moves, rows, key, descend)
+        return moved, _noted(journal, metrics, algorithm.metrics), running
 
     return update
+
+
+def _learned(
+    algorithm: Algorithm,
+    structures: dict[str, Structure],
+    parts: dict[str, Part],
+    moves: frozenset[str],
+    rows: jax.Array,
+    key: jax.Array,
+    descend: Descend,
+) -> tuple[dict[str, Part], dict[str, jax.Array]]:
+    """The parts in `moves` one update later, and metrics: the representation's first, if there is
+    one, and then the agent's, which sees what that makes of observations."""
+    agent, config, _, columns = algorithm
+    batch = columns.split(rows[: config.batch_size])
+    if config.ofenet is None:
+        return agent.update(config, structures, parts, moves, batch, key, descend)
+    name = representation.PART
+    structure, own = structures[name], columns.split(rows[config.batch_size :])
+    part, metrics = representation.update(structure, parts[name], own, descend)
+    if moves == {name}:
+        return {name: part}, metrics
+    batch = representation.represented(structure, part, batch)
+    moved, found = agent.update(
+        config, structures, parts | {name: part}, moves, batch, key, descend
+    )
+    return moved | {name: part}, metrics | found
 
 
 def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
@@ -134,7 +165,6 @@ def _gradients(
     algorithm: Algorithm, learner: Learner, rows: jax.Array, journal: Journal
 ) -> dict[str, Networks]:
     """The losses' gradients by every weight: an update of dense copies, in which none descends."""
-    agent, config, _, columns = algorithm
     dense = densified(learner)
     found: dict[str, Networks] = {}
 
@@ -145,8 +175,7 @@ def _gradients(
     # Another key than any update's.
     key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
     everything = frozenset(learner.parts)
-    batch = columns.split(rows)
-    agent.update(config, dense.structures, dense.parts, everything, batch, key, capture)
+    _learned(algorithm, dense.structures, dense.parts, everything, rows, key, capture)
     return found
 
 

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import accounting, agents, transport
+from sparl import accounting, agents, representation, transport
 from sparl.accounting import Footprint, Shapes
-from sparl.acting import Acting
+from sparl.acting import OnHost
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
 from sparl.errors import BadCheckpoint
 from sparl.layouts import blank, describe
@@ -38,18 +38,18 @@ class Engine:
         self.config, self.method, self.columns = config, method, columns
         self.agent = agents.functions_of(config)
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
-        dense = self.agent.init(config, init_key, columns.observation_size, columns.action_size)
+        self.algorithm = Algorithm(self.agent, config, method, columns)
+        dense, optimizers = self._dense(init_key), self.agent.optimizers(config)
+        if config.ofenet:
+            optimizers |= {representation.PART: representation.optimizer()}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
         self.originals = _shapes(networks)
         """Shapes of the dense networks that the agent made, by name."""
-        acting = networks[self.agent.ACTING[0]]
-        self.original_policy = accounting.shapes_of(self.agent.policy(acting))
+        self.original_policy = accounting.shapes_of(self._policy_of(networks))
         self.notes = method.notes(networks)
         networks, self.method_state = jax.jit(method.start)(networks, method_key)
-        self.learner = Learner.start(
-            dense | networks, self.agent.optimizers(config), self.agent.WITH_TARGET
-        )
-        metrics = len(self.agent.METRICS)
+        self.learner = Learner.start(dense | networks, optimizers, self.agent.WITH_TARGET)
+        metrics = len(self.algorithm.metrics)
         self.journal = Journal(
             jax.random.key_data(update_key),
             jnp.zeros((), jnp.int32),
@@ -59,7 +59,7 @@ class Engine:
         )
         self.updates = 0
         self.compile_seconds = 0.0
-        self._newest = np.zeros((config.batch_size, columns.width), np.float32)
+        self._newest = np.zeros((config.rows_per_update, columns.width), np.float32)
         self._compile()
 
     @property
@@ -154,12 +154,13 @@ class Engine:
 
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
-        return self.agent.policy(self.learner.networks(self.agent.ACTING[0]))
+        parts = {part: self.learner.networks(part) for part in self.learner.network_parts}
+        return self._policy_of(parts)
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """One update from a batch of the replay; returns while it may still be running."""
         parts = self.learner.parts
-        moves = self.agent.moving(self.config, self.updates)
+        moves = self.algorithm.moving(self.updates)
         moving = {name: parts[name] for name in moves if name in parts}
         still = {name: part for name, part in parts.items() if name not in moves}
         running = self.method_state.get(RUNNING, {})
@@ -230,7 +231,7 @@ class Engine:
             sums=jnp.zeros_like(self.journal.sums), counts=jnp.zeros_like(self.journal.counts)
         )
         means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        return dict(zip(self.agent.METRICS, means.tolist(), strict=True))
+        return dict(zip(self.algorithm.metrics, means.tolist(), strict=True))
 
     def first_nonfinite(self) -> int:
         """The number (from 1) of the first update whose loss was not finite, or 0; waits."""
@@ -249,29 +250,35 @@ class Engine:
 
     def _compile(self) -> None:
         self._compiled: set[Hashable] = set()
-        part, name = self.agent.ACTING
-        structure = self.learner.structures[part]
-        self._acting = Acting.of(structure)
-        self._forward_compiled = jax.jit(
-            lambda values, indices, observation: (
-                structure.networks(values, indices)[name](observation.T).T
-            )
-        )
-        algorithm = Algorithm(self.agent, self.config, self.method, self.columns)
-        update = update_function(algorithm, self.learner)
+        seeing = [(representation.PART, representation.STATE)] if self.config.ofenet else []
+        self._acting = [
+            OnHost(part, name, self.learner.structures[part])
+            for part, name in (*seeing, self.agent.ACTING)
+        ]
+        update = update_function(self.algorithm, self.learner)
         self._update = jax.jit(update, donate_argnums=(0, 1, 2), static_argnames="moves")
         self._successors: dict[Hashable, dict[str, Structure]] = {}
-        restructure = restructure_function(algorithm, self.learner, self._successors)
+        restructure = restructure_function(self.algorithm, self.learner, self._successors)
         self._restructure = jax.jit(restructure, static_argnames="stage")
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
-        part_name, name = self.agent.ACTING
-        part = self.learner.parts[part_name]
-        if self._acting is None:
-            return np.asarray(self._forward_compiled(part.values, part.indices, x.T)).T
-        networks = self._acting.networks(np.asarray(part.values), np.asarray(part.indices))
-        return networks[name](x)
+        for network in self._acting:
+            x = network(self.learner.parts[network.part], x)
+        return x
+
+    def _dense(self, key: jax.Array) -> dict[str, Any]:
+        """The parts as they are before the method starts, from the key that they are drawn by."""
+        config, ofenet = self.config, self.config.ofenet
+        sizes = self.columns.observation_size, self.columns.action_size
+        if ofenet is None:
+            return self.agent.init(config, key, *sizes)
+        made = representation.init(ofenet, jax.random.fold_in(key, 0), *sizes)
+        return made | self.agent.init(config, key, sizes[0] + ofenet.units, sizes[1])
+
+    def _policy_of(self, networks: dict[str, Networks]) -> Network:
+        acting = self.agent.policy(networks[self.agent.ACTING[0]])
+        return representation.before(networks, acting)
 
 
 def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:

@@ -37,7 +37,7 @@ class Logs:
                     "episode_length",
                     "eval_return",
                     "eval_length",
-                    *engine.agent.METRICS,
+                    *engine.algorithm.metrics,
                     "sparsity",
                     *Footprint._fields,
                     *TIMES,

@@ -80,7 +80,7 @@ def norms(network: Network) -> PerNeuron:
         for weight in _columns(network, network, i + 1):
             group = group + jnp.sum(jnp.square(weight), axis=0)
         squares.append(group)
-    return jnp.sqrt(_joined(squares))
+    return jnp.sqrt(joined(squares))
 
 
 def sizes(network: Network) -> list[int]:
@@ -110,7 +110,7 @@ def saliency(network: Network, gradient: Network) -> PerNeuron:
             _columns(network, network, i + 1), _columns(network, gradient, i + 1), strict=True
         )
         products.append(sum(jnp.sum(weight * g, axis=0) for weight, g in pairs))
-    return jnp.abs(_joined(products))
+    return jnp.abs(joined(products))
 
 
 def scaled(network: Network, factors: PerNeuron) -> Network:
@@ -159,7 +159,7 @@ def narrowed(network: Network, kept: Sequence[Int[Array, " _"]]) -> Network:
                 start + chosen.get(value, jnp.arange(network.widths[value]))
                 for start, value in zip(starts, reads, strict=False)
             ]
-            weight = weight[:, _joined(columns)]
+            weight = weight[:, joined(columns)]
         layers.append(Dense(weight, bias))
     return network.with_layers(layers)
 
@@ -167,7 +167,7 @@ def narrowed(network: Network, kept: Sequence[Int[Array, " _"]]) -> Network:
 def shares(importance: PerNeuron, network: Network) -> Float[Array, " neurons"]:
     """Importance as a share of the layer's largest, I_j / max I; 0 where there is none."""
     layers = by_layer(importance, network)
-    return jnp.concatenate([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
+    return joined([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
 
 
 def weeded(
@@ -218,9 +218,10 @@ def _spread(
         pieces = [
             known.get(value, jnp.full(network.widths[value], otherwise)) for value in stage.reads
         ]
-        columns.append(_joined(pieces) if known.keys() & set(stage.reads) else None)
+        columns.append(joined(pieces) if known.keys() & set(stage.reads) else None)
     return rows, columns
 
 
-def _joined(per_layer: Sequence[jax.Array]) -> jax.Array:
+def joined(per_layer: Sequence[jax.Array]) -> jax.Array:
+    """Vectors one behind the other; an empty one of none."""
     return jnp.concatenate(per_layer) if per_layer else jnp.zeros(0)

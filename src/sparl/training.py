@@ -151,6 +151,8 @@ class Trainer:
                     callback.on_episode(state.step, episode_return, length)
             learned = state.step - self.agent.learning_starts
             if learned > 0 and learned % self.agent.steps_per_update == 0:
+                while self.state.updates < self.agent.updates_before:
+                    self._update()
                 self._update()
             if config.dynamic_replay and state.step % dynamic_replay.EVERY == 0:
                 dynamic_replay.shrink(
@@ -182,7 +184,7 @@ class Trainer:
         engine.update(self._batch())
         self.state.updated(self._footprint)
         learning = self.config.steps - self.agent.learning_starts
-        updates = learning // self.agent.steps_per_update
+        updates = self.agent.updates_before + learning // self.agent.steps_per_update
         stage = engine.method.stage(engine.updates, updates)
         if stage is None:
             return
@@ -204,7 +206,7 @@ class Trainer:
         if isinstance(agent, agents.OnPolicyConfig):
             return self.replay.newest(agent.batch_size, agent.gamma)
         n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
-        return self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step)
+        return self.replay.sample(agent.rows_per_update, self.rng, agent.gamma, n_step)
 
     def _explore(self, observation: np.ndarray) -> np.ndarray | int:
         # An agent that has learned elsewhere fills the replay better than chance does.
@@ -280,9 +282,10 @@ class Trainer:
         )
 
     def _notes(self) -> list[str]:
-        starts = self.agent.learning_starts
+        starts, before = self.agent.learning_starts, self.agent.updates_before
         if self.config.steps > starts:
-            return []
+            first = f"{before} updates of the representation alone come first, after step {starts}"
+            return [first] if before else []
         return [
             f"learning starts after step {starts} and the run ends at step {self.config.steps}: "
             "nothing will be learned. Lower --learning-starts or raise --steps."

@@ -15,6 +15,7 @@ from sparl import checks
 from sparl.errors import BadValue
 from sparl.learner import Part
 from sparl.networks import KINDS, Kind, Network, Networks, all_of, build
+from sparl.representation import OFENet
 from sparl.wiring import ACTIVATIONS, Activation
 
 Actions = Literal["continuous", "discrete"]
@@ -73,6 +74,21 @@ class AgentConfig:
         checks.at_least(0, weight_decay=self.weight_decay, learning_starts=self.learning_starts)
 
     @property
+    def ofenet(self) -> OFENet | None:
+        """The representation that is learned beside the agent, if there is one."""
+        return None
+
+    @property
+    def updates_before(self) -> int:
+        """Updates of the representation alone, before the agent's begin."""
+        return self.ofenet.updates if self.ofenet else 0
+
+    @property
+    def rows_per_update(self) -> int:
+        """Transitions that an update takes: a representation has a batch of its own."""
+        return self.batch_size * (2 if self.ofenet else 1)
+
+    @property
     def steps_per_update(self) -> int:
         """Environment steps between two updates, once learning has begun."""
         return 1
@@ -127,15 +143,65 @@ class ActorCriticConfig(OffPolicyConfig):
 
     critic_hidden: tuple[int, ...] = ()
     """Widths of the critics' hidden layers, if others than --hidden."""
+    representation: Literal["none", "ofenet"] = "none"
+    """What networks see of observations. ofenet: features that are learned by predicting the next
+    one, beside the agent (2003.01629, 2102.07920)."""
+    representation_units: int = 240
+    """Features that are made of an observation, and as many again of it with an action."""
+    representation_layers: int = 6
+    """Dense blocks that these are made in; the paper has 8 for HalfCheetah and Humanoid."""
+    representation_targets: int = 0
+    """Leading components of the next observation to predict; 0 for all. The paper leaves out
+    contact forces, with 27 for Ant and 292 for Humanoid."""
+    representation_updates: int = 10_000
+    """Updates of the representation alone, before the agent's begin."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.one_of(("none", "ofenet"), representation=self.representation)
+        checks.positive(
+            representation_units=self.representation_units,
+            representation_layers=self.representation_layers,
+        )
+        checks.at_least(
+            0,
+            representation_targets=self.representation_targets,
+            representation_updates=self.representation_updates,
+        )
+        if self.representation_units < self.representation_layers:
+            raise BadValue(
+                f"representation-units is {self.representation_units}: it must be at least "
+                f"--representation-layers, {self.representation_layers}"
+            )
+        if self.representation != "none" and self.n_step > 1:
+            raise BadValue(
+                f"n-step is {self.n_step}: a representation predicts the next observation, which "
+                "such a batch does not have. Leave one of the two out"
+            )
         checks.positive(critic_hidden=min(self.critic_hidden, default=1))
         self._check_widths(self.critic_hidden)
 
     def critic_sizes(self, observation_size: int, action_size: int) -> tuple[int, ...]:
-        """Inputs, hidden widths and output of a critic."""
-        return (observation_size + action_size, *(self.critic_hidden or self.hidden), 1)
+        """Inputs, hidden widths and output of a critic, beside an actor that reads so many."""
+        features = self.ofenet.units if self.ofenet else 0
+        inputs = observation_size + action_size + features
+        return (inputs, *(self.critic_hidden or self.hidden), 1)
+
+    @property
+    def ofenet(self) -> OFENet | None:
+        if self.representation == "none":
+            return None
+        return OFENet(
+            self.representation_units,
+            self.representation_layers,
+            self.representation_targets,
+            self.representation_updates,
+        )
+
+    def continued(self, step: int) -> AgentConfig:
+        # What is continued has learned its representation.
+        shifted = replace(self, representation_updates=0) if step else self
+        return super(ActorCriticConfig, shifted).continued(step)
 
 
 def adam(config: AgentConfig, part: str) -> optax.GradientTransformation:

@@ -39,6 +39,7 @@ from sparl.agents.base import (
 from sparl.errors import BadValue
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import Network, Networks, all_of
+from sparl.representation import joined
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -147,11 +148,11 @@ def update(
     temperature = jnp.exp(log_temperature["log_temperature"])
 
     observation, action = batch.observation.T, batch.action.T
-    inputs = jnp.concatenate([observation, action])
+    inputs = joined(structures, parts, observation, action)
     next_observation = batch.next_observation.T
     next_normal, normal = noise.normal(key, (2, *action.shape))
     next_action, next_log_prob = sampled(actor["actor"], next_observation, next_normal)
-    next_q = smallest_q(target_critics, jnp.concatenate([next_observation, next_action]))
+    next_q = smallest_q(target_critics, joined(structures, parts, next_observation, next_action))
     next_value = next_q - temperature * next_log_prob
     # `terminated` is the environment's own end; a time limit does not end the value (truncation).
     target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_value
@@ -169,7 +170,7 @@ def update(
 
     def actor_loss(actor: Networks) -> tuple[jax.Array, jax.Array]:
         policy_action, log_prob = sampled(actor["actor"], observation, normal)
-        q = smallest_q(critics, jnp.concatenate([observation, policy_action]))
+        q = smallest_q(critics, joined(structures, parts, observation, policy_action))
         return jnp.mean(temperature * log_prob - q), -jnp.mean(log_prob)
 
     (loss, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True, allow_int=True)(actor)

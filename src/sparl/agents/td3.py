@@ -32,6 +32,7 @@ from sparl.agents.base import (
 )
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import Network, Networks, all_of
+from sparl.representation import joined
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -135,10 +136,10 @@ def update(
     target_critics = structures["critics"].target(parts["critics"])
 
     observation, action = batch.observation.T, batch.action.T
-    inputs = jnp.concatenate([observation, action])
+    inputs = joined(structures, parts, observation, action)
     next_observation = batch.next_observation.T
     next_action = smoothed(config, target_actor["actor"], next_observation, key)
-    next_q = smallest_q(target_critics, jnp.concatenate([next_observation, next_action]))
+    next_q = smallest_q(target_critics, joined(structures, parts, next_observation, next_action))
     # `terminated` is the environment's own end; a time limit does not end the value (truncation).
     target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
 
@@ -160,7 +161,7 @@ def update(
 
     def actor_loss(actor: Networks) -> jax.Array:
         policy_action = actor["actor"](observation)
-        return -jnp.mean(critics["critic_0"](jnp.concatenate([observation, policy_action])))
+        return -jnp.mean(critics["critic_0"](joined(structures, parts, observation, policy_action)))
 
     metrics["actor_loss"], gradient = jax.value_and_grad(actor_loss, allow_int=True)(actor)
     moved["actor"] = descend("actor", parts["actor"], gradient)

@@ -23,7 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from sparl import checks
+from sparl import checks, neurons
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner
@@ -101,7 +101,7 @@ class ASP(RowWise):
         positions = [i for i in dense if i in self.positions(network)]
         if self.permute:
             for i in positions:
-                if i > 0:
+                if _alone(network, i):
                     network = self._permuted(network, i, jax.random.fold_in(key, i))
         new: dict[int, Layout] = {}
         for i in positions:
@@ -120,3 +120,10 @@ class ASP(RowWise):
             (before.weight[order], before.bias[order], layer.weight[:, order]),
         )
         return replace_layers(network, {position - 1: reordered[0], position: reordered[1]})
+
+
+def _alone(network: Network, position: int) -> bool:
+    """Whether a layer reads the one before it and nothing else, and no other layer reads that."""
+    readers = [i for i, stage in enumerate(network.wiring.stages) if position in stage.reads]
+    alone = readers == [position] and network.wiring.stages[position].reads == (position,)
+    return alone and position - 1 in neurons.hidden(network)

@@ -22,6 +22,7 @@ Our reading:
   with the gate open it is cut out of the matrices. Cuts come when they save a fifth of the weights
   at least, and when what is saved until the end outweighs a compilation; the last one always.
 - At least 2 neurons stay in a layer, and at least a share of it: a larger one in critics.
+- Layers whose neurons cannot go one by one (`neurons.hidden`) keep them all.
 """
 
 from __future__ import annotations
@@ -196,8 +197,10 @@ class DSP(Method):
         found = {"epsilon": self.epsilon * _cubic(advance), "gate": gate, "strength": strength}
         for part in learner.network_parts:
             for name, network in learner.networks(part).items():
-                found[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
                 found[f"kept_{name}"] = jnp.asarray(neurons.weights(network))
+                if not neurons.widths(network):
+                    continue
+                found[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
                 found[f"importance_{name}"] = neurons.shares(running["importance"][name], network)
                 on = neurons.by_layer(state["alive"][name], network)
                 weighed = neurons.by_layer(running["importance"][name], network)
@@ -249,8 +252,8 @@ class DSP(Method):
                     strict=True,
                 )
                 after = [neurons.weeded(*layer, limit, may) for layer in layers]
-                alive[name] = jnp.concatenate([mask for mask, _ in after])
-                lost[name] = jnp.stack([share for _, share in after])
+                alive[name] = neurons.joined([mask for mask, _ in after])
+                lost[name] = neurons.joined([share[None] for _, share in after])
         silenced = transport.along(learner, lambda name, n: neurons.scaled(n, alive[name]))
         return silenced, {**state, "alive": alive, "lost": lost}
 
@@ -267,7 +270,7 @@ def _cut(
             kept[name] = [jnp.nonzero(layer, size=width)[0] for layer, width in pairs]
             old = neurons.by_layer(state[RUNNING]["importance"][name], network)
             left = [layer[at] for layer, at in zip(old, kept[name], strict=True)]
-            importance[name] = jnp.concatenate(left)
+            importance[name] = neurons.joined(left)
     learner = transport.along(learner, lambda name, network: neurons.narrowed(network, kept[name]))
     return learner, {
         **state,

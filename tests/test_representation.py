@@ -1,0 +1,188 @@
+"""OFENet beside an agent: what trains it, what it leaves alone, and what is shipped of it."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from environments import OFTEN, TINY, TINY_SAC
+
+import sparl
+from sparl import representation
+from sparl.engine import Engine
+from sparl.errors import BadValue
+from sparl.learner import Learner
+from sparl.methods import DSP, RNM, Dense
+from sparl.norms import BATCH_EPSILON, BATCH_MEMORY
+from sparl.replay import Columns
+from sparl.representation import ACTION, PART, PREDICTION, STATE, OFENet
+
+COLUMNS = Columns(4, 2)
+OFENET = OFENet(units=10, layers=3, targets=0, updates=0)
+SMALL = {"representation": "ofenet", "representation_units": 10, "representation_layers": 3}
+CONFIGS = {
+    "td3": replace(TINY, **SMALL, representation_updates=0),
+    "sac": replace(TINY_SAC, **SMALL, representation_updates=0),
+}
+
+
+def rows(seed, count=16):
+    """Transitions of linear dynamics, which can be predicted."""
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=(count, COLUMNS.width)).astype(np.float32)
+    found[:, 7:11] = found[:, :4] + 0.5 * np.tanh(found[:, 4:5])
+    found[:, -2:] = (0.0, 0.99)
+    return found
+
+
+def learner(ofenet=OFENET):
+    networks = representation.init(ofenet, jax.random.key(0), 4, 2)
+    return Learner.start(networks, {PART: representation.optimizer()}, frozenset())
+
+
+def descent(found):
+    """What an update does with a gradient: Adam's step."""
+
+    def descend(name, part, gradient):
+        structure, optimizer = found.structures[name], found.optimizers[name]
+        steps, state = optimizer.update(structure.flatten(gradient), part.optimizer)
+        values = optax.apply_updates(part.values, steps)
+        return part._replace(values=values, optimizer=state)
+
+    return descend
+
+
+def step(found, batch):
+    part, metrics = representation.update(
+        found.structures[PART], found.parts[PART], COLUMNS.split(jnp.asarray(batch)), descent(found)
+    )
+    return found.with_parts({PART: part}), metrics["representation_loss"]
+
+
+def test_units_are_shared_among_the_blocks():
+    networks = learner().networks(PART)
+    assert [layer.shape for layer in networks[STATE].layers] == [(4, 4), (3, 8), (3, 11)]
+    assert [layer.shape for layer in networks[ACTION].layers] == [(4, 16), (3, 20), (3, 23)]
+    assert [layer.shape for layer in networks[PREDICTION].layers] == [(4, 26)]
+    leading = learner(OFENET._replace(targets=3)).networks(PART)
+    assert leading[PREDICTION].layers[0].shape == (3, 26)
+
+
+def test_the_error_of_prediction_falls():
+    found = learner()
+    moved = jax.jit(lambda values, batch: step_of(found, values, batch))
+    part, losses = found.parts[PART], []
+    for seed in range(400):
+        part, loss = moved(part, rows(seed, 64))
+        losses.append(float(loss))
+    assert np.mean(losses[-20:]) < 0.15 * np.mean(losses[:20])
+
+
+def step_of(found, part, batch):
+    after, loss = step(found.with_parts({PART: part}), batch)
+    return after.parts[PART], loss
+
+
+def test_batch_norms_learn_by_the_batch_and_remember_it():
+    """The first block of the state branch, written out: its loss sees the batch's own mean, others
+    the running one."""
+    found, batch = learner(), rows(1)
+    before = found.networks(PART)[STATE]
+    after = step(found, batch)[0].networks(PART)[STATE]
+    x, layer = batch[:, :4].T, before.layers[0]
+    z = np.asarray(layer.weight) @ x + np.asarray(layer.bias)[:, None]
+    norm = after.norms[0]
+    np.testing.assert_allclose(norm.mean, (1 - BATCH_MEMORY) * z.mean(1), rtol=1e-4, atol=1e-7)
+    wanted = BATCH_MEMORY + (1 - BATCH_MEMORY) * z.var(1)
+    np.testing.assert_allclose(norm.variance, wanted, rtol=1e-5)
+    assert (np.asarray(norm.gain) != 1).all()  # it was trained
+
+    y, _ = representation.trained(before, jnp.asarray(x))
+    own = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + BATCH_EPSILON)
+    swish = own / (1 + np.exp(-own))
+    np.testing.assert_allclose(y[-8:-4], swish, rtol=1e-3, atol=1e-5)
+    assert np.abs(np.asarray(before(jnp.asarray(x)) - y)).max() > 0.01
+
+
+@pytest.mark.parametrize("agent", CONFIGS)
+def test_an_agents_losses_leave_the_representation_alone(agent):
+    """After an update of everything, it is where its own step alone takes it, by its own batch."""
+    engine = Engine(CONFIGS[agent], Dense(), COLUMNS, seed=0)
+    batch = rows(2)
+    alone, _ = step(engine.learner, batch[8:])
+    wanted = alone.parts[PART].values
+    before = {name: np.asarray(part.values) for name, part in engine.learner.parts.items()}
+    engine.update(batch)
+    if agent == "td3":  # whose actor moves with every second update
+        np.testing.assert_allclose(engine.learner.parts[PART].values, wanted, atol=1e-6)
+        engine.update(batch)
+    else:
+        np.testing.assert_allclose(engine.learner.parts[PART].values, wanted, atol=1e-6)
+    for name in ("actor", "critics"):
+        assert (np.asarray(engine.learner.parts[name].values) != before[name]).any()
+
+
+def test_critics_read_features_of_the_action_and_the_actor_learns_through_them():
+    engine = Engine(CONFIGS["td3"], Dense(), COLUMNS, seed=0)
+    learned = engine.learner
+    shapes = engine.shapes
+    assert shapes["actor"][0] == (16, 4 + 10) and shapes["critic_0"][0] == (16, 4 + 10 + 2 + 10)
+    observation, action = jnp.ones((14, 3)), jnp.full((2, 3), 0.3)
+
+    def read(action):
+        return representation.joined(learned.structures, learned.parts, observation, action)
+
+    def by_features(action):
+        return jnp.sum(read(action)[:10])
+
+    assert np.array_equal(read(action)[-16:], jnp.concatenate([observation, action]))
+    assert np.abs(jax.grad(by_features)(action)).min() > 0
+
+
+def test_first_the_representation_alone_is_updated():
+    config = replace(CONFIGS["td3"], representation_updates=3)
+    engine = Engine(config, Dense(), COLUMNS, seed=0)
+    for update in range(5):
+        before = engine.learner.parts
+        values = {name: np.asarray(part.values) for name, part in before.items()}
+        engine.update(rows(update))
+        moved = {
+            name for name, old in values.items() if (engine.learner.parts[name].values != old).any()
+        }
+        delayed = {"actor"} if update == 4 else set()
+        assert moved == ({PART} if update < 3 else {PART, "critics"} | delayed)
+    assert engine.take_metrics()["representation_loss"] > 0
+
+
+@pytest.mark.parametrize(
+    "method", [RNM(2, 4, sparse_layers="all"), DSP(interval=10, begin=0.1, end=0.6, tolerance=1.0)]
+)
+def test_what_is_shipped_has_the_state_branch_and_nothing_else_of_it(method, tmp_path):
+    """And with a method, the towers are sparse like all else, where it can make them so."""
+    config = replace(CONFIGS["sac"], representation_updates=10)
+    trained = sparl.train("environments:Point-v0", config, method, out=tmp_path / "run", **OFTEN)
+    assert len(trained.network.layers) == 3 + 3 and trained.network.squash
+    sizes = sparl.api.inspect(tmp_path / "run")["networks"]
+    tower = sizes[STATE]
+    assert (tower["weights_kept"] < tower["weights_total"]) == (method.name == "rnm")
+    engine, _ = sparl.api.snapshot(sparl.runfolder.RunFolder(tmp_path / "run"))
+    tried = trained.golden
+    np.testing.assert_allclose(engine.act(tried), trained.act(tried), atol=1e-5)
+    metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert "representation_loss" in metrics[0]
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"n_step": 3}, "n-step is 3: a representation predicts the next observation"),
+        ({"representation_units": 2}, "representation-units is 2: it must be at least"),
+        ({"representation": "vae"}, "representation is 'vae'"),
+        ({"representation_updates": -1}, "representation-updates is -1"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(wrong, told):
+    with pytest.raises(BadValue, match=told):
+        replace(CONFIGS["td3"], **wrong)
