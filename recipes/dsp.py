@@ -45,10 +45,11 @@ def studies() -> dict[str, Study]:
     early = variants("--begin", "0.2", "--end", "0.8", penalty="0.1", tolerance="0.1")
     three_steps = (*DQN, "--n-step", "3", "--learning-rate", "2.5e-4")
     one_step = (*DQN, "--learning-rate", "5e-4")
+    late = variants("--begin", "0.25", "--end", "0.8", "--floor", "0.05", tolerance="0.15")
     wider = (*DQN, "--learning-rate", "2.5e-4", "--hidden", "384", "384")
     return {
         "cartpole": Study("CartPole-v1", FIVE, early, 100_000, three_steps),
-        "lunarlander": Study("LunarLander-v3", FIVE, variants(), 300_000, wider),
+        "lunarlander": Study("LunarLander-v3", FIVE, late, 300_000, wider),
         "highway": Study("highway_env:highway-fast-v0", FIVE, variants(), 20_000, one_step),
         "hopper": Study("Hopper-v5", TWO, variants()),
         "walker2d": Study("Walker2d-v5", TWO, variants()),

@@ -19,9 +19,10 @@ class Reference:
         interval: int,
         double: bool,
         weight_decay: float = 0.0,
+        decoupled: float = 0.0,
     ) -> None:
         self.online, self.target = copy.deepcopy(networks), copy.deepcopy(networks)  # q
-        self.adam = Adam(learning_rate)
+        self.adam = Adam(learning_rate, decoupled)
         self.tau, self.interval, self.double = tau, interval, double
         self.weight_decay = weight_decay
         self.updates = 0

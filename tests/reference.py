@@ -36,10 +36,10 @@ def backward(
 
 
 class Adam:
-    """Kingma and Ba, 1412.6980, algorithm 1."""
+    """Kingma and Ba, 1412.6980, algorithm 1; with `decay` AdamW, 1711.05101, algorithm 2."""
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate, self.t = learning_rate, 0
+    def __init__(self, learning_rate: float, decay: float = 0.0) -> None:
+        self.learning_rate, self.decay, self.t = learning_rate, decay, 0
         self.m: dict[tuple[int, int], np.ndarray] = {}
         self.v: dict[tuple[int, int], np.ndarray] = {}
 
@@ -50,7 +50,8 @@ class Adam:
                 m = self.m[i, j] = 0.9 * self.m.get((i, j), 0.0) + 0.1 * g
                 v = self.v[i, j] = 0.999 * self.v.get((i, j), 0.0) + 0.001 * g**2
                 m_hat, v_hat = m / (1 - 0.9**self.t), v / (1 - 0.999**self.t)
-                layers[i][j] = layers[i][j] - self.learning_rate * m_hat / (np.sqrt(v_hat) + 1e-8)
+                step = m_hat / (np.sqrt(v_hat) + 1e-8) + self.decay * layers[i][j]
+                layers[i][j] = layers[i][j] - self.learning_rate * step
 
 
 @dataclass

@@ -109,6 +109,7 @@ def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
         ("policy_delay", 0, "policy-delay is 0"),
         ("n_step", 0, "n-step is 0: it must be above 0"),
         ("weight_decay", -1.0, "weight-decay is -1.0"),
+        ("decoupled_weight_decay", -1.0, "decoupled-weight-decay is -1.0"),
         ("learning_starts", -1, "learning-starts is -1: it must be at least 0"),
         ("hidden", (), "hidden is 0"),
         ("hidden", (16, -3), "hidden is -3"),

@@ -30,6 +30,8 @@ COLUMNS = Columns(5, 4, discrete=True)
 CONFIG = DQNConfig(hidden=(16, 12), batch_size=32, learning_rate=3e-3, tau=0.1)
 COPIED = replace(CONFIG, tau=1.0, target_update_interval=7, double=False)
 DECAYED = replace(CONFIG, target_update_interval=3, weight_decay=0.01)
+ADAMW = replace(CONFIG, decoupled_weight_decay=1.0)
+NAMED = {"double": CONFIG, "nature": COPIED, "decayed": DECAYED, "adamw": ADAMW}
 UPDATES, SEED = 100, 7
 
 
@@ -55,6 +57,7 @@ def followed(reference_type: type[Reference], start: dict, config: DQNConfig) ->
         config.target_update_interval,
         config.double,
         config.weight_decay,
+        config.decoupled_weight_decay,
     )
     states = []
     for batch in batches():
@@ -63,7 +66,7 @@ def followed(reference_type: type[Reference], start: dict, config: DQNConfig) ->
     return states
 
 
-@pytest.mark.parametrize("config", [CONFIG, COPIED, DECAYED], ids=["double", "nature", "decayed"])
+@pytest.mark.parametrize("config", NAMED.values(), ids=NAMED)
 def test_follows_an_independent_reference_for_100_updates(config):
     states = trajectory(config, COLUMNS, batches(), SEED)
     assert set(states[0]) == {"q", "target_q"}

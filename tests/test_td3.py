@@ -202,13 +202,21 @@ def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(dense, monkeypatch):
 def test_defaults_are_those_of_the_paper():
     """RNM-TD3, 2602.14578: 2 x 256, Adam 3e-4, batch 256, …"""
     assert vars(TD3Config()) == {
+        "network": "mlp",
         "hidden": (256, 256),
+        "activation": "relu",
         "critic_hidden": (),
+        "representation": "none",
+        "representation_units": 240,
+        "representation_layers": 6,
+        "representation_targets": 0,
+        "representation_updates": 10_000,
         "learning_rate": 3e-4,
         "batch_size": 256,
         "gamma": 0.99,
         "tau": 0.005,
         "weight_decay": 0.0,
+        "decoupled_weight_decay": 0.0,
         "n_step": 1,
         "n_step_from": 0,
         "policy_noise": 0.2,

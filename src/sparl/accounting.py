@@ -12,10 +12,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from sparl.layouts import Layout
 from sparl.networks import Network, Networks, layer_names
+from sparl.norms import BatchNorm, LayerNorm
 from sparl.topology import NofM
 
 Shapes = tuple[tuple[int, int], ...]
@@ -29,7 +31,8 @@ def shapes_of(network: Network) -> Shapes:
 @dataclass(frozen=True)
 class LayerReport:
     """One layer. `shape` is (out, in), `original_shape` that before any neuron was cut out;
-    `max_per_group` the most kept in any group of M inputs."""
+    `max_per_group` the most kept in any group of M inputs; `norm_bytes` are those of a norm that
+    belongs to it, counted in `bytes` too."""
 
     name: str
     layout: str
@@ -38,6 +41,7 @@ class LayerReport:
     original_shape: tuple[int, int]
     kept: int
     max_per_group: int | None
+    norm_bytes: int
     bytes: int
     macs: int
 
@@ -65,7 +69,7 @@ class NetworkReport:
 
 
 def report_network(network: Network, original: Shapes) -> NetworkReport:
-    rows = zip(layer_names(network), network.layers, original, strict=True)
+    rows = zip(layer_names(network), network.layers, original, network.norms, strict=True)
     return NetworkReport(tuple(_report_layer(*row) for row in rows))
 
 
@@ -150,7 +154,9 @@ def _original(name: str, network: Network, originals: dict[str, Shapes] | None) 
     return shapes_of(network) if originals is None else originals[name.removeprefix("target_")]
 
 
-def _report_layer(name: str, layer: Layout, original: tuple[int, int]) -> LayerReport:
+def _report_layer(
+    name: str, layer: Layout, original: tuple[int, int], norm: LayerNorm | BatchNorm | None
+) -> LayerReport:
     pattern = getattr(layer, "pattern", None)
     return LayerReport(
         name=name,
@@ -160,7 +166,8 @@ def _report_layer(name: str, layer: Layout, original: tuple[int, int]) -> LayerR
         original_shape=original,
         kept=layer.kept,
         max_per_group=_fullest_group(layer, pattern.m) if isinstance(pattern, NofM) else None,
-        bytes=layer.stored_bytes,
+        norm_bytes=4 * sum(array.size for array in jax.tree.leaves(norm)),
+        bytes=layer.stored_bytes + 4 * sum(array.size for array in jax.tree.leaves(norm)),
         macs=layer.macs,
     )
 

@@ -39,13 +39,15 @@ class Engine:
         self.agent = agents.functions_of(config)
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
         self.algorithm = Algorithm(self.agent, config, method, columns)
-        dense, optimizers = self._dense(init_key), self.agent.optimizers(config)
+        sizes = columns.observation_size, columns.action_size
+        dense = representation.dense_parts(config, self.agent, init_key, *sizes)
+        optimizers = self.agent.optimizers(config)
         if config.ofenet:
             optimizers |= {representation.PART: representation.optimizer()}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
         self.originals = _shapes(networks)
         """Shapes of the dense networks that the agent made, by name."""
-        self.original_policy = accounting.shapes_of(self._policy_of(networks))
+        self.original_policy = accounting.shapes_of(representation.policy(self.agent, networks))
         self.notes = method.notes(networks)
         networks, self.method_state = jax.jit(method.start)(networks, method_key)
         self.learner = Learner.start(dense | networks, optimizers, self.agent.WITH_TARGET)
@@ -155,7 +157,7 @@ class Engine:
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         parts = {part: self.learner.networks(part) for part in self.learner.network_parts}
-        return self._policy_of(parts)
+        return representation.policy(self.agent, parts)
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """One update from a batch of the replay; returns while it may still be running."""
@@ -266,19 +268,6 @@ class Engine:
         for network in self._acting:
             x = network(self.learner.parts[network.part], x)
         return x
-
-    def _dense(self, key: jax.Array) -> dict[str, Any]:
-        """The parts as they are before the method starts, from the key that they are drawn by."""
-        config, ofenet = self.config, self.config.ofenet
-        sizes = self.columns.observation_size, self.columns.action_size
-        if ofenet is None:
-            return self.agent.init(config, key, *sizes)
-        made = representation.init(ofenet, jax.random.fold_in(key, 0), *sizes)
-        return made | self.agent.init(config, key, sizes[0] + ofenet.units, sizes[1])
-
-    def _policy_of(self, networks: dict[str, Networks]) -> Network:
-        acting = self.agent.policy(networks[self.agent.ACTING[0]])
-        return representation.before(networks, acting)
 
 
 def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:

@@ -67,6 +67,20 @@ def init(
     return {PART: networks}
 
 
+def dense_parts(
+    config: Any, agent: Any, key: jax.Array, observation_size: int, action_size: int
+) -> dict[str, Any]:
+    """All parts of a learner, dense: those of `agent`, and the representation if `config` has one.
+
+    The agent's networks read its features then, and are drawn by the same key as without it.
+    """
+    ofenet = config.ofenet
+    if ofenet is None:
+        return agent.init(config, key, observation_size, action_size)
+    own = init(ofenet, jax.random.fold_in(key, 0), observation_size, action_size)
+    return own | agent.init(config, key, observation_size + ofenet.units, action_size)
+
+
 def optimizer() -> optax.GradientTransformation:
     return optax.adam(LEARNING_RATE)
 
@@ -84,9 +98,20 @@ def joined(
     return structures[PART].online(parts[PART])[ACTION](both)
 
 
-def before(networks: dict[str, Networks], actor: Network) -> Network:
-    """The actor as it acts on observations: behind the state branch, where there is one."""
-    return then(networks[PART][STATE], actor) if PART in networks else actor
+def policy(agent: Any, networks: dict[str, Networks]) -> Network:
+    """What is saved of an agent's networks, by part: what acts on observations, which is behind the
+    state branch where there is one."""
+    acting = agent.policy(networks[agent.ACTING[0]])
+    return then(networks[PART][STATE], acting) if PART in networks else acting
+
+
+def dense_policy(config: Any, agent: Any, observation_size: int, action_size: int) -> Network:
+    """The policy as it was before the method started; shapes in place of arrays."""
+
+    def made(key: jax.Array) -> Network:
+        return policy(agent, dense_parts(config, agent, key, observation_size, action_size))
+
+    return jax.eval_shape(made, jax.random.key(0))
 
 
 def represented(structure: Structure, part: Part, batch: Any) -> Any:

@@ -3,22 +3,22 @@ the original."""
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import api, storage
+from sparl import agents, api, representation, storage
 from sparl.devices import onnx
 from sparl.devices.c import CProgram
 from sparl.devices.compiled import CompiledPolicy, compiler
 from sparl.devices.network import DeviceNetwork, Dtype, device_network
 from sparl.errors import BadRun, BadValue
 from sparl.evaluation import Evaluator
+from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunFolder
@@ -76,7 +76,7 @@ def export(
     report: dict[str, Any] = {
         "to": to,
         "dtype": dtype,
-        "dense_bytes": dense_bytes(dense_sizes(policy, run)),
+        "dense_bytes": dense_bytes(dense_policy(policy, run)),
     }
     if to == "onnx":
         content = onnx.model(policy).SerializeToString(deterministic=True)
@@ -220,15 +220,16 @@ def _returns(
         evaluate.close()
 
 
-def dense_sizes(policy: Policy, run: RunFolder | None) -> list[int]:
-    """Inputs, hidden widths that the run began with, and outputs; a policy's own without a run."""
-    layers = policy.network.layers
-    hidden = [layer.out_features for layer in layers[:-1]]
-    if run is not None:
-        hidden = run.read_config()[1].hidden
-    return [policy.spaces.observation_size, *hidden, layers[-1].out_features]
+def dense_policy(policy: Policy, run: RunFolder | None) -> Network:
+    """The network that the run began with, a policy's own without a run, with every weight stored;
+    shapes in place of arrays."""
+    if run is None:
+        return jax.eval_shape(dense_copy, policy.network)
+    agent, spaces = run.read_config()[1], policy.spaces
+    sizes = spaces.observation_size, spaces.action_size
+    return representation.dense_policy(agent, agents.functions_of(agent), *sizes)
 
 
-def dense_bytes(sizes: Sequence[int]) -> int:
-    """Of a dense network of these sizes in float32."""
-    return 4 * sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
+def dense_bytes(dense: Network) -> int:
+    """Of a dense network in float32."""
+    return 4 * sum(leaf.size for leaf in jax.tree.leaves(dense))

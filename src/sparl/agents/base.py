@@ -54,6 +54,8 @@ class AgentConfig:
     """Adam's step size, for everything that is trained."""
     weight_decay: float = 0.0
     """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
+    decoupled_weight_decay: float = 0.0
+    """AdamW's: times learning rate and weights, taken off them in every step (1711.05101)."""
     batch_size: int = 256
     """Transitions in one update."""
     gamma: float = 0.99
@@ -71,7 +73,12 @@ class AgentConfig:
         checks.one_of(ACTIVATIONS, activation=self.activation)
         self._check_widths(self.hidden)
         checks.fractions(gamma=self.gamma)
-        checks.at_least(0, weight_decay=self.weight_decay, learning_starts=self.learning_starts)
+        checks.at_least(
+            0,
+            weight_decay=self.weight_decay,
+            decoupled_weight_decay=self.decoupled_weight_decay,
+            learning_starts=self.learning_starts,
+        )
 
     @property
     def ofenet(self) -> OFENet | None:
@@ -205,12 +212,13 @@ class ActorCriticConfig(OffPolicyConfig):
 
 
 def adam(config: AgentConfig, part: str) -> optax.GradientTransformation:
-    """Adam (1412.6980) for a part, with L2 regularisation of it where the config asks for it.
+    """Adam (1412.6980) for a part, with decay of its weights where the config asks for it.
 
-    The decay is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so
-    the papers whose codes use that one (DS-TD3, 2106.04217).
+    L2's is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so the
+    papers whose codes use that one (DS-TD3, 2106.04217). AdamW's goes by them.
     """
-    step = optax.adam(config.rate_of(part))
+    rate, decay = config.rate_of(part), config.decoupled_weight_decay
+    step = optax.adamw(rate, weight_decay=decay) if decay else optax.adam(rate)
     if not config.weight_decay:
         return step
     return optax.chain(optax.add_decayed_weights(config.weight_decay), step)

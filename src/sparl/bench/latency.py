@@ -137,7 +137,8 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     """What the contenders act with, written into `folder`; those that can be measured here."""
     run = RunFolder.open(asked.dir)
     policy = api.load(asked.dir)
-    spaces, sizes = policy.spaces, shipping.dense_sizes(policy, run)
+    spaces, dense = policy.spaces, shipping.dense_policy(policy, run)
+    sizes = dense.widths
     recorded = shipping.recorded(run)
     observations = policy.golden if recorded is None else recorded[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
@@ -160,7 +161,7 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
             assert compiled_by is not None
             there[name] = _compiled(program, folder, name, compiled_by)
             continue
-        size = shipping.dense_bytes(sizes)
+        size = shipping.dense_bytes(dense)
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):

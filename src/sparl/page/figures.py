@@ -92,11 +92,13 @@ def bytes_of(sizes: dict[str, Any]) -> list[tuple[str, int]]:
     """Of float32 weights and biases and of indices; and those of the network it was made from."""
     rows = [layer["shape"][0] for layer in sizes["layers"]]
     weights, biases = 4 * sizes["weights_kept"], 4 * sum(rows)
+    norms = sum(layer["norm_bytes"] for layer in sizes["layers"])
     original = sum(layer["original_shape"][0] for layer in sizes["layers"])
     return [
         ("weights", weights),
         ("biases", biases),
-        ("indices of kept weights", sizes["bytes"] - weights - biases),
+        *([("norms", norms)] if norms else []),
+        ("indices of kept weights", sizes["bytes"] - weights - biases - norms),
         ("together", sizes["bytes"]),
         ("the dense network", 4 * (sizes["weights_total"] + original)),
     ]

@@ -6,7 +6,6 @@ A report is made of what is there: only a config.json that cannot be read is an 
 from __future__ import annotations
 
 import csv
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import accounting, api, storage
+from sparl import accounting, agents, api, representation, storage
 from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import SparlError
@@ -159,9 +158,10 @@ def _sizes(
     policy: Policy, agent: Any, spaces: Spaces, left_out: list[str]
 ) -> dict[str, Any] | None:
     """What the policy holds, beside what the agent's dense network held."""
-    widths = (spaces.observation_size, *agent.hidden, spaces.action_size)
-    original = tuple((outputs, inputs) for inputs, outputs in itertools.pairwise(widths))
-    if len(original) != len(policy.network.layers):
+    sizes = spaces.observation_size, spaces.action_size
+    dense = representation.dense_policy(agent, agents.functions_of(agent), *sizes)
+    original = accounting.shapes_of(dense)
+    if dense.wiring != policy.network.wiring:
         left_out.append("The policy: policy/ is not of the agent in config.json.")
         return None
     return accounting.report_network(policy.network, original).as_dict()

@@ -1,0 +1,61 @@
+"""Larger networks, dense and sparse, against steps and against seconds.
+
+    python recipes/larger_networks.py                              # both environments, in order
+    python recipes/larger_networks.py --studies halfcheetah --seeds 0
+
+SAC everywhere, at equal steps, batch and evaluation. What is compared:
+
+    mlp-256                dense 2x256, the field's: what a larger one has to beat
+    mlp-512                dense 2x512
+    mlp-512-rnm, -static   the same at 1:8, and at 90 % sparsity, static
+    mlp-1024-rnm           2x1024 at 1:8
+    densenet, -rnm         2x512, swish, on a representation (OFENet), dense and at 1:8
+    simba, -rnm            actor 128 x 1, critics 512 x 2, with its paper's optimizer
+
+One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
+and plots of what is done go to `results/larger_networks/`.
+"""
+
+from __future__ import annotations
+
+from common import main
+from jobs import Study, Variant
+
+RNM = ("--method", "rnm", "--pattern", "1:8")
+STATIC = ("--method", "static", "--sparsity", "0.9", "--keep-norm")
+WIDE = ("--hidden", "512", "512")
+SIMBA = (
+    *("--network", "simba", "--hidden", "128", "--critic-hidden", "512", "512"),
+    *("--learning-rate", "1e-4", "--decoupled-weight-decay", "1e-2", "--normalise-observations"),
+)
+
+
+def variants(targets: int) -> tuple[Variant, ...]:
+    """`targets`: components of an observation that the representation predicts, 0 for all."""
+    blocks = ("--representation", "ofenet", "--representation-targets", str(targets))
+    densenet = ("--network", "densenet", "--activation", "swish", *WIDE, *blocks)
+    return (
+        Variant("mlp-256", ()),
+        Variant("mlp-512-rnm", (*WIDE, *RNM)),
+        Variant("mlp-512-static", (*WIDE, *STATIC)),
+        Variant("densenet", densenet),
+        Variant("densenet-rnm", (*densenet, *RNM)),
+        Variant("simba", SIMBA),
+        Variant("simba-rnm", (*SIMBA, *RNM)),
+        Variant("mlp-512", WIDE),
+        Variant("mlp-1024-rnm", ("--hidden", "1024", "1024", *RNM)),
+    )
+
+
+def studies() -> dict[str, Study]:
+    common = ("--agent", "sac")
+    cheetah = variants(0)  # 17 components in all
+    ant = variants(27)  # the paper leaves contact forces out
+    return {
+        "halfcheetah": Study("HalfCheetah-v5", (0, 1), cheetah, 200_000, common),
+        "ant": Study("Ant-v5", (0, 1), ant, 200_000, common),
+    }
+
+
+if __name__ == "__main__":
+    main(__doc__, "larger_networks", studies())
