@@ -69,6 +69,13 @@ class Steps(Point):
         return super().step(int(action) - 4)
 
 
+class Far(Point):
+    """The point, of which observations tell in numbers that are far from 0 and hardly differ."""
+
+    def observe(self) -> Any:
+        return (super().observe() * [0.1, 100.0] + [50.0, -300.0]).astype(np.float32)
+
+
 class TwoChoices(Point):
     action_space = spaces.MultiDiscrete([2, 3])
 
@@ -137,7 +144,7 @@ class Words(Point):
 
 
 KINDS = (
-    *(Point, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
+    *(Point, Far, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
     *(Image, Boundless, Words, TwoChoices),
 )
 for kind in KINDS:

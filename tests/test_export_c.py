@@ -89,7 +89,7 @@ def test_ranges_of_inputs_follow_the_root_of_what_was_recorded():
     recorded = observations(17, 3000, seed=1)
     network = device_network(policy, "int8", recorded)
     largest = np.abs(recorded).max(axis=0)
-    ranges = network.limits[0] / network.steps
+    ranges = network.limits[0] / network.taken_by["steps"]
     np.testing.assert_allclose(ranges, 2 * np.sqrt(largest * largest.max()), rtol=1e-6)
     assert largest.max() / largest.min() > 20 > ranges.max() / ranges.min()
 
@@ -118,7 +118,7 @@ def test_what_was_never_seen_to_move_still_counts():
     moved = np.zeros((1, 4), np.float32)
     still = network.outputs(moved)
     moved[0, 2] = 0.5
-    assert np.isfinite(network.steps).all()
+    assert np.isfinite(network.taken_by["steps"]).all()
     assert np.abs(network.outputs(moved) - still).max() > 1e-3
 
 
@@ -150,7 +150,7 @@ def test_floats_beyond_what_the_network_can_add_up_are_refused(tmp_path):
 
 def test_integers_beyond_the_recorded_range_count_as_its_end(tmp_path):
     made = program(policy_like("mixed"), "int8")
-    ends = made.network.limits[0] / made.network.steps
+    ends = made.network.limits[0] / made.network.taken_by["steps"]
     built = compiled(made, tmp_path)
     signs = np.float32([1, -1] * 150)
     assert np.array_equal(built.action(signs * ends), built.action(signs * ends * 1e6))

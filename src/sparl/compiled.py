@@ -17,10 +17,12 @@ from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl import noise, transport
 from sparl.agents import Agent
+from sparl.agents.base import Batch
 from sparl.learner import Learner, Part, Structure
 from sparl.methods import Method
 from sparl.methods.base import MethodState, Returns, Signals
 from sparl.networks import Networks, dense_copy
+from sparl.normalization import Normalization
 from sparl.replay import Columns
 
 
@@ -45,7 +47,8 @@ class Journal(NamedTuple):
 
 def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
-    state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on."""
+    state, the parts that it leaves, rows of the replay, what they are seen through, moves) -> the
+    first three, moved on."""
     agent, config, method, columns = algorithm
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
@@ -56,6 +59,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         running: MethodState,
         still: dict[str, Part],
         rows: jax.Array,
+        normalization: Normalization | None,
         moves: frozenset[str],
     ) -> tuple[dict[str, Part], Journal, MethodState]:
         def descend(name: str, part: Part, gradient: Any) -> Part:
@@ -79,13 +83,23 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
             structures,
             still | moving,
             moves,
-            columns.split(rows),
+            _seen(columns.split(rows), normalization),
             key,
             descend,
         )
         return moved, _noted(journal, metrics, agent.METRICS), running
 
     return update
+
+
+def _seen(batch: Batch, normalization: Normalization | None) -> Batch:
+    """A batch as the networks see it."""
+    if normalization is None:
+        return batch
+    return batch._replace(
+        observation=normalization(batch.observation),
+        next_observation=normalization(batch.next_observation),
+    )
 
 
 def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
@@ -105,7 +119,7 @@ def restructure_function(
     algorithm: Algorithm, learner: Learner, successors: dict[Hashable, dict[str, Structure]]
 ) -> Callable:
     """The method's restructuring of such a learner: (parts, the method's state, progress, returns,
-    rows of the newest batch, journal, stage) -> parts, state, figures.
+    rows of the newest batch, what they are seen through, journal, stage) -> parts, state, figures.
 
     While it is compiled for a stage, the structures that come out are put into `successors`.
     """
@@ -116,12 +130,14 @@ def restructure_function(
         progress: jax.Array,
         returns: Returns,
         rows: jax.Array,
+        normalization: Normalization | None,
         journal: Journal,
         stage: Hashable,
     ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
         present = replace(learner, parts=parts)
+        batch = _seen(algorithm.columns.split(rows), normalization)
         signals = Signals(
-            stage, progress, returns, lambda: _gradients(algorithm, present, rows, journal)
+            stage, progress, returns, lambda: _gradients(algorithm, present, batch, journal)
         )
         after, state, figures = algorithm.method.restructure(present, state, signals)
         successors[stage] = after.structures
@@ -131,10 +147,10 @@ def restructure_function(
 
 
 def _gradients(
-    algorithm: Algorithm, learner: Learner, rows: jax.Array, journal: Journal
+    algorithm: Algorithm, learner: Learner, batch: Batch, journal: Journal
 ) -> dict[str, Networks]:
     """The losses' gradients by every weight: an update of dense copies, in which none descends."""
-    agent, config, _, columns = algorithm
+    agent, config, _, _ = algorithm
     dense = densified(learner)
     found: dict[str, Networks] = {}
 
@@ -145,7 +161,6 @@ def _gradients(
     # Another key than any update's.
     key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
     everything = frozenset(learner.parts)
-    batch = columns.split(rows)
     agent.update(config, dense.structures, dense.parts, everything, batch, key, capture)
     return found
 

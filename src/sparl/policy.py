@@ -1,7 +1,8 @@
 """A trained policy: what is left of an agent when training is over, and what a device needs.
 
 policy.json          layers, patterns, observation, actions and their scaling, hash of the arrays
-policy.safetensors   packed weights, biases, indices, and golden input/output pairs
+policy.safetensors   packed weights, biases, indices, golden input/output pairs, and what
+                     observations are normalised by
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sparl.layouts import (
     pattern_of,
 )
 from sparl.networks import MLP
+from sparl.normalization import Normalization
 from sparl.topology import Kept, PerLayer
 
 FORMAT = 1
@@ -42,10 +44,18 @@ TOLERANCE = 1e-4
 class Policy:
     """Acts like the agents of Stable-Baselines3: `action, state = policy.predict(observation)`."""
 
-    def __init__(self, network: MLP, spaces: Spaces, golden: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        network: MLP,
+        spaces: Spaces,
+        golden: NDArray[np.float32],
+        normalization: Normalization | None = None,
+    ) -> None:
         """A network that gives actions in [-1, 1], or values of choices where those are discrete.
 
         `golden`: observations [pairs, obs] whose outputs are stored along with the policy.
+        `normalization`: what the network sees observations through, if it was trained so. All
+        observations that the policy takes, golden ones too, are as the environment gives them.
         """
         self.network = MLP(
             tuple(la.packed() if isinstance(la, StraightThrough) else la for la in network.layers),
@@ -53,6 +63,7 @@ class Policy:
         )
         self.spaces = spaces
         self.golden = np.asarray(golden, np.float32)
+        self.normalization = normalization
         self._apply = jax.jit(lambda net, observation: net(observation.T).T)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
@@ -62,7 +73,11 @@ class Policy:
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network gives: [batch, obs] to actions [batch, act], or values of choices."""
-        return np.asarray(self._apply(self.network, observation))
+        return np.asarray(self._apply(self.network, self.normalized(observation)))
+
+    def normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Observations [batch, obs] as the network sees them."""
+        return observation if self.normalization is None else self.normalization(observation)
 
     def predict(
         self,
@@ -90,6 +105,10 @@ class Policy:
             "golden.observation": self.golden,
             self._golden_output: self.outputs(self.golden),
         }
+        observation: dict[str, Any] = {"shape": self.spaces.observation_shape}
+        if self.normalization is not None:
+            observation["normalized"] = True
+            arrays |= {f"observation.{k}": v for k, v in self.normalization._asdict().items()}
         layers = []
         for i, layer in enumerate(self.network.layers):
             description, stored = _pack(layer)
@@ -103,7 +122,7 @@ class Policy:
                 "layers": layers,
                 "activation": "relu",
                 "squash": self.network.squash,
-                "observation": {"shape": self.spaces.observation_shape},
+                "observation": observation,
                 "action": _describe_actions(self.spaces),
                 "sha256": sha256,
             },
@@ -127,9 +146,13 @@ class Policy:
             _unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
             for i, layer in enumerate(content["layers"])
         )
-        observation_shape = tuple(content["observation"]["shape"])
-        spaces = _spaces(observation_shape, content["action"])
-        policy = cls(MLP(layers, content["squash"]), spaces, arrays["golden.observation"])
+        observation = content["observation"]
+        normalization = None
+        if observation.get("normalized"):
+            normalization = Normalization(arrays["observation.mean"], arrays["observation.scale"])
+        spaces = _spaces(tuple(observation["shape"]), content["action"])
+        network = MLP(layers, content["squash"])
+        policy = cls(network, spaces, arrays["golden.observation"], normalization)
         golden = arrays[policy._golden_output]
         error = np.abs(policy.outputs(policy.golden) - golden).max(initial=0.0)
         if not error <= TOLERANCE * np.abs(golden).max(initial=1.0):

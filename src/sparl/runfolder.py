@@ -52,6 +52,10 @@ class RunConfig:
     """Least number of steps between two checkpoints; each is cut at an episode's end."""
     log_every: int = 1_000
     """Steps between two rows of metrics.csv."""
+    normalize_observations: bool = False
+    """Show the networks (x - mean) / sqrt(variance) of each entry of an observation, by running
+    statistics of the training's observations (SimBa's RSNorm, 2410.09754). They are saved with the
+    policy and part of every export."""
     noise_inputs: int = 0
     """Entries of noise put behind those of the observation: to see what finds them out."""
     inputs: tuple[int, ...] = ()

@@ -63,7 +63,7 @@ class Trainer:
             self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
         )
         self.replay = Replay(run.buffer_size, columns)
-        self.engine = Engine(agent, method, columns, run.seed)
+        self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
         self.logs = Logs(folder, run, self.engine, quiet)
@@ -89,10 +89,11 @@ class Trainer:
         self._footprint = self.engine.footprint
         self.state.checkpointed = -1
 
-    def begin_with_run(self, source: RunFolder, learner: Learner, state: LoopState) -> None:
-        """Takes up what another run has learned and seen: its replay, too, and the returns that
-        the method measures its own by."""
-        self.begin_with(learner)
+    def begin_with_run(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
+        """Takes up what another run has learned and seen: its replay, too, the statistics of its
+        observations, and the returns that the method measures its own by."""
+        self.begin_with(engine.learner)
+        self.engine.statistics = engine.statistics
         source.checkpoints.load_replay(state.step, self.replay)
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
@@ -207,6 +208,7 @@ class Trainer:
         return self.replay.sample(agent.batch_size, self.rng, agent.gamma, n_step)
 
     def _explore(self, observation: np.ndarray) -> np.ndarray | int:
+        self.engine.observe(observation)
         # An agent that has learned elsewhere fills the replay better than chance does.
         if self.state.step < self.agent.learning_starts and not self.config.begun_from:
             return self.spaces.random(self.rng)
@@ -258,7 +260,7 @@ class Trainer:
             self.replay.added - min(GOLDEN, self.replay.size), self.replay.added
         )
         golden = newest[:, : self.spaces.observation_size]
-        policy = Policy(self.engine.policy(), self.spaces, golden)
+        policy = Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
         original = {"policy": self.engine.original_policy}

@@ -67,7 +67,7 @@ class CProgram:
         tests = network.outputs(self.policy.golden)
         words = {
             "version": metadata.version("sparl"),
-            "summary": f"{_many(spaces.observation_size, 'observation')}, {self._action_words}",
+            "summary": f"{self._observation_words}, {self._action_words}",
             "layers": "\n * ".join(map(_line, network.layers)),
             "observation_size": spaces.observation_size,
             "action_size": 1 if spaces.discrete else spaces.action_size,
@@ -109,6 +109,11 @@ class CProgram:
         return max(_padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
 
     @property
+    def _observation_words(self) -> str:
+        inside = "" if self.policy.normalization is None else " (normalised inside)"
+        return _many(self.policy.spaces.observation_size, "observation") + inside
+
+    @property
     def _action_words(self) -> str:
         spaces = self.policy.spaces
         return _many(spaces.action_size, "choice" if spaces.discrete else "action")
@@ -128,8 +133,7 @@ class CProgram:
             found.append(Table(f"weight_{i}", layer.weight))
             found += [Table(f"{name}_{i}", array) for name, array in layer.indices.items()]
             found += [Table(f"{name}_{i}", array) for name, array in self.network.finish[i].items()]
-        if self.network.steps is not None:
-            found.append(Table("steps", self.network.steps))
+        found += [Table(name, array) for name, array in self.network.taken_by.items()]
         spaces = self.policy.spaces
         if not spaces.discrete:
             bounds = {"low": spaces.low, "high": spaces.high}

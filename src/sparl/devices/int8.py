@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sparl.devices.layers import matrix, places
 from sparl.layouts import BlockCirculant, Layout
 from sparl.networks import MLP
+from sparl.normalization import Normalization
 
 LARGEST = 127
 """Of the weights, in steps."""
@@ -45,14 +46,17 @@ class Int8Network:
 
     network: MLP
     steps: NDArray[np.float32]
-    """[obs]: steps per unit of each observation."""
+    """[obs]: steps per unit of each observation, the scale of a normalization included."""
     limits: tuple[int, ...]
     """Most steps of an input, by layer: as many as int16 has, and a sum of int32 bears."""
     layers: tuple[Int8Layer, ...]
+    mean: NDArray[np.float32] | None = None
+    """[obs]: of a normalization, taken off every observation."""
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to [batch, out]."""
-        x = np.asarray(observation, np.float32) * self.steps
+        x = np.asarray(observation, np.float32)
+        x = (x if self.mean is None else x - self.mean) * self.steps
         x = np.clip(_nearest(x), -self.limits[0], self.limits[0])
         for i, stored in enumerate(self.layers):
             sums = (x.astype(np.float64) @ self._matrices[i].T).astype(np.float32)  # exact
@@ -67,8 +71,13 @@ class Int8Network:
         return [matrix(layer, stored.weight).astype(np.float64) for layer, stored in layers]
 
 
-def quantized(network: MLP, observations: NDArray[np.float32]) -> Int8Network:
-    """`network`, for observations [batch, obs] of the range of these."""
+def quantized(
+    network: MLP, observations: NDArray[np.float32], normalization: Normalization | None = None
+) -> Int8Network:
+    """`network`, for observations [batch, obs] of the range of these, which it sees through
+    `normalization`."""
+    if normalization is not None:
+        observations = normalization(observations)
     limits = [min(2**15 - 1, (2**31 - 1) // (LARGEST * la.in_features)) for la in network.layers]
     scales = [  # of every layer [in], of one step
         _shared(size / limit, _group(layer))
@@ -91,7 +100,10 @@ def quantized(network: MLP, observations: NDArray[np.float32]) -> Int8Network:
         weight = np.rint(folded / row_scale[rows]).astype(np.int8)
         layers.append(Int8Layer(weight, factor.astype(np.float32), bias.astype(np.float32)))
     steps = (1.0 / scales[0]).astype(np.float32)
-    return Int8Network(network, steps, tuple(limits), tuple(layers))
+    if normalization is None:
+        return Int8Network(network, steps, tuple(limits), tuple(layers))
+    mean, scale = (np.asarray(array) for array in normalization)
+    return Int8Network(network, steps * scale, tuple(limits), tuple(layers), mean)
 
 
 def _ranges(network: MLP, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:

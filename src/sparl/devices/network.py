@@ -35,16 +35,16 @@ class DeviceNetwork:
     """The part between two layers."""
     taken_in: str
     """An observation as the first layer's input, in C."""
+    taken_by: dict[str, NDArray[np.float32]]
+    """Arrays [obs] that `taken_in` names: of a normalization, and for integers their steps."""
     given_out: str
     """An output of the last layer, number {i}, in C."""
-    steps: NDArray[np.float32] | None = None
-    """[obs]: steps per unit of each observation, for integers."""
     limits: tuple[int, ...] = ()
     """Most steps of an input, by layer, for integers."""
 
     @property
     def integers(self) -> bool:
-        return self.steps is not None
+        return bool(self.limits)
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to actions within [-1, 1], or values of choices, as the device has them."""
@@ -67,10 +67,10 @@ def device_network(
     """
     if dtype == "int8":
         assert observations is not None
-        return _integers(quantized(policy.network, observations))
+        return _integers(quantized(policy.network, observations, policy.normalization))
     if dtype == "float16":
         policy = _halved(policy)
-    layers = policy.network.layers
+    layers, seen = policy.network.layers, policy.normalization
     stored = [_stored(np.asarray(layer.weight), dtype) for layer in layers]
     types = {"weight_type": "float", "input_type": "float", "sum_type": "float", "weight": "(w)"}
     if dtype == "float16":
@@ -82,7 +82,8 @@ def device_network(
         types=types,
         parts=(("half",) if dtype == "float16" else ()) + (("relu",) if len(layers) > 1 else ()),
         between="relu",
-        taken_in="observation[i]",
+        taken_in="observation[i]" if seen is None else "(observation[i] - mean[i]) * scale[i]",
+        taken_by={} if seen is None else {k: np.asarray(v) for k, v in seen._asdict().items()},
         given_out="sums[i] + bias_{i}[i]",
     )
 
@@ -90,6 +91,7 @@ def device_network(
 def _integers(network: Int8Network) -> DeviceNetwork:
     layers = zip(network.network.layers, network.layers, strict=True)
     highest = f"{network.limits[0]}.0f"
+    centred = "observation[i]" if network.mean is None else "(observation[i] - mean[i])"
     return DeviceNetwork(
         layers=tuple(device_layer(layer, stored.weight) for layer, stored in layers),
         finish=tuple({"factor": la.factor, "bias": la.bias} for la in network.layers),
@@ -103,9 +105,12 @@ def _integers(network: Int8Network) -> DeviceNetwork:
         parts=("quantize", *(("requantize",) if len(network.layers) > 1 else ())),
         between="requantize",
         limits=network.limits,
-        taken_in=f"quantize(observation[i] * steps[i], -{highest}, {highest})",
+        taken_in=f"quantize({centred} * steps[i], -{highest}, {highest})",
+        taken_by={
+            **({} if network.mean is None else {"mean": network.mean}),
+            "steps": network.steps,
+        },
         given_out="(float)sums[i] * factor_{i}[i] + bias_{i}[i]",
-        steps=network.steps,
     )
 
 
@@ -129,4 +134,4 @@ def _halved(policy: Policy) -> Policy:
         for layer in policy.network.layers
     ]
     network = eqx.tree_at(lambda n: [la.weight for la in n.layers], policy.network, weights)
-    return Policy(network, policy.spaces, policy.golden)
+    return Policy(network, policy.spaces, policy.golden, policy.normalization)
