@@ -231,6 +231,8 @@ def test_a_run_counts_every_observation_that_it_acted_on(tmp_path):
     for one, other in zip(policy.normalization, engine.statistics.normalization, strict=True):
         assert same_bits(one, other)
     assert same_bits(policy.golden, replay.span(192, 200)[:, :2])
+    for path in (tmp_path / "run", tmp_path / "run" / "policy"):
+        assert sparl.inspect(path)["normalized_observations"]
 
 
 def test_an_unfinished_run_and_a_pruned_one_go_on_with_the_statistics(tmp_path):

@@ -216,15 +216,18 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
 def inspect(path: str | Path) -> dict[str, Any]:
     """What a run's networks hold, from its newest checkpoint; or the policy of a policy folder.
 
-    The keys are those of `sparl inspect --json`: see `accounting.report`.
+    The keys are those of `sparl inspect --json`: those of `accounting.report`, and whether the
+    networks see `normalized_observations`.
     """
     path = Path(path)
     if (path / "policy.json").exists():
         policy = Policy.load(path)
-        return accounting.report({"policy": policy.network})
-    engine, state = snapshot(RunFolder.open(path))
-    average = state.average_footprint
-    return engine.report(average and average.compression_ratio)
+        report, seen = accounting.report({"policy": policy.network}), policy.normalization
+    else:
+        engine, state = snapshot(RunFolder.open(path))
+        average = state.average_footprint
+        report, seen = engine.report(average and average.compression_ratio), engine.normalization
+    return report | {"normalized_observations": seen is not None}
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:

@@ -58,8 +58,8 @@ class RunConfig:
     """Steps between two rows of metrics.csv."""
     envs: int = 1
     """Environments that are stepped together. A step is that of one of them, and updates per step
-    are what they are with one. At a checkpoint they wait until each has ended its episode. A run
-    that was killed resumes bit for bit; one that was stopped by Ctrl-C between two checkpoints goes
+    are what they are with one. For a checkpoint they wait until each has ended its episode. A run
+    that was killed resumes bit for bit; one of several environments that was stopped by Ctrl-C goes
     on, but not as if it had not been stopped."""
     vectorization: Vectorization = "sync"
     """How several are stepped: sync, in turn; async, each in a process of its own, for slow ones;
