@@ -69,6 +69,64 @@ class Steps(Point):
         return super().step(int(action) - 4)
 
 
+class Far(Point):
+    """The point, of which observations tell in numbers that are far from 0 and hardly differ."""
+
+    def observe(self) -> Any:
+        return (super().observe() * [0.1, 100.0] + [50.0, -300.0]).astype(np.float32)
+
+
+class Counting(Point):
+    """Observations say which episode and step of it they are of: a number drawn by the episode's
+    seed, the number of the episode, and the step. Episodes end after 2 to 6 steps, half of them by
+    themselves, and a step's reward is its number, from 1."""
+
+    observation_space = spaces.Box(0, 2**20, (3,))
+    episode = -1
+    stepped: list[tuple[int, int]] = []  # noqa: RUF012
+    """Drawn number and step before, of all that was ever stepped in this process."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        self.drawn = int(self.np_random.integers(2**20))
+        self.episode += 1
+        return self.observe(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Counting.stepped.append((self.drawn, self.t))
+        assert self.t < length(self.drawn), "it should have been reset"
+        self.t += 1
+        ended, by_itself = self.t == length(self.drawn), self.drawn % 2 == 0
+        return self.observe(), float(self.t), ended and by_itself, ended and not by_itself, {}
+
+    def observe(self) -> Any:
+        return np.array([getattr(self, "drawn", 0), self.episode, self.t], np.float32)
+
+
+def length(drawn: int) -> int:
+    """Steps of the episode of `Counting` that drew that number."""
+    return 2 + drawn // 2 % 5
+
+
+def drawn_by(seed: int) -> int:
+    """What an episode of `Counting` draws that is reset with that seed."""
+    rng = np.random.default_rng(seed)
+    rng.uniform(-1, 1)  # where the point begins
+    return int(rng.integers(2**20))
+
+
+class Ragged(Point):
+    """Ends by itself after 2 to 12 steps, as it draws when it is reset."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        found = super().reset(seed=seed)
+        self.end = self.np_random.integers(2, 13)
+        return found
+
+    def terminated(self) -> bool:
+        return self.t == self.end
+
+
 class TwoChoices(Point):
     action_space = spaces.MultiDiscrete([2, 3])
 
@@ -137,7 +195,7 @@ class Words(Point):
 
 
 KINDS = (
-    *(Point, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
+    *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
     *(Image, Boundless, Words, TwoChoices),
 )
 for kind in KINDS:

@@ -14,7 +14,7 @@ SOURCE = Path(sparl.__file__).parent
 # From the bottom to the top; a module may import from its own storey and from those below.
 # What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
 STOREYS = [
-    {"checks", "errors", "noise", "norms", "statistics", "wiring"},
+    {"checks", "errors", "noise", "normalization", "norms", "statistics", "wiring"},
     {"allocation", "kernels", "topology"},
     {"layouts"},
     {"networks"},

@@ -14,6 +14,7 @@ from sparl.runfolder import RunConfig
 
 RUNS = [
     RunConfig("HalfCheetah-v5"),
+    RunConfig("CartPole-v1", envs=4, vectorization="async", normalize_observations=True),
     RunConfig(
         "module:Env-v0", steps=7, seed=3, eval_every=5, dynamic_replay=True, buffer_drift=0.5
     ),
@@ -49,7 +50,7 @@ def test_the_command_of_a_run_makes_the_same_run(method):
     "method", [method for method in ALL if method.prunes], ids=lambda method: method.name
 )
 def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
-    run = replace(RUNS[1], begun_from="/some/where/first run/checkpoints/step-000000400")
+    run = replace(RUNS[-1], begun_from="/some/where/first run/checkpoints/step-000000400")
     words = options.command(run, AGENTS[0], method)
     assert words[:2] == ["sparl", "prune"]
     asked = options.parse_prune(words[2:])

@@ -165,6 +165,52 @@ def test_n_step_rows_are_those_summed_by_hand(capacity, ends, n_step, dropped, s
         )
 
 
+def mixed(
+    replay: Replay, whose: list[int], ends: list[bool], rng: np.random.Generator
+) -> list[list[list[float]]]:
+    """Fills a replay with transitions of several environments; its rows by environment, each with
+    its number and its end."""
+    rows: list[list[list[float]]] = [[] for _ in range(1 + max(whose))]
+    for number, (stream, ended) in enumerate(zip(whose, ends, strict=True)):
+        values = rng.normal(size=6).astype(np.float32)
+        observation, following = np.array([number, values[1]], np.float32), values[2:4]
+        replay.add(observation, values[:1], float(values[5]), following, ended, ended, stream)
+        rows[stream].append([number, float(values[5]), *following.tolist(), ended])
+    return rows
+
+
+@given(
+    capacity=st.integers(1, 30),
+    steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=40),
+    n_step=st.integers(1, 5),
+    dropped=st.integers(0, 3),
+    cut=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_sums_of_rewards_stay_with_one_environment(capacity, steps, n_step, dropped, cut, seed):
+    """However the environments take turns, and whatever part of them is still there."""
+    rng = np.random.default_rng(seed)
+    replay = Replay(capacity, COLUMNS, streams=3)
+    whose, ends = [stream for stream, _ in steps], [ended for _, ended in steps]
+    rows = mixed(replay, whose, ends, rng)
+    replay.drop(min(dropped, replay.size - 1))
+    if cut:
+        replay.cut()
+        again = Replay(capacity, COLUMNS, streams=3)
+        again.restore(replay.oldest, replay.span(replay.oldest, replay.added))
+        again.drop(replay.oldest - again.oldest)
+        replay = again
+    place = {row[0]: (stream, i) for stream, own in enumerate(rows) for i, row in enumerate(own)}
+    for sampled in replay.sample(40, rng, 0.9, n_step):
+        stream, first = place[int(sampled[0])]
+        episode = rows[stream][first : first + n_step]
+        over = next((i + 1 for i, row in enumerate(episode) if row[-1]), len(episode))
+        reward = sum(0.9**i * row[1] for i, row in enumerate(episode[:over]))
+        last = episode[over - 1]
+        wanted = [reward, *last[2:4], float(last[-1]), 0.9**over]
+        np.testing.assert_allclose(sampled[3:], wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_no_sum_of_rewards_goes_on_behind_a_cut():
     """The transition behind it is another episode's, though the one before had not ended."""
     replay = Replay(8, COLUMNS)

@@ -106,9 +106,10 @@ def prune(
 ) -> Policy:
     """Prunes what a run has learned: a new run that begins with its newest checkpoint.
 
-    Networks (with every weight stored), Adam's moments, targets and the replay are taken over;
-    then `method` starts on them, and training goes on for `steps` environment steps, over which its
-    schedule stretches. Everything else is as in the run at `path`, which stays as it is.
+    Networks (with every weight stored), Adam's moments, targets, the replay and what observations
+    are normalised by are taken over; then `method` starts on them, and training goes on for `steps`
+    environment steps, over which its schedule stretches. Everything else is as in the run at
+    `path`, which stays as it is.
 
     Raises `BadValue` for a method that starts at random places (`Method.prunes` is False), and
     otherwise as `train`.
@@ -127,7 +128,7 @@ def prune(
     folder.refuse_if_taken()
     trainer = Trainer(folder, run, agent.continued(state.step), method, callbacks, quiet)
     _refuse_other_spaces(trainer, spaces)
-    trainer.begin_with_run(source, engine.learner, state)
+    trainer.begin_with_run(source, engine, state)
     folder.write_config(run, trainer.agent, method, spaces)
     return trainer.run()
 
@@ -157,14 +158,19 @@ def import_sb3(
     - `options`: of `sparl.RunConfig`; `buffer_size` is the file's if not given.
 
     Raises `BadCheckpoint` for a file that is truncated or altered, `BadValue` for an agent that
-    sparl has no equal of, `BadEnvironment` for an environment that it was not trained in, and
-    otherwise as `train`.
+    sparl has no equal of and for observations that it was not trained on (normalised ones),
+    `BadEnvironment` for an environment that it was not trained in, and otherwise as `train`.
     """
     path = Path(path)
     trained = sb3.read(path, learning_rate)
     begun_from = str(path.absolute())
     run = RunConfig(env, **(trained.run | {"steps": steps, "begun_from": begun_from} | options))
     run = run if seed is None else replace(run, seed=seed)
+    if run.normalize_observations:
+        raise BadValue(
+            "normalize_observations is True: the agent was trained on observations as its "
+            "environment gave them, and would act otherwise. Leave it out"
+        )
     folder = RunFolder(default_folder(run, Dense()) if out is None else out)
     folder.refuse_if_taken()
     agent = replace(trained.agent, learning_starts=steps)
@@ -191,7 +197,7 @@ def load(path: str | Path) -> Policy:
     engine, _ = snapshot(folder)
     spaces = folder.read_config()[3]
     golden = np.zeros((1, spaces.observation_size), np.float32)
-    return Policy(engine.policy(), spaces, golden)
+    return Policy(engine.policy(), spaces, golden, engine.normalization)
 
 
 def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
@@ -201,7 +207,7 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
-    engine = Engine(agent, method, columns, run.seed)
+    engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
     arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
     engine.restore(arrays)
     return engine, LoopState.from_json(state)
@@ -210,15 +216,18 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
 def inspect(path: str | Path) -> dict[str, Any]:
     """What a run's networks hold, from its newest checkpoint; or the policy of a policy folder.
 
-    The keys are those of `sparl inspect --json`: see `accounting.report`.
+    The keys are those of `sparl inspect --json`: those of `accounting.report`, and whether the
+    networks see `normalized_observations`.
     """
     path = Path(path)
     if (path / "policy.json").exists():
         policy = Policy.load(path)
-        return accounting.report({"policy": policy.network})
-    engine, state = snapshot(RunFolder.open(path))
-    average = state.average_footprint
-    return engine.report(average and average.compression_ratio)
+        report, seen = accounting.report({"policy": policy.network}), policy.normalization
+    else:
+        engine, state = snapshot(RunFolder.open(path))
+        average = state.average_footprint
+        report, seen = engine.report(average and average.compression_ratio), engine.normalization
+    return report | {"normalized_observations": seen is not None}
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:

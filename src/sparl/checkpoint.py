@@ -184,5 +184,7 @@ def _unnamed(arrays: dict[str, np.ndarray], template: Any, path: Path) -> Any:
                 f"{leaf.shape}, and is {'missing' if array is None else array.shape}"
             )
         # A copy of our own: an array that aliased the file's buffer could not be donated.
-        found.append(jnp.array(array, copy=True))
+        # NumPy's stay so: JAX would round float64.
+        own = np.array if isinstance(leaf, np.ndarray) else jnp.array
+        found.append(own(array, copy=True))
     return jax.tree.unflatten(treedef, found)

@@ -17,10 +17,12 @@ from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl import noise, representation, transport
 from sparl.agents import Agent
+from sparl.agents.base import Batch
 from sparl.learner import Descend, Learner, Part, Structure
 from sparl.methods import Method
 from sparl.methods.base import MethodState, Returns, Signals
 from sparl.networks import Networks, dense_copy
+from sparl.normalization import Normalization
 from sparl.replay import Columns
 
 
@@ -57,7 +59,8 @@ class Journal(NamedTuple):
 
 def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
-    state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on."""
+    state, the parts that it leaves, rows of the replay, what they are seen through, moves) -> the
+    first three, moved on."""
     config, method = algorithm.config, algorithm.method
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
@@ -68,6 +71,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         running: MethodState,
         still: dict[str, Part],
         rows: jax.Array,
+        normalization: Normalization | None,
         moves: frozenset[str],
     ) -> tuple[dict[str, Part], Journal, MethodState]:
         def descend(name: str, part: Part, gradient: Any) -> Part:
@@ -86,7 +90,9 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
             return part
 
         key = noise.fold_in(journal.key, journal.updates)
-        moved, metrics = _learned(algorithm, structures, still | moving, moves, rows, key, descend)
+        batch = _seen(algorithm.columns.split(rows), normalization)
+        parts = still | moving
+        moved, metrics = _learned(algorithm, structures, parts, moves, batch, key, descend)
         return moved, _noted(journal, metrics, algorithm.metrics), running
 
     return update
@@ -97,26 +103,36 @@ def _learned(
     structures: dict[str, Structure],
     parts: dict[str, Part],
     moves: frozenset[str],
-    rows: jax.Array,
+    batch: Batch,
     key: jax.Array,
     descend: Descend,
 ) -> tuple[dict[str, Part], dict[str, jax.Array]]:
     """The parts in `moves` one update later, and metrics: the representation's first, if there is
-    one, and then the agent's, which sees what that makes of observations."""
-    agent, config, _, columns = algorithm
-    batch = columns.split(rows[: config.batch_size])
+    one, by a batch of its own, and then the agent's, which sees what that makes of observations."""
+    agent, config = algorithm.agent, algorithm.config
     if config.ofenet is None:
         return agent.update(config, structures, parts, moves, batch, key, descend)
-    name = representation.PART
-    structure, own = structures[name], columns.split(rows[config.batch_size :])
-    part, metrics = representation.update(structure, parts[name], own, descend)
+    name, size = representation.PART, config.batch_size
+    batch, own = (
+        jax.tree.map(lambda a, s=s: a[s], batch) for s in (slice(size), slice(size, None))
+    )
+    part, metrics = representation.update(structures[name], parts[name], own, descend)
     if moves == {name}:
         return {name: part}, metrics
-    batch = representation.represented(structure, part, batch)
-    moved, found = agent.update(
-        config, structures, parts | {name: part}, moves, batch, key, descend
-    )
+    batch = representation.represented(structures[name], part, batch)
+    parts = parts | {name: part}
+    moved, found = agent.update(config, structures, parts, moves, batch, key, descend)
     return moved | {name: part}, metrics | found
+
+
+def _seen(batch: Batch, normalization: Normalization | None) -> Batch:
+    """A batch as the networks see it."""
+    if normalization is None:
+        return batch
+    return batch._replace(
+        observation=normalization(batch.observation),
+        next_observation=normalization(batch.next_observation),
+    )
 
 
 def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
@@ -136,7 +152,7 @@ def restructure_function(
     algorithm: Algorithm, learner: Learner, successors: dict[Hashable, dict[str, Structure]]
 ) -> Callable:
     """The method's restructuring of such a learner: (parts, the method's state, progress, returns,
-    rows of the newest batch, journal, stage) -> parts, state, figures.
+    rows of the newest batch, what they are seen through, journal, stage) -> parts, state, figures.
 
     While it is compiled for a stage, the structures that come out are put into `successors`.
     """
@@ -147,12 +163,14 @@ def restructure_function(
         progress: jax.Array,
         returns: Returns,
         rows: jax.Array,
+        normalization: Normalization | None,
         journal: Journal,
         stage: Hashable,
     ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
         present = replace(learner, parts=parts)
+        batch = _seen(algorithm.columns.split(rows), normalization)
         signals = Signals(
-            stage, progress, returns, lambda: _gradients(algorithm, present, rows, journal)
+            stage, progress, returns, lambda: _gradients(algorithm, present, batch, journal)
         )
         after, state, figures = algorithm.method.restructure(present, state, signals)
         successors[stage] = after.structures
@@ -162,7 +180,7 @@ def restructure_function(
 
 
 def _gradients(
-    algorithm: Algorithm, learner: Learner, rows: jax.Array, journal: Journal
+    algorithm: Algorithm, learner: Learner, batch: Batch, journal: Journal
 ) -> dict[str, Networks]:
     """The losses' gradients by every weight: an update of dense copies, in which none descends."""
     dense = densified(learner)
@@ -175,7 +193,7 @@ def _gradients(
     # Another key than any update's.
     key = noise.fold_in(noise.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
     everything = frozenset(learner.parts)
-    _learned(algorithm, dense.structures, dense.parts, everything, rows, key, capture)
+    _learned(algorithm, dense.structures, dense.parts, everything, batch, key, capture)
     return found
 
 

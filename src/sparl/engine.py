@@ -28,13 +28,21 @@ from sparl.learner import Learner, Structure, holds_networks
 from sparl.methods import Method
 from sparl.methods.base import RUNNING, Moment, Returns
 from sparl.networks import Network, Networks
+from sparl.normalization import Normalization, RunningStatistics
 from sparl.replay import Columns
 
 
 class Engine:
     """A learner with its method, journal, and compiled forward pass, update and restructuring."""
 
-    def __init__(self, config: Any, method: Method, columns: Columns, seed: int) -> None:
+    def __init__(
+        self,
+        config: Any,
+        method: Method,
+        columns: Columns,
+        seed: int,
+        normalize_observations: bool = False,
+    ) -> None:
         self.config, self.method, self.columns = config, method, columns
         self.agent = agents.functions_of(config)
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
@@ -59,6 +67,10 @@ class Engine:
             jnp.zeros(metrics),
             jnp.zeros((), jnp.int32),
         )
+        self.statistics = (
+            RunningStatistics.start(columns.observation_size) if normalize_observations else None
+        )
+        """Those that observations are normalised by; None where they are not."""
         self.updates = 0
         self.compile_seconds = 0.0
         self._newest = np.zeros((config.rows_per_update, columns.width), np.float32)
@@ -67,11 +79,12 @@ class Engine:
     @property
     def arrays(self) -> dict[str, Any]:
         """All that a checkpoint must hold of the learner, as one pytree."""
-        return {
+        found = {
             "parts": self.learner.parts,
             "journal": self.journal,
             "method": self.method_state,
         }
+        return found if self.statistics is None else found | {"observations": self.statistics}
 
     @property
     def layouts(self) -> dict[str, Any]:
@@ -128,6 +141,7 @@ class Engine:
         """Takes back what `arrays` gave."""
         self.learner = self.learner.with_parts(arrays["parts"])
         self.journal, self.method_state = arrays["journal"], arrays["method"]
+        self.statistics = arrays.get("observations")
         self.updates = int(self.journal.updates)
 
     def begin_with(self, learner: Learner) -> None:
@@ -143,16 +157,27 @@ class Engine:
         self.learner = transport.carry(learner, networks)
         self._compile()
 
+    def observe(self, observation: NDArray[np.float32]) -> None:
+        """Counts an observation of training, [obs], into the statistics, if there are any."""
+        if self.statistics is not None:
+            self.statistics = self.statistics.including(observation)
+
+    @property
+    def normalization(self) -> Normalization | None:
+        """What networks see observations through at this moment."""
+        return None if self.statistics is None else self.statistics.normalization
+
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-        return self.agent.act(self._forward, observation)
+        return self.agent.act(self._forward, self._seen(observation))
 
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
     ) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
         size = self.columns.action_size
-        return self.agent.explore(self.config, self._forward, observation, size, step, rng)
+        seen = self._seen(observation)
+        return self.agent.explore(self.config, self._forward, seen, size, step, rng)
 
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
@@ -168,7 +193,7 @@ class Engine:
         running = self.method_state.get(RUNNING, {})
         with self._compiling(moves):
             moved, self.journal, running = self._update(
-                moving, self.journal, running, still, rows, moves
+                moving, self.journal, running, still, rows, self.normalization, moves
             )
         if running:
             self.method_state = {**self.method_state, RUNNING: running}
@@ -192,6 +217,7 @@ class Engine:
                 np.float32(moment.progress),
                 Returns(*map(jnp.float32, moment.returns)),
                 self._newest,
+                self.normalization,
                 self.journal,
                 stage=planned,
             )
@@ -262,6 +288,11 @@ class Engine:
         self._successors: dict[Hashable, dict[str, Structure]] = {}
         restructure = restructure_function(self.algorithm, self.learner, self._successors)
         self._restructure = jax.jit(restructure, static_argnames="stage")
+
+    def _seen(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Observations as the networks see them."""
+        normalize = self.normalization
+        return observation if normalize is None else normalize(observation)
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""

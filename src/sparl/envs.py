@@ -115,7 +115,11 @@ def spaces_of(env: gym.Env) -> Spaces:
     Wanted: a Box of numbers (no image) as observation, a bounded Box or Discrete as action.
     """
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
-    seen, action = env.observation_space, env.action_space
+    return spaces_for(name, env.observation_space, env.action_space)
+
+
+def spaces_for(name: str, seen: spaces.Space, action: spaces.Space) -> Spaces:
+    """`spaces_of` the environment that has these spaces."""
     if not isinstance(seen, spaces.Box):
         raise BadEnvironment(
             f"{name} has {type(seen).__name__} observations; sparl takes Box observations. "

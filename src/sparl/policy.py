@@ -1,7 +1,8 @@
 """A trained policy: what is left of an agent when training is over, and what a device needs.
 
 policy.json          layers, patterns, observation, actions and their scaling, hash of the arrays
-policy.safetensors   packed weights, biases, indices, and golden input/output pairs
+policy.safetensors   packed weights, biases, indices, golden input/output pairs, and what
+                     observations are normalised by
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sparl.layouts import (
     pattern_of,
 )
 from sparl.networks import Network, plain
+from sparl.normalization import Normalization
 from sparl.norms import BatchNorm, LayerNorm
 from sparl.topology import Kept, PerLayer
 from sparl.wiring import Norm, Stage, Wiring
@@ -45,16 +47,25 @@ TOLERANCE = 1e-4
 class Policy:
     """Acts like the agents of Stable-Baselines3: `action, state = policy.predict(observation)`."""
 
-    def __init__(self, network: Network, spaces: Spaces, golden: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        spaces: Spaces,
+        golden: NDArray[np.float32],
+        normalization: Normalization | None = None,
+    ) -> None:
         """A network that gives actions in [-1, 1], or values of choices where those are discrete.
 
         `golden`: observations [pairs, obs] whose outputs are stored along with the policy.
+        `normalization`: what the network sees observations through, if it was trained so. All
+        observations that the policy takes, golden ones too, are as the environment gives them.
         """
         self.network = network.with_layers(
             [la.packed() if isinstance(la, StraightThrough) else la for la in network.layers]
         )
         self.spaces = spaces
         self.golden = np.asarray(golden, np.float32)
+        self.normalization = normalization
         self._apply = jax.jit(lambda net, observation: net(observation.T).T)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
@@ -64,7 +75,11 @@ class Policy:
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network gives: [batch, obs] to actions [batch, act], or values of choices."""
-        return np.asarray(self._apply(self.network, observation))
+        return np.asarray(self._apply(self.network, self.normalized(observation)))
+
+    def normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Observations [batch, obs] as the network sees them."""
+        return observation if self.normalization is None else self.normalization(observation)
 
     def predict(
         self,
@@ -92,6 +107,10 @@ class Policy:
             "golden.observation": self.golden,
             self._golden_output: self.outputs(self.golden),
         }
+        observation: dict[str, Any] = {"shape": self.spaces.observation_shape}
+        if self.normalization is not None:
+            observation["normalized"] = True
+            arrays |= {f"observation.{k}": v for k, v in self.normalization._asdict().items()}
         layers = []
         for i, layer in enumerate(self.network.layers):
             description, stored = _pack(layer)
@@ -108,7 +127,7 @@ class Policy:
                 "layers": layers,
                 "wiring": asdict(self.network.wiring),
                 "squash": self.network.squash,
-                "observation": {"shape": self.spaces.observation_shape},
+                "observation": observation,
                 "action": _describe_actions(self.spaces),
                 "sha256": sha256,
             },
@@ -132,10 +151,13 @@ class Policy:
             _unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
             for i, layer in enumerate(content["layers"])
         )
-        observation_shape = tuple(content["observation"]["shape"])
-        spaces = _spaces(observation_shape, content["action"])
+        observation = content["observation"]
+        normalization = None
+        if observation.get("normalized"):
+            normalization = Normalization(arrays["observation.mean"], arrays["observation.scale"])
+        spaces = _spaces(tuple(observation["shape"]), content["action"])
         network = _network(layers, content, arrays)
-        policy = cls(network, spaces, arrays["golden.observation"])
+        policy = cls(network, spaces, arrays["golden.observation"], normalization)
         golden = arrays[policy._golden_output]
         error = np.abs(policy.outputs(policy.golden) - golden).max(initial=0.0)
         if not error <= TOLERANCE * np.abs(golden).max(initial=1.0):

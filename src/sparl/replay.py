@@ -2,6 +2,9 @@
 
 A transition is one row of float32: observation, action, reward, next observation, terminated,
 ended. A batch is one gather and one array into the compiled update, which cuts it into columns.
+
+Episodes of several environments may be under way at once. Their transitions lie in the order in
+which they came, mixed; each says where its episode's next one lies.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ class Columns:
     """Where the fields of a transition lie in its row.
 
     The last column of a stored row is `ended`: 1 where the episode goes no further, terminated,
-    truncated or cut. A sampled row has the discount of what follows in its place.
+    truncated or cut; else 0, or minus the number of other episodes' rows before its next one. A
+    sampled row has the discount of what follows in its place.
     """
 
     observation_size: int
@@ -60,15 +64,17 @@ class Replay:
     """The newest `capacity` transitions, in a ring, or fewer of them.
 
     `added` counts all transitions ever added; transition number t lies in row t mod capacity.
-    Those from `oldest` on are there.
+    Those from `oldest` on are there. They are of `streams` environments.
     """
 
-    def __init__(self, capacity: int, columns: Columns) -> None:
+    def __init__(self, capacity: int, columns: Columns, streams: int = 1) -> None:
         # Untouched pages of a large zeroed array cost no memory until they are written.
         self.rows: NDArray[np.float32] = np.zeros((capacity, columns.width), np.float32)
         self.columns = columns
         self.added = 0
         self._dropped = 0
+        self._open = [-1] * streams
+        """By stream: number of the newest transition, where its episode goes on; or -1."""
 
     @property
     def capacity(self) -> int:
@@ -91,11 +97,17 @@ class Replay:
         next_observation: NDArray[np.float32],
         terminated: bool,
         ended: bool,
+        stream: int = 0,
     ) -> None:
         """Appends one transition; `action` as the agent gave it, in [-1, 1] or a choice.
 
-        `ended`: the episode goes no further, whether by itself (`terminated`) or not.
+        `ended`: the episode goes no further, whether by itself (`terminated`) or not. `stream`: the
+        environment that it is of, whose transitions come in their order.
         """
+        before = self._open[stream]
+        if before >= self.oldest:
+            self.rows[before % self.capacity, -1] = before + 1 - self.added
+        self._open[stream] = -1 if ended else self.added
         o, r = self.columns.observation_size, self.columns.reward
         row = self.rows[self.added % self.capacity]
         row[:o] = observation
@@ -107,17 +119,19 @@ class Replay:
         self.added += 1
 
     def cut(self) -> None:
-        """The episode of the newest transition will not go on, though it had not ended."""
-        if self.added:
-            self.rows[(self.added - 1) % self.capacity, -1] = 1.0
+        """The episodes under way will not go on, though they had not ended."""
+        for number in self._open:
+            if number >= self.oldest:
+                self.rows[number % self.capacity, -1] = 1.0
+        self._open = [-1] * len(self._open)
 
     def sample(
         self, batch_size: int, rng: np.random.Generator, gamma: float, n_step: int = 1
     ) -> NDArray[np.float32]:
         """`batch_size` rows drawn uniformly, with replacement, [batch, width].
 
-        A row starts at the transition drawn and goes over m of them: `n_step`, or fewer where
-        the episode ends or the newest transition is reached before. Its reward is the sum of
+        A row starts at the transition drawn and goes over m of its episode: `n_step`, or fewer
+        where that ends or its newest transition is reached before. Its reward is the sum of
         theirs, discounted by `gamma`; where it leads to, and whether it terminates, are the last
         one's; its discount is gamma to the power of m. No off-policy correction is made.
 
@@ -141,9 +155,13 @@ class Replay:
         self, rows: NDArray[np.float32], first: NDArray[np.int64], gamma: float, n_step: int
     ) -> None:
         r = self.columns.reward
-        numbers = first[:, None] + np.arange(n_step)
+        numbers = np.empty((len(first), n_step), np.int64)
+        numbers[:, 0] = first
+        for k in range(1, n_step):  # behind an end they are those of anything, and do not count
+            before = numbers[:, k - 1]
+            numbers[:, k] = before + 1 - self.rows[before % self.capacity, -1]
         at = numbers % self.capacity
-        ends = (self.rows[at, -1] > 0) | (numbers == self.added - 1)
+        ends = (self.rows[at, -1] > 0) | np.isin(numbers, self._open)
         counts = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, n_step)
         powers = gamma ** np.arange(n_step + 1)
         counted = np.arange(n_step) < counts[:, None]
@@ -164,3 +182,6 @@ class Replay:
         """Puts transitions back under their numbers, from `first` on, and counts on from there."""
         self.rows[np.arange(first, first + len(rows)) % self.capacity] = rows
         self.added = first + len(rows)
+        self._open = [-1] * len(self._open)
+        if len(rows) and not rows[-1, -1]:  # of one environment; those of several had been cut
+            self._open[0] = self.added - 1

@@ -18,7 +18,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import gymnasium as gym
 import tyro
@@ -26,12 +26,16 @@ import tyro
 from sparl import agents, checks, envs, kernels, storage
 from sparl.checkpoint import Checkpoints
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadRun
+from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.methods import METHODS, Method
 from sparl.wrappers import wrapped
 
 FORMAT = 1
 RECORDED = ("sparl", "jax", "jaxlib", "equinox", "optax", "gymnasium", "mujoco", "numpy")
+
+
+Vectorization = Literal["sync", "async", "envpool"]
+Autoreset = Literal["disabled", "next_step", "same_step"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ class RunConfig:
     """Least number of steps between two checkpoints; each is cut at an episode's end."""
     log_every: int = 1_000
     """Steps between two rows of metrics.csv."""
+    envs: int = 1
+    """Environments that are stepped together. A step is that of one of them, and updates per step
+    are what they are with one. For a checkpoint they wait until each has ended its episode. A run
+    that was killed resumes bit for bit; one of several environments that was stopped by Ctrl-C goes
+    on, but not as if it had not been stopped."""
+    vectorization: Vectorization = "sync"
+    """How several are stepped: sync, in turn; async, each in a process of its own, for slow ones;
+    envpool, by its C++ versions (extra `envs`), with the episodes' seeds left to it."""
+    autoreset: Autoreset = "disabled"
+    """When several of gymnasium's are reset: disabled, by sparl, every episode with its own seed;
+    next_step or same_step, by the vector environment, the first episodes alone seeded."""
+    normalize_observations: bool = False
+    """Show the networks (x - mean) / sqrt(variance) of each entry of an observation, by running
+    statistics of the training's observations (SimBa's RSNorm, 2410.09754). They are saved with the
+    policy and part of every export."""
     noise_inputs: int = 0
     """Entries of noise put behind those of the observation: to see what finds them out."""
     inputs: tuple[int, ...] = ()
@@ -75,6 +94,13 @@ class RunConfig:
         may_be_none = {"seed", "noise_inputs"}
         counts = {f.name for f in dataclasses.fields(self) if f.type == "int"} - may_be_none
         checks.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
+        checks.one_of(get_args(Vectorization), vectorization=self.vectorization)
+        checks.one_of(get_args(Autoreset), autoreset=self.autoreset)
+        if self.vectorization == "envpool" and (self.noise_inputs or self.inputs):
+            raise BadValue(
+                "vectorization is envpool: --noise-inputs and --inputs are for gymnasium's "
+                "environments. Leave them out, or use --vectorization sync or async"
+            )
         checks.at_least(
             0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
         )

@@ -42,6 +42,8 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
     if report["average_compression_ratio"] is not None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
+    if report["normalized_observations"]:
+        console.print("observations are normalised by running statistics of the training's")
 
 
 def print_export(report: dict[str, Any], out: Path) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 
 from sparl import accounting, agents, dynamic_replay
 from sparl.callbacks import Callback
+from sparl.compatibility import refuse_misfit
 from sparl.course import Course
 from sparl.engine import Engine
-from sparl.errors import BadRun, BadValue, Diverged
+from sparl.errors import BadRun, Diverged
 from sparl.evaluation import Evaluation, Evaluator
 from sparl.interrupt import Interrupt, Interrupted
 from sparl.learner import Learner
@@ -29,6 +30,7 @@ from sparl.methods.base import Moment
 from sparl.policy import GOLDEN, Policy
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunConfig, RunFolder
+from sparl.vector import VectorCourse
 
 
 class Trainer:
@@ -45,25 +47,16 @@ class Trainer:
     ) -> None:
         self.folder, self.config = folder, run
         self.agent, self.callbacks = agent, callbacks
-        self.course = Course(run, self._where, self._rescue, self._resumable)
+        several = run.envs > 1 or run.vectorization != "sync"
+        kind = VectorCourse if several else Course
+        self.course = kind(run, self._where, self._rescue, self._resumable)
         self.spaces = self.course.spaces
-        actions = "discrete" if self.spaces.discrete else "continuous"
-        agents.refuse_misfit(agent, run.env, actions, self.course.env.action_space)
-        if run.dynamic_replay and self.spaces.discrete:
-            raise BadValue(
-                "--dynamic-replay measures how far continuous actions are apart; "
-                f"{run.env} has discrete ones. Leave it out"
-            )
-        if isinstance(agent, agents.OnPolicyConfig) and run.buffer_size < agent.batch_size:
-            raise BadValue(
-                f"buffer-size is {run.buffer_size}: it must be at least --batch-size, "
-                f"{agent.batch_size}, for an agent that learns from the newest transitions"
-            )
+        refuse_misfit(run, agent, self.spaces, self.course.env.action_space)
         columns = Columns(
             self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
         )
-        self.replay = Replay(run.buffer_size, columns)
-        self.engine = Engine(agent, method, columns, run.seed)
+        self.replay = Replay(run.buffer_size, columns, run.envs)
+        self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
         self.logs = Logs(folder, run, self.engine, quiet)
@@ -89,10 +82,11 @@ class Trainer:
         self._footprint = self.engine.footprint
         self.state.checkpointed = -1
 
-    def begin_with_run(self, source: RunFolder, learner: Learner, state: LoopState) -> None:
-        """Takes up what another run has learned and seen: its replay, too, and the returns that
-        the method measures its own by."""
-        self.begin_with(learner)
+    def begin_with_run(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
+        """Takes up what another run has learned and seen: its replay, too, the statistics of its
+        observations, and the returns that the method measures its own by."""
+        self.begin_with(engine.learner)
+        self.engine.statistics = engine.statistics
         source.checkpoints.load_replay(state.step, self.replay)
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
@@ -117,7 +111,7 @@ class Trainer:
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave: this one must not need it any more
                 while self.state.step < self.config.steps:
-                    self._episode(elapsed)
+                    self._stretch(elapsed)
                     if self.interrupt.signal is not None:
                         self._save()
                         raise Interrupted(self.interrupt.signal, self._resumable())
@@ -131,24 +125,22 @@ class Trainer:
                 self.course.close()
                 self.evaluator.close()
 
-    def _episode(self, elapsed: Callable[[], float]) -> None:
-        """One episode, or what is left of the run, or what an interruption leaves of it."""
-        state, config = self.state, self.config
-        observation = self.course.reset(state.episode)
-        episode_return, length, ended = 0.0, 0, False
-        while not ended and state.step < config.steps and not self.interrupt.overdue:
-            action = self._explore(observation)
-            next_observation, reward, terminated, truncated = self.course.step(action)
-            ended = terminated or truncated
-            self.replay.add(observation, action, reward, next_observation, terminated, ended)
-            observation = next_observation
+    def _stretch(self, elapsed: Callable[[], float]) -> None:
+        """Episodes until a checkpoint is due, the run is over, or an interruption will not wait."""
+        state, config, streams = self.state, self.config, self.config.envs
+        returns, lengths = [0.0] * streams, [0] * streams
+        self.course.begun = state.episode
+        for transition in self.course.transitions(self._explore, self._another):
+            self.replay.add(*transition)
+            stream, ended = transition.stream, transition.ended
             state.step += 1
-            episode_return += reward
-            length += 1
+            returns[stream] += transition.reward
+            lengths[stream] += 1
             if ended:
-                state.episode_ended(episode_return, length)
+                state.episode_ended(returns[stream], lengths[stream])
                 for callback in self.callbacks:
-                    callback.on_episode(state.step, episode_return, length)
+                    callback.on_episode(state.step, returns[stream], lengths[stream])
+                returns[stream], lengths[stream] = 0.0, 0
             learned = state.step - self.agent.learning_starts
             if learned > 0 and learned % self.agent.steps_per_update == 0:
                 while self.state.updates < self.agent.updates_before:
@@ -161,23 +153,32 @@ class Trainer:
             state.wall_seconds = elapsed()
             self._log_if_due()
             self.logs.progress.tick(state.step)
-        if not ended and state.step < config.steps:
-            self.logs.note(f"the episode at step {state.step} was cut there to save in time")
-        if not ended:
-            self._cut_episode()
-        if state.step - state.checkpointed >= config.checkpoint_every:
+            if state.step == config.steps or self.interrupt.overdue:
+                break
+        if self.course.begun > state.episode:
+            if state.step < config.steps:
+                self.logs.note(f"the episode at step {state.step} was cut there to save in time")
+            self._cut()
+        if self._due():
             self._save()
+
+    def _another(self) -> bool:
+        """Whether another episode is to begin before a checkpoint is saved."""
+        return not self._due() and self.interrupt.signal is None
+
+    def _due(self) -> bool:
+        return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
 
     def _rescue(self) -> None:
         """Saves what was learned before the environment failed."""
         # Resumed, the run goes on with another episode: this one would only fail again.
-        self._cut_episode()
+        self._cut()
         self._save()
 
-    def _cut_episode(self) -> None:
-        """The episode under way is given up: its last transition leads to no other."""
+    def _cut(self) -> None:
+        """Episodes under way are given up: their last transitions lead to no others."""
         self.replay.cut()
-        self.state.episode += 1
+        self.state.episode = self.course.begun
 
     def _update(self) -> None:
         engine = self.engine
@@ -209,6 +210,7 @@ class Trainer:
         return self.replay.sample(agent.rows_per_update, self.rng, agent.gamma, n_step)
 
     def _explore(self, observation: np.ndarray) -> np.ndarray | int:
+        self.engine.observe(observation)
         # An agent that has learned elsewhere fills the replay better than chance does.
         if self.state.step < self.agent.learning_starts and not self.config.begun_from:
             return self.spaces.random(self.rng)
@@ -260,7 +262,7 @@ class Trainer:
             self.replay.added - min(GOLDEN, self.replay.size), self.replay.added
         )
         golden = newest[:, : self.spaces.observation_size]
-        policy = Policy(self.engine.policy(), self.spaces, golden)
+        policy = Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
         original = {"policy": self.engine.original_policy}

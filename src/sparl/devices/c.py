@@ -70,7 +70,7 @@ class CProgram:
         tests = network.outputs(self.policy.golden)
         words = {
             "version": metadata.version("sparl"),
-            "summary": f"{_many(spaces.observation_size, 'observation')}, {self._action_words}",
+            "summary": f"{self._observation_words}, {self._action_words}",
             "layers": "\n * ".join(map(_line, network.layers)),
             "observation_size": spaces.observation_size,
             "action_size": 1 if spaces.discrete else spaces.action_size,
@@ -123,6 +123,11 @@ class CProgram:
         return [*found, ("sums", types["sum_type"], width), ("inputs", types["input_type"], width)]
 
     @property
+    def _observation_words(self) -> str:
+        inside = "" if self.policy.normalization is None else " (normalised inside)"
+        return _many(self.policy.spaces.observation_size, "observation") + inside
+
+    @property
     def _action_words(self) -> str:
         spaces = self.policy.spaces
         return _many(spaces.action_size, "choice" if spaces.discrete else "action")
@@ -142,6 +147,7 @@ class CProgram:
             arrays = {"weight": layer.weight, **layer.indices}
             arrays |= self.network.begin[i] | self.network.finish[i]
             found += [Table(f"{name}_{i}", array) for name, array in arrays.items()]
+        found += [Table(name, array) for name, array in self.network.taken_by.items()]
         spaces = self.policy.spaces
         if not spaces.discrete:
             bounds = {"low": spaces.low, "high": spaces.high}

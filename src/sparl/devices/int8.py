@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sparl.devices.layers import matrix, places
 from sparl.layouts import BlockCirculant, Layout
 from sparl.networks import Network
+from sparl.normalization import Normalization
 from sparl.wiring import IN_NUMPY, run
 
 LARGEST = 127
@@ -53,6 +54,7 @@ class Int8Network:
     limits: tuple[int, ...]
     """Most steps of an input, by layer: as many as int16 has, and a sum of int32 bears."""
     layers: tuple[Int8Layer, ...]
+    normalization: Normalization | None = None
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """[batch, obs] to [batch, out]."""
@@ -64,8 +66,9 @@ class Int8Network:
             sums = (self._matrices[i] @ x.astype(np.float64)).astype(np.float32)  # exact
             return sums * stored.factor[:, None] + stored.bias[:, None]
 
-        x = np.asarray(observation, np.float32).T
-        y = run(self.network.wiring, x, linear, _normalised(self.network), IN_NUMPY).T
+        x = np.asarray(observation, np.float32)
+        x = x if self.normalization is None else self.normalization(x)
+        y = run(self.network.wiring, x.T, linear, _normalised(self.network), IN_NUMPY).T
         return np.tanh(y) if self.network.squash else y
 
     @cached_property
@@ -74,8 +77,13 @@ class Int8Network:
         return [matrix(layer, stored.weight).astype(np.float64) for layer, stored in layers]
 
 
-def quantized(network: Network, observations: NDArray[np.float32]) -> Int8Network:
-    """`network`, for observations [batch, obs] of the range of these."""
+def quantized(
+    network: Network, observations: NDArray[np.float32], normalization: Normalization | None = None
+) -> Int8Network:
+    """`network`, for observations [batch, obs] of the range of these, which it sees through
+    `normalization`."""
+    if normalization is not None:
+        observations = normalization(observations)
     limits = [min(2**15 - 1, (2**31 - 1) // (LARGEST * la.in_features)) for la in network.layers]
     scales = [  # of every layer [in], of one step
         _shared(size / limit, _group(layer))
@@ -102,7 +110,7 @@ def quantized(network: Network, observations: NDArray[np.float32]) -> Int8Networ
         None if chain and i > 0 else (1.0 / scale).astype(np.float32)
         for i, scale in enumerate(scales)
     )
-    return Int8Network(network, steps, tuple(limits), tuple(layers))
+    return Int8Network(network, steps, tuple(limits), tuple(layers), normalization)
 
 
 def _ranges(network: Network, observations: NDArray[np.float32]) -> list[NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sparl.devices.int8 import LARGEST, Int8Network, quantized
 from sparl.devices.layers import DeviceLayer, device_layer
 from sparl.errors import BadValue
+from sparl.normalization import Normalization
 from sparl.norms import BatchNorm, LayerNorm
 from sparl.policy import TOLERANCE, Policy
 from sparl.wiring import Activation, Wiring
@@ -48,6 +49,8 @@ class DeviceNetwork:
     """The part between two layers of a chain."""
     taken_in: str
     """An observation as the first layer's input, in C."""
+    taken_by: dict[str, NDArray[np.float32]]
+    """Arrays [obs] that `taken_in` names besides the first layer's: of a normalization."""
     limits: tuple[int, ...] = ()
     """Most steps of an input, by layer, for integers."""
 
@@ -85,10 +88,10 @@ def device_network(
     """
     if dtype == "int8":
         assert observations is not None
-        return _integers(quantized(policy.network, observations))
+        return _integers(quantized(policy.network, observations, policy.normalization))
     if dtype == "float16":
         policy = _halved(policy)
-    network = policy.network
+    network, seen = policy.network, policy.normalization
     stored = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
     types = {"weight_type": "float", "input_type": "float", "sum_type": "float", "weight": "(w)"}
     if dtype == "float16":
@@ -107,13 +110,14 @@ def device_network(
         types=types,
         parts=parts + _parts_of(network.wiring),
         between="relu",
-        taken_in="observation[i]",
+        taken_in=_taken(seen),
+        taken_by=_of_normalization(seen),
     )
 
 
 def _integers(made: Int8Network) -> DeviceNetwork:
     network, chain = made.network, made.network.wiring.is_chain
-    highest = f"{made.limits[0]}.0f"
+    highest, seen = f"{made.limits[0]}.0f", made.normalization
     parts = ("quantize",)
     if chain:
         parts += ("requantize",) if len(network.layers) > 1 else ()
@@ -121,6 +125,12 @@ def _integers(made: Int8Network) -> DeviceNetwork:
         _of_layer_norm(norm) | ({} if steps is None else {"steps": steps})
         for norm, steps in zip(network.norms, made.steps, strict=True)
     ]
+    taken, taken_by = _taken(seen), _of_normalization(seen)
+    if chain:
+        centred = "observation[i]" if seen is None else "(observation[i] - mean[i])"
+        taken = f"quantize({centred} * steps_0[i], -{highest}, {highest})"
+        if seen is not None:  # its scale goes into the steps
+            begin[0]["steps"] = begin[0]["steps"] * taken_by.pop("scale")
     return DeviceNetwork(
         layers=tuple(
             device_layer(layer, stored.weight)
@@ -141,10 +151,20 @@ def _integers(made: Int8Network) -> DeviceNetwork:
         parts=parts + _parts_of(network.wiring),
         between="requantize",
         limits=made.limits,
-        taken_in=f"quantize(observation[i] * steps_0[i], -{highest}, {highest})"
-        if chain
-        else "observation[i]",
+        taken_in=taken,
+        taken_by=taken_by,
     )
+
+
+def _taken(normalization: Normalization | None) -> str:
+    """Observation i as the network sees it, in C."""
+    return "observation[i]" if normalization is None else "((observation[i] - mean[i]) * scale[i])"
+
+
+def _of_normalization(normalization: Normalization | None) -> dict[str, NDArray[np.float32]]:
+    if normalization is None:
+        return {}
+    return {"mean": np.asarray(normalization.mean), "scale": np.asarray(normalization.scale)}
 
 
 def _of_layer_norm(norm: LayerNorm | BatchNorm | None) -> dict[str, NDArray[np.float32]]:
@@ -193,4 +213,4 @@ def _halved(policy: Policy) -> Policy:
         for layer in policy.network.layers
     ]
     network = eqx.tree_at(lambda n: [la.weight for la in n.layers], policy.network, weights)
-    return Policy(network, policy.spaces, policy.golden)
+    return Policy(network, policy.spaces, policy.golden, policy.normalization)

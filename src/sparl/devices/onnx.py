@@ -44,6 +44,10 @@ def model(policy: Policy) -> Any:
 
     flat = np.array([-1, spaces.observation_size], np.int64)
     x = node("Reshape", "flat", "observation", constant("flat_shape", flat))
+    if policy.normalization is not None:
+        mean, scale = (np.asarray(array) for array in policy.normalization)
+        x = node("Sub", "centred", x, constant("observation_mean", mean))
+        x = node("Mul", "normalized", x, constant("observation_scale", scale))
     network = policy.network
 
     def numbered(operator: str, *inputs: str, **attributes: Any) -> str:

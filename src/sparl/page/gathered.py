@@ -146,7 +146,8 @@ def _policy(
 ) -> Policy | None:
     """The final policy, or that of the newest checkpoint while there is no final one."""
     if engine is not None and not finished:
-        return Policy(engine.policy(), spaces, np.zeros((1, spaces.observation_size), np.float32))
+        golden = np.zeros((1, spaces.observation_size), np.float32)
+        return Policy(engine.policy(), spaces, golden, engine.normalization)
     try:
         return Policy.load(folder.policy)
     except SparlError as error:

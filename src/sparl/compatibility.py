@@ -1,0 +1,34 @@
+"""What of a run, its agent and its environment does not go together, told before the run begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparl import agents
+from sparl.envs import Spaces
+from sparl.errors import BadValue
+from sparl.runfolder import RunConfig
+
+
+def refuse_misfit(run: RunConfig, agent: Any, spaces: Spaces, action_space: Any) -> None:
+    """Raises `BadEnvironment` where the agent cannot act in the environment, `BadValue` for options
+    that go with another agent or environment."""
+    actions = "discrete" if spaces.discrete else "continuous"
+    agents.refuse_misfit(agent, run.env, actions, action_space)
+    if run.dynamic_replay and spaces.discrete:
+        raise BadValue(
+            "--dynamic-replay measures how far continuous actions are apart; "
+            f"{run.env} has discrete ones. Leave it out"
+        )
+    if not isinstance(agent, agents.OnPolicyConfig):
+        return
+    if run.buffer_size < agent.batch_size:
+        raise BadValue(
+            f"buffer-size is {run.buffer_size}: it must be at least --batch-size, "
+            f"{agent.batch_size}, for an agent that learns from the newest transitions"
+        )
+    if agent.batch_size < run.envs:
+        raise BadValue(
+            f"batch-size is {agent.batch_size}: with --envs {run.envs} it must be at least "
+            f"{run.envs}, for an agent that learns from what its present policy does"
+        )
