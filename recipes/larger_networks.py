@@ -26,7 +26,7 @@ STATIC = ("--method", "static", "--sparsity", "0.9", "--keep-norm")
 WIDE = ("--hidden", "512", "512")
 SIMBA = (
     *("--network", "simba", "--hidden", "128", "--critic-hidden", "512", "512"),
-    *("--learning-rate", "1e-4", "--decoupled-weight-decay", "1e-2", "--normalise-observations"),
+    *("--learning-rate", "1e-4", "--decoupled-weight-decay", "1e-2", "--normalize-observations"),
 )
 
 
