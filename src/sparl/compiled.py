@@ -45,7 +45,8 @@ class Journal(NamedTuple):
 
 def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
-    state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on."""
+    state, the parts that it leaves, rows of the replay, moves) -> the first three, moved on, and
+    the absolute TD errors [batch] of rows with importance weights, else None."""
     agent, config, method, columns = algorithm
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
@@ -57,7 +58,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         still: dict[str, Part],
         rows: jax.Array,
         moves: frozenset[str],
-    ) -> tuple[dict[str, Part], Journal, MethodState]:
+    ) -> tuple[dict[str, Part], Journal, MethodState, jax.Array | None]:
         def descend(name: str, part: Part, gradient: Any) -> Part:
             nonlocal running
             structure = structures[name]
@@ -74,16 +75,18 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
             return part
 
         key = noise.fold_in(journal.key, journal.updates)
+        batch = columns.split(rows)
         moved, metrics = agent.update(
             config,
             structures,
             still | moving,
             moves,
-            columns.split(rows),
+            batch,
             key,
             descend,
         )
-        return moved, _noted(journal, metrics, agent.METRICS), running
+        errors = None if batch.weight is None else metrics["td_error"]
+        return moved, _noted(journal, metrics, agent.METRICS), running, errors
 
     return update
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sparl import accounting, agents, transport
 from sparl.accounting import Footprint, Shapes
-from sparl.acting import Acting
+from sparl.acting import Forward
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
 from sparl.errors import BadCheckpoint
 from sparl.layouts import blank, describe
@@ -58,6 +58,8 @@ class Engine:
             jnp.zeros((), jnp.int32),
         )
         self.updates = 0
+        self.td_errors: jax.Array | None = None
+        """Of the newest update, absolute, [batch]; None if its rows had no importance weights."""
         self.compile_seconds = 0.0
         self._newest = np.zeros((config.batch_size, columns.width), np.float32)
         self._compile()
@@ -89,15 +91,12 @@ class Engine:
         """
         self._refuse_misfit(layouts)
         if layouts != self.layouts:
-            blanks = {
-                part: {
-                    name: MLP(tuple(map(blank, layouts[part][name])), network.squash)
-                    for name, network in self.learner.structures[part].outline().items()
-                }
+            found = {
+                part: blanks(layouts[part], self.learner.structures[part].outline())
                 for part in self.learner.network_parts
             }
-            self.learner = self.learner.afresh(blanks)
-            _, state = jax.eval_shape(self.method.start, blanks, jax.random.key(0))
+            self.learner = self.learner.afresh(found)
+            _, state = jax.eval_shape(self.method.start, found, jax.random.key(0))
             self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
             self._compile()
         return self.arrays
@@ -164,7 +163,7 @@ class Engine:
         still = {name: part for name, part in parts.items() if name not in moves}
         running = self.method_state.get(RUNNING, {})
         with self._compiling(moves):
-            moved, self.journal, running = self._update(
+            moved, self.journal, running, self.td_errors = self._update(
                 moving, self.journal, running, still, rows, moves
             )
         if running:
@@ -250,13 +249,7 @@ class Engine:
     def _compile(self) -> None:
         self._compiled: set[Hashable] = set()
         part, name = self.agent.ACTING
-        structure = self.learner.structures[part]
-        self._acting = Acting.of(structure)
-        self._forward_compiled = jax.jit(
-            lambda values, indices, observation: (
-                structure.networks(values, indices)[name](observation.T).T
-            )
-        )
+        self._acting = Forward(self.learner.structures[part], name)
         algorithm = Algorithm(self.agent, self.config, self.method, self.columns)
         update = update_function(algorithm, self.learner)
         self._update = jax.jit(update, donate_argnums=(0, 1, 2), static_argnames="moves")
@@ -266,12 +259,16 @@ class Engine:
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
-        part_name, name = self.agent.ACTING
-        part = self.learner.parts[part_name]
-        if self._acting is None:
-            return np.asarray(self._forward_compiled(part.values, part.indices, x.T)).T
-        networks = self._acting.networks(np.asarray(part.values), np.asarray(part.indices))
-        return networks[name](x)
+        part = self.learner.parts[self.agent.ACTING[0]]
+        return self._acting.bound(part.values, part.indices)(x)
+
+
+def blanks(layouts: dict[str, list[dict[str, Any]]], outline: Networks) -> Networks:
+    """Networks of zeros in those layouts (`Engine.layouts` of a part), otherwise as `outline`."""
+    return {
+        name: MLP(tuple(map(blank, layouts[name])), network.squash)
+        for name, network in outline.items()
+    }
 
 
 def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:
