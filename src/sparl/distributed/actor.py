@@ -53,14 +53,9 @@ class Rollout(NamedTuple):
 
 
 class Actor:
-    """The environment of one process. Ray makes it, and calls `collect`."""
+    """An environment, and what acts in it."""
 
-    def __init__(
-        self, run: RunConfig, agent: Any, columns: Columns, path: tuple[str, ...] = ()
-    ) -> None:
-        """`path`: where modules are looked for besides."""
-        sys.path += [entry for entry in path if entry not in sys.path]
-        _keep_to_one_core()
+    def __init__(self, run: RunConfig, agent: Any, columns: Columns) -> None:
         self._run, self._agent, self._columns = run, agent, columns
         self._functions = agents.functions_of(agent)
         sizes = columns.observation_size, columns.action_size
@@ -119,8 +114,14 @@ class Actor:
         return f"step {self._length} of episode {self._episode}"
 
 
-def _keep_to_one_core() -> None:
-    """Many actors share a machine; nothing that one computes is worth a second thread."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    jax.config.update("jax_platforms", "cpu")
+class ActorProcess(Actor):
+    """An actor that has its process, and one core, for itself: what Ray makes."""
+
+    def __init__(self, run: RunConfig, agent: Any, columns: Columns, path: tuple[str, ...]) -> None:
+        """`path`: where modules are looked for besides."""
+        sys.path += [entry for entry in path if entry not in sys.path]
+        # Nothing that it computes is worth a second thread, or a GPU.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+        jax.config.update("jax_platforms", "cpu")
+        super().__init__(run, agent, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sparl.errors import BadValue
+
+SETTLE = 15.0
+"""Seconds that CPUs may take to be free again after an actor that had them."""
 
 
 @contextmanager
@@ -64,6 +68,8 @@ def _start(address: str | None, actors: int) -> None:
 def _start_local(places: int, quiet: dict[str, Any]) -> None:
     """With so many CPUs: those of Ray are places for actors, and may be more than the cores."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # At Ray's own niceness of 15 a busy learner leaves actors next to nothing of a small machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     with warnings.catch_warnings():
         # Of a fork beside JAX's threads: what is forked becomes another program at once.
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
@@ -71,8 +77,11 @@ def _start_local(places: int, quiet: dict[str, Any]) -> None:
 
 
 def _refuse_too_many(actors: int) -> None:
-    free = int(ray.available_resources().get("CPU", 0))
-    if actors > free:
+    deadline = time.monotonic() + SETTLE
+    while actors > (free := int(ray.available_resources().get("CPU", 0))):
+        if time.monotonic() < deadline and actors <= ray.cluster_resources().get("CPU", 0):
+            time.sleep(0.1)
+            continue
         raise BadValue(
             f"actors is {actors}: the Ray cluster has {free} free CPUs, and each actor takes one. "
             "Add machines (ray start --address=HEAD:PORT), or ask for fewer"

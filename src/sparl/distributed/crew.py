@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from sparl.distributed import cluster
-from sparl.distributed.actor import Actor, Order, Rollout
+from sparl.distributed.actor import ActorProcess, Order, Rollout
 from sparl.distributed.weights import Publisher
 from sparl.errors import BadRun, SparlError
 from sparl.replay import Columns
@@ -49,7 +49,7 @@ class Crew:
     """So many actors. The learner gives orders to those that are idle, and takes what they give."""
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns, publisher: Publisher) -> None:
-        kind = cluster.anywhere(Actor)
+        kind = cluster.anywhere(ActorProcess)
         # What the learner can import, an environment's module say, its actors can, too.
         arguments = run, agent, columns, tuple(sys.path)
         self._members = [Member(lambda: kind.remote(*arguments)) for _ in range(run.actors)]

@@ -192,7 +192,7 @@ class DistributedTrainer(Trainer):
         return super()._arrays() | priorities
 
     def _arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
-        blank = np.zeros(self.replay.capacity)
+        blank = np.zeros(self.replay.capacity + 1, np.float32)
         return super()._arrays_in(layouts) | (
             {"priorities": blank} if self.replay.prioritised else {}
         )

@@ -26,17 +26,25 @@ class Priorities:
         """What a transition begins with: it is drawn soon, and then has a TD error."""
 
     @property
-    def values(self) -> NDArray[np.float64]:
-        """The priorities of all places, [capacity]; those to power of the exponent."""
-        return self._sums[self._leaves : self._leaves + self.capacity]
+    def state(self) -> NDArray[np.float32]:
+        """The priorities of all places, and `highest` behind them: [capacity + 1]."""
+        values = self._sums[self._leaves : self._leaves + self.capacity]
+        return np.append(values, self.highest).astype(np.float32)
+
+    @state.setter
+    def state(self, state: NDArray[np.float32]) -> None:
+        self.highest = float(state[-1])
+        self.set(np.arange(self.capacity), state[:-1])
 
     def set_errors(self, places: Int[np.ndarray, " k"], errors: Float[np.ndarray, " k"]) -> None:
         """Takes absolute TD errors; of a place that is there twice, the later one counts."""
-        values = (errors.astype(np.float64) + EPSILON) ** self.exponent
+        # Rounded to what is saved: a run that is resumed goes on with the same numbers.
+        values = (errors + np.float32(EPSILON)) ** np.float32(self.exponent)
         self.highest = max(self.highest, float(values.max(initial=0.0)))
         self.set(places, values)
 
-    def set(self, places: Int[np.ndarray, " k"], values: float | NDArray[np.floating]) -> None:
+    def set(self, places: Int[np.ndarray, " k"], values: float | NDArray[np.float32]) -> None:
+        """Gives places these priorities, which are TD errors to the power of the exponent."""
         nodes = places + self._leaves
         self._sums[nodes] = values
         while len(nodes) and nodes[0] > 1:

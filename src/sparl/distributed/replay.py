@@ -69,14 +69,11 @@ class ReplayServer:
         there = first >= self._replay.oldest
         self._given().set_errors(first[there] % self._replay.capacity, errors[there])
 
-    def priorities(self) -> NDArray[np.float64]:
-        """Of every row, [capacity]."""
-        return self._given().values.copy()
+    def priorities(self) -> NDArray[np.float32]:
+        return self._given().state
 
-    def set_priorities(self, values: NDArray[np.floating]) -> None:
-        priorities = self._given()
-        priorities.highest = max(1.0, float(values.max()))
-        priorities.set(np.arange(len(values)), values)
+    def set_priorities(self, state: NDArray[np.float32]) -> None:
+        self._given().state = state
 
     def _given(self) -> Priorities:
         if self._priorities is None:
@@ -150,13 +147,13 @@ class RemoteReplay(Replay):
         """Takes the absolute TD errors of the newest sample, [batch]."""
         self._server.prioritise.remote(self._drawn, errors)
 
-    def priorities(self) -> NDArray[np.float64]:
-        """Of every row, [capacity]."""
+    def priorities(self) -> NDArray[np.float32]:
+        """Of every row, and what a new one gets: [capacity + 1]."""
         return self._answer(self._server.priorities.remote())
 
-    def set_priorities(self, values: NDArray[np.floating]) -> None:
+    def set_priorities(self, state: NDArray[np.float32]) -> None:
         """Puts back what `priorities` gave."""
-        self._server.set_priorities.remote(values)
+        self._server.set_priorities.remote(state)
 
     def close(self) -> None:
         ray.kill(self._server)
