@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -157,7 +159,8 @@ METHODS = {
 def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(name):
     """The topology is sent once, and again when a restructuring has changed it."""
     rng = np.random.default_rng(0)
-    engine = Engine(TINY_DQN, METHODS[name], CHOICES, 0)
+    agent = replace(TINY_DQN, learning_rate=0.05)  # so that eight updates change a mask
+    engine = Engine(agent, METHODS[name], CHOICES, 0)
     publisher = Publisher(engine)
     received = Received(engine.agent.init(TINY_DQN, engine.journal.key, 5, 3)["q"], "q")
     observation = rng.normal(size=(3, 5)).astype(np.float32)
