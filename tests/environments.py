@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -182,6 +185,35 @@ class Huge(Point):
         return observation, 1e30, *rest
 
 
+class Numbered(Point):
+    """Observations are (the episode's seed modulo 2^20, the step in it); rewards are the steps."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        assert seed is not None
+        self.seed = seed % 2**20
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        observation, _, *rest = super().step(action)
+        return observation, float(self.t), *rest
+
+    def observe(self) -> Any:
+        return np.array([self.seed, self.t], np.float32)
+
+
+class Mortal(Numbered):
+    """In a process of Ray's it kills that, in the 13th step of some seeds."""
+
+    @staticmethod
+    def kills(seed: int) -> bool:
+        return seed % 41 == 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        if self.kills(self.seed) and self.t == 12 and "default_worker" in sys.argv[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
 class Image(Point):
     observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
@@ -196,7 +228,7 @@ class Words(Point):
 
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
-    *(Image, Boundless, Words, TwoChoices),
+    *(Image, Boundless, Words, TwoChoices, Numbered, Mortal),
 )
 for kind in KINDS:
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=LIMIT, disable_env_checker=True)

@@ -23,6 +23,7 @@ STOREYS = [
     {"agents", "methods"},
     RUN := set(),
     {"training"},
+    {"distributed"},
     {"api"},
     {"bench", "comparison", "linear", "runs", "shipping", "variants"},
     {"cli", "commands", "options", "page", "plots", "reporting", "tables", "__main__"},

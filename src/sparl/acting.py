@@ -1,4 +1,4 @@
-"""A policy's networks outside XLA, for one observation at a time.
+"""A policy's networks outside compiled code, for one observation at a time.
 
 Dispatching a compiled call takes about 60 us, for one observation several times what its
 multiplications take. The same kernels, called directly, are done in a fifth of that.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels, wiring
-from sparl.learner import Part, Structure
+from sparl.learner import Structure
 from sparl.networks import Network
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -86,25 +86,21 @@ class Wired:
         return network
 
 
-class OnHost:
-    """One network of a part, as a function of the part and of NumPy arrays.
+class Forward:
+    """One network of a part as a function of NumPy arrays, by the kernels where they know it."""
 
-    Where the compiled kernels are missing, or do not know all its layers, XLA runs it after all.
-    """
-
-    def __init__(self, part: str, name: str, structure: Structure) -> None:
-        self.part = part
+    def __init__(self, structure: Structure, name: str) -> None:
         self.direct = host_network(structure.positions()[name])
-        """None where XLA runs it."""
+        """None where XLA runs it: without the kernels, or with a layer that they do not know."""
         self._compiled = jax.jit(
             lambda values, indices, x: structure.networks(values, indices)[name](x)
         )
 
-    def __call__(self, part: Part, x: Vector) -> Vector:
-        """[inputs, batch] to [outputs, batch]; waits for an update of the part under way."""
+    def bound(self, values: Any, indices: Any) -> HostNetwork:
+        """The network of a part's flat vectors; waits for them where they are being computed."""
         if self.direct is None:
-            return np.asarray(self._compiled(part.values, part.indices, x))
-        return self.direct.bound(np.asarray(part.values), np.asarray(part.indices))(x)
+            return lambda x: np.asarray(self._compiled(values, indices, x))
+        return self.direct.bound(np.asarray(values), np.asarray(indices))
 
 
 def host_network(positions: Network) -> Chain | Wired | None:
@@ -117,15 +113,11 @@ def host_network(positions: Network) -> Chain | Wired | None:
         return None
     if network.wiring.is_chain:
         return Chain(Layers.of(forms), network.squash)
-    return Wired(
-        [Layers.of([form]) for form in forms],
-        [
-            norm and (norm.normalised, list(map(_span, vars(norm).values())))
-            for norm in network.norms
-        ],
-        network.wiring,
-        network.squash,
-    )
+    norms = [
+        norm and (norm.normalised, [_span(at) for at in vars(norm).values()])
+        for norm in network.norms
+    ]
+    return Wired([Layers.of([form]) for form in forms], norms, network.wiring, network.squash)
 
 
 def _span(positions: jax.Array | Vector) -> slice:

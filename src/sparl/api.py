@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def train(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    ray_address: str | None = None,
     **options: Any,
 ) -> Policy:
     """Trains an agent and returns its policy; the run folder keeps everything else.
@@ -41,7 +43,9 @@ def train(
     - `agent`: its hyperparameters, `TD3Config()` if not given.
     - `method`: `sparl.RNM(2, 4)`, or `sparl.methods.Dense()` if not given.
     - `out`: the run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
-    - `options`: of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`.
+    - `ray_address`: of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
+      machine. A cluster that `ray.init` has connected to already is used.
+    - `options`: of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`, `actors`.
 
     Raises `sparl.SparlError` for anything a user can put right, and `KeyboardInterrupt`, with the
     run saved, after Ctrl-C or SIGTERM.
@@ -52,9 +56,10 @@ def train(
     folder = RunFolder(default_folder(run, method) if out is None else out)
     folder.refuse_if_taken()
     # Only then is anything written: a run that cannot start leaves no folder behind.
-    trainer = Trainer(folder, run, agent, method, callbacks, quiet)
-    folder.write_config(run, agent, method, trainer.spaces)
-    return trainer.run()
+    with _trainer_for(run, ray_address) as kind:
+        trainer = kind(folder, run, agent, method, callbacks, quiet)
+        folder.write_config(run, agent, method, trainer.spaces)
+        return trainer.run()
 
 
 def resume(
@@ -63,11 +68,14 @@ def resume(
     steps: int | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    ray_address: str | None = None,
 ) -> Policy:
     """Goes on with a run from its newest checkpoint, or from one: `RUN/checkpoints/step-…`.
 
     With the same `steps` the result is, byte for byte, that of a run never interrupted. More
-    `steps` prolong a run; its last episode was cut where the run had ended.
+    `steps` prolong a run; its last episode was cut where the run had ended. That holds for a run
+    with one actor, too; several go on with what was learned and seen, and begin new episodes.
+    `ray_address` is as for `train`, and may be another one.
     """
     path = Path(path)
     chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
@@ -81,18 +89,19 @@ def resume(
         if step is not None and steps < step:
             raise BadRun(f"{folder.path} is at step {step} already: --steps {steps} is behind it")
         run = replace(run, steps=steps)
-    trainer = Trainer(folder, run, agent, method, callbacks, quiet)
-    _refuse_other_spaces(trainer, spaces)
     if step is None and run.begun_from:
         raise BadRun(
             f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
-    if step is None:
-        trainer.logs.resume(0, {})
-    else:
-        _take_up(trainer, step, [s for s in saved if s < step])
-    folder.write_config(run, agent, method, spaces)
-    return trainer.run()
+    with _trainer_for(run, ray_address) as kind:
+        trainer = kind(folder, run, agent, method, callbacks, quiet)
+        _refuse_other_spaces(trainer, spaces)
+        if step is None:
+            trainer.logs.resume(0, {})
+        else:
+            _take_up(trainer, step, [s for s in saved if s < step])
+        folder.write_config(run, agent, method, spaces)
+        return trainer.run()
 
 
 def prune(
@@ -126,11 +135,12 @@ def prune(
     run = replace(run, steps=steps, begun_from=begun_from)
     folder = RunFolder(default_folder(run, method) if out is None else out)
     folder.refuse_if_taken()
-    trainer = Trainer(folder, run, agent.continued(state.step), method, callbacks, quiet)
-    _refuse_other_spaces(trainer, spaces)
-    trainer.begin_with_run(source, engine, state)
-    folder.write_config(run, trainer.agent, method, spaces)
-    return trainer.run()
+    with _trainer_for(run) as kind:
+        trainer = kind(folder, run, agent.continued(state.step), method, callbacks, quiet)
+        _refuse_other_spaces(trainer, spaces)
+        trainer.begin_with_run(source, engine, state)
+        folder.write_config(run, trainer.agent, method, spaces)
+        return trainer.run()
 
 
 def import_sb3(
@@ -174,13 +184,14 @@ def import_sb3(
     folder = RunFolder(default_folder(run, Dense()) if out is None else out)
     folder.refuse_if_taken()
     agent = replace(trained.agent, learning_starts=steps)
-    trainer = Trainer(folder, run, agent, Dense(), callbacks, quiet)
-    trained.refuse_other_spaces(env, trainer.spaces)
-    trainer.begin_with(trained.learner())
-    acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
-    trainer.notes = [*trained.notes, acts]
-    folder.write_config(run, agent, Dense(), trainer.spaces)
-    return trainer.run()
+    with _trainer_for(run) as kind:
+        trainer = kind(folder, run, agent, Dense(), callbacks, quiet)
+        trained.refuse_other_spaces(env, trainer.spaces)
+        trainer.begin_with(trained.learner())
+        acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
+        trainer.notes = [*trained.notes, acts]
+        folder.write_config(run, agent, Dense(), trainer.spaces)
+        return trainer.run()
 
 
 def load(path: str | Path) -> Policy:
@@ -234,6 +245,30 @@ def default_folder(run: RunConfig, method: Method) -> Path:
     """`runs/ENV-METHOD-SEED-TIME`."""
     env = run.env.replace("/", "-").replace(":", "-")
     return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+@contextmanager
+def _trainer_for(run: RunConfig, ray_address: str | None = None) -> Iterator[type[Trainer]]:
+    """The kind of trainer that a run needs, and while it trains the cluster that this needs."""
+    if not run.actors:
+        if ray_address is not None:
+            raise BadValue(
+                f"ray-address is {ray_address!r}, and there is nothing to run there: say --actors"
+            )
+        yield Trainer
+        return
+    try:
+        # Ray is an extra, and takes half a second to import.
+        from sparl import distributed
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise BadValue(
+            f"actors is {run.actors}: that needs Ray, which is not installed: "
+            'pip install "sparl[ray]"'
+        ) from error
+    with distributed.connected(ray_address, run.actors):
+        yield distributed.DistributedTrainer
 
 
 def _refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:

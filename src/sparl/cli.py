@@ -101,12 +101,19 @@ def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         asked = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
-        api.resume(asked.resume, steps=asked.steps, quiet=asked.quiet)
+        api.resume(
+            asked.resume, steps=asked.steps, quiet=asked.quiet, ray_address=asked.ray_address
+        )
         return
     asked = options.parse(arguments)
     out = asked.out or api.default_folder(asked.run, asked.method)
     api.train(
-        agent=asked.agent, method=asked.method, out=out, quiet=asked.quiet, **asdict(asked.run)
+        agent=asked.agent,
+        method=asked.method,
+        out=out,
+        quiet=asked.quiet,
+        ray_address=asked.ray_address,
+        **asdict(asked.run),
     )
     if not asked.quiet:
         _conclude(out)

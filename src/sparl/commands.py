@@ -20,6 +20,8 @@ class Resume:
     """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
     steps: int | None = None
     """Environment steps in all, to prolong the run."""
+    ray_address: str | None = None
+    """Of a run with actors: the Ray cluster. If not given: RAY_ADDRESS, or this machine."""
     quiet: bool = False
     """No progress."""
 

@@ -20,6 +20,8 @@ def refuse_misfit(run: RunConfig, agent: Any, spaces: Spaces, action_space: Any)
             "--dynamic-replay measures how far continuous actions are apart; "
             f"{run.env} has discrete ones. Leave it out"
         )
+    if run.actors:
+        _refuse_distributed(run, agent)
     if not isinstance(agent, agents.OnPolicyConfig):
         return
     if run.buffer_size < agent.batch_size:
@@ -31,4 +33,21 @@ def refuse_misfit(run: RunConfig, agent: Any, spaces: Spaces, action_space: Any)
         raise BadValue(
             f"batch-size is {agent.batch_size}: with --envs {run.envs} it must be at least "
             f"{run.envs}, for an agent that learns from what its present policy does"
+        )
+
+
+def _refuse_distributed(run: RunConfig, agent: Any) -> None:
+    """Of runs with actors: what these do not do."""
+    wrong = {
+        f"--envs {run.envs}: each actor has one environment": run.envs > 1,
+        "--normalize-observations: actors are not told the statistics": run.normalize_observations,
+        "--representation: actors are sent the actor alone": agent.ofenet is not None,
+    }
+    for what, asked in wrong.items():
+        if asked:
+            raise BadValue(f"--actors {run.actors} does not go with {what}. Leave one of them out")
+    if isinstance(agent, agents.OnPolicyConfig):
+        raise BadValue(
+            f"actors is {run.actors}: {agents.name_of(agent)} learns from the newest transitions "
+            "alone. Leave --actors out, or choose --agent td3, sac or dqn"
         )

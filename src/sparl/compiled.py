@@ -60,7 +60,8 @@ class Journal(NamedTuple):
 def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
     state, the parts that it leaves, rows of the replay, what they are seen through, moves) -> the
-    first three, moved on."""
+    first three, moved on, and the absolute TD errors [batch] of rows with importance weights, else
+    None."""
     config, method = algorithm.config, algorithm.method
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
@@ -73,7 +74,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         rows: jax.Array,
         normalization: Normalization | None,
         moves: frozenset[str],
-    ) -> tuple[dict[str, Part], Journal, MethodState]:
+    ) -> tuple[dict[str, Part], Journal, MethodState, jax.Array | None]:
         def descend(name: str, part: Part, gradient: Any) -> Part:
             nonlocal running
             structure = structures[name]
@@ -93,7 +94,8 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         batch = _seen(algorithm.columns.split(rows), normalization)
         parts = still | moving
         moved, metrics = _learned(algorithm, structures, parts, moves, batch, key, descend)
-        return moved, _noted(journal, metrics, algorithm.metrics), running
+        errors = None if batch.weight is None else metrics["td_error"]
+        return moved, _noted(journal, metrics, algorithm.metrics), running, errors
 
     return update
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sparl import accounting, agents, representation, transport
 from sparl.accounting import Footprint, Shapes
-from sparl.acting import OnHost
+from sparl.acting import Forward
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
 from sparl.errors import BadCheckpoint
 from sparl.layouts import blank, describe
@@ -72,6 +72,8 @@ class Engine:
         )
         """Those that observations are normalised by; None where they are not."""
         self.updates = 0
+        self.td_errors: jax.Array | None = None
+        """Of the newest update, absolute, [batch]; None if its rows had no importance weights."""
         self.compile_seconds = 0.0
         self._newest = np.zeros((config.rows_per_update, columns.width), np.float32)
         self._compile()
@@ -104,15 +106,12 @@ class Engine:
         """
         self._refuse_misfit(layouts)
         if layouts != self.layouts:
-            blanks = {
-                part: {
-                    name: network.blank([blank(layer) for layer in layouts[part][name]])
-                    for name, network in self.learner.structures[part].outline().items()
-                }
+            found = {
+                part: blanks(layouts[part], self.learner.structures[part].outline())
                 for part in self.learner.network_parts
             }
-            self.learner = self.learner.afresh(blanks)
-            _, state = jax.eval_shape(self.method.start, blanks, jax.random.key(0))
+            self.learner = self.learner.afresh(found)
+            _, state = jax.eval_shape(self.method.start, found, jax.random.key(0))
             self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
             self._compile()
         return self.arrays
@@ -192,7 +191,7 @@ class Engine:
         still = {name: part for name, part in parts.items() if name not in moves}
         running = self.method_state.get(RUNNING, {})
         with self._compiling(moves):
-            moved, self.journal, running = self._update(
+            moved, self.journal, running, self.td_errors = self._update(
                 moving, self.journal, running, still, rows, self.normalization, moves
             )
         if running:
@@ -280,7 +279,7 @@ class Engine:
         self._compiled: set[Hashable] = set()
         seeing = [(representation.PART, representation.STATE)] if self.config.ofenet else []
         self._acting = [
-            OnHost(part, name, self.learner.structures[part])
+            (part, Forward(self.learner.structures[part], name))
             for part, name in (*seeing, self.agent.ACTING)
         ]
         update = update_function(self.algorithm, self.learner)
@@ -296,9 +295,18 @@ class Engine:
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
-        for network in self._acting:
-            x = network(self.learner.parts[network.part], x)
+        for name, network in self._acting:
+            part = self.learner.parts[name]
+            x = network.bound(part.values, part.indices)(x)
         return x
+
+
+def blanks(layouts: dict[str, list[dict[str, Any]]], outline: Networks) -> Networks:
+    """Networks of zeros in those layouts (`Engine.layouts` of a part), otherwise as `outline`."""
+    return {
+        name: network.blank([blank(layer) for layer in layouts[name]])
+        for name, network in outline.items()
+    }
 
 
 def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:

@@ -23,7 +23,15 @@ TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
 class Logs:
     """One row per log point into every log."""
 
-    def __init__(self, folder: RunFolder, run: RunConfig, engine: Engine, quiet: bool) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: RunConfig,
+        engine: Engine,
+        quiet: bool,
+        more: tuple[str, ...] = (),
+    ) -> None:
+        """`more`: columns of metrics.csv beside those of every run."""
         self.folder, self.agent = folder, engine.config
         self.progress = Progress(run.steps, quiet)
         self.tables: dict[str, Table] = {
@@ -40,10 +48,12 @@ class Logs:
                     *engine.algorithm.metrics,
                     "sparsity",
                     *Footprint._fields,
+                    *more,
                     *TIMES,
                 ],
             )
         }
+        self._more = more
         self._warned: set[str] = set()
         self._compiled_before: float | None = None
         self._purge: int | None = None
@@ -87,8 +97,9 @@ class Logs:
         evaluation: Evaluation | None,
         engine: Engine,
         footprint: Footprint,
+        figures: dict[str, Any],
     ) -> None:
-        """A log point."""
+        """A log point; `figures` fills the columns that only some runs have."""
         now = time.perf_counter()
         last_step, last_time = self._last
         row: dict[str, Any] = {
@@ -102,6 +113,7 @@ class Logs:
             **engine.take_metrics(),
             "sparsity": engine.sparsity,
             **footprint._asdict(),
+            **figures,
             "steps_per_second": (state.step - last_step) / (now - last_time),
             "wall_seconds": state.wall_seconds,
             "compile_seconds": engine.compile_seconds,
@@ -164,6 +176,7 @@ class Logs:
             "train/ent_coef": "temperature",
             "sparsity/sparsity": "sparsity",
             **{f"sparsity/{name}": name for name in Footprint._fields},
+            **{f"distributed/{name}": name for name in self._more},
         }
         for tag, column in names.items():
             self._scalar(tag, row.get(column), step)

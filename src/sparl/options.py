@@ -28,6 +28,7 @@ class Asked:
     method: Method
     out: Path | None
     quiet: bool
+    ray_address: str | None
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,26 @@ def parse(arguments: list[str]) -> Asked:
         _option("method", Literal[tuple(methods)], "dense", "Sparse training method."),
         *_pattern(method_type),
         *OUT_AND_QUIET,
+        _option(
+            "ray_address",
+            str | None,
+            None,
+            "With --actors: the Ray cluster to run them on, HOST:PORT. If not given: RAY_ADDRESS, "
+            "or a cluster of this machine alone, for this run.",
+        ),
         _flat(agent, agent_type, {"default_factory": agent_type}),
         _flat(method, method_type, {"default_factory": method_type}),
     ]
     text = "Train an agent. To go on with a run: sparl train --resume DIR."
     found = _parsed(prog, text, options, arguments)
-    return Asked(found.run, getattr(found, agent), _method(found, method), found.out, found.quiet)
+    return Asked(
+        found.run,
+        getattr(found, agent),
+        _method(found, method),
+        found.out,
+        found.quiet,
+        found.ray_address,
+    )
 
 
 def parse_prune(arguments: list[str]) -> AskedToPrune:

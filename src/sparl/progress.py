@@ -50,9 +50,9 @@ class Progress:
         """A sentence for the user, above the live line."""
         self.console.print(text)
 
-    def tick(self, step: int) -> None:
-        """Moves the bar between two log points."""
-        if self._live is not None and step % TICK == 0:
+    def tick(self, step: int, steps: int = 1) -> None:
+        """Moves the bar between two log points, after `steps` more of them."""
+        if self._live is not None and step % TICK < steps:
             self._live.update(self._task, completed=step)
 
     def row(self, row: dict[str, Any], evaluations: list[tuple[int, float]]) -> None:
@@ -64,6 +64,7 @@ class Progress:
             _figure("eval", self._eval),
             f"sparsity {row['sparsity']:.0%}",
             f"{row['steps_per_second']:.0f} steps/s",
+            _distributed(row),
         ]
         text = "  ".join(figure for figure in figures if figure)
         if self._live is not None:
@@ -78,6 +79,16 @@ class Progress:
             left = (self.steps - row["step"]) / row["steps_per_second"]
             text += f"  {_duration(left)} left"
         self.console.print(f"step {row['step']}/{self.steps}  {text}")
+
+
+def _distributed(row: dict[str, Any]) -> str:
+    if "actors" not in row:
+        return ""
+    ratio, staleness = row["samples_per_insert"], row["staleness"]
+    figures = [f"{row['actors']} actors"]
+    figures += [] if ratio is None else [f"{ratio:.2f} samples/insert"]
+    figures += [] if staleness is None else [f"{staleness:.0f} updates stale"]
+    return "  ".join(figures)
 
 
 def _figure(name: str, value: float | None) -> str:

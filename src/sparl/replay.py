@@ -48,15 +48,16 @@ class Columns:
         return self.observation_size + self.stored_action
 
     def split(self, rows: Float[jax.Array, "batch width"]) -> Batch:
-        """The fields of sampled rows."""
-        o, r = self.observation_size, self.reward
+        """The fields of sampled rows; a column behind them has importance weights."""
+        o, r, w = self.observation_size, self.reward, self.width
         return Batch(
             observation=rows[:, :o],
             action=rows[:, o:r],
             reward=rows[:, r],
-            next_observation=rows[:, r + 1 : -2],
-            terminated=rows[:, -2],
-            discount=rows[:, -1],
+            next_observation=rows[:, r + 1 : w - 2],
+            terminated=rows[:, w - 2],
+            discount=rows[:, w - 1],
+            weight=rows[:, w] if rows.shape[1] > w else None,
         )
 
 
@@ -128,16 +129,21 @@ class Replay:
     def sample(
         self, batch_size: int, rng: np.random.Generator, gamma: float, n_step: int = 1
     ) -> NDArray[np.float32]:
-        """`batch_size` rows drawn uniformly, with replacement, [batch, width].
+        """`batch_size` rows drawn uniformly, with replacement, [batch, width]: see `rows_at`."""
+        return self.rows_at(self.oldest + rng.integers(0, self.size, batch_size), gamma, n_step)
 
-        A row starts at the transition drawn and goes over m of its episode: `n_step`, or fewer
-        where that ends or its newest transition is reached before. Its reward is the sum of
-        theirs, discounted by `gamma`; where it leads to, and whether it terminates, are the last
-        one's; its discount is gamma to the power of m. No off-policy correction is made.
+    def rows_at(
+        self, first: NDArray[np.int64], gamma: float, n_step: int = 1
+    ) -> NDArray[np.float32]:
+        """Rows that start at the transitions of these numbers, [batch, width].
+
+        Each goes over m of its episode: `n_step`, or fewer where that ends or its newest transition
+        is reached before. Its reward is the sum of theirs, discounted by `gamma`; where it leads
+        to, and whether it terminates, are the last one's; its discount is gamma to the power of m.
+        No off-policy correction is made.
 
         Always a fresh array: the compiled update may still be reading the one before.
         """
-        first = self.oldest + rng.integers(0, self.size, batch_size)
         rows = self.rows.take(first % self.capacity, axis=0)
         if n_step == 1:
             rows[:, -1] = gamma

@@ -33,6 +33,9 @@ from sparl.wrappers import wrapped
 FORMAT = 1
 RECORDED = ("sparl", "jax", "jaxlib", "equinox", "optax", "gymnasium", "mujoco", "numpy")
 
+ROLLOUT = 50
+"""Steps of a rollout, if not given, where there are several actors."""
+
 
 Vectorization = Literal["sync", "async", "envpool"]
 Autoreset = Literal["disabled", "next_step", "same_step"]
@@ -86,12 +89,29 @@ class RunConfig:
     buffer_drift: float = 0.2
     """With --dynamic-replay: half the mean squared difference between the policy's actions and the
     oldest stored ones, in [-1, 1] units, above which the oldest 10 % are dropped."""
+    actors: int = 0
+    """Processes that collect, on Ray (extra `ray`): of this machine, or with --ray-address of a
+    cluster. 0: the run collects itself. With 1 it does the same, bit for bit."""
+    samples_per_insert: float = 1.0
+    """With --actors: batches sampled, each for one update, per transition inserted once learning
+    has begun. 1 is what a run without actors does. Reverb counts items: this times --batch-size."""
+    rollout_length: int | None = None
+    """With --actors: steps that an actor takes before it sends its transitions and gets the newest
+    weights; fewer where an episode ends. n-step returns of several actors end with it. If not
+    given: 50, and 1 with a single actor."""
+    prioritised: bool = False
+    """With --actors: draw transitions in proportion to their TD errors (1511.05952), with
+    importance weights in the critics' loss."""
+    priority_exponent: float = 0.6
+    """With --prioritised: alpha, the power of a TD error that is its priority; 0 is uniform."""
+    importance_exponent: float = 0.4
+    """With --prioritised: beta, how far importance weights make up for it; 1 is wholly."""
     begun_from: tyro.conf.Suppress[str] = ""
     """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
     another library (`sparl import`)."""
 
     def __post_init__(self) -> None:
-        may_be_none = {"seed", "noise_inputs"}
+        may_be_none = {"seed", "noise_inputs", "actors"}
         counts = {f.name for f in dataclasses.fields(self) if f.type == "int"} - may_be_none
         checks.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
         checks.one_of(get_args(Vectorization), vectorization=self.vectorization)
@@ -104,6 +124,32 @@ class RunConfig:
         checks.at_least(
             0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
         )
+        self._check_distribution()
+
+    def _check_distribution(self) -> None:
+        checks.at_least(0, actors=self.actors)
+        checks.positive(samples_per_insert=self.samples_per_insert)
+        checks.fractions(
+            priority_exponent=self.priority_exponent, importance_exponent=self.importance_exponent
+        )
+        checks.at_least(1, rollout_length=self.rollout)
+        if self.rollout > self.buffer_size:
+            raise BadValue(
+                f"rollout-length is {self.rollout}: a rollout must fit into the replay, "
+                f"--buffer-size {self.buffer_size}"
+            )
+        asked = (self.samples_per_insert, self.rollout_length, self.prioritised)
+        if not self.actors and asked != (1.0, None, False):
+            raise BadValue(
+                "--samples-per-insert, --rollout-length and --prioritised are of runs with "
+                "--actors: say how many"
+            )
+
+    @property
+    def rollout(self) -> int:
+        """`rollout_length`, or what it is where it was not given."""
+        usual = min(1 if self.actors == 1 else ROLLOUT, self.buffer_size)
+        return usual if self.rollout_length is None else self.rollout_length
 
     def make(self, **options: Any) -> gym.Env:
         """The run's environment, as its agent sees it; `options` are those of `gymnasium.make`.

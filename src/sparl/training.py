@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from sparl.vector import VectorCourse
 class Trainer:
     """One run, from its folder. `run()` trains to the last step or to an interruption."""
 
+    FIGURES: ClassVar[tuple[str, ...]] = ()
+    """Columns of metrics.csv that only this kind of trainer has; `_figures` fills them."""
+
     def __init__(
         self,
         folder: RunFolder,
@@ -59,7 +62,7 @@ class Trainer:
         self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
         self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
-        self.logs = Logs(folder, run, self.engine, quiet)
+        self.logs = Logs(folder, run, self.engine, quiet, self.FIGURES)
         self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
         self.notes = self._notes()
@@ -68,9 +71,9 @@ class Trainer:
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
-        arrays, state = self.folder.checkpoints.load(step, self.engine.arrays_in)
+        arrays, state = self.folder.checkpoints.load(step, self._arrays_in)
         self.folder.checkpoints.load_replay(step, self.replay)
-        self.engine.restore(arrays)
+        self._restore(arrays)
         self.state = LoopState.from_json(state)
         self.rng.bit_generator.state = self.state.rng
         self.logs.resume(self.state.step, self.state.tables)
@@ -184,8 +187,7 @@ class Trainer:
         engine = self.engine
         engine.update(self._batch())
         self.state.updated(self._footprint)
-        learning = self.config.steps - self.agent.learning_starts
-        updates = self.agent.updates_before + learning // self.agent.steps_per_update
+        updates = self._updates_in_all()
         stage = engine.method.stage(engine.updates, updates)
         if stage is None:
             return
@@ -202,6 +204,10 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_restructure(self.state.step, figures)
 
+    def _updates_in_all(self) -> int:
+        learning = self.config.steps - self.agent.learning_starts
+        return self.agent.updates_before + learning // self.agent.steps_per_update
+
     def _batch(self) -> np.ndarray:
         agent = self.agent
         if isinstance(agent, agents.OnPolicyConfig):
@@ -216,14 +222,22 @@ class Trainer:
             return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 
-    def _log_if_due(self) -> None:
+    def _log_if_due(self, steps: int = 1) -> None:
+        """Logs, and evaluates, where one of the newest `steps` steps asks for it."""
         step, config = self.state.step, self.config
-        evaluate = step % config.eval_every == 0 or step == config.steps
-        if not (evaluate or step % config.log_every == 0):
+        evaluate = step % config.eval_every < steps or step == config.steps
+        if not (evaluate or step % config.log_every < steps):
             return
         self._check_finite()
         evaluation = self._evaluate() if evaluate else None
-        self.logs.row(self.state, evaluation, self.engine, self._footprint)
+        self.logs.row(self.state, evaluation, self.engine, self._footprint, self._figures())
+
+    def _figures(self) -> dict[str, Any]:
+        return {}
+
+    def _totals(self) -> dict[str, Any]:
+        """Entries of summary.json that only this kind of trainer has."""
+        return {}
 
     def _evaluate(self) -> Evaluation:
         with self.course.guarded("an evaluation"):
@@ -251,10 +265,24 @@ class Trainer:
         state.rng = dict(self.rng.bit_generator.state)
         state.tables = self.logs.sizes()
         path = self.folder.checkpoints.save(
-            state.step, self.engine.arrays, self.engine.layouts, asdict(state), self.replay
+            state.step, self._arrays(), self.engine.layouts, self._saved(), self.replay
         )
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
+
+    def _arrays(self) -> dict[str, Any]:
+        """What a checkpoint holds as arrays; `_arrays_in` and `_restore` are the way back."""
+        return self.engine.arrays
+
+    def _arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
+        return self.engine.arrays_in(layouts)
+
+    def _restore(self, arrays: dict[str, Any]) -> None:
+        self.engine.restore(arrays)
+
+    def _saved(self) -> dict[str, Any]:
+        """The loop's state as a checkpoint holds it."""
+        return asdict(self.state)
 
     def _finish(self, wall_seconds: float) -> Policy:
         self._save()
@@ -270,7 +298,10 @@ class Trainer:
             self.engine.report(), accounting.report({"policy": policy.network}, original)
         )
         self.folder.write_summary(
-            {"env": self.config.env, "seed": self.config.seed} | self.state.summary() | sizes
+            {"env": self.config.env, "seed": self.config.seed}
+            | self.state.summary()
+            | sizes
+            | self._totals()
         )
         return policy
 

@@ -92,7 +92,10 @@ class Agent(Protocol):
         key: jax.Array,
         descend: Descend,
     ) -> tuple[dict[str, Part], dict[str, jax.Array]]:
-        """The parts in `moves` one update later, and metrics; pure, compiled."""
+        """The parts in `moves` one update later, and metrics; pure, compiled.
+
+        Of an off-policy agent `td_error` is among these: the absolute TD errors, [batch].
+        """
         ...
 
 

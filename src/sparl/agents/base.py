@@ -36,6 +36,12 @@ class Batch(NamedTuple):
     next_observation: Float[Array, "batch obs"]
     terminated: Float[Array, " batch"]
     discount: Float[Array, " batch"]
+    weight: Float[Array, " batch"] | None = None
+    """Of each transition in the critics' loss, where they were not drawn uniformly."""
+
+    def mean(self, losses: Float[Array, "*critics batch"]) -> Float[Array, "*critics"]:
+        """The mean loss over the batch, weighted where there are weights."""
+        return jnp.mean(losses if self.weight is None else self.weight * losses, axis=-1)
 
 
 @dataclass(frozen=True)

@@ -144,10 +144,10 @@ def update(
     def huber_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
         # The Nature paper clips the error to [-1, 1]: the gradient of this loss.
         q = chosen(networks["q"](observation), action)
-        return jnp.mean(optax.losses.huber_loss(q, target_q)), jnp.mean(q)
+        return batch.mean(optax.losses.huber_loss(q, target_q)), q
 
-    (loss, q_value), gradient = jax.value_and_grad(huber_loss, has_aux=True, allow_int=True)(online)
+    (loss, q), gradient = jax.value_and_grad(huber_loss, has_aux=True, allow_int=True)(online)
     moved = descend("q", parts["q"], gradient)
     if "target" in moves:
         moved = polyak(moved, config.tau)
-    return {"q": moved}, {"loss": loss, "q_value": q_value}
+    return {"q": moved}, {"loss": loss, "q_value": jnp.mean(q), "td_error": jnp.abs(q - target_q)}

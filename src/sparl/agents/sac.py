@@ -159,12 +159,12 @@ def update(
 
     def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
         q = all_of(critics, inputs)[:, 0]
-        return 0.5 * jnp.sum(jnp.mean((q - target_q) ** 2, axis=1)), jnp.mean(q[0])
+        return 0.5 * jnp.sum(batch.mean((q - target_q) ** 2)), q
 
-    (loss, q_value), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(
-        critics
-    )
-    metrics = {"critic_loss": loss, "q_value": q_value, "temperature": temperature}
+    (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(critics)
+    td_error = jnp.mean(jnp.abs(q - target_q), axis=0)
+    metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "td_error": td_error}
+    metrics["temperature"] = temperature
     moved = {"critics": descend("critics", parts["critics"], gradient)}
     critics = structures["critics"].online(moved["critics"])
 

@@ -145,13 +145,12 @@ def update(
 
     def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
         q = all_of(critics, inputs)[:, 0]
-        return jnp.sum(jnp.mean((q - target_q) ** 2, axis=1)), jnp.mean(q[0])
+        return jnp.sum(batch.mean((q - target_q) ** 2)), q
 
     critics = structures["critics"].online(parts["critics"])
-    (loss, q_value), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(
-        critics
-    )
-    metrics = {"critic_loss": loss, "q_value": q_value}
+    (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True, allow_int=True)(critics)
+    td_error = jnp.mean(jnp.abs(q - target_q), axis=0)
+    metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "td_error": td_error}
     moved = {"critics": descend("critics", parts["critics"], gradient)}
     if "actor" not in moves:
         return moved, metrics
