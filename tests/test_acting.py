@@ -36,7 +36,7 @@ def learner(method, make=lambda key, squash: build(key, (5, 33, 20, 3), squash))
     """One part of two actors, so that the second does not begin at the start of the vectors."""
     keys = jax.random.split(jax.random.key(0))
     dense = {f"actor_{i}": make(key, i == 1) for i, key in enumerate(keys)}
-    networks, _ = method.start({"actor": dense}, jax.random.key(1))
+    networks, _ = jax.jit(method.start)({"actor": dense}, jax.random.key(1))
     return Learner.start(networks, {"actor": optax.identity()}, frozenset())
 
 
@@ -74,7 +74,8 @@ def test_values_are_those_of_the_compiled_call_in_any_wiring(kind):
         outside = on_host(found)[name]
         assert outside.direct is not None
         got = called(outside, found.parts["actor"], x)
-        np.testing.assert_allclose(got, network(jnp.asarray(x)), rtol=1e-5, atol=2e-6)
+        wanted = jax.jit(lambda network, x: network(x))(network, x)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6)
 
 
 def test_layers_that_the_kernels_do_not_know_are_left_to_xla():

@@ -125,7 +125,9 @@ def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_transition_
     moves, critics = engine.agent.moving(agent, 0), "q" if columns.discrete else "critics"
 
     def learned(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        moved, _, _, errors = update(engine.learner.parts, engine.journal, {}, {}, batch, moves)
+        moved, _, _, errors = update(
+            engine.learner.parts, engine.journal, {}, {}, batch, None, moves
+        )
         return np.asarray(moved[critics].values), None if errors is None else np.asarray(errors)
 
     def weighted(batch: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -18,12 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import accounting, agents, representation, transport
+from sparl import accounting, agents, blueprint, representation, transport
 from sparl.accounting import Footprint, Shapes
 from sparl.acting import Forward
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
-from sparl.errors import BadCheckpoint
-from sparl.layouts import blank, describe
 from sparl.learner import Learner, Structure, holds_networks
 from sparl.methods import Method
 from sparl.methods.base import RUNNING, Moment, Returns
@@ -53,7 +51,7 @@ class Engine:
         if config.ofenet:
             optimizers |= {representation.PART: representation.optimizer()}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
-        self.originals = _shapes(networks)
+        self.originals = blueprint.shapes(networks)
         """Shapes of the dense networks that the agent made, by name."""
         self.original_policy = accounting.shapes_of(representation.policy(self.agent, networks))
         self.notes = method.notes(networks)
@@ -91,50 +89,24 @@ class Engine:
     @property
     def layouts(self) -> dict[str, Any]:
         """How every layer is stored, as JSON: with it `arrays_in` knows the arrays' shapes."""
-        return {
-            part: {
-                name: [describe(layer) for layer in network.layers]
-                for name, network in self.learner.structures[part].outline().items()
-            }
-            for part in self.learner.network_parts
-        }
+        return {part: blueprint.described(outline) for part, outline in self._outlines.items()}
 
     def arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
         """Takes those layouts up; answers with `arrays` of their shapes, to be restored.
 
         Raises `BadCheckpoint` for layouts that cannot have come of this agent's networks.
         """
-        self._refuse_misfit(layouts)
+        blueprint.refuse_misfit(layouts, self.originals)
         if layouts != self.layouts:
             found = {
-                part: blanks(layouts[part], self.learner.structures[part].outline())
-                for part in self.learner.network_parts
+                part: blueprint.blanks(layouts[part], outline)
+                for part, outline in self._outlines.items()
             }
             self.learner = self.learner.afresh(found)
             _, state = jax.eval_shape(self.method.start, found, jax.random.key(0))
             self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
             self._compile()
         return self.arrays
-
-    def _refuse_misfit(self, layouts: dict[str, Any]) -> None:
-        found = {
-            name: tuple(tuple(layer["shape"]) for layer in layers)
-            for networks in layouts.values()
-            for name, layers in networks.items()
-        }
-        fits = found.keys() == self.originals.keys() and all(
-            # Neurons may have been cut out since.
-            len(shapes) == len(found[name])
-            and shapes[0][1] == found[name][0][1]
-            and shapes[-1][0] == found[name][-1][0]
-            and all(now[0] <= was[0] for now, was in zip(found[name], shapes, strict=True))
-            for name, shapes in self.originals.items()
-        )
-        if not fits:
-            raise BadCheckpoint(
-                f"the checkpoint does not fit the run's config.json: its networks are {found}, and "
-                f"those of the agent {self.originals}"
-            )
 
     def restore(self, arrays: dict[str, Any]) -> None:
         """Takes back what `arrays` gave."""
@@ -230,11 +202,15 @@ class Engine:
         }
 
     @property
+    def _outlines(self) -> dict[str, Networks]:
+        """The networks by part, with shapes in place of arrays."""
+        structures = self.learner.structures
+        return {part: structures[part].outline() for part in self.learner.network_parts}
+
+    @property
     def shapes(self) -> dict[str, Shapes]:
         """(out, in) of every layer, by network."""
-        return _shapes(
-            {part: self.learner.structures[part].outline() for part in self.learner.network_parts}
-        )
+        return blueprint.shapes(self._outlines)
 
     @property
     def sparsity(self) -> float:
@@ -299,19 +275,3 @@ class Engine:
             part = self.learner.parts[name]
             x = network.bound(part.values, part.indices)(x)
         return x
-
-
-def blanks(layouts: dict[str, list[dict[str, Any]]], outline: Networks) -> Networks:
-    """Networks of zeros in those layouts (`Engine.layouts` of a part), otherwise as `outline`."""
-    return {
-        name: network.blank([blank(layer) for layer in layouts[name]])
-        for name, network in outline.items()
-    }
-
-
-def _shapes(networks: dict[str, Networks]) -> dict[str, Shapes]:
-    return {
-        name: accounting.shapes_of(network)
-        for group in networks.values()
-        for name, network in group.items()
-    }

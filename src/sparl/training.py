@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparl import accounting, agents, dynamic_replay
+from sparl import accounting, agents, dynamic_replay, opening
 from sparl.callbacks import Callback
 from sparl.compatibility import refuse_misfit
 from sparl.course import Course
@@ -65,7 +65,7 @@ class Trainer:
         self.logs = Logs(folder, run, self.engine, quiet, self.FIGURES)
         self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
         self.interrupt = Interrupt(self.logs.note)
-        self.notes = self._notes()
+        self.notes = opening.notes(run, agent)
         """What is told of this run when it starts."""
         self._footprint = self.engine.footprint
 
@@ -108,7 +108,8 @@ class Trainer:
             return before + time.perf_counter() - started
 
         with self.interrupt, self.logs:
-            for note in [self._headline(), *self.engine.notes, *self.notes]:
+            headline = opening.headline(self.config, self.engine, self.folder)
+            for note in [headline, *self.engine.notes, *self.notes]:
                 self.logs.note(note)
             try:
                 if self.state.checkpointed < self.state.step == 0:
@@ -304,25 +305,6 @@ class Trainer:
             | self._totals()
         )
         return policy
-
-    def _headline(self) -> str:
-        networks = self.engine.learner.all_networks()
-        return (
-            f"{self.config.env}: {agents.name_of(self.agent)} with method "
-            f"{self.engine.method.name}, seed {self.config.seed}, into {self.folder.path}\n"
-            f"{len(networks)} networks, targets included, "
-            f"{self.engine.sparsity:.0%} of their weights left out"
-        )
-
-    def _notes(self) -> list[str]:
-        starts, before = self.agent.learning_starts, self.agent.updates_before
-        if self.config.steps > starts:
-            first = f"{before} updates of the representation alone come first, after step {starts}"
-            return [first] if before else []
-        return [
-            f"learning starts after step {starts} and the run ends at step {self.config.steps}: "
-            "nothing will be learned. Lower --learning-starts or raise --steps."
-        ]
 
     def _where(self) -> str:
         return f"step {self.state.step}, episode {self.state.episode}"

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl import blueprint
 from sparl.acting import Forward, HostNetwork
-from sparl.engine import Engine, blanks
+from sparl.engine import Engine
 from sparl.learner import Structure
 from sparl.networks import Networks
 
@@ -83,7 +84,7 @@ class Received:
     def rearrange(self, topology: Topology) -> None:
         """Takes up another topology; values of it must follow."""
         layouts: dict[str, Any] = json.loads(topology.layouts)
-        structure = Structure.of(blanks(layouts, self._outline))
+        structure = Structure.of(blueprint.blanks(layouts, self._outline))
         self._forward, self._indices = Forward(structure, self._name), topology.indices
 
     def update(self, values: NDArray[np.float32]) -> None:
