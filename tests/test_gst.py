@@ -110,7 +110,7 @@ def test_blocks_come_back_at_zero_where_the_gradient_is_largest():
     engine.update(rows(np.random.default_rng(1), 8, engine.columns))
     before = middle(engine)
     algorithm = Algorithm(engine.agent, engine.config, engine.method, engine.columns)
-    batch = jnp.asarray(engine._newest)
+    batch = engine.columns.split(jnp.asarray(engine._newest))
     found = compiled._gradients(algorithm, engine.learner, batch, engine.journal)
     gradient = found["q"]["q"].layers[1].to_dense()
     look(engine, BADLY)

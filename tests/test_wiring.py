@@ -16,8 +16,8 @@ from sparl.devices.compiled import CompiledPolicy, compiler
 from sparl.devices.network import device_network
 from sparl.envs import Spaces
 from sparl.errors import BadValue
-from sparl.methods import RNM
-from sparl.networks import build, feature_tower, then
+from sparl.methods import RNM, Static
+from sparl.networks import build, feature_tower, layer_names, then
 from sparl.norms import BATCH_EPSILON, LAYER_EPSILON, BatchNorm
 from sparl.policy import Policy
 
@@ -146,6 +146,17 @@ def test_saliency_is_that_of_the_incoming_rows_of_relus(kind):
     ]
     found = neurons.saliency(network, gradient)
     np.testing.assert_allclose(found, np.abs(np.concatenate(rows)), rtol=1e-3, atol=1e-5)
+
+
+def test_heads_stay_dense_and_a_tower_has_none():
+    method, tower = RNM(2, 4), feature_tower(KEY, 40, (16, 16), "swish")
+    assert method.positions(tower) == [0, 1]
+    assert method.positions(build(KEY, (40, 16, 16, 3), kind="densenet")) == [0, 1]
+    assert method.positions(build(KEY, (5, 16, 16, 3), kind="simba")) == [1, 2, 3, 4]
+    assert layer_names(tower)[-1] == "hidden_1"
+    static = Static(sparsity=0.5, sparse_layers="hidden")
+    assert static.counts("actor", "actor", tower)[-1] < 16 * 56
+    assert static.counts("actor", "actor", build(KEY, (40, 16, 16, 3)))[-1] == 3 * 16
 
 
 EXPORTED = {

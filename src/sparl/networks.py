@@ -47,6 +47,11 @@ class Network(eqx.Module):
         """Features of every value of the wiring: of the input, and of what each layer gives."""
         return (self.in_features, *(layer.out_features for layer in self.layers))
 
+    @property
+    def has_head(self) -> bool:
+        """Whether it gives what its last layer does, and nothing else, as a tower does not."""
+        return self.wiring.gives == (len(self.layers),)
+
     def with_layers(self, layers: Sequence[Layout]) -> Network:
         """The same network with other layers in the places of its own."""
         return eqx.tree_at(lambda n: n.layers, self, tuple(layers))
@@ -151,11 +156,9 @@ def dense_copy(network: Network) -> Network:
 
 
 def layer_names(network: Network) -> list[str]:
-    """`hidden_0`, `hidden_1`, …, `head`, in the order of the layers; all are hidden where the
-    network gives more than the last one's."""
-    last = len(network.layers) - 1
-    headed = network.wiring.gives == (last + 1,)
-    return [f"hidden_{i}" for i in range(last)] + ["head" if headed else f"hidden_{last}"]
+    """`hidden_0`, `hidden_1`, …, in the order of the layers, and `head` if there is one."""
+    names = [f"hidden_{i}" for i in range(len(network.layers))]
+    return [*names[:-1], "head"] if network.has_head else names
 
 
 def _of_shapes(

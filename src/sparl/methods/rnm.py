@@ -133,7 +133,7 @@ class RNM(RowWise):
         if self.sparse_layers == "all":
             return list(every)
         small_first = network.layers[0].in_features < SMALL_INPUT * self.m
-        return list(every[1 if small_first else 0 : -1])
+        return list(every[small_first : len(every) - network.has_head])
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         found = []
@@ -142,8 +142,8 @@ class RNM(RowWise):
                 positions = self.positions(network)
                 if not positions:
                     found.append(
-                        f"{name} has no layer to make sparse: its first layer is small and the "
-                        "other is the head. It stays dense; --sparse-layers all changes that."
+                        f"{name} has no layer to make sparse: small first layers and heads stay "
+                        "dense. --sparse-layers all changes that."
                     )
                 found += [
                     f"{name}.{layer_names(network)[i]} has {network.layers[i].in_features} inputs, "

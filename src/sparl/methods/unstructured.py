@@ -61,7 +61,8 @@ class Unstructured(Method):
         Raises `BadValue`, naming the network, where the budget cannot be met.
         """
         shapes = [layer.shape for layer in network.layers]
-        whole = [] if self.sparse_layers == "all" else [math.prod(shapes.pop())]
+        dense_head = self.sparse_layers == "hidden" and network.has_head
+        whole = [math.prod(shapes.pop())] if dense_head else []
         total = sum(map(math.prod, shapes)) + sum(whole)
         kept = allocation.budget(total, self.sparsity_of(part))
         try:
