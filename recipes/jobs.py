@@ -93,9 +93,9 @@ class Job:
             *start,
             *(self.env, "--steps", str(self.steps), "--seed", str(self.seed)),
             *("--out", str(folder)),
-            *self.variant.options,
-            *(_shape_of(elder) if elder else ()),
             *self.common,
+            *self.variant.options,  # of an option that is there twice the last one counts
+            *(_shape_of(elder) if elder else ()),
         ]
 
     def done(self, runs: Path) -> bool:
