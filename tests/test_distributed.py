@@ -180,6 +180,8 @@ def test_what_cannot_be_distributed_is_refused(tmp_path):
         train(actors=5)
     with pytest.raises(BadValue, match="actors 1 does not go with --envs 2"):
         train(actors=1, envs=2)
+    with pytest.raises(BadValue, match="does not go with --vectorization async"):
+        train(actors=1, vectorization="async")
     with pytest.raises(BadValue, match="does not go with --normalize-observations"):
         train(actors=1, normalize_observations=True)
     with pytest.raises(BadValue, match="does not go with --representation"):

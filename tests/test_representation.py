@@ -18,6 +18,9 @@ from sparl.methods import RNM, Dense
 from sparl.norms import BATCH_EPSILON, BATCH_MEMORY
 from sparl.replay import Columns
 from sparl.representation import ACTION, PART, PREDICTION, STATE, OFENet
+from sparl.restructuring import restructured
+from sparl.runfolder import RunConfig, RunFolder
+from sparl.training import Trainer
 
 COLUMNS = Columns(4, 2)
 OFENET = OFENet(units=10, layers=3, targets=0, updates=0)
@@ -170,6 +173,38 @@ def test_what_is_shipped_has_the_state_branch_and_nothing_else_of_it(tmp_path):
     np.testing.assert_allclose(engine.act(tried), trained.act(tried), atol=1e-5)
     metrics = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     assert "representation_loss" in metrics[0]
+
+
+def test_a_methods_time_is_the_agents(tmp_path):
+    """Nothing is restructured while the representation alone learns, and its updates do not
+    count."""
+    asked = []
+
+    class Asked(Dense):
+        def stage(self, update, updates):
+            asked.append((update, updates))
+
+    config = replace(CONFIGS["td3"], representation_updates=3)
+    trainer = Trainer(
+        RunFolder(tmp_path),
+        RunConfig("environments:Point-v0", steps=60),
+        config,
+        Asked(),
+        quiet=True,
+    )
+    engine = trainer.engine
+    for engine.updates in range(1, 6):
+        assert not restructured(engine, trainer.state, 20, trainer.logs, ())
+    assert asked == [(1, 20), (2, 20)]
+    # Learning starts after step 40, with the first of the agent's updates after three others.
+    assert [trainer._step_of(update) for update in (1, 3, 4, 5)] == [41, 41, 41, 42]
+
+
+def test_no_more_is_predicted_than_there_is(tmp_path):
+    config = replace(CONFIGS["td3"], representation_targets=3)
+    with pytest.raises(BadValue, match=r"representation-targets is 3: .* have 2 components"):
+        sparl.train("environments:Point-v0", config, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ def refuse_misfit(run: RunConfig, agent: Any, spaces: Spaces, action_space: Any)
             "--dynamic-replay measures how far continuous actions are apart; "
             f"{run.env} has discrete ones. Leave it out"
         )
+    if agent.ofenet and agent.ofenet.targets > spaces.observation_size:
+        raise BadValue(
+            f"representation-targets is {agent.ofenet.targets}: observations of {run.env} have "
+            f"{spaces.observation_size} components. 0 is for all of them"
+        )
     if run.actors:
         _refuse_distributed(run, agent)
     if not isinstance(agent, agents.OnPolicyConfig):
@@ -40,6 +45,7 @@ def _refuse_distributed(run: RunConfig, agent: Any) -> None:
     """Of runs with actors: what these do not do."""
     wrong = {
         f"--envs {run.envs}: each actor has one environment": run.envs > 1,
+        f"--vectorization {run.vectorization}, which is for --envs": run.vectorization != "sync",
         "--normalize-observations: actors are not told the statistics": run.normalize_observations,
         "--representation: actors are sent the actor alone": agent.ofenet is not None,
     }

@@ -215,6 +215,13 @@ class RunFolder:
         if not self.path.is_dir() or any(self.path.iterdir()):
             raise BadRun(f"{self.path} is not empty. Choose another --out")
 
+    def resumable(self) -> str:
+        """A sentence on what a run that ended early can be resumed from."""
+        steps = self.checkpoints.steps()
+        if not steps:
+            return "No checkpoint had been saved yet."
+        return f"The checkpoint of step {steps[-1]} is safe: sparl train --resume {self.path}"
+
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """An existing run's folder; `BadRun` where there is none."""

@@ -26,9 +26,9 @@ from sparl.learner import Learner
 from sparl.logs import Logs
 from sparl.loopstate import LoopState
 from sparl.methods import Method
-from sparl.methods.base import Moment
 from sparl.policy import GOLDEN, Policy
 from sparl.replay import Columns, Replay
+from sparl.restructuring import restructured
 from sparl.runfolder import RunConfig, RunFolder
 from sparl.vector import VectorCourse
 
@@ -52,7 +52,7 @@ class Trainer:
         self.agent, self.callbacks = agent, callbacks
         several = run.envs > 1 or run.vectorization != "sync"
         kind = VectorCourse if several else Course
-        self.course = kind(run, self._where, self._rescue, self._resumable)
+        self.course = kind(run, self._where, self._rescue, self.folder.resumable)
         self.spaces = self.course.spaces
         refuse_misfit(run, agent, self.spaces, self.course.env.action_space)
         columns = Columns(
@@ -118,12 +118,12 @@ class Trainer:
                     self._stretch(elapsed)
                     if self.interrupt.signal is not None:
                         self._save()
-                        raise Interrupted(self.interrupt.signal, self._resumable())
+                        raise Interrupted(self.interrupt.signal, self.folder.resumable())
                 return self._finish(elapsed())
             except OSError as error:
                 raise BadRun(
                     f"could not write at step {self.state.step}: {error}. Make room. "
-                    f"{self._resumable()}"
+                    f"{self.folder.resumable()}"
                 ) from error
             finally:
                 self.course.close()
@@ -185,29 +185,16 @@ class Trainer:
         self.state.episode = self.course.begun
 
     def _update(self) -> None:
-        engine = self.engine
-        engine.update(self._batch())
+        self.engine.update(self._batch())
         self.state.updated(self._footprint)
         updates = self._updates_in_all()
-        stage = engine.method.stage(engine.updates, updates)
-        if stage is None:
-            return
-        moment = Moment(engine.updates, updates, self.state.recent_returns)
-        before = engine.shapes
-        figures = engine.restructure(stage, moment)
-        if figures is not None:
-            self._footprint = engine.footprint
-            self.logs.restructured(self.state.step, engine.updates, figures)
-            for warning in engine.method.warnings(figures):
-                self.logs.warn(self.state.step, warning)
-            if engine.shapes != before:
-                self.logs.shrunk(self.state.step, before, engine)
-            for callback in self.callbacks:
-                callback.on_restructure(self.state.step, figures)
+        if restructured(self.engine, self.state, updates, self.logs, self.callbacks):
+            self._footprint = self.engine.footprint
 
     def _updates_in_all(self) -> int:
+        """The agent's, of the whole run."""
         learning = self.config.steps - self.agent.learning_starts
-        return self.agent.updates_before + learning // self.agent.steps_per_update
+        return learning // self.agent.steps_per_update
 
     def _batch(self) -> np.ndarray:
         agent = self.agent
@@ -251,11 +238,15 @@ class Trainer:
     def _check_finite(self) -> None:
         bad = self.engine.first_nonfinite()
         if bad:
-            step = self.agent.learning_starts + bad * self.agent.steps_per_update
             raise Diverged(
-                f"the loss of update {bad} (step {step}) is not finite. A smaller --learning-rate "
-                f"may help. {self._resumable()}"
+                f"the loss of update {bad} (step {self._step_of(bad)}) is not finite. A smaller "
+                f"--learning-rate may help. {self.folder.resumable()}"
             )
+
+    def _step_of(self, update: int) -> int:
+        """The environment step after which an update, numbered from 1, was made."""
+        own = max(1, update - self.agent.updates_before)
+        return self.agent.learning_starts + own * self.agent.steps_per_update
 
     def _save(self) -> None:
         self._check_finite()
@@ -308,11 +299,3 @@ class Trainer:
 
     def _where(self) -> str:
         return f"step {self.state.step}, episode {self.state.episode}"
-
-    def _resumable(self) -> str:
-        steps = self.folder.checkpoints.steps()
-        if not steps:
-            return "No checkpoint had been saved yet."
-        return (
-            f"The checkpoint of step {steps[-1]} is safe: sparl train --resume {self.folder.path}"
-        )

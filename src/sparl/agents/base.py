@@ -15,7 +15,7 @@ from sparl import checks
 from sparl.errors import BadValue
 from sparl.learner import Part
 from sparl.networks import KINDS, Kind, Network, Networks, all_of, build
-from sparl.representation import OFENet
+from sparl.representation import LEARNING_RATE, PART, OFENet
 from sparl.wiring import ACTIVATIONS, Activation
 
 Actions = Literal["continuous", "discrete"]
@@ -199,6 +199,10 @@ class ActorCriticConfig(OffPolicyConfig):
         features = self.ofenet.units if self.ofenet else 0
         inputs = observation_size + action_size + features
         return (inputs, *(self.critic_hidden or self.hidden), 1)
+
+    def rate_of(self, part: str) -> float:
+        # Whatever the agent's is.
+        return LEARNING_RATE if part == PART else super().rate_of(part)
 
     @property
     def ofenet(self) -> OFENet | None:

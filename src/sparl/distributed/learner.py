@@ -7,6 +7,7 @@ how old weights they were made, is a matter of time; what a run may differ in is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -41,7 +42,11 @@ class DistributedTrainer(Trainer):
         run, agent = self.config, self.agent
         exponent = run.priority_exponent if run.prioritised else None
         self.replay: RemoteReplay = RemoteReplay(
-            run.buffer_size, self.replay.columns, self._resumable, exponent, run.importance_exponent
+            run.buffer_size,
+            self.replay.columns,
+            self.folder.resumable,
+            exponent,
+            run.importance_exponent,
         )
         self.publisher = Publisher(self.engine)
         self.crew = Crew(run, agent, self.replay.columns, self.publisher)
@@ -122,7 +127,7 @@ class DistributedTrainer(Trainer):
             return self.crew.finished(wait=not self._updates_due)
         except SparlError as error:
             self._rescue()
-            raise type(error)(f"{str(error).rstrip(' .')}. {self._resumable()}") from error
+            raise type(error)(f"{str(error).rstrip(' .')}. {self.folder.resumable()}") from error
 
     def _take(self, number: int, rollout: Rollout | None) -> bool:
         """Puts a rollout into the replay; answers whether its episode has ended."""
@@ -168,6 +173,9 @@ class DistributedTrainer(Trainer):
             rows = self.replay.sample(count * agent.batch_size, self.rng, agent.gamma, n_step)
             self._batches = list(reversed(np.split(rows, count)))
         return self._batches.pop()
+
+    def _step_of(self, update: int) -> int:
+        return self.agent.learning_starts + math.ceil(update / self.config.samples_per_insert)
 
     def _updates_in_all(self) -> int:
         return self.limiter.due(self.config.steps, 0)

@@ -168,8 +168,8 @@ def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> Network:
     )
     if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
         raise BadValue(
-            f"{prefix} has its linear layers at {numbers}; sparl's networks are linear layers with "
-            "a ReLU behind each (0, 2, 4, …), and have a hidden layer"
+            f"{prefix} has its linear layers at {numbers}; what is imported are linear layers "
+            "with a ReLU behind each (0, 2, 4, …), and a hidden layer among them"
         )
     return plain([_dense(tensors, f"{prefix}.{number}") for number in numbers], squash)
 

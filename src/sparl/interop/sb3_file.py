@@ -88,7 +88,7 @@ class SB3File:
             if re.search(r"\.qf\d+\.", name):
                 raise BadValue(f"{self.path} has more than two critics ({name}); sparl has two")
             raise BadValue(
-                f"{self.path} has {name}: no part of a plain MLP, which is all that sparl trains"
+                f"{self.path} has {name}: no part of a plain MLP, which is all that is imported"
             )
         if self.algorithm != "dqn" and not any(name.startswith("critic.qf1") for name in tensors):
             raise BadValue(

@@ -18,9 +18,10 @@ Our reading:
   geometric path from all neurons to the fewest allows. Both paths (epsilon's is cubic) go on only
   while the gate is open: while the recent return is near the best so far.
 - The mask is monotone. A neuron that goes is switched off: its whole group is zero, moments and
-  targets too, and stays zero, for no gradient reaches it (ReLU'(0) = 0). At a later restructuring
-  with the gate open it is cut out of the matrices. Cuts come when they save a fifth of the weights
-  at least, and when what is saved until the end outweighs a compilation; the last one always.
+  targets too, and stays zero, for no gradient reaches it: activations take 0 to 0, and the weights
+  behind it are 0. At a later restructuring with the gate open it is cut out of the matrices. Cuts
+  come when they save a fifth of the weights at least, and when what is saved until the end
+  outweighs a compilation; the last one always.
 - At least 2 neurons stay in a layer, and at least a share of it: a larger one in critics.
 - Layers whose neurons cannot go one by one (`neurons.hidden`) keep them all.
 """
