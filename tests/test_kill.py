@@ -17,7 +17,9 @@ from test_resume import outcome
 import sparl
 from sparl import interrupt
 from sparl.checkpoint import Checkpoints
+from sparl.errors import BadRun
 from sparl.interrupt import Interrupted
+from sparl.storage import claimed
 
 METHOD = sparl.RNM(2, 4, interval=15)
 ENV = "environments:Point-v0"
@@ -47,6 +49,7 @@ def python(script: str, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), *arguments],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -104,6 +107,8 @@ def test_the_command_line_leaves_with_the_signals_exit_code(tmp_path):
     while not (tmp_path / "run" / "metrics.csv").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    with pytest.raises(BadRun, match="another process is training in"):
+        sparl.resume(tmp_path / "run")
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
@@ -112,6 +117,31 @@ def test_the_command_line_leaves_with_the_signals_exit_code(tmp_path):
     assert "Traceback" not in told
     (step,) = Checkpoints(tmp_path / "run" / "checkpoints").steps()
     assert step % LIMIT == 0
+
+
+def test_a_folders_claim_ends_with_its_process_whatever_that_had_forked(tmp_path):
+    script = """
+        import os, signal, sys, time
+        from pathlib import Path
+        from sparl.storage import claimed
+
+        with claimed(Path(sys.argv[1])):
+            child = os.fork()
+            if child:
+                print(child, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+    """
+    with python(script, str(tmp_path)) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    try:
+        with claimed(tmp_path):
+            pass
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_second_request_leaves_at_once(tmp_path):

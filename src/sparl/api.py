@@ -23,6 +23,7 @@ from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
 from sparl.replay import Columns
 from sparl.runfolder import RunConfig, RunFolder
+from sparl.storage import claimed
 from sparl.training import Trainer
 
 
@@ -58,8 +59,7 @@ def train(
     # Only then is anything written: a run that cannot start leaves no folder behind.
     with _trainer_for(run, ray_address) as kind:
         trainer = kind(folder, run, agent, method, callbacks, quiet)
-        folder.write_config(run, agent, method, trainer.spaces)
-        return trainer.run()
+        return _begun(trainer)
 
 
 def resume(
@@ -93,7 +93,7 @@ def resume(
         raise BadRun(
             f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
-    with _trainer_for(run, ray_address) as kind:
+    with claimed(folder.path), _trainer_for(run, ray_address) as kind:
         trainer = kind(folder, run, agent, method, callbacks, quiet)
         _refuse_other_spaces(trainer, spaces)
         if step is None:
@@ -139,8 +139,7 @@ def prune(
         trainer = kind(folder, run, agent.continued(state.step), method, callbacks, quiet)
         _refuse_other_spaces(trainer, spaces)
         trainer.begin_with_run(source, engine, state)
-        folder.write_config(run, trainer.agent, method, spaces)
-        return trainer.run()
+        return _begun(trainer)
 
 
 def import_sb3(
@@ -190,8 +189,7 @@ def import_sb3(
         trainer.begin_with(trained.learner())
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
         trainer.notes = [*trained.notes, acts]
-        folder.write_config(run, agent, Dense(), trainer.spaces)
-        return trainer.run()
+        return _begun(trainer)
 
 
 def load(path: str | Path) -> Policy:
@@ -269,6 +267,14 @@ def _trainer_for(run: RunConfig, ray_address: str | None = None) -> Iterator[typ
         ) from error
     with distributed.connected(ray_address, run.actors):
         yield distributed.DistributedTrainer
+
+
+def _begun(trainer: Trainer) -> Policy:
+    """Writes down what a new run is, and trains."""
+    folder, run = trainer.folder, trainer.config
+    with claimed(folder.path):
+        folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
+        return trainer.run()
 
 
 def _refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:

@@ -7,6 +7,7 @@ summary.json     final figures
 tb/              TensorBoard
 checkpoints/     the newest few, each complete or absent
 policy/          the final policy
+.lock            that of the process which trains (`storage.claimed`)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, and arrays as safetensors.
+"""Files that are complete or absent, arrays as safetensors, folders with one writer at a time.
 
 Everything is written beside its final name, flushed to the disk, and renamed: a kill at any
 moment leaves the old file or the new one, never a part of one.
@@ -6,9 +6,12 @@ moment leaves the old file or the new one, never a part of one.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadCheckpoint, BadRun
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -68,6 +71,25 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
         return safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
         raise BadCheckpoint(f"{path} is no safetensors file: {error}") from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """While it lasts no other process may claim `folder`, which is made if need be.
+
+    Raises `BadRun` where another one has. A claim ends with its process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            # A record lock: processes forked from this one, which may outlive it, do not have it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadRun(
+                f"another process is training in {folder}. Wait until it ends, or stop it "
+                "(Ctrl-C saves)"
+            ) from error
+        yield
 
 
 def sync_folder(folder: Path) -> None:
