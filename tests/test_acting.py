@@ -7,9 +7,9 @@ import optax
 import pytest
 from nets import SETS
 
-from sparl.acting import Forward
+from sparl.acting import Chain, Forward
 from sparl.kernels import native
-from sparl.learner import Learner
+from sparl.learner import Learner, Structure
 from sparl.methods import RNM, Dense
 from sparl.networks import build, feature_tower, then
 
@@ -76,6 +76,19 @@ def test_values_are_those_of_the_compiled_call_in_any_wiring(kind):
         got = called(outside, found.parts["actor"], x)
         wanted = jax.jit(lambda network, x: network(x))(network, x)
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6)
+
+
+def test_networks_may_hold_more_numbers_than_float32_tells_apart():
+    widths = dict(zip(ACTORS, ((2, 4100, 4100, 1), (5, 33, 20, 3)), strict=True))
+    key = jax.random.key(0)
+    networks = jax.eval_shape(lambda: {n: build(key, sizes, True) for n, sizes in widths.items()})
+    structure = Structure.of(networks)
+    direct = Forward(structure, "actor_1").direct
+    assert isinstance(direct, Chain)
+    size = 6 * 33 + 34 * 20 + 21 * 3
+    before = structure.sizes()[0] - size
+    assert before > 2**24
+    assert direct.layers.values == slice(before, before + size)
 
 
 def test_layers_that_the_kernels_do_not_know_are_left_to_xla():

@@ -36,8 +36,8 @@ class Layers:
     def of(cls, forms: Sequence[kernels.Layer]) -> Layers:
         """`forms`, as the kernels take them, with positions in place of numbers."""
         form = kernels.Form.of(forms)
-        values, indices = kernels.vectors(forms)
-        return cls(kernels.Inference(*form), _span(values), _span(indices))
+        values, indices = kernels.ordered(forms)
+        return cls(kernels.Inference(*form), _span(*values), _span(*indices))
 
     def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
         return self.inference(values[self.values], indices[self.indices], x)
@@ -120,11 +120,12 @@ def host_network(positions: Network) -> Chain | Wired | None:
     return Wired([Layers.of([form]) for form in forms], norms, network.wiring, network.squash)
 
 
-def _span(positions: jax.Array | Vector) -> slice:
-    """The positions as a slice; they follow each other, being made from the same layers."""
-    if not len(positions):
+def _span(*positions: Vector) -> slice:
+    """The positions as one slice; they follow each other, being made from the same layers."""
+    found = np.concatenate([*positions, np.zeros(0, int)])
+    if not len(found):
         return slice(0, 0)
-    first = int(positions[0])
-    if not np.array_equal(np.asarray(positions), np.arange(first, first + len(positions))):
+    first = int(found[0])
+    if not np.array_equal(found, np.arange(first, first + len(found))):
         raise AssertionError("a learner's vectors have another order than the kernels'")
-    return slice(first, first + len(positions))
+    return slice(first, first + len(found))

@@ -73,7 +73,8 @@ class Structure:
         """The networks with, in place of every number, where in its flat vector it lies; in NumPy
         arrays, for which nothing is compiled."""
         count, index_count = self.sizes()
-        return self._views(np.arange(count, dtype=np.float32), np.arange(index_count))
+        # Floats, as numbers are; float32 would tell no two positions apart from 2**24 on.
+        return self._views(np.arange(count, dtype=np.float64), np.arange(index_count))
 
     def _views(self, values: Any, indices: Any) -> dict[str, Any]:
         leaves, value_at, index_at = [], 0, 0

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
 from sparl.kernels.forms import GROUPS, Form, Layer, Places, check_indices
-from sparl.kernels.network import network, networks, vectors
+from sparl.kernels.network import network, networks, ordered, vectors
 
 __all__ = [
     "GROUPS",
@@ -45,6 +45,7 @@ __all__ = [
     "instruction_set",
     "network",
     "networks",
+    "ordered",
     "places",
     "usable",
     "vectors",

@@ -86,9 +86,14 @@ def networks(
 
 def vectors(layers: Sequence[Layer]) -> tuple[Float[Array, " values"], Int32[Array, " indices"]]:
     """All values, layer by layer weights and biases, and all indices, in the order of `Places`."""
-    values = [array.reshape(-1) for layer in layers for array in (layer.weight, layer.bias)]
-    indices = [array for layer in layers for array in layer.places or ()]
+    values, indices = ordered(layers)
     return jnp.concatenate(values), jnp.concatenate([jnp.zeros(0, jnp.int32), *indices])
+
+
+def ordered(layers: Sequence[Layer]) -> tuple[list[Any], list[Any]]:
+    """What `vectors` joins, flat."""
+    values = [array.reshape(-1) for layer in layers for array in (layer.weight, layer.bias)]
+    return values, [array for layer in layers for array in layer.places or ()]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
