@@ -12,10 +12,11 @@ from sparl.runfolder import RunConfig, RunFolder
 def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
     """What is trained, by what, and into where."""
     networks = engine.learner.all_networks()
+    held = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {agents.name_of(engine.config)} with method {engine.method.name}, seed "
         f"{run.seed}, into {folder.path}\n{len(networks)} networks, targets included, "
-        f"{engine.sparsity:.0%} of their weights left out"
+        f"{engine.sparsity:.0%} of their weights left out, in {held:.0%} of the bytes of dense ones"
     )
 
 
