@@ -12,16 +12,32 @@ from hypothesis import strategies as st
 
 from sparl import kernels
 from sparl.kernels import native
+from sparl.kernels.forms import GROUPS
 from sparl.topology import NofM, PerLayer, PerRow
 
 SETS = ["avx512", "avx2+fma", "portable", "neon"]
+ALL = PerLayer(2**20)  # all blocks of any layer here
 
 
 class Net(NamedTuple):
     layers: list[kernels.Layer]
     x: jax.Array
     dy: jax.Array
-    relu_last: bool
+    connections: kernels.Connections
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# Values and slopes in NumPy, by the sums.
+ACTIVATIONS = {
+    None: (lambda z: z, np.ones_like),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
+    "swish": (lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z)))),
+    "elu": (lambda z: np.where(z > 0, z, np.expm1(z)), lambda z: np.where(z > 0, 1, np.exp(z))),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+}
 
 
 class Blocks(NamedTuple):
@@ -99,18 +115,21 @@ def assert_eager_call_refuses(net, array, monkeypatch):
     """Before the kernels are called."""
     monkeypatch.setattr(native, "call", lambda *_: pytest.fail("the kernels were called"))
     with pytest.raises(ValueError, match=f"layer 1: {array}"):
-        kernels.network(net.layers, net.x)
+        kernels.network(net.layers, net.x, net.connections)
 
 
-def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
-    """A network of random numbers, small whole ones (so that every sum is exact) with `whole`."""
+def build(widths, patterns, batch, relu_last, seed, whole=False, connections=None) -> Net:
+    """A network of random numbers, small whole ones (so that every sum is exact) with `whole`;
+    connected as a chain where nothing else is said. `widths` are those of all values."""
     rng = np.random.default_rng(seed)
+    connections = connections or kernels.Connections.chain(len(patterns), relu_last)
 
     def numbers(*shape):
         drawn = rng.integers(-2, 3, shape) if whole else rng.normal(size=shape)
         return drawn.astype(np.float32)
 
-    shapes = list(zip(widths[1:], widths[:-1], strict=True))
+    inputs = [sum(widths[value] for value in reads) for reads in connections.reads]
+    shapes = list(zip(widths[1:], inputs, strict=True))
     # One compilation for the choices of all layers.
     groups = [p.group if isinstance(p, Blocks) else 1 for p in patterns]
     grids = [[-(-n // g) for n in shape] for shape, g in zip(shapes, groups, strict=True)]
@@ -118,7 +137,8 @@ def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
     select = jax.jit(lambda s: [p and p.select(a) for p, a in zip(among, s, strict=True)])
     chosen = select([rng.normal(size=grid).astype(np.float32) for grid in grids])
     layers = []
-    values = x = numbers(widths[0], batch)
+    x = numbers(widths[0], batch)
+    values = [x]
     for i, ((outputs, inputs), kept, group) in enumerate(zip(shapes, chosen, groups, strict=True)):
         places, weight = None, numbers(outputs, inputs)
         if kept is not None:
@@ -130,18 +150,19 @@ def build(widths, patterns, batch, relu_last, seed, whole=False) -> Net:
             weight /= np.float32(max(per_row, 1) ** 0.5)
         extra = {} if group == 1 else {"group": group, "inputs": inputs}
         layer = kernels.Layer(weight, numbers(outputs), places, **extra)
+        read = np.concatenate([values[value] for value in connections.reads[i]])
         # What a rounding could lift over zero would make the two gradients differ.
         for _ in range(0 if whole else 100):
-            z = dense(layer) @ values + layer.bias.astype(np.float64)[:, None]
+            z = dense(layer) @ read + layer.bias.astype(np.float64)[:, None]
             close = (np.abs(z) < 2e-5).any(axis=1)
             layer.bias[close] += np.float32(0.01)
             if not close.any():
                 break
         layers.append(layer)
-        z = dense(layer) @ values + layer.bias.astype(np.float64)[:, None]
-        values = np.maximum(z, 0) if relu_last or i + 1 < len(shapes) else z
-    net = Net(layers, x, numbers(widths[-1], batch), relu_last)
-    return jax.tree.map(lambda a: a if isinstance(a, bool) else jnp.asarray(a), net)
+        z = dense(layer) @ read + layer.bias.astype(np.float64)[:, None]
+        values.append(ACTIVATIONS[connections.activations[i]][0](z))
+    layers, x, dy = jax.tree.map(jnp.asarray, (layers, x, numbers(widths[-1], batch)))
+    return Net(layers, x, dy, connections)
 
 
 def expected(net):
@@ -151,29 +172,36 @@ def expected(net):
         return a @ b + c, np.max(np.abs(a) @ np.abs(b) + np.abs(c), initial=0)
 
     weights = [dense(layer) for layer in net.layers]
-    inputs, y, scale, relus = [], np.asarray(net.x, np.float64), 0.0, []
-    for i, (weight, layer) in enumerate(zip(weights, net.layers, strict=True)):
-        inputs.append(y)
-        y, scale = product(weight, y, np.asarray(layer.bias, np.float64)[:, None])
-        relus.append(y > 0 if net.relu_last or i + 1 < len(weights) else np.ones(y.shape, bool))
-        y = np.where(relus[-1], y, 0)
-    results = [(y, scale)]
-    delta, gradients = np.asarray(net.dy, np.float64), []
+    values, inputs, sums, scale = [np.asarray(net.x, np.float64)], [], [], 0.0
+    for layer, weight, reads, activation in zip(net.layers, weights, *net.connections, strict=True):
+        inputs.append(np.concatenate([values[value] for value in reads]))
+        z, scale = product(weight, inputs[-1], np.asarray(layer.bias, np.float64)[:, None])
+        sums.append(z)
+        values.append(ACTIVATIONS[activation][0](z))
+    by_value = [np.zeros_like(value) for value in values]
+    scales = [0.0] * len(values)
+    by_value[-1] = np.asarray(net.dy, np.float64)
+    gradients = []
     for i in reversed(range(len(weights))):
-        delta = np.where(relus[i], delta, 0)
+        delta = by_value[i + 1] * ACTIVATIONS[net.connections.activations[i]][1](sums[i])
         of_bias = product(delta, np.ones(delta.shape[1]))
-        full, scale = product(delta, inputs[i].T)
-        gradients = [gradient_of(net.layers[i], full, scale), of_bias, *gradients]
-        delta, scale = product(weights[i].T, delta)
-    return [*results, *gradients, (delta, scale)]
+        full, of_weights = product(delta, inputs[i].T)
+        gradients = [gradient_of(net.layers[i], full, of_weights), of_bias, *gradients]
+        back, terms = product(weights[i].T, delta)
+        for value in net.connections.reads[i]:
+            width = len(values[value])
+            by_value[value] += back[:width]
+            scales[value] += terms
+            back = back[width:]
+    return [(values[-1], scale), *gradients, (by_value[0], scales[0])]
 
 
-@partial(jax.jit, static_argnames=("relu_last", "compiled"))
-def pulled(layers, x, dy, relu_last, compiled):
+@partial(jax.jit, static_argnames=("connections", "compiled"))
+def pulled(layers, x, dy, connections, compiled):
     def apply(values, x):
         pairs = zip(values, layers, strict=True)
         whole = [layer._replace(weight=w, bias=b) for (w, b), layer in pairs]
-        return kernels.network(whole, x, relu_last, compiled)
+        return kernels.network(whole, x, connections, compiled)
 
     y, pull = jax.vjp(apply, [(layer.weight, layer.bias) for layer in layers], x)
     gradients, dx = pull(dy)
@@ -211,3 +239,17 @@ def patterns(draw):
         PerRow: (PerRow, draw(st.integers(1, 24))),
         PerLayer: (PerLayer, draw(st.integers(1, 300))),  # few of many rows: some are empty
     }[kind]
+
+
+@st.composite
+def circulant(draw):
+    count = draw(st.one_of(st.none(), st.integers(1, 60)))
+    return Blocks(draw(st.sampled_from(GROUPS)), ALL if count is None else PerLayer(count))
+
+
+@st.composite
+def any_pattern(draw):
+    if draw(st.booleans()):
+        return draw(circulant())
+    packed = draw(patterns())
+    return packed and packed[0](*packed[1:])

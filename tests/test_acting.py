@@ -7,7 +7,7 @@ import optax
 import pytest
 from nets import SETS
 
-from sparl.acting import Chain, Forward
+from sparl.acting import Forward, Whole
 from sparl.kernels import native
 from sparl.learner import Learner, Structure
 from sparl.methods import RNM, Dense
@@ -84,7 +84,7 @@ def test_networks_may_hold_more_numbers_than_float32_tells_apart():
     networks = jax.eval_shape(lambda: {n: build(key, sizes, True) for n, sizes in widths.items()})
     structure = Structure.of(networks)
     direct = Forward(structure, "actor_1").direct
-    assert isinstance(direct, Chain)
+    assert isinstance(direct, Whole)
     size = 6 * 33 + 34 * 20 + 21 * 3
     before = structure.sizes()[0] - size
     assert before > 2**24

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import (
+    ALL,
     SETS,
     Blocks,
+    any_pattern,
     assert_close,
     assert_compiled_call_refuses,
     assert_eager_call_refuses,
     broken,
     build,
+    circulant,
     dense,
     expected,
-    patterns,
     pulled,
     results,
 )
@@ -27,27 +29,11 @@ from sparl.kernels import native, reference
 from sparl.kernels.forms import GROUPS
 from sparl.topology import NofM, PerLayer, PerRow
 
-ALL = PerLayer(2**20)  # all blocks of any layer here
-
 
 @pytest.fixture(autouse=True)
 def best_instruction_set():
     yield
     assert native.force_instruction_set("")
-
-
-@st.composite
-def circulant(draw):
-    count = draw(st.one_of(st.none(), st.integers(1, 60)))
-    return Blocks(draw(st.sampled_from(GROUPS)), ALL if count is None else PerLayer(count))
-
-
-@st.composite
-def any_pattern(draw):
-    if draw(st.booleans()):
-        return draw(circulant())
-    packed = draw(patterns())
-    return packed and packed[0](*packed[1:])
 
 
 def test_the_block_of_the_definition():
@@ -108,7 +94,9 @@ def test_reference_expands_as_defined():
 
 def test_all_inputs_of_the_last_block_unless_told():
     layer = build([8, 5], [Blocks(4, ALL)], 1, False, 0).layers[0]._replace(inputs=None)
-    assert kernels.Form.of([layer]) == kernels.Form((8, 5), (4,), (4,))
+    assert kernels.Form.of([layer]) == kernels.Form(
+        (8, 5), (4,), (4,), kernels.Connections.chain(1)
+    )
 
 
 CHOSEN = [Blocks(4, PerLayer(6)), PerRow(5), Blocks(2, ALL), None]
@@ -117,7 +105,9 @@ CHOSEN = [Blocks(4, PerLayer(6)), PerRow(5), Blocks(2, ALL), None]
 def test_vmap_gives_what_each_network_gives():
     nets = [build([9, 21, 33, 20, 2], CHOSEN, 37, True, seed) for seed in range(3)]
     operands = jax.tree.map(lambda *a: jnp.stack(a), *(net[:3] for net in nets))
-    found = jax.tree.leaves(jax.jit(jax.vmap(lambda *a: pulled(*a, True, True)))(*operands))
+    found = jax.tree.leaves(
+        jax.jit(jax.vmap(lambda *a: pulled(*a, nets[0].connections, True)))(*operands)
+    )
     for i, net in enumerate(nets):
         assert all(same_bits(a[i], b) for a, b in zip(found, results(net), strict=True))
 
@@ -161,7 +151,7 @@ def test_only_what_is_asked_for_is_computed():
 def test_inference_is_the_network(batch):
     net = build([9, 21, 33, 20, 2], CHOSEN, batch, False, 5)
     values, indices = map(np.asarray, kernels.vectors(net.layers))
-    inference = kernels.Inference(*kernels.Form.of(net.layers))
+    inference = kernels.Inference(kernels.Form.of(net.layers))
     for _ in filter(native.force_instruction_set, SETS):
         y = inference(values, indices, np.asarray(net.x))
         assert same_bits(y, kernels.network(net.layers, net.x))
@@ -216,7 +206,7 @@ def test_inference_refuses_what_does_not_fit():
     form, x = kernels.Form.of(layers), np.zeros((5, 1), np.float32)
 
     def run(values=values, indices=indices, **changes):
-        kernels.Inference(*form._replace(**changes))(values, indices, x)
+        kernels.Inference(form._replace(**changes))(values, indices, x)
 
     run()
     outside = indices.copy()
@@ -224,7 +214,6 @@ def test_inference_refuses_what_does_not_fit():
     for wrong, message in [
         ({"groups": (1, 3)}, "layer 1: blocks have 2, 4, 8 or 16 rows, not 3"),
         ({"groups": (2, 4)}, "layer 0: a dense layer has no blocks"),
-        ({"groups": (4,)}, "2 layers need as many groups, not 1"),
         ({"groups": (1, 2)}, "values and"),
         ({"values": values[:-1]}, "values and"),
         ({"indices": indices[:-1]}, "values and"),

@@ -127,7 +127,7 @@ def test_vmap_gives_what_each_network_gives(shared):
     operands = jax.tree.map(
         stacked, axes, *(tuple(n[:3]) for n in nets), is_leaf=lambda a: a is None or a == 0
     )
-    many = jax.vmap(lambda *a: pulled(*a, True, True), in_axes=axes)
+    many = jax.vmap(lambda *a: pulled(*a, nets[0].connections, True), in_axes=axes)
     found = jax.tree.leaves(many(*operands))
     for i, net in enumerate(nets):
         assert all(same_bits(a[i], b) for a, b in zip(found, results(net), strict=True))

@@ -26,26 +26,28 @@ Vector = NDArray[Any]
 
 @dataclass(frozen=True)
 class Layers:
-    """Where one layer, or a chain of them, lies in the flat vectors of its part; how to run it."""
+    """Where one layer, or several, lies in the flat vectors of its part; how to run it."""
 
     inference: kernels.Inference
     values: slice
     indices: slice
 
     @classmethod
-    def of(cls, forms: Sequence[kernels.Layer]) -> Layers:
+    def of(
+        cls, forms: Sequence[kernels.Layer], connections: kernels.Connections | None = None
+    ) -> Layers:
         """`forms`, as the kernels take them, with positions in place of numbers."""
-        form = kernels.Form.of(forms)
+        form = kernels.Form.of(forms, connections)
         values, indices = kernels.ordered(forms)
-        return cls(kernels.Inference(*form), _span(*values), _span(*indices))
+        return cls(kernels.Inference(form), _span(*values), _span(*indices))
 
     def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
         return self.inference(values[self.values], indices[self.indices], x)
 
 
 @dataclass(frozen=True)
-class Chain:
-    """A plain MLP: one call."""
+class Whole:
+    """A network that the kernels run in one call."""
 
     layers: Layers
     squash: bool
@@ -60,7 +62,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Wired:
-    """A network of any wiring: a call for each layer, NumPy between them."""
+    """A network of any other wiring: a call for each layer, NumPy between them."""
 
     layers: list[Layers]
     norms: list[tuple[Callable[..., Any], list[slice]] | None]
@@ -103,7 +105,7 @@ class Forward:
         return self.direct.bound(np.asarray(values), np.asarray(indices))
 
 
-def host_network(positions: Network) -> Chain | Wired | None:
+def host_network(positions: Network) -> Whole | Wired | None:
     """A network that has positions in its part's vectors in place of numbers, to be bound to those.
 
     None where the compiled kernels are missing, or do not know all layers.
@@ -111,8 +113,9 @@ def host_network(positions: Network) -> Chain | Wired | None:
     network, forms = positions, positions.kernel_forms()
     if forms is None or not kernels.usable():
         return None
-    if network.wiring.is_chain:
-        return Chain(Layers.of(forms), network.squash)
+    connections = network.connections
+    if connections is not None:
+        return Whole(Layers.of(forms, connections), network.squash)
     norms = [
         norm and (norm.normalised, [_span(at) for at in vars(norm).values()])
         for norm in network.norms

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparl import kernels, wiring
+from sparl.kernels import Activation
 from sparl.layouts import Dense, Layout
 from sparl.norms import BatchNorm, LayerNorm
-from sparl.wiring import Activation, Wiring
+from sparl.wiring import Wiring
 
 Kind = Literal["mlp", "densenet", "d2rl", "simba"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -35,7 +36,10 @@ class Network(eqx.Module):
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         packed = self.packed()
-        x = self._layer_by_layer(x) if packed is None else kernels.network(packed, x)
+        if packed is None:
+            x = self._layer_by_layer(x)
+        else:
+            x = kernels.network(packed, x, self.connections)
         return jnp.tanh(x) if self.squash else x
 
     @property
@@ -70,9 +74,17 @@ class Network(eqx.Module):
         forms = [layer.kernel_form() for layer in self.layers]
         return None if None in forms else [form for form in forms if form is not None]
 
+    @property
+    def connections(self) -> kernels.Connections | None:
+        """The wiring as the kernels take it; None if it has what they do not know."""
+        stages = self.wiring.stages
+        if not self.has_head or any(stage.norm or stage.adds is not None for stage in stages):
+            return None
+        return kernels.Connections(*zip(*((s.reads, s.activation) for s in stages), strict=True))
+
     def packed(self) -> list[kernels.Layer] | None:
-        """`kernel_forms` of a network to run as one kernel: a chain with packed layers in it."""
-        forms = self.kernel_forms() if self.wiring.is_chain else None
+        """`kernel_forms` of a network to run as one kernel: one with packed layers in it."""
+        forms = self.kernel_forms() if self.connections is not None else None
         return forms if forms and any(form.places is not None for form in forms) else None
 
     def _layer_by_layer(self, x: jax.Array) -> jax.Array:
@@ -96,12 +108,14 @@ Networks = dict[str, Network]
 
 def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "members out batch"]:
     """What every network makes of the same inputs: in one kernel, if they are alike."""
-    members = [network.packed() for network in networks.values()]
+    members, forms = [network.packed() for network in networks.values()], set()
     packed = [member for member in members if member is not None]
-    alike = len(packed) == len(members) and len({kernels.Form.of(member) for member in packed}) == 1
-    if not alike or any(network.squash for network in networks.values()):
+    for network, member in zip(networks.values(), members, strict=True):
+        forms.add(None if member is None else kernels.Form.of(member, network.connections))
+    if None in forms or len(forms) > 1 or any(network.squash for network in networks.values()):
         return jnp.stack([network(x) for network in networks.values()])
-    return kernels.networks(packed, x)
+    (form,) = forms
+    return kernels.networks(packed, x, form.connections)
 
 
 def plain(layers: Sequence[Layout], squash: bool = False) -> Network:

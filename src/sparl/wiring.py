@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-Activation = Literal["relu", "swish", "elu", "tanh"]
-"""Swish is x sigmoid(x). Each takes 0 to 0: a neuron that is switched off relies on it."""
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+from sparl.kernels import Activation, reference
 
 Norm = Literal["layer", "batch"]
 """layer: of what a layer reads, before it. batch: of its sums, before the activation."""
@@ -74,11 +71,7 @@ class Arrays:
     activations: dict[Activation, Callable[[Any], Any]]
 
 
-IN_JAX = Arrays(
-    jnp.concatenate,
-    jnp.add,
-    {"relu": jax.nn.relu, "swish": jax.nn.swish, "elu": jax.nn.elu, "tanh": jnp.tanh},
-)
+IN_JAX = Arrays(jnp.concatenate, jnp.add, reference.ACTIVATIONS)
 
 
 def _swish(x: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <numeric>
 #include <random>
 #include <thread>
 
+#include "form.h"
 #include "xla.h"
 
 namespace {
@@ -21,22 +21,37 @@ struct Packed {
   }
 };
 
+// What each layer reads, and its activation.
+struct Connections {
+  std::vector<Shape> reads;
+  Shape activations;
+
+  static Connections Chain(size_t layers, bool relu_last) {
+    Connections chain;
+    for (size_t l = 0; l < layers; ++l) {
+      chain.reads.push_back({static_cast<int64_t>(l)});
+      chain.activations.push_back(l + 1 < layers || relu_last ? sparl::kRelu : sparl::kNone);
+    }
+    return chain;
+  }
+};
+
 // `networks` of them, each layer dense (fraction 1 or more) or with about that fraction kept: of its
 // weights, or of its circulant blocks if its group is more than 1.
 struct Net {
-  Net(Shape widths, std::vector<double> fractions, int64_t batch, int64_t networks, bool relu_last,
-      bool shared, int seed, Shape groups = {})
-      : batch(batch), networks(networks), random(seed) {
-    if (groups.empty()) groups.assign(fractions.size(), 1);
-    attributes = {widths, {}, groups, relu_last};
+  Net(Shape widths, std::vector<double> fractions, int64_t batch, int64_t networks,
+      Connections connections, bool shared, int seed, Shape groups = {})
+      : batch(batch), networks(networks), random(seed), widths(widths), groups(groups),
+        connections(connections) {
+    if (groups.empty()) this->groups.assign(fractions.size(), 1);
     const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
     int64_t value_count = 0;
     for (size_t l = 0; l < fractions.size(); ++l) {
-      const int64_t group = groups[l], columns = Blocks(widths[l], group);
+      const int64_t group = this->groups[l], columns = Blocks(Inputs(l), group);
       const int64_t rows = Blocks(widths[l + 1], group);
       const bool is_packed = fractions[l] < 1 || group > 1;
       const int64_t kept = is_packed ? fractions[l] * rows * columns : rows * columns;
-      attributes.kept.push_back(is_packed ? kept : -1);
+      this->kept.push_back(is_packed ? kept : -1);
       if (is_packed) packed.push_back(Places(stacks, rows, columns, kept));
       value_count += kept * group + widths[l + 1];
     }
@@ -96,35 +111,56 @@ struct Net {
     const int64_t lanes = sparl::LanesFor(batch);
     return Floats({networks, (batch + lanes - 1) / lanes, features, lanes});
   }
+  int64_t Inputs(size_t l) const {
+    int64_t inputs = 0;
+    for (int64_t value : connections.reads[l]) inputs += widths[value];
+    return inputs;
+  }
+  // As `code` of forms.py.
+  Attributes Code() const {
+    Attributes code{widths[0]};
+    for (size_t l = 0; l < kept.size(); ++l) {
+      const Shape& reads = connections.reads[l];
+      code.insert(code.end(), {widths[l + 1], kept[l], groups[l], connections.activations[l],
+                               static_cast<int64_t>(reads.size())});
+      code.insert(code.end(), reads.begin(), reads.end());
+    }
+    return code;
+  }
+  // As `taped_features` of forms.py.
   Array Tape() const {
-    const Shape& widths = attributes.widths;
-    return Tiled(std::accumulate(widths.begin(), widths.end() - !attributes.relu_last, int64_t{0}));
+    int64_t features = connections.activations.back() == sparl::kNone ? 0 : widths.back();
+    for (size_t l = 0; l < kept.size(); ++l) {
+      features += Inputs(l) + (connections.activations[l] == sparl::kSwish ? widths[l + 1] : 0);
+    }
+    return Tiled(features);
   }
   // As `delta_features` of forms.py.
   Array Deltas() const {
     int64_t features = 0;
-    for (size_t l = 0; l < attributes.groups.size(); ++l) {
-      const int64_t group = attributes.groups[l];
-      features += group * Blocks(attributes.widths[l + 1], group);
-      if (group > 1) features += group * Blocks(attributes.widths[l], group);
+    for (size_t l = 0; l < groups.size(); ++l) {
+      const int64_t group = groups[l];
+      features += group * Blocks(widths[l + 1], group);
+      if (group > 1) features += group * Blocks(Inputs(l), group);
     }
     return Tiled(features);
   }
-  Array Y() const { return Floats({networks, attributes.widths.back(), batch}); }
+  Array Y() const { return Floats({networks, widths.back(), batch}); }
   // dvalues, dx and deltas, where they are wanted.
   Arrays Gradients(bool of_values, bool of_x) const {
     return {Floats({networks, of_values ? values.dims[1] : 0}),
-            Floats({networks, of_x ? attributes.widths[0] : 0, batch}),
+            Floats({networks, of_x ? widths[0] : 0, batch}),
             of_values ? Deltas() : Tiled(0)};
   }
 
   // Everything that the handlers make of it.
   Arrays All(Pool& pool) const {
+    const Attributes attributes = Code();
     const Array y = Do(sparl::Infer, pool, {x, values, indices}, {Y()}, attributes)[0];
     const Arrays forward =
         Do(sparl::Forward, pool, {x, values, indices}, {Y(), Tape()}, attributes);
     CHECK(forward[0] == y);
-    if (!attributes.relu_last) CHECK(Here() == y);
+    CHECK(Here() == y);
 
     const auto backward = [&](bool of_values, bool of_x) {
       return Do(sparl::Backward, pool, {dy, forward[1], values, indices},
@@ -150,13 +186,12 @@ struct Net {
   Array Here() const {
     const Array y = Y();
     std::vector<float> one(y.count / networks);
+    const Attributes code = Code();
+    const sparl::Form form({code.data(), code.size()});
     for (int64_t n = 0; n < networks; ++n) {
       const int64_t stack = indices.dims[0] == 1 ? 0 : n;
       const std::string wrong = sparl::InferHere(
-          {attributes.widths.data(), attributes.widths.size()},
-          {attributes.kept.data(), attributes.kept.size()},
-          {attributes.groups.data(), attributes.groups.size()},
-          values.floats() + n * values.dims[1], values.dims[1],
+          form, values.floats() + n * values.dims[1], values.dims[1],
           indices.ints() + stack * indices.dims[1], indices.dims[1],
           x.floats() + n * x.dims[1] * batch, one.data(), batch);
       CHECK(wrong.empty());
@@ -167,7 +202,8 @@ struct Net {
 
   int64_t batch, networks;
   std::mt19937 random;
-  Attributes attributes;
+  Shape widths, kept, groups;
+  Connections connections;
   std::vector<Packed> packed;
   Array values = Floats({}), indices = Ints({}), x = Floats({}), dy = Floats({});
 };
@@ -178,8 +214,21 @@ std::vector<Net> Nets() {
   const auto add = [&](Shape widths, std::vector<double> fractions, int64_t batch,
                        int64_t networks = 1, bool relu_last = false, bool shared = false,
                        Shape groups = {}) {
-    nets.emplace_back(widths, fractions, batch, networks, relu_last, shared, ++seed, groups);
+    const Connections chain = Connections::Chain(fractions.size(), relu_last);
+    nets.emplace_back(widths, fractions, batch, networks, chain, shared, ++seed, groups);
   };
+  // Values read in other orders, late, and more than once; every activation, at the end, too.
+  const Connections densenet{{{0}, {1, 0}, {2, 1, 0}}, {sparl::kSwish, sparl::kRelu, sparl::kNone}};
+  const Connections tangled{{{0, 0}, {0}, {1, 0, 1}, {3, 2, 0}},
+                            {sparl::kElu, sparl::kRelu, sparl::kTanh, sparl::kSwish}};
+  for (int64_t batch : {1, 16, 33, 65}) {
+    nets.emplace_back(Shape{7, 13, 5, 1}, std::vector<double>{1, 0.4, 0.7}, batch, 2, densenet,
+                      batch > 16, ++seed);
+    nets.emplace_back(Shape{5, 0, 9, 12, 3}, std::vector<double>{0.5, 1, 0.3, 0.6}, batch, 1, tangled,
+                      false, ++seed);
+    nets.emplace_back(Shape{6, 17, 20, 9, 3}, std::vector<double>{0.5, 1, 0.3, 1}, batch, 2, tangled,
+                      false, ++seed, Shape{4, 2, 8, 1});
+  }
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
     add({19, 3, 23}, {0.1, 1}, batch, 3, batch % 2 == 0, batch > 16);
@@ -209,11 +258,12 @@ std::vector<Net> Nets() {
 // Of networks of which both layers have places; with blocks, of as many rows and columns of them.
 void Malformed(Pool& pool, int64_t group) {
   const auto refused = [&](auto&& change, const char* message) {
-    Net net({6 * group, 9 * group, 5 * group}, {0.5, 0.4}, 33, 2, false, false, 1, {group, group});
+    Net net({6 * group, 9 * group, 5 * group}, {0.5, 0.4}, 33, 2, Connections::Chain(2, false), false,
+            1, {group, group});
     const Array tape = net.Tape(), y = net.Y();
     const Arrays gradients = net.Gradients(true, true);
     change(net);
-    const Attributes& attributes = net.attributes;
+    const Attributes attributes = net.Code();
     const Arrays there{net.x, net.values, net.indices};
     std::string all = Call(sparl::Infer, pool, there, {y}, attributes);
     all += Call(sparl::Forward, pool, there, {y, tape}, attributes);
@@ -251,15 +301,19 @@ void Malformed(Pool& pool, int64_t group) {
   refused([](Net& n) { n.indices = Ints({2, n.indices.dims[1] - 1}); }, "indices has shape");
   refused([](Net& n) { n.x = Floats({2, n.x.dims[1], 32}); }, "x has shape");
   refused([](Net& n) { n.dy = Floats({2, n.dy.dims[1], 32}); }, "dy has shape");
-  refused([](Net& n) { n.attributes.widths.pop_back(); }, "need one more width");
-  refused([](Net& n) { n.attributes.kept[1] = -1, n.attributes.groups[1] = 1; }, "values has shape");
-  refused([](Net& n) { n.attributes.kept[1] = -2; }, "layer 1");
-  refused([](Net& n) { n.attributes.groups[1] = 16; }, "values has shape");
-  refused([](Net& n) { n.attributes.groups[1] = 3; }, "layer 1: blocks have");
-  refused([](Net& n) { n.attributes.groups[1] = 0; }, "layer 1: blocks have");
-  refused([](Net& n) { n.attributes.groups.pop_back(); }, "need as many groups");
-  refused([](Net& n) { n.attributes.widths[1] = -9; }, "layer 0");
-  refused([](Net& n) { n.attributes.relu_last = true; }, "tape has shape");
+  refused([](Net& n) { n.kept[1] = -1, n.groups[1] = 1; }, "values has shape");
+  refused([](Net& n) { n.kept[1] = -2; }, "layer 1");
+  refused([](Net& n) { n.groups[1] = 16; }, "values has shape");
+  refused([](Net& n) { n.groups[1] = 3; }, "layer 1: blocks have");
+  refused([](Net& n) { n.groups[1] = 0; }, "layer 1: blocks have");
+  refused([](Net& n) { n.widths[1] = -9; }, "layer 0");
+  refused([](Net& n) { n.widths[1] = INT64_MAX; }, "layer 0");
+  refused([](Net& n) { n.connections.activations[1] = sparl::kRelu; }, "tape has shape");
+  refused([](Net& n) { n.connections.activations[1] = 5; }, "layer 1: there is no activation 5");
+  refused([](Net& n) { n.connections.reads[1] = {2}; }, "layer 1: it reads value 2");
+  refused([](Net& n) { n.connections.reads[1] = {-1}; }, "layer 1: it reads value -1");
+  refused([](Net& n) { n.connections.reads[1] = {0}; }, "value 1 is read by no layer");
+  refused([](Net& n) { n.connections.reads[1] = {}; }, "layer 1: its form is cut short");
 }
 
 }  // namespace

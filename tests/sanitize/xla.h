@@ -103,10 +103,7 @@ using Arrays = std::vector<Array>;
 inline Array Floats(Shape dims) { return Array(XLA_FFI_DataType_F32, std::move(dims)); }
 inline Array Ints(Shape dims) { return Array(XLA_FFI_DataType_S32, std::move(dims)); }
 
-struct Attributes {
-  Shape widths, kept, groups;  // no attributes at all if they are empty
-  bool relu_last = false;
-};
+using Attributes = Shape;  // "form" of form.h, or no attributes at all if it is empty
 
 // The error's message, "" for none.
 inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments,
@@ -127,15 +124,10 @@ inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& argu
   std::vector<XLA_FFI_ArgType> argument_types(arguments.size(), XLA_FFI_ArgType_BUFFER);
   std::vector<XLA_FFI_RetType> result_types(results.size(), XLA_FFI_RetType_BUFFER);
 
-  XLA_FFI_Scalar relu{XLA_FFI_DataType_PRED, &attributes.relu_last};
-  XLA_FFI_Array kept{XLA_FFI_DataType_S64, attributes.kept.size(), attributes.kept.data()};
-  XLA_FFI_Array widths{XLA_FFI_DataType_S64, attributes.widths.size(), attributes.widths.data()};
-  XLA_FFI_Array groups{XLA_FFI_DataType_S64, attributes.groups.size(), attributes.groups.data()};
-  XLA_FFI_ByteSpan names[] = {{"groups", 6}, {"kept", 4}, {"relu_last", 9}, {"widths", 6}};
-  XLA_FFI_ByteSpan* given[] = {&names[0], &names[1], &names[2], &names[3]};
-  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY, XLA_FFI_AttrType_ARRAY,
-                              XLA_FFI_AttrType_SCALAR, XLA_FFI_AttrType_ARRAY};
-  void* values[] = {&groups, &kept, &relu, &widths};
+  XLA_FFI_Array form{XLA_FFI_DataType_S64, attributes.size(), attributes.data()};
+  XLA_FFI_ByteSpan name{"form", 4}, *names[] = {&name};
+  XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_ARRAY};
+  void* values[] = {&form};
 
   XLA_FFI_CallFrame frame{};
   frame.struct_size = XLA_FFI_CallFrame_STRUCT_SIZE;
@@ -146,8 +138,7 @@ inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& argu
                 argument_types.data(), pointers.data()};
   frame.rets = {XLA_FFI_Rets_STRUCT_SIZE, nullptr, static_cast<int64_t>(results.size()),
                 result_types.data(), pointers.data() + arguments.size()};
-  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, attributes.widths.empty() ? 0 : 4, types, given,
-                 values};
+  frame.attrs = {XLA_FFI_Attrs_STRUCT_SIZE, nullptr, attributes.empty() ? 0 : 1, types, names, values};
   XLA_FFI_Error* error = handler(&frame);
   const std::string message = error ? error->message : "";
   delete error;

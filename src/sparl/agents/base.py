@@ -13,10 +13,10 @@ from jaxtyping import Array, Float, Int32
 
 from sparl import checks
 from sparl.errors import BadValue
+from sparl.kernels import ACTIVATIONS, Activation
 from sparl.learner import Part
 from sparl.networks import KINDS, Kind, Network, Networks, all_of, build
 from sparl.representation import LEARNING_RATE, PART, OFENet
-from sparl.wiring import ACTIVATIONS, Activation
 
 Actions = Literal["continuous", "discrete"]
 """What an agent acts by: numbers in [-1, 1], or one choice out of several."""

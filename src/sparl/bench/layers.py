@@ -183,7 +183,7 @@ def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timi
         if whole:
             return jax.nn.relu(Dense(*trained).apply(x))
         layer = form._replace(weight=trained[0], bias=trained[1])
-        return kernels.network([layer], x, relu_last=True)
+        return kernels.network([layer], x, kernels.Connections.chain(1, relu_last=True))
 
     def forward(values: Any, indices: Any, x: jax.Array) -> jax.Array:
         return apply(*parts(values, indices), x)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sparl.devices.int8 import LARGEST, Int8Network, quantized
 from sparl.devices.layers import DeviceLayer, device_layer
 from sparl.errors import BadValue
+from sparl.kernels import Activation
 from sparl.normalization import Normalization
 from sparl.norms import BatchNorm, LayerNorm
 from sparl.policy import TOLERANCE, Policy
-from sparl.wiring import Activation, Wiring
+from sparl.wiring import Wiring
 
 Dtype = Literal["float32", "float16", "int8"]
 

@@ -26,11 +26,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.forms import GROUPS, Form, Layer, Places, check_indices
+from sparl.kernels.forms import (
+    ACTIVATIONS,
+    GROUPS,
+    Activation,
+    Connections,
+    Form,
+    Layer,
+    Places,
+    check_indices,
+)
 from sparl.kernels.network import network, networks, ordered, vectors
 
 __all__ = [
+    "ACTIVATIONS",
     "GROUPS",
+    "Activation",
+    "Connections",
     "Form",
     "Inference",
     "Layer",

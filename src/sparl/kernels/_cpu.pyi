@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Inference:
-    def __init__(
-        self, widths: Sequence[int], kept: Sequence[int], groups: Sequence[int]
-    ) -> None: ...
+    def __init__(self, form: Sequence[int]) -> None: ...
     def run(
         self,
         values: NDArray[np.float32],

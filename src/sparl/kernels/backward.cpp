@@ -1,6 +1,7 @@
 // The gradients of whole networks, from dy and the tape of the forward call (forward.cpp), in one
 // call: first the *deltas*, the gradients of every layer's sums, tile by tile as far down as they
-// are needed, then from tape and deltas the gradients of weights and biases.
+// are needed, then from tape and deltas the gradients of weights and biases. The gradient of a value
+// that several layers read is the sum of theirs, the last layer's first.
 //
 // For a layer of circulant blocks both are turned into components (spectra.h), the deltas in place.
 
@@ -49,23 +50,32 @@ void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
   });
 }
 
+// To `to`, or in its place if it is the `first`.
+void Add(const float* part, int64_t count, bool first, float* to) {
+  if (first) {
+    std::copy_n(part, count, to);
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] += part[i];
+  }
+}
+
 // The gradients of values and of x; one whose result has no features is not wanted. `deltas` is
 // memory for them where gradients of values are wanted.
 ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats values,
                         Indices indices, ffi::Result<Floats> dvalues, ffi::Result<Floats> dx,
-                        ffi::Result<Floats> deltas, Span widths, Span kept, Span groups,
-                        bool relu_last) {
-  const Form form(widths, kept, groups);
+                        ffi::Result<Floats> deltas, Span code) {
+  const Form form(code);
   if (!form.error().empty()) return ffi::Error::InvalidArgument(form.error());
   if (dx->dimensions().size() < 2 || dvalues->dimensions().size() < 1) {
     return ffi::Error::InvalidArgument("dx is no matrix, or dvalues no vector");
   }
   const size_t depth = form.depth();
+  const std::vector<int64_t>& widths = form.widths();
   const Dimensions batch = BatchOf(dx->dimensions(), 2);
   const bool of_values = dvalues->dimensions().back() > 0;
   const bool of_x = dx->dimensions()[batch.size()] > 0;
   const int64_t samples = dx->dimensions().back();
-  const Tiling taped(form.Taped(relu_last), samples);
+  const Tiling taped(form.Taped(), samples);
   const Tiling tiling(form.Deltas(), samples);
   Reader reader(batch);
   const auto from = reader.Take<const float>(dy, "dy", {widths[depth], samples});
@@ -79,40 +89,67 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
   if (error.failure()) return error;
 
   const Prepared prepared(pool, Prepared::kByColumn, of_x ? 0 : 1, &networks);
-  const int64_t lanes = tiling.lanes, half = form.widest() * lanes;
+  const int64_t lanes = tiling.lanes, widest = form.widest() * lanes;
   const Path& path = CurrentPath();
+  // Whether what a layer gives comes back with the slope of its activation in it already.
+  const auto whole = [&](size_t l) {
+    const bool by_product = form.activation(l) == kNone || form.activation(l) == kRelu;
+    return l + 1 < depth && by_product && form.Uses(l + 1).size() == 1 &&
+           form.Alone(form.Home(l + 1).layer);
+  };
   ParallelFor(pool, networks.size() * tiling.count, [&](int64_t task) {
     const int64_t n = task / tiling.count, t = task % tiling.count;
     const float* tape_tile = taken.At(n) + t * taped.Stride();
-    float* scratch = Scratch(2 * half);
-    // Where the deltas of layer l go; number -1 is dx.
-    const auto delta = [&](int64_t l) {
-      return of_values && l >= 0 ? stored.At(n) + t * tiling.Stride() + tiling.offsets[l]
-                                 : scratch + (l & 1) * half;
+    float* const back = Scratch(2 * widest + (of_values ? 0 : tiling.Stride()));
+    float* const by_x = back + widest;
+    float* const deltas = of_values ? stored.At(n) + t * tiling.Stride() : by_x + widest;
+    const auto taped_at = [&](size_t value) {
+      const Form::Use home = form.Home(value);
+      return tape_tile + taped.offsets[home.layer] + home.feature * lanes;
     };
-    float* last = delta(depth - 1);
-    IntoTile(from.At(n), widths[depth], tiling, t, last);
-    if (relu_last) {
-      const float* active = tape_tile + taped.offsets[depth];
-      for (int64_t i = 0; i < widths[depth] * lanes; ++i) {
-        last[i] = active[i] > 0 ? last[i] : 0.0f;
-      }
-    }
-    for (int64_t l = depth - 1; l >= 0; --l) {
+    // Gradients by a value: those by what gives it become the layer's deltas.
+    const auto by_value = [&](size_t value) {
+      return value ? deltas + tiling.offsets[value - 1] : by_x;
+    };
+    IntoTile(from.At(n), widths[depth], tiling, t, by_value(depth));
+    for (size_t l = depth; l-- > 0;) {
       const Layer& layer = networks[n][l];
-      const float* inputs = tape_tile + taped.offsets[l];
-      if (layer.circulant()) {
-        path.analyse(layer.group, layer.outputs, delta(l), delta(l), lanes);
-        if (of_values) path.analyse(layer.group, layer.inputs, inputs, delta(depth + l), lanes);
+      float* const delta = by_value(l + 1);
+      if (!whole(l)) {
+        path.derive(form.activation(l), layer.outputs, taped_at(l + 1),
+                    tape_tile + taped.offsets[depth + 1 + l], delta, lanes);
       }
-      if (l > 0) path.backward(layer, delta(l), inputs, delta(l - 1), lanes, lanes);
+      if (layer.circulant()) {
+        path.analyse(layer.group, layer.outputs, delta, delta, lanes);
+        float* const components = deltas + tiling.offsets[depth + l];
+        const float* inputs = tape_tile + taped.offsets[l];
+        if (of_values) path.analyse(layer.group, layer.inputs, inputs, components, lanes);
+      }
+      const std::vector<size_t>& reads = form.Reads(l);
+      if (form.Alone(l)) {
+        const size_t value = reads[0];
+        if (value) {
+          const bool relu = form.activation(value - 1) == kRelu;
+          path.backward(layer, delta, relu ? taped_at(value) : nullptr, by_value(value), lanes,
+                        lanes);
+        } else if (of_x) {
+          const Place to = PlaceFor(to_x.At(n), tiling, t, by_x);
+          path.backward(layer, delta, nullptr, to.data, to.step, lanes);
+          if (to.data == by_x) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
+        }
+      } else if (l > 0 || of_x) {
+        path.backward(layer, delta, nullptr, back, lanes, lanes);
+        // Layers come last first, and so do what they read: the first to come is a value's last use.
+        int64_t feature = layer.inputs;
+        for (size_t r = reads.size(); r-- > 0;) {
+          feature -= widths[reads[r]];
+          const Form::Use last = form.Uses(reads[r]).back();
+          const bool first = last.layer == l && last.feature == feature;
+          Add(back + feature * lanes, widths[reads[r]] * lanes, first, by_value(reads[r]));
+        }
+      }
     }
-    if (of_x) {
-      float* const spare = delta(-1);
-      const Place to = PlaceFor(to_x.At(n), tiling, t, spare);
-      path.backward(networks[n][0], delta(0), nullptr, to.data, to.step, lanes);
-      if (to.data == spare) FromTile(spare, widths[0], tiling, t, to_x.At(n));
-    }
+    if (of_x && !form.Alone(0)) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
   });
   if (of_values) Gradients(pool, form, networks, taped, taken, tiling, stored, gradient);
   return ffi::Error::Success();
@@ -131,10 +168,7 @@ XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame) {
                              .Ret<Floats>()
                              .Ret<Floats>()
                              .Ret<Floats>()
-                             .Attr<Span>("widths")
-                             .Attr<Span>("kept")
-                             .Attr<Span>("groups")
-                             .Attr<bool>("relu_last"));
+                             .Attr<Span>("form"));
   return handler(call_frame);
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -60,33 +60,88 @@ jax.tree_util.register_pytree_node(
 )
 
 
+Activation = Literal["relu", "swish", "elu", "tanh"]
+"""Swish is x sigmoid(x). Each takes 0 to 0: a neuron that is switched off relies on it."""
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+
+
+class Connections(NamedTuple):
+    """What each layer reads, and what becomes of its sums.
+
+    Value 0 is the network's input, value k what layer k - 1 gives; the last one is the network's.
+    """
+
+    reads: tuple[tuple[int, ...], ...]
+    """The values that are a layer's input, one behind the other."""
+    activations: tuple[Activation | None, ...]
+
+    @classmethod
+    def chain(cls, layers: int, relu_last: bool = False) -> Connections:
+        """One layer after the other with ReLU between them and, with `relu_last`, at the end."""
+        last: tuple[Activation | None] = ("relu",) if relu_last else (None,)
+        return cls(tuple((i,) for i in range(layers)), ("relu",) * (layers - 1) + last)
+
+
 class Form(NamedTuple):
-    """How a vector of values and one of indices make a network (`Form` in operands.h)."""
+    """How a vector of values and one of indices make a network (`form.h`)."""
 
     widths: tuple[int, ...]
-    """Inputs, hidden widths, outputs."""
+    """Features of every value: of the input, and of what each layer gives."""
     kept: tuple[int, ...]
     """Stored weights of each packed layer, or its blocks; -1 for a dense one."""
     groups: tuple[int, ...]
     """The size of each layer's circulant blocks, 1 where it has none."""
+    connections: Connections
 
     @classmethod
-    def of(cls, layers: Sequence[Layer]) -> Form:
-        widths = (layers[0].in_features, *(layer.bias.shape[0] for layer in layers))
-        for i, layer in enumerate(layers):
-            if layer.in_features != widths[i]:
-                raise ValueError(f"layer {i} takes {layer.in_features} inputs and gets {widths[i]}")
-        return cls(
-            widths,
+    def of(cls, layers: Sequence[Layer], connections: Connections | None = None) -> Form:
+        """Connected as a chain where nothing else is said. Raises `ValueError` for layers that do
+        not fit together."""
+        if connections is None:
+            connections = Connections.chain(len(layers))
+        if {len(layers)} != {len(given) for given in connections}:
+            raise ValueError(f"{len(layers)} layers cannot be connected by {connections}")
+        first = layers[0].in_features // len(connections.reads[0])  # it can read nothing else
+        form = cls(
+            (first, *(layer.bias.shape[0] for layer in layers)),
             tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
             tuple(layer.group for layer in layers),
+            connections,
         )
+        for i, (layer, gets) in enumerate(zip(layers, form.inputs, strict=True)):
+            if layer.in_features != gets:
+                raise ValueError(f"layer {i} takes {layer.in_features} inputs and gets {gets}")
+        return form
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Of each layer."""
+        return tuple(sum(self.widths[value] for value in read) for read in self.connections.reads)
+
+    @property
+    def code(self) -> tuple[int, ...]:
+        """For the compiled kernels: see `Form` in form.h."""
+        layers = zip(self.widths[1:], self.kept, self.groups, *self.connections, strict=True)
+        known = (None, *ACTIVATIONS)
+        coded = (
+            (outputs, kept, group, known.index(activation), len(reads), *reads)
+            for outputs, kept, group, reads, activation in layers
+        )
+        return (self.widths[0], *(number for layer in coded for number in layer))
+
+    @property
+    def taped_features(self) -> int:
+        """What a forward call keeps for the backward one, for each sample (`Taped` in form.h)."""
+        activations = self.connections.activations
+        last = self.widths[-1] if activations[-1] else 0
+        given = zip(self.widths[1:], activations, strict=True)
+        return sum(self.inputs) + last + sum(width for width, a in given if a == "swish")
 
     @property
     def delta_features(self) -> int:
-        """What gradients of values are made from, for each sample (`Deltas` in operands.h)."""
+        """What gradients of values are made from, for each sample (`Deltas` in form.h)."""
         count = 0
-        for inputs, outputs, group in zip(self.widths, self.widths[1:], self.groups, strict=False):
+        for inputs, outputs, group in zip(self.inputs, self.widths[1:], self.groups, strict=True):
             count += group * blocks(outputs, group)
             if group > 1:
                 count += group * blocks(inputs, group)

@@ -20,11 +20,12 @@ XLA_FFI_Error* Infer(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Forward(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame);
 
-// y [outputs, batch] of one network (`Form` in operands.h) for x [inputs, batch], on this thread
-// and without XLA. Answers with what is wrong, or nothing.
-std::string InferHere(xla::ffi::Span<const int64_t> widths, xla::ffi::Span<const int64_t> kept,
-                      xla::ffi::Span<const int64_t> groups, const float* values,
-                      int64_t value_count, const int32_t* indices, int64_t index_count,
-                      const float* x, float* y, int64_t batch);
+class Form;  // form.h
+
+// y [outputs, batch] of one network for x [inputs, batch], on this thread and without XLA. Answers
+// with what is wrong, or nothing.
+std::string InferHere(const Form& form, const float* values, int64_t value_count,
+                      const int32_t* indices, int64_t index_count, const float* x, float* y,
+                      int64_t batch);
 
 }  // namespace sparl

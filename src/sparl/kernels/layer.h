@@ -10,6 +10,9 @@
 
 namespace sparl {
 
+// What becomes of a layer's sums. Swish is x sigmoid(x).
+enum Activation : int64_t { kNone, kRelu, kSwish, kElu, kTanh };
+
 // y = W x + b with W [outputs, inputs] stored whole, as packed rows, or as packed rows of circulant
 // blocks (spectra.h) of `group` rows and columns, those of the last ones cut short. What follows on
 // rows, columns and kept values is then meant of blocks.
@@ -64,6 +67,14 @@ struct Path {
   // dx = W^T dy, zero where `active` [inputs][lanes] (if given) is not above zero.
   void (*backward)(const Layer&, const float* dy, const float* active, float* dx, int64_t step,
                    int64_t lanes);
+
+  // In place, the values of an activation; of swish also the sigmoids, if `sigmoids` is given.
+  void (*activate)(Activation, int64_t features, float* y, int64_t step, int64_t lanes,
+                   float* sigmoids);
+
+  // In place, gradients by an activation's values to those by the sums that it is of; all tiles.
+  void (*derive)(Activation, int64_t features, const float* y, const float* sigmoids, float* dy,
+                 int64_t lanes);
 
   // For the rows (of blocks) first..end: dW at the stored places, summed over the batch, and db.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,

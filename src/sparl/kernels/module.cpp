@@ -5,8 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "form.h"
 #include "kernels.h"
-#include "layer.h"
 
 namespace nb = nanobind;
 
@@ -24,24 +24,23 @@ using Array = nb::ndarray<T, nb::ndim<kDimensions>, nb::c_contig, nb::device::cp
 // One network outside XLA.
 class Inference {
  public:
-  Inference(Sizes widths, Sizes kept, Sizes groups)
-      : widths_(std::move(widths)), kept_(std::move(kept)), groups_(std::move(groups)) {}
+  explicit Inference(const Sizes& code) : form_({code.data(), code.size()}) {
+    if (!form_.error().empty()) throw nb::value_error(form_.error().c_str());
+  }
 
   void Run(Array<const float, 1> values, Array<const int32_t, 1> indices, Array<const float, 2> x,
            Array<float, 2> y) const {
-    if (widths_.empty() || static_cast<int64_t>(x.shape(0)) != widths_.front() ||
-        static_cast<int64_t>(y.shape(0)) != widths_.back() || x.shape(1) != y.shape(1)) {
+    if (static_cast<int64_t>(x.shape(0)) != form_.widths().front() ||
+        static_cast<int64_t>(y.shape(0)) != form_.widths().back() || x.shape(1) != y.shape(1)) {
       throw nb::value_error("x or y has another shape than the network");
     }
-    const std::string wrong = sparl::InferHere(
-        {widths_.data(), widths_.size()}, {kept_.data(), kept_.size()},
-        {groups_.data(), groups_.size()}, values.data(), values.size(), indices.data(),
-        indices.size(), x.data(), y.data(), x.shape(1));
+    const std::string wrong = sparl::InferHere(form_, values.data(), values.size(), indices.data(),
+                                               indices.size(), x.data(), y.data(), x.shape(1));
     if (!wrong.empty()) throw nb::value_error(wrong.c_str());
   }
 
  private:
-  Sizes widths_, kept_, groups_;
+  const sparl::Form form_;
 };
 
 }  // namespace
@@ -68,7 +67,7 @@ NB_MODULE(_cpu, m) {
         "Use another one; \"\" is the best there is. False where it cannot run here.");
   m.def("lanes", &sparl::LanesFor, nb::arg("batch"), "Samples in a tile of a batch.");
   nb::class_<Inference>(m, "Inference", "One network, run outside XLA.")
-      .def(nb::init<Sizes, Sizes, Sizes>(), nb::arg("widths"), nb::arg("kept"), nb::arg("groups"))
+      .def(nb::init<Sizes>(), nb::arg("form"))
       .def("run", &Inference::Run, nb::arg("values"), nb::arg("indices"), nb::arg("x"),
            nb::arg("y"), "Writes y [outputs, batch] for x [inputs, batch].");
 }

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 from numpy.typing import NDArray
 
+from sparl.kernels.forms import Form
+
 
 def _load() -> tuple[ModuleType | None, str | None]:
     """The extension with its handlers registered, or None and the reason."""
@@ -88,12 +90,10 @@ def usable() -> bool:
 class Inference:
     """One network, run directly by the calling thread: no XLA, no dispatch, no gradient."""
 
-    def __init__(
-        self, widths: tuple[int, ...], kept: tuple[int, ...], groups: tuple[int, ...]
-    ) -> None:
-        """Sizes as in `kernels.Form`. `RuntimeError` if the extension is not loaded."""
-        self._outputs = widths[-1]
-        self._run = _loaded().Inference(widths, kept, groups).run
+    def __init__(self, form: Form) -> None:
+        """`RuntimeError` if the extension is not loaded."""
+        self._outputs = form.widths[-1]
+        self._run = _loaded().Inference(form.code).run
 
     def __call__(
         self, values: NDArray[np.float32], indices: NDArray[np.int32], x: NDArray[np.float32]

@@ -1,6 +1,6 @@
 """Whole networks of layers of any kind, one compiled call for values and one for gradients.
 
-`networks` is layers with ReLU between them, several networks of one form at once. A network
+`networks` is layers and how they are connected, several networks of one form at once. A network
 travels as two vectors, its values and its indices, which are cut up in the kernels: XLA would
 copy every array of every layer out of the flat vectors in which a learner keeps them, but folds
 slices that are put together again into nothing.
@@ -20,7 +20,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.forms import Form, Layer, check
+from sparl.kernels.forms import Connections, Form, Layer, check
 
 
 @jax.tree_util.register_static
@@ -29,36 +29,30 @@ class _Call:
     """What is known while tracing; the last two of a backward call alone."""
 
     form: Form
-    relu_last: bool
     of_values: bool = True
     of_x: bool = True
 
     def attributes(self) -> dict[str, Any]:
-        return {
-            "widths": np.asarray(self.form.widths, np.int64),
-            "kept": np.asarray(self.form.kept, np.int64),
-            "groups": np.asarray(self.form.groups, np.int64),
-            "relu_last": self.relu_last,
-        }
+        return {"form": np.asarray(self.form.code, np.int64)}
 
 
 def network(
     layers: Sequence[Layer],
     x: Float[Array, "in batch"],
-    relu_last: bool = False,
+    connections: Connections | None = None,
     compiled: bool | None = None,
 ) -> Float[Array, "out batch"]:
-    """The layers one after the other, with ReLU between them and, with `relu_last`, at the end.
+    """The layers, connected so or, if nothing is said, one after the other with ReLU between them.
 
     As `networks`, for one of them.
     """
-    return networks([layers], x, relu_last, compiled)[0]
+    return networks([layers], x, connections, compiled)[0]
 
 
 def networks(
     members: Sequence[Sequence[Layer]],
     x: Float[Array, "in batch"],
-    relu_last: bool = False,
+    connections: Connections | None = None,
     compiled: bool | None = None,
 ) -> Float[Array, "members out batch"]:
     """Several networks of the same form on the same inputs.
@@ -67,8 +61,8 @@ def networks(
     kernels and plain JAX; the kernels if they can be used, when it is not given. Raises
     `ValueError` while tracing for shapes that do not belong together.
     """
-    form = Form.of(members[0])
-    if any(Form.of(layers) != form for layers in members):
+    form = Form.of(members[0], connections)
+    if any(Form.of(layers, connections) != form for layers in members):
         raise ValueError("networks that are called together must have the same form")
     if x.shape[0] != form.widths[0]:
         raise ValueError(f"layer 0 takes {form.widths[0]} inputs and gets {x.shape[0]}")
@@ -77,11 +71,11 @@ def networks(
     if compiled is None:
         compiled = native.usable()
     if not compiled:
-        return jnp.stack([reference.network(layers, x, relu_last) for layers in members])
+        return jnp.stack([reference.network(layers, x, form.connections) for layers in members])
     values, indices = vectors([layer for layers in members for layer in layers])
     count = len(members)  # and not -1 for the length of each: there may be no indices
     values, indices = (v.reshape(count, len(v) // count) for v in (values, indices))
-    return _networks(_Call(form, relu_last), values, indices, x)
+    return _networks(_Call(form), values, indices, x)
 
 
 def vectors(layers: Sequence[Layer]) -> tuple[Float[Array, " values"], Int32[Array, " indices"]]:
@@ -108,7 +102,7 @@ def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array,
     values, indices, x = values.value, indices.value, x.value
     members, widths, batch = len(values), call.form.widths, x.shape[1]
     y = jax.ShapeDtypeStruct((members, widths[-1], batch), jnp.float32)
-    tape = _tiles(members, sum(widths if call.relu_last else widths[:-1]), batch)
+    tape = _tiles(members, call.form.taped_features, batch)
     y, tape = native.call("forward", (y, tape), x[None], values, indices, **call.attributes())
     return y, (call, values, indices, tape)
 

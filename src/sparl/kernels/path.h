@@ -4,6 +4,7 @@
 // No function of the standard library here: an inline one compiled for a wide processor could be the
 // one copy that the linker keeps, and a narrow processor would then run it.
 
+#include "activations.h"
 #include "circulant.h"
 #include "gradients.h"
 #include "layer.h"
@@ -185,6 +186,7 @@ void AnalyseTile(int64_t group, int64_t features, const float* x, float* to, int
 }  // namespace
 
 extern const Path SPARL_PATH;
-const Path SPARL_PATH = {SPARL_PATH_NAME, AnalyseTile, ForwardTile, BackwardTile, GradientRows};
+const Path SPARL_PATH = {SPARL_PATH_NAME, AnalyseTile, ForwardTile, BackwardTile,
+                         Activate,        Derive,      GradientRows};
 
 }  // namespace sparl

@@ -6,12 +6,21 @@ XLA cannot raise from compiled code; the compiled kernels refuse them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
+
+from sparl.kernels.forms import Activation, Connections
+
+ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "swish": jax.nn.swish,
+    "elu": jax.nn.elu,
+    "tanh": jnp.tanh,
+}
 
 
 def expand(
@@ -67,18 +76,19 @@ def transpose(
     return rows, column_starts.astype(jnp.int32), order.astype(jnp.int32)
 
 
-def network(layers: Sequence[Any], x: jax.Array, relu_last: bool) -> jax.Array:
-    """Layers with ReLU between them; packed ones are expanded first. See `kernels.network`."""
-    for i, layer in enumerate(layers):
+def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> jax.Array:
+    """Layers so connected; packed ones are expanded first. See `kernels.network`."""
+    values = [x]
+    for layer, reads, activation in zip(layers, *connections, strict=True):
+        x = jnp.concatenate([values[value] for value in reads])
         weight, where = layer.weight, layer.places
         if layer.group > 1:
             weight = expand_blocks(weight, where, layer.bias.shape[0], x.shape[0])
         elif where is not None:
             weight = expand(weight, where.columns, where.row_starts, x.shape[0])
-        x = weight @ x + layer.bias[:, None]
-        if relu_last or i + 1 < len(layers):
-            x = jax.nn.relu(x)
-    return x
+        y = weight @ x + layer.bias[:, None]
+        values.append(y if activation is None else ACTIVATIONS[activation](y))
+    return values[-1]
 
 
 def _rows(row_starts: Int32[Array, " starts"], kept: int) -> Int32[Array, " kept"]:
