@@ -10,7 +10,8 @@ SAC everywhere, at equal steps, batch and evaluation. What is compared:
     mlp-512-rnm, -static   the same at 1:8, and at 90 % sparsity, static
     mlp-1024-rnm           2x1024 at 1:8
     densenet, -rnm         2x512, swish, on a representation (OFENet), dense and at 1:8
-    simba, -rnm            actor 128 x 1, critics 512 x 2, with its paper's optimizer
+    simba, -rnm            actor 128 x 1, critics 128 x 2 (of 512 in its paper: with these, dense, one
+                           run would take half a day), with its paper's optimizer
 
 One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
 and plots of what is done go to `results/larger_networks/`.
@@ -25,7 +26,7 @@ RNM = ("--method", "rnm", "--pattern", "1:8")
 STATIC = ("--method", "static", "--sparsity", "0.9", "--keep-norm")
 WIDE = ("--hidden", "512", "512")
 SIMBA = (
-    *("--network", "simba", "--hidden", "128", "--critic-hidden", "512", "512"),
+    *("--network", "simba", "--hidden", "128", "--critic-hidden", "128", "128"),
     *("--learning-rate", "1e-4", "--decoupled-weight-decay", "1e-2", "--normalize-observations"),
 )
 
