@@ -10,7 +10,7 @@ SAC everywhere, at equal steps, batch and evaluation. What is compared:
     mlp-512-rnm, -static   the same at 1:8, and at 90 % sparsity, static
     mlp-1024-rnm           2x1024 at 1:8
     densenet, -rnm         2x512, swish, on a representation (OFENet), dense and at 1:8
-    simba, -rnm            actor 128 x 1, critics 128 x 2 (of 512 in its paper: with these, dense, one
+    simba, -rnm            actor 128 x 1, critics 128 x 2 (512 x 2 in its paper, with which a dense
                            run would take half a day), with its paper's optimizer
 
 One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables

@@ -19,6 +19,7 @@ from environments import LIMIT, OFTEN, TINY, TINY_DQN, TINY_ON_POLICY, Mortal
 from test_resume import StopAt, Stopped, outcome
 
 import sparl
+from sparl import api
 from sparl.errors import BadValue, EnvironmentFailed
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunFolder
@@ -59,15 +60,20 @@ def as_local(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "env, agent, method",
+    "env, agent, method, normalize",
     [
-        ("Point", replace(TINY, n_step=3, n_step_from=100), RNM),
-        ("Steps", TINY_DQN, sparl.methods.DSP(interval=15, begin=0.1, end=0.5, tolerance=1.0)),
+        ("Point", replace(TINY, n_step=3, n_step_from=100), RNM, True),
+        (
+            "Steps",
+            TINY_DQN,
+            sparl.methods.DSP(interval=15, begin=0.1, end=0.5, tolerance=1.0),
+            False,
+        ),
     ],
 )
-def test_one_actor_gives_the_bits_of_the_local_loop(env, agent, method, tmp_path):
+def test_one_actor_gives_the_bits_of_the_local_loop(env, agent, method, normalize, tmp_path):
     for actors in (0, 1):
-        options = OFTEN | {"steps": 130, "actors": actors}
+        options = OFTEN | {"steps": 130, "actors": actors, "normalize_observations": normalize}
         sparl.train(f"environments:{env}-v0", agent, method, out=tmp_path / str(actors), **options)
     assert as_local(tmp_path / "1") == outcome(tmp_path / "0")
     assert {row["staleness"] for row in metrics(tmp_path / "1")} == {"0.0"}
@@ -95,6 +101,7 @@ def test_four_actors_lose_nothing_but_what_dies_with_one(tmp_path):
     sparl.train(
         "environments:Mortal-v0", agent, RNM, out=tmp_path / "run", steps=steps, actors=4,
         rollout_length=length, log_every=100, eval_every=steps, checkpoint_every=500, quiet=True,
+        normalize_observations=True,
     )  # fmt: skip
     summary = RunFolder(tmp_path / "run").read_summary()
     assert summary is not None
@@ -102,6 +109,9 @@ def test_four_actors_lose_nothing_but_what_dies_with_one(tmp_path):
     assert replay.added == replay.size == steps
     episodes = refuse_gaps(replay)
     assert sum(episodes.values()) == steps
+    statistics = api.snapshot(RunFolder(tmp_path / "run"))[0].statistics
+    assert statistics is not None and statistics.count == steps
+    np.testing.assert_allclose(statistics.mean, replay.span(0, steps)[:, :2].mean(axis=0), 1e-5)
     # The first rollout of an episode that kills had been sent; the second was under way.
     killed = {seed for seed in episodes if Mortal.kills(seed)}
     assert killed and summary["actor_deaths"] >= 1
@@ -182,8 +192,6 @@ def test_what_cannot_be_distributed_is_refused(tmp_path):
         train(actors=1, envs=2)
     with pytest.raises(BadValue, match="does not go with --vectorization async"):
         train(actors=1, vectorization="async")
-    with pytest.raises(BadValue, match="does not go with --normalize-observations"):
-        train(actors=1, normalize_observations=True)
     with pytest.raises(BadValue, match="does not go with --representation"):
         train(agent=replace(TINY, representation="ofenet"), actors=1)
     with pytest.raises(BadValue, match=r"ray-address is 'here:1'.* say --actors"):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparl import agents
 from sparl.course import Course, Transition
 from sparl.distributed.weights import Received, Topology
+from sparl.normalization import RunningStatistics
 from sparl.replay import Columns, Replay
 from sparl.runfolder import RunConfig
 
@@ -38,6 +39,8 @@ class Order(NamedTuple):
     """Of the weights that act."""
     rng: dict[str, Any] | None
     """State of the generator to explore with; None for one of the episode's own."""
+    statistics: RunningStatistics | None = None
+    """Of the observations that the learner has taken so far, where they are to be normalised."""
 
 
 class Rollout(NamedTuple):
@@ -65,6 +68,7 @@ class Actor:
             lambda key: self._functions.init(agent, key, *sizes)[part], jax.random.key(0)
         )
         self._received = Received(outline, name)
+        self._statistics: RunningStatistics | None = None
         self._rng = np.random.default_rng()
         self._transitions: Iterator[Transition] = iter(())
         self._episode, self._return, self._length = 0, 0.0, 0
@@ -88,6 +92,7 @@ class Actor:
             self._begin(order.episode)
         if order.rng is not None:
             self._rng.bit_generator.state = order.rng
+        self._statistics = order.statistics
         taken, ended = Replay(order.steps, self._columns), False
         while taken.added < order.steps and not ended:
             self._step = order.step + taken.added
@@ -107,10 +112,15 @@ class Actor:
         self._transitions = self._course.transitions(self._explore, lambda: False)
 
     def _explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
+        if self._statistics is not None:
+            # The learner will count it, too, when it takes the rollout.
+            self._statistics = self._statistics.including(observation)
         if self._step < self._agent.learning_starts and not self._run.begun_from:
             return self._course.spaces.random(self._rng)
         size = self._columns.action_size
         network, explore = self._received.network, self._functions.explore
+        if self._statistics is not None:
+            observation = self._statistics.normalization(observation)
         return explore(self._agent, network, observation, size, self._step, self._rng)
 
     def _where(self) -> str:

@@ -13,6 +13,7 @@ from sparl.distributed import cluster
 from sparl.distributed.actor import ActorProcess, Order, Rollout
 from sparl.distributed.weights import Publisher
 from sparl.errors import BadRun, SparlError
+from sparl.normalization import RunningStatistics
 from sparl.replay import Columns
 from sparl.runfolder import RunConfig
 
@@ -77,7 +78,15 @@ class Crew:
         """Actors that have given something since they were started."""
         return sum(member.working for member in self._members)
 
-    def order(self, number: int, step: int, steps: int, episode: int | None, rng: Any) -> None:
+    def order(
+        self,
+        number: int,
+        step: int,
+        steps: int,
+        episode: int | None,
+        rng: dict[str, Any] | None,
+        statistics: RunningStatistics | None,
+    ) -> None:
         """Has an idle actor take steps with the newest weights: see `Order`."""
         member, weights = self._members[number], self._publisher.newest()
         if weights.version != self._weights[0]:
@@ -92,7 +101,7 @@ class Crew:
             values, member.version = self._weights[1], weights.version
             self.sent_bytes += weights.values.nbytes
             self.sent_updates += 1
-        order = Order(step, steps, episode, weights.version, rng)
+        order = Order(step, steps, episode, weights.version, rng, statistics)
         reference = member.handle.collect.remote(order, values, topology)
         self._under_way[reference] = Under(number, steps)
 

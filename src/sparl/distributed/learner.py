@@ -120,7 +120,7 @@ class DistributedTrainer(Trainer):
             self._under_way.add(number)
             # An actor alone explores with the generator of the run, as the local loop does.
             rng = dict(self.rng.bit_generator.state) if alone else None
-            self.crew.order(number, known, steps, episode, rng)
+            self.crew.order(number, known, steps, episode, rng, self.engine.statistics)
 
     def _finished(self) -> list[tuple[int, Rollout | None]]:
         try:
@@ -140,6 +140,8 @@ class DistributedTrainer(Trainer):
             self.logs.note(f"step {state.step}: actor {number} died; another takes its place")
             return False
         rows = rollout.rows
+        for observation in rows[:, : self.spaces.observation_size]:
+            self.engine.observe(observation)
         if self.config.actors > 1:
             # What follows in the replay may be another actor's.
             rows = rows.copy()
