@@ -1,4 +1,5 @@
-"""Whole networks of dense and packed layers, on every instruction set, against float64."""
+"""Chains of dense and packed layers, on every instruction set, against float64; networks drawn at
+random are in test_wired_kernels."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import SETS, assert_close, build, by_column, expected, in_full, patterns, pulled, results
+from nets import SETS, assert_close, build, by_column, expected, in_full, pulled, results
 from support import same_bits
 
 from sparl import kernels
@@ -18,23 +19,6 @@ from sparl.topology import NofM, PerLayer, PerRow
 def best_instruction_set():
     yield
     assert native.force_instruction_set("")
-
-
-WIDTHS = st.integers(1, 40)
-BATCHES = st.sampled_from([1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 70])
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.data(), st.integers(1, 4), BATCHES, st.booleans(), st.integers(0, 2**16))
-def test_values_and_gradients(data, depth, batch, relu_last, seed):
-    widths = data.draw(st.lists(WIDTHS, min_size=depth + 1, max_size=depth + 1))
-    drawn = data.draw(st.lists(patterns(), min_size=depth, max_size=depth))
-    chosen = [p and p[0](*p[1:]) for p in drawn]
-    net = build(widths, chosen, batch, relu_last, seed)
-    wanted = expected(net)
-    for name in filter(native.force_instruction_set, SETS):  # one compilation serves them all
-        assert native.instruction_set() == name
-        assert_close(net, results(net), wanted)
 
 
 FIXED = {
