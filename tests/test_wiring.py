@@ -9,7 +9,7 @@ import pytest
 from environments import TINY
 from policies import observations
 
-from sparl import neurons, wiring
+from sparl import kernels, neurons
 from sparl.devices import onnx as onnx_exporter
 from sparl.devices.c import CProgram
 from sparl.devices.compiled import CompiledPolicy, compiler
@@ -86,7 +86,7 @@ def by_hand(kind, network, activation, x):
     return layers[-1][0] @ norm(5, x) + layers[-1][1]
 
 
-@pytest.mark.parametrize("activation", wiring.ACTIVATIONS)
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 @pytest.mark.parametrize("kind", ["mlp", "densenet", "d2rl", "simba"])
 def test_a_network_is_what_its_paper_says(kind, activation):
     network, x = made(kind, activation), observations(5, 9).T
