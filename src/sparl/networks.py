@@ -85,8 +85,8 @@ class Network(eqx.Module):
     def whole(self) -> list[kernels.Layer] | None:
         """`kernel_forms` of a network that runs as one kernel; None if it cannot.
 
-        Dense ones, too: XLA's products are as fast, but not all that lies between them (on AVX-512
-        an update of TD3 with 2x256 takes two thirds of the time, with 2x1024 as long).
+        Dense ones, too: XLA's products are as fast, but not what lies between them. (On two cores
+        with AVX-512 an update of TD3 takes two thirds of the time with 2x256, as long with 2x1024.)
         """
         return self.kernel_forms() if self.connections is not None else None
 
