@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -142,6 +144,15 @@ def test_a_folders_claim_ends_with_its_process_whatever_that_had_forked(tmp_path
         os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_can_be_trained_in(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with claimed(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
 
 
 def test_a_second_request_leaves_at_once(tmp_path):

@@ -89,6 +89,8 @@ def claimed(folder: Path) -> Iterator[None]:
                 f"another process is training in {folder}. Wait until it ends, or stop it "
                 "(Ctrl-C saves)"
             ) from error
+        except OSError:
+            pass  # A file system without locks: there nobody is kept out.
         yield
 
 
