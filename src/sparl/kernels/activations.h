@@ -42,6 +42,9 @@ inline Vector ExpLess1(Vector x) {
   return less * scale + (scale - 1.0f);
 }
 
+// What is not a number stays so: a loss must show it.
+inline Vector Relu(Vector x) { return x < 0 ? Vector{} : x; }
+
 inline Vector Tanh(Vector x) {
   const Vector t = ExpLess1(x + x);
   return t / (t + 2.0f);
@@ -65,7 +68,7 @@ void Activate(Activation activation, int64_t features, float* y, int64_t step, i
     case kNone:
       return;
     case kRelu:
-      return each([](Vector x) { return x > 0 ? x : Vector{}; });
+      return each(Relu);
     case kElu:
       return each([](Vector x) { return x > 0 ? x : ExpLess1(x); });
     case kTanh:

@@ -19,15 +19,13 @@ constexpr int Pass() {
   return kTile / kVector < kSums / 2 ? kTile / kVector : kSums / 2;
 }
 
-inline Vector Positive(Vector value) { return value > 0 ? value : Vector{}; }
-
 // What becomes of a sum on its way to memory.
 struct BiasAndRelu {
   const float* bias;
   bool relu;
   Vector operator()(Vector sum, int64_t row, int64_t, int64_t) const {
     sum += bias[row];
-    return relu ? Positive(sum) : sum;
+    return relu ? Relu(sum) : sum;
   }
 };
 struct WhereActive {
