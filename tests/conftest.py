@@ -1,8 +1,11 @@
-"""One cache of compiled code for the whole session: many tests make the same small agents."""
+"""One cache of compiled code for the whole session, for many tests make the same small agents; what
+tests share that choose an instruction set."""
 
 import atexit
 import os
 import tempfile
+
+import pytest
 
 # Before anything imports jax. The processes that tests start read it, too, and those in which
 # pytest runs the tests have it from the first one.
@@ -12,3 +15,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+
+
+@pytest.fixture
+def best_instruction_set():
+    """Leaves the kernels with the best there is, whichever a test has chosen."""
+    from sparl.kernels import native
+
+    yield
+    assert native.force_instruction_set("")

@@ -13,11 +13,7 @@ from sparl.learner import Learner, Structure
 from sparl.methods import RNM, Dense
 from sparl.networks import build, feature_tower, then
 
-
-@pytest.fixture(autouse=True)
-def best_instruction_set():
-    yield
-    assert native.force_instruction_set("")
+pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
 ACTORS = ("actor_0", "actor_1")

@@ -25,11 +25,7 @@ from sparl.kernels import native, reference
 from sparl.kernels.forms import GROUPS
 from sparl.topology import NofM, PerLayer, PerRow
 
-
-@pytest.fixture(autouse=True)
-def best_instruction_set():
-    yield
-    assert native.force_instruction_set("")
+pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
 def test_the_block_of_the_definition():

@@ -14,11 +14,7 @@ from sparl import kernels
 from sparl.kernels import native, reference
 from sparl.topology import NofM, PerLayer, PerRow
 
-
-@pytest.fixture(autouse=True)
-def best_instruction_set():
-    yield
-    assert native.force_instruction_set("")
+pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
 FIXED = {

@@ -26,11 +26,7 @@ from sparl.kernels import Connections, native
 from sparl.methods import RNM
 from sparl.topology import NofM, PerLayer, PerRow
 
-
-@pytest.fixture(autouse=True)
-def best_instruction_set():
-    yield
-    assert native.force_instruction_set("")
+pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
 @st.composite

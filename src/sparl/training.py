@@ -187,8 +187,7 @@ class Trainer:
     def _update(self) -> None:
         self.engine.update(self._batch())
         self.state.updated(self._footprint)
-        updates = self._updates_in_all()
-        if restructured(self.engine, self.state, updates, self.logs, self.callbacks):
+        if restructured(self.engine, self.state, self._updates_in_all(), self.logs, self.callbacks):
             self._footprint = self.engine.footprint
 
     def _updates_in_all(self) -> int:
