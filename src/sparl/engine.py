@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import accounting, agents, blueprint, representation, transport
+from sparl import accounting, agents, blueprint, memory, representation, transport
 from sparl.accounting import Footprint, Shapes
 from sparl.acting import Forward
 from sparl.compiled import Algorithm, Journal, densified, restructure_function, update_function
@@ -41,6 +41,7 @@ class Engine:
         seed: int,
         normalize_observations: bool = False,
     ) -> None:
+        memory.keep_freed()
         self.config, self.method, self.columns = config, method, columns
         self.agent = agents.functions_of(config)
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
