@@ -15,7 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from environments import LIMIT, OFTEN, TINY, TINY_DQN, TINY_ON_POLICY, Mortal
+from environments import (
+    LIMIT,
+    OFTEN,
+    SMALL_OFENET,
+    TINY,
+    TINY_DQN,
+    TINY_ON_POLICY,
+    TINY_SAC,
+    Mortal,
+)
 from test_resume import StopAt, Stopped, outcome
 
 import sparl
@@ -28,6 +37,7 @@ ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from sparl.distributed import DistributedTrainer, connected  # noqa: E402
 
 RNM = sparl.RNM(2, 4, interval=15)
+SEEING = replace(TINY_SAC, **SMALL_OFENET, representation_updates=19, activation="swish")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +79,7 @@ def as_local(run: Path) -> dict[str, Any]:
             sparl.methods.DSP(interval=15, begin=0.1, end=0.5, tolerance=1.0),
             False,
         ),
+        ("Point", SEEING, RNM, True),
     ],
 )
 def test_one_actor_gives_the_bits_of_the_local_loop(env, agent, method, normalize, tmp_path):
@@ -158,17 +169,20 @@ def test_a_killed_learner_loses_what_came_after_its_checkpoint_and_goes_on(clust
     assert summary["samples_per_insert"] == pytest.approx(0.5, rel=0.01)
 
 
-def test_priorities_are_resumed_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("agent", [TINY, SEEING], ids=["td3", "ofenet"])
+def test_priorities_are_resumed_bit_for_bit(agent, tmp_path):
     options = OFTEN | {"actors": 1, "prioritised": True, "steps": 130}
     for name in ("whole", "stopped"):
         callbacks = [StopAt(checkpoint=2)] if name == "stopped" else []
         try:
             sparl.train(
-                "environments:Point-v0", TINY, out=tmp_path / name, callbacks=callbacks, **options
+                "environments:Point-v0", agent, out=tmp_path / name, callbacks=callbacks, **options
             )
         except Stopped:
             sparl.resume(tmp_path / name, quiet=True)
     assert as_local(tmp_path / "stopped") == as_local(tmp_path / "whole")
+    summary = RunFolder(tmp_path / "whole").read_summary()
+    assert summary is not None and summary["samples_per_insert"] == 1.0
 
 
 def test_what_an_environment_raises_is_told_with_the_way_on(tmp_path):
@@ -192,8 +206,6 @@ def test_what_cannot_be_distributed_is_refused(tmp_path):
         train(actors=1, envs=2)
     with pytest.raises(BadValue, match="does not go with --vectorization async"):
         train(actors=1, vectorization="async")
-    with pytest.raises(BadValue, match="does not go with --representation"):
-        train(agent=replace(TINY, representation="ofenet"), actors=1)
     with pytest.raises(BadValue, match=r"ray-address is 'here:1'.* say --actors"):
         train(ray_address="here:1")
     with pytest.raises(BadValue, match="are of runs with --actors"):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from environments import OFTEN, TINY, TINY_SAC
+from environments import OFTEN, SMALL_OFENET, TINY, TINY_SAC
 
 import sparl
 from sparl import representation
@@ -24,10 +24,9 @@ from sparl.training import Trainer
 
 COLUMNS = Columns(4, 2)
 OFENET = OFENet(units=10, layers=3, targets=0, updates=0)
-SMALL = {"representation": "ofenet", "representation_units": 10, "representation_layers": 3}
 CONFIGS = {
-    "td3": replace(TINY, **SMALL, representation_updates=0),
-    "sac": replace(TINY_SAC, **SMALL, representation_updates=0),
+    "td3": replace(TINY, **SMALL_OFENET, representation_updates=0),
+    "sac": replace(TINY_SAC, **SMALL_OFENET, representation_updates=0),
 }
 
 

@@ -46,7 +46,6 @@ def _refuse_distributed(run: RunConfig, agent: Any) -> None:
     wrong = {
         f"--envs {run.envs}: each actor has one environment": run.envs > 1,
         f"--vectorization {run.vectorization}, which is for --envs": run.vectorization != "sync",
-        "--representation: actors are sent the actor alone": agent.ofenet is not None,
     }
     for what, asked in wrong.items():
         if asked:

@@ -61,7 +61,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
     """One update of such a learner's parts: (the parts that it moves, journal, the method's running
     state, the parts that it leaves, rows of the replay, what they are seen through, moves) -> the
     first three, moved on, and the absolute TD errors [batch] of rows with importance weights, else
-    None."""
+    None. (With a representation: of the first half of the rows.)"""
     config, method = algorithm.config, algorithm.method
     structures, optimizers = learner.structures, learner.optimizers
     before_step, after_step = method.before_step, method.after_step
@@ -94,7 +94,7 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
         batch = _seen(algorithm.columns.split(rows), normalization)
         parts = still | moving
         moved, metrics = _learned(algorithm, structures, parts, moves, batch, key, descend)
-        errors = None if batch.weight is None else metrics["td_error"]
+        errors = None if batch.weight is None else metrics.get("td_error")
         return moved, _noted(journal, metrics, algorithm.metrics), running, errors
 
     return update

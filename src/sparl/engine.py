@@ -203,6 +203,11 @@ class Engine:
         }
 
     @property
+    def acting(self) -> tuple[tuple[str, str], ...]:
+        """The networks that act, one behind the other: (part, name) of each."""
+        return representation.acting(self.config, self.agent)
+
+    @property
     def _outlines(self) -> dict[str, Networks]:
         """The networks by part, with shapes in place of arrays."""
         structures = self.learner.structures
@@ -254,10 +259,8 @@ class Engine:
 
     def _compile(self) -> None:
         self._compiled: set[Hashable] = set()
-        seeing = [(representation.PART, representation.STATE)] if self.config.ofenet else []
         self._acting = [
-            (part, Forward(self.learner.structures[part], name))
-            for part, name in (*seeing, self.agent.ACTING)
+            (part, Forward(self.learner.structures[part], name)) for part, name in self.acting
         ]
         update = update_function(self.algorithm, self.learner)
         self._update = jax.jit(update, donate_argnums=(0, 1, 2), static_argnames="moves")

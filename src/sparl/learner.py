@@ -49,12 +49,19 @@ class Structure:
             holds_networks(networks),
         )
 
-    def sizes(self) -> tuple[int, int]:
-        """How many values and how many indices there are."""
+    def sizes(self, arrays: int | None = None) -> tuple[int, int]:
+        """How many values and how many indices there are, in all or the first so many arrays."""
         sizes = [0, 0]
-        for shape, is_index in zip(self.shapes, self.is_index, strict=True):
+        for shape, is_index in zip(self.shapes[:arrays], self.is_index[:arrays], strict=True):
             sizes[is_index] += math.prod(shape)
         return sizes[0], sizes[1]
+
+    def spans(self, name: str) -> tuple[slice, slice]:
+        """Where one network lies: it is one piece of either vector."""
+        numbered = jax.tree.unflatten(self.treedef, range(len(self.shapes)))[name]
+        numbers = jax.tree.leaves(numbered)
+        begin, end = self.sizes(numbers[0]), self.sizes(numbers[-1] + 1)
+        return slice(begin[0], end[0]), slice(begin[1], end[1])
 
     def flatten(self, networks: dict[str, Any]) -> Float[Array, " values"]:
         """The trained values of `networks` (or of a gradient of their shape) as one vector."""

@@ -98,6 +98,11 @@ def joined(
     return structures[PART].online(parts[PART])[ACTION](both)
 
 
+def acting(config: Any, agent: Any) -> tuple[tuple[str, str], ...]:
+    """The networks that act, one behind the other: (part, name) of each."""
+    return ((PART, STATE), agent.ACTING) if config.ofenet else (agent.ACTING,)
+
+
 def policy(agent: Any, networks: dict[str, Networks]) -> Network:
     """What is saved of an agent's networks, by part: what acts on observations, which is behind the
     state branch where there is one."""

@@ -62,12 +62,7 @@ class Actor:
     def __init__(self, run: RunConfig, agent: Any, columns: Columns) -> None:
         self._run, self._agent, self._columns = run, agent, columns
         self._functions = agents.functions_of(agent)
-        sizes = columns.observation_size, columns.action_size
-        part, name = self._functions.ACTING
-        outline = jax.eval_shape(
-            lambda key: self._functions.init(agent, key, *sizes)[part], jax.random.key(0)
-        )
-        self._received = Received(outline, name)
+        self._received = Received(agent, columns)
         self._statistics: RunningStatistics | None = None
         self._rng = np.random.default_rng()
         self._transitions: Iterator[Transition] = iter(())

@@ -105,15 +105,26 @@ class DistributedTrainer(Trainer):
         return not (ended or self.interrupt.overdue)
 
     @property
+    def _updates(self) -> int:
+        """The agent's so far; those of a representation before them are nobody's due."""
+        return max(0, self.engine.updates - self.agent.updates_before)
+
+    @property
     def _updates_due(self) -> int:
-        return self.limiter.due(self.state.step, self.engine.updates)
+        return self.limiter.due(self.state.step, self._updates)
+
+    @property
+    def _updates_wanted(self) -> int:
+        """Before the first that is due come those of the representation alone."""
+        before = max(0, self.agent.updates_before - self.engine.updates)
+        return before if before and self._updates_due else self._updates_due
 
     def _give_orders(self) -> None:
         alone = self.config.actors == 1
         for number in self.crew.idle:
             known = self.state.step + self.crew.ordered
             steps = min(self.config.rollout, self.config.steps - known)
-            if steps <= 0 or not self.limiter.admits(steps, known, self.engine.updates):
+            if steps <= 0 or not self.limiter.admits(steps, known, self._updates):
                 return
             begins = number not in self._under_way
             episode = self.state.episode + len(self._under_way) if begins else None
@@ -159,25 +170,26 @@ class DistributedTrainer(Trainer):
         return rollout.ended
 
     def _learn(self) -> None:
-        """Updates that are due, as many as batches are asked for at once."""
-        for _ in range(min(self._updates_due, AT_ONCE)):
+        """Updates that are wanted now, as many as batches are asked for at once."""
+        for _ in range(min(self._updates_wanted, AT_ONCE)):
             self._update()
-            if self.replay.prioritised:
+            if self.engine.td_errors is not None:
                 self._errors.append(self.engine.td_errors)
         if self._errors:
-            self.replay.prioritise(np.concatenate([np.asarray(found) for found in self._errors]))
+            self.replay.prioritise(np.stack([np.asarray(found) for found in self._errors]))
             self._errors = []
 
     def _batch(self) -> np.ndarray:
         if not self._batches:
-            count, agent = min(self._updates_due, AT_ONCE), self.agent
+            count, agent = min(self._updates_wanted, AT_ONCE), self.agent
             n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
-            rows = self.replay.sample(count * agent.batch_size, self.rng, agent.gamma, n_step)
+            rows = self.replay.sample(count * agent.rows_per_update, self.rng, agent.gamma, n_step)
             self._batches = list(reversed(np.split(rows, count)))
         return self._batches.pop()
 
     def _step_of(self, update: int) -> int:
-        return self.agent.learning_starts + math.ceil(update / self.config.samples_per_insert)
+        own = max(1, update - self.agent.updates_before)
+        return self.agent.learning_starts + math.ceil(own / self.config.samples_per_insert)
 
     def _updates_in_all(self) -> int:
         return self.limiter.due(self.config.steps, 0)
@@ -213,14 +225,14 @@ class DistributedTrainer(Trainer):
         self._staleness, self._sent = [], (self.crew.sent_updates, self.crew.sent_bytes)
         return {
             "actors": self.crew.working,
-            "samples_per_insert": self.limiter.measured(self.state.step, self.engine.updates),
+            "samples_per_insert": self.limiter.measured(self.state.step, self._updates),
             "staleness": staleness,
             "broadcast_bytes": sent / count if count else None,
         }
 
     def _totals(self) -> dict[str, Any]:
         return {
-            "samples_per_insert": self.limiter.measured(self.state.step, self.engine.updates),
+            "samples_per_insert": self.limiter.measured(self.state.step, self._updates),
             "actor_deaths": self.crew.deaths,
             "broadcasts": self.crew.sent_updates,
             "broadcast_bytes": self.crew.sent_bytes / max(1, self.crew.sent_updates),

@@ -143,9 +143,12 @@ class RemoteReplay(Replay):
     ) -> NDArray[np.float32]:
         return self._answer(self._server.rows_at.remote(first, gamma, n_step))
 
-    def prioritise(self, errors: NDArray[np.float32]) -> None:
-        """Takes the absolute TD errors of the newest sample, [batch]."""
-        self._server.prioritise.remote(self._drawn, errors)
+    def prioritise(self, errors: Float[np.ndarray, "updates batch"]) -> None:
+        """Takes the absolute TD errors of the newest sample: of the first rows for each update, if
+        it took more."""
+        count, batch = errors.shape
+        first = self._drawn.reshape(count, -1)[:, :batch]
+        self._server.prioritise.remote(first.ravel(), errors.ravel())
 
     def priorities(self) -> NDArray[np.float32]:
         """Of every row, and what a new one gets: [capacity + 1]."""

@@ -1,30 +1,32 @@
-"""What actors are sent of the networks: what is stored of the part that acts, and no more.
+"""What actors are sent of the networks: what is stored of those that act, and no more.
 
 The flat values go out with every weight update. Where they lie, the layouts and their indices, goes
 out only when it has changed, which only a restructuring does. Targets, critics and Adam's moments
-stay where they are used.
+stay where they are used, and of a representation all but the branch that acting goes through.
 """
 
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import blueprint
+from sparl import agents, blueprint, representation
 from sparl.acting import Forward, HostNetwork
 from sparl.engine import Engine
 from sparl.learner import Structure
-from sparl.networks import Networks
+from sparl.replay import Columns
 
 
 class Topology(NamedTuple):
-    """How the acting part is stored: all of it but the values."""
+    """How the acting networks are stored: all of it but the values."""
 
     layouts: str
-    """JSON: of each network of the part the description of each layer."""
+    """JSON: of each network, in their order, the description of each layer."""
     indices: NDArray[np.int32]
 
     @property
@@ -33,7 +35,7 @@ class Topology(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The acting part after `version` updates; `topology` counts the changes of that."""
+    """The acting networks after `version` updates; `topology` counts the changes of that."""
 
     version: int
     values: NDArray[np.float32]
@@ -45,52 +47,72 @@ class Publisher:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._structure: Structure | None = None
+        self._structures: list[Structure] = []
         self.topology = Topology("", np.zeros(0, np.int32))
         self.changes = 0
 
     def newest(self) -> Weights:
         """Waits for the update that makes them."""
-        part = self._engine.agent.ACTING[0]
-        found, structure = self._engine.learner.parts[part], self._engine.learner.structures[part]
-        indices = np.array(found.indices)  # that buffer is an update's to reuse
-        if structure != self._structure or not np.array_equal(indices, self.topology.indices):
-            self._structure = structure
-            self.topology = Topology(json.dumps(self._engine.layouts[part]), indices)
+        learner, acting = self._engine.learner, self._engine.acting
+        structures = [learner.structures[part] for part, _ in acting]
+        values, indices = [], []
+        for (part, name), structure in zip(acting, structures, strict=True):
+            of_values, of_indices = structure.spans(name)
+            values.append(np.asarray(learner.parts[part].values)[of_values])
+            indices.append(np.asarray(learner.parts[part].indices)[of_indices])
+        joined = np.concatenate(indices)
+        if structures != self._structures or not np.array_equal(joined, self.topology.indices):
+            self._structures = structures
+            layouts = [self._engine.layouts[part][name] for part, name in acting]
+            self.topology = Topology(json.dumps(layouts), joined)
             self.changes += 1
-        return Weights(self._engine.updates, np.asarray(found.values), self.changes)
+        return Weights(self._engine.updates, np.concatenate(values), self.changes)
 
     @property
     def dense_bytes(self) -> int:
-        """What the values of the acting part would take, had it stayed as dense as it was made."""
-        part = self._engine.agent.ACTING[0]
-        shapes = [
-            shape
-            for name in self._engine.learner.structures[part].outline()
-            for shape in self._engine.originals[name]
-        ]
+        """What the values of the acting networks would take, had they stayed as they were made."""
+        names = {name for _, name in self._engine.acting}
+        shapes = [shape for name in names for shape in self._engine.originals[name]]
         return 4 * sum(outputs * inputs + outputs for outputs, inputs in shapes)
 
 
 class Received:
-    """The acting network on an actor's side."""
+    """The acting networks on an actor's side."""
 
-    def __init__(self, outline: Networks, name: str) -> None:
-        self._outline, self._name = outline, name
-        self._indices = np.zeros(0, np.int32)
-        self._forward: Forward | None = None
+    def __init__(self, agent: Any, columns: Columns) -> None:
+        """`agent`: its hyperparameters, from which the networks' outlines follow."""
+        functions = agents.functions_of(agent)
+        sizes = columns.observation_size, columns.action_size
+        parts = jax.eval_shape(
+            lambda key: representation.dense_parts(agent, functions, key, *sizes),
+            jax.random.key(0),
+        )
+        self._outlines = [
+            {name: parts[part][name]} for part, name in representation.acting(agent, functions)
+        ]
+        self._networks: list[tuple[Forward, int, NDArray[np.int32]]] = []
+        """Of each: how to run it, how many values it has, and its indices."""
         self.network: HostNetwork = _nothing_received
 
     def rearrange(self, topology: Topology) -> None:
         """Takes up another topology; values of it must follow."""
-        layouts: dict[str, Any] = json.loads(topology.layouts)
-        structure = Structure.of(blueprint.blanks(layouts, self._outline))
-        self._forward, self._indices = Forward(structure, self._name), topology.indices
+        layouts: list[Any] = json.loads(topology.layouts)
+        self._networks, indices = [], topology.indices
+        for layers, outline in zip(layouts, self._outlines, strict=True):
+            (name,) = outline
+            structure = Structure.of(blueprint.blanks({name: layers}, outline))
+            value_count, index_count = structure.sizes()
+            own, indices = np.split(indices, [index_count])
+            self._networks.append((Forward(structure, name), value_count, own))
 
     def update(self, values: NDArray[np.float32]) -> None:
-        if self._forward is None:
+        if not self._networks:
             raise AssertionError("values came before the topology that they belong to")
-        self.network = self._forward.bound(values, self._indices)
+        bound = []
+        for forward, count, indices in self._networks:
+            own, values = np.split(values, [count])
+            bound.append(forward.bound(own, indices))
+        self.network = lambda x: reduce(lambda y, network: network(y), bound, x)
 
 
 def _nothing_received(x: NDArray[np.float32]) -> NDArray[np.float32]:
