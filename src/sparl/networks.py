@@ -37,7 +37,7 @@ class Network(eqx.Module):
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         whole = self.whole()
         if whole is None:
-            x = self._layer_by_layer(x)
+            x = self._chain_by_chain(x)
         else:
             x = kernels.network(whole, x, self.connections)
         return jnp.tanh(x) if self.squash else x
@@ -90,14 +90,24 @@ class Network(eqx.Module):
         """
         return self.kernel_forms() if self.connections is not None else None
 
-    def _layer_by_layer(self, x: jax.Array) -> jax.Array:
-        return wiring.run(
-            self.wiring,
-            x,
-            lambda i, y: self.layers[i].apply(y),
-            lambda i, y: self._norm(i)(y),
-            wiring.IN_JAX,
-        )
+    def _chain_by_chain(self, x: jax.Array) -> jax.Array:
+        """Chains of several layers by the kernels, if these know them (within SimBa's blocks, say),
+        and every other layer by itself."""
+        forms = self.kernel_forms()
+        wired, chains = self.wiring, [(i,) for i in range(len(self.layers))]
+        if forms is not None:
+            wired, chains = wired.segments()
+
+        def linear(k: int, y: jax.Array) -> jax.Array:
+            first, *others = chains[k]
+            if forms is None or not others:
+                return self.layers[first].apply(y)
+            reads = tuple((i,) for i in range(len(chains[k])))
+            inner: list[Activation | None] = [self.wiring.stages[i].activation for i in chains[k]]
+            connections = kernels.Connections(reads, (*inner[:-1], None))
+            return kernels.network([forms[i] for i in chains[k]], y, connections)
+
+        return wiring.run(wired, x, linear, lambda k, y: self._norm(chains[k][0])(y), wiring.IN_JAX)
 
     def _norm(self, i: int) -> LayerNorm | BatchNorm:
         norm = self.norms[i]

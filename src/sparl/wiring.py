@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -50,6 +51,30 @@ class Wiring:
     def is_chain(self) -> bool:
         """Layers one after the other with ReLU between them."""
         return self == chain(len(self.stages))
+
+    def segments(self) -> tuple[Wiring, list[tuple[int, ...]]]:
+        """The network with every longest chain of layers as one stage, and the layers of each.
+
+        In a chain nothing but the next layer reads what a layer gives, and there is no norm within
+        it: the stage has the first layer's norm, and the last one's activation and addition.
+        """
+        used = [value for stage in self.stages for value in (*stage.reads, stage.adds)]
+        used += self.gives
+        chains: list[tuple[int, ...]] = [(0,)]
+        for i, (before, stage) in enumerate(pairwise(self.stages), start=1):
+            alone = stage.reads == (i,) and used.count(i) == 1
+            if alone and stage.norm is None and before.norm != "batch" and before.adds is None:
+                chains[-1] += (i,)
+            else:
+                chains.append((i,))
+        by: dict[int, tuple[int, ...]] = {0: (0,)}
+        by |= {chain[-1] + 1: (k,) for k, chain in enumerate(chains, start=1)}
+        ends = [(self.stages[chain[0]], self.stages[chain[-1]]) for chain in chains]
+        stages = tuple(
+            replace(first, activation=last.activation, adds=last.adds).shifted(by)
+            for first, last in ends
+        )
+        return Wiring(stages, tuple(n for value in self.gives for n in by[value])), chains
 
     def then(self, after: Wiring) -> Wiring:
         """This network, and `after` on what it gives."""

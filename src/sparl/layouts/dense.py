@@ -12,7 +12,7 @@ from sparl.layouts.base import Layout
 
 
 class Dense(Layout):
-    """W stored whole, multiplied by XLA's matrix product."""
+    """W stored whole; alone, outside of a network's kernels, multiplied by XLA's product."""
 
     name: ClassVar[str] = "dense"
 
