@@ -116,8 +116,8 @@ class DistributedTrainer(Trainer):
     @property
     def _updates_wanted(self) -> int:
         """Before the first that is due come those of the representation alone."""
-        before = max(0, self.agent.updates_before - self.engine.updates)
-        return before if before and self._updates_due else self._updates_due
+        due, before = self._updates_due, self.agent.updates_before - self.engine.updates
+        return before if due and before > 0 else due
 
     def _give_orders(self) -> None:
         alone = self.config.actors == 1
