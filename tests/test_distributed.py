@@ -37,7 +37,12 @@ ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from sparl.distributed import DistributedTrainer, connected  # noqa: E402
 
 RNM = sparl.RNM(2, 4, interval=15)
-SEEING = replace(TINY_SAC, **SMALL_OFENET, representation_updates=19, activation="swish")
+SEEING = replace(
+    TINY_SAC,
+    **SMALL_OFENET | {"representation_layers": 2},
+    representation_updates=19,
+    activation="swish",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
