@@ -88,7 +88,7 @@ def groups_of(pattern, scores):
             return [places.reshape(-1)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(N_OF_M | st.integers(1, 20).map(PerRow) | st.sampled_from([1, 2, 9]).map(PerLayer)))
 def test_every_pattern_keeps_the_best_of_each_group(case):
     pattern, scores = case
@@ -200,7 +200,7 @@ def test_growth_takes_the_best_empty_places():
 
 
 @given(case=cases(st.just(None)), fraction=st.floats(0, 1), by_sign=st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_dropping_and_growing_keeps_the_count(case, fraction, by_sign):
     _, weight = case
     active = jnp.asarray(weight != 1)

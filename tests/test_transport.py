@@ -88,7 +88,7 @@ def assert_carried(before: Learner, after: Learner, part_of, woken_value) -> Non
             assert same_bits(now.bias, was.bias)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(NETWORKS, NETWORKS, st.integers(0, 2**16))
 def test_carry_keeps_what_stays_and_wakes_the_rest_afresh(old, new, seed):
     rng = np.random.default_rng(seed)

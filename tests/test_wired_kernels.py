@@ -46,7 +46,7 @@ def connections(draw, depth):
 BATCHES = st.sampled_from([1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 70])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(1, 4), BATCHES, st.integers(0, 2**16))
 def test_values_and_gradients(data, depth, batch, seed):
     connected = data.draw(connections(depth))
