@@ -39,7 +39,7 @@ def main(
     asked = parser.parse_args()
     jobs = {
         name: [
-            Job(variant, seed, study.env, asked.steps or study.steps, study.common)
+            Job(variant, seed, study.env, asked.steps or variant.steps or study.steps, study.common)
             for seed, variant in product(asked.seeds or study.seeds, study.variants)
             if asked.only is None or variant.name in asked.only
         ]

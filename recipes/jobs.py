@@ -27,6 +27,8 @@ class Variant:
 
     name: str
     options: tuple[str, ...]
+    steps: int | None = None
+    """Its own, if they are not the study's."""
     shape_of: str | None = None
     """The variant whose networks, with the same seed, ended with the hidden widths that this one's
     have from the start: it waits for that. Of two critics the wider one counts, layer by layer."""

@@ -3,15 +3,21 @@
     python recipes/larger_networks.py                              # both environments, in order
     python recipes/larger_networks.py --studies halfcheetah --seeds 0
 
-SAC everywhere, at equal steps, batch and evaluation. What is compared:
+SAC everywhere, with the same learning rate (but for SimBa, which has its paper's), batch and
+evaluation. What is compared, at equal steps:
 
     mlp-256                dense 2x256, the field's: what a larger one has to beat
     mlp-512                dense 2x512
     mlp-512-rnm, -static   the same at 1:8, and at 90 % sparsity, static
     mlp-1024-rnm           2x1024 at 1:8
     densenet, -rnm         2x512, swish, on a representation (OFENet), dense and at 1:8
+    mlp-512-ofenet-rnm-16  2x512 at 1:16 on OFENet
+    densenet-rnm-16        densenet at 1:16
     simba, -rnm            actor 128 x 1, critics 128 x 2 (512 x 2 in its paper, with which a dense
                            run would take half a day), with its paper's optimizer
+
+And by the clock (`halfcheetah-clock`): dense 2x256 for as many steps as it makes while the sparse
+ones on OFENet make 200,000.
 
 One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
 and plots of what is done go to `results/larger_networks/`.
@@ -23,6 +29,7 @@ from common import main
 from jobs import Study, Variant
 
 RNM = ("--method", "rnm", "--pattern", "1:8")
+SPARSER = ("--method", "rnm", "--pattern", "1:16")
 STATIC = ("--method", "static", "--sparsity", "0.9", "--keep-norm")
 WIDE = ("--hidden", "512", "512")
 SIMBA = (
@@ -41,6 +48,8 @@ def variants(targets: int) -> tuple[Variant, ...]:
         Variant("mlp-512-static", (*WIDE, *STATIC)),
         Variant("densenet", densenet),
         Variant("densenet-rnm", (*densenet, *RNM)),
+        Variant("densenet-rnm-16", (*densenet, *SPARSER)),
+        Variant("mlp-512-ofenet-rnm-16", (*WIDE, *blocks, *SPARSER)),
         Variant("simba", SIMBA),
         Variant("simba-rnm", (*SIMBA, *RNM)),
         Variant("mlp-512", WIDE),
@@ -52,8 +61,11 @@ def studies() -> dict[str, Study]:
     common = ("--agent", "sac")
     cheetah = variants(0)  # 17 components in all
     ant = variants(27)  # the paper leaves contact forces out
+    on_ofenet = tuple(v for v in cheetah if "--representation" in v.options and v.name != "densenet")
+    clock = (Variant("mlp-256-longer", (), 450_000), *on_ofenet)
     return {
         "halfcheetah": Study("HalfCheetah-v5", (0, 1), cheetah, 200_000, common),
+        "halfcheetah-clock": Study("HalfCheetah-v5", (0, 1), clock, 200_000, common),
         "ant": Study("Ant-v5", (0, 1), ant, 200_000, common),
     }
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int32
 
 from sparl.networks import Network, Networks
@@ -73,8 +74,14 @@ class Structure:
     def networks(
         self, values: Float[Array, " values"], indices: Int32[Array, " indices"]
     ) -> dict[str, Any]:
-        """Networks as views: anything aligned with the values may stand in their place."""
-        return self._views(values, indices)
+        """Networks as views: anything aligned with the values may stand in their place.
+
+        Outside of a compiled function they are copies, cut in NumPy: JAX would compile every slice
+        for its place.
+        """
+        if _traced([values, indices]):
+            return self._views(values, indices)
+        return jax.tree.map(_copied, self._views(np.asarray(values), np.asarray(indices)))
 
     def positions(self) -> dict[str, Any]:
         """The networks with, in place of every number, where in its flat vector it lies; in NumPy
@@ -112,11 +119,23 @@ class Structure:
     def _concatenate(self, networks: dict[str, Any], index: bool, dtype: Any) -> jax.Array:
         leaves = self.treedef.flatten_up_to(networks)
         chosen = [
-            leaf.reshape(-1)
-            for leaf, is_index in zip(leaves, self.is_index, strict=True)
-            if is_index == index
+            leaf for leaf, is_index in zip(leaves, self.is_index, strict=True) if is_index == index
         ]
-        return jnp.concatenate(chosen) if chosen else jnp.zeros(0, dtype)
+        if not chosen:
+            return jnp.zeros(0, dtype)
+        if _traced(chosen):
+            return jnp.concatenate([leaf.reshape(-1) for leaf in chosen])
+        return _copied(np.concatenate([np.asarray(leaf).reshape(-1) for leaf in chosen]))
+
+
+def _traced(arrays: list[Any]) -> bool:
+    """Whether a function is being compiled, of which one of the arrays is a part."""
+    return any(isinstance(array, Tracer) for array in arrays)
+
+
+def _copied(array: np.ndarray) -> jax.Array:
+    """In memory of JAX's own: an update may be given it to write over."""
+    return jax.device_put(array, may_alias=False)
 
 
 def holds_networks(part: dict[str, Any]) -> bool:

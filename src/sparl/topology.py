@@ -2,13 +2,15 @@
 
 A pattern is a rule about counts ("at most 2 of every 4 in a row"); `select` applies it to
 scores and answers with the kept places. Nothing here knows of values, layers or learning.
-Ties go to the lower column, so a selection never depends on how a sort is implemented.
+Ties go to the lower column, so a selection never depends on how a sort is implemented. Selections
+are compiled as a whole, for where nothing around them is compiled.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -32,6 +34,7 @@ class Kept(NamedTuple):
     row_starts: Int32[Array, " rows"]  # out + 1 of them
 
     @classmethod
+    @partial(jax.jit, static_argnums=(0, 2), inline=True)
     def of(cls, mask: Bool[Array, "out in"], count: int) -> Kept:
         """The places where `mask` is true; there must be `count` of them."""
         # Sorted: `jnp.nonzero` is no faster and takes six times as long to compile.
@@ -78,6 +81,7 @@ class NofM:
     def count(self, out_features: int, in_features: int) -> int:
         return out_features * self.kept_per_row(in_features)
 
+    @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
         """The `n` largest scores of each group."""
         out_features, in_features = scores.shape
@@ -110,6 +114,7 @@ class PerRow:
     def count(self, out_features: int, in_features: int) -> int:
         return out_features * min(self.kept, in_features)
 
+    @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
         """The `kept` largest scores of each row."""
         order = jnp.argsort(scores, axis=-1, descending=True, stable=True)
@@ -132,6 +137,7 @@ class PerLayer:
     def count(self, out_features: int, in_features: int) -> int:
         return min(self.kept, out_features * in_features)
 
+    @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
         """The `kept` largest scores of the layer."""
         count = self.count(*scores.shape)
@@ -147,6 +153,7 @@ def _even_rows(columns: Int32[Array, "out per_row"]) -> Kept:
     return Kept(columns.reshape(-1).astype(jnp.int32), row_starts)
 
 
+@partial(jax.jit, inline=True)
 def largest(scores: Float[Array, "out in"], count: int | Int32[Array, ""]) -> Bool[Array, "out in"]:
     """Where the `count` largest scores are; of equal ones, those of the lowest row and column.
 
@@ -175,6 +182,7 @@ def largest(scores: Float[Array, "out in"], count: int | Int32[Array, ""]) -> Bo
     return reach(*jax.lax.fori_loop(0, 32 + rank_bits, halve, (jnp.uint32(0), jnp.uint32(0))))
 
 
+@partial(jax.jit, static_argnames="by_sign", inline=True)
 def survivors(
     weight: Float[Array, "out in"],
     active: Bool[Array, "out in"],
@@ -194,14 +202,16 @@ def survivors(
     return largest(jnp.where(active, jnp.abs(weight), -1.0), count - dropped)
 
 
+@partial(jax.jit, inline=True)
 def grown(
-    kept: Bool[Array, "out in"], scores: Float[Array, "out in"], count: int
+    kept: Bool[Array, "out in"], scores: Float[Array, "out in"], count: int | Int32[Array, ""]
 ) -> Bool[Array, "out in"]:
     """`kept` and, of the other places, those of the largest scores, `count` places in all."""
     missing = count - jnp.sum(kept, dtype=jnp.int32)
     return kept | largest(jnp.where(kept, -jnp.inf, scores), missing)
 
 
+@partial(jax.jit, static_argnames=("pattern", "swaps"), inline=True)
 def permuted_for(
     pattern: NofM, scores: Float[Array, "out in"], swaps: int, key: PRNGKeyArray
 ) -> Int32[Array, " in"]:

@@ -2,11 +2,15 @@
 
 Shapes as in `sparl.kernels`. Indices that lead outside a matrix are dropped or clamped here, for
 XLA cannot raise from compiled code; the compiled kernels refuse them.
+
+What changes a layout is compiled as a whole where nothing around it is: JAX would compile every
+operation in it for every new shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +27,7 @@ ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+@partial(jax.jit, static_argnames="in_features", inline=True)
 def expand(
     values: Float[Array, " kept"],
     columns: Int32[Array, " kept"],
@@ -40,6 +45,7 @@ def expand(
     return dense.reshape(out_features, in_features)
 
 
+@partial(jax.jit, static_argnames=("out_features", "in_features"), inline=True)
 def expand_blocks(
     weight: Float[Array, "kept group"], places: Any, out_features: int, in_features: int
 ) -> Float[Array, "out in"]:
@@ -54,6 +60,7 @@ def expand_blocks(
     return dense[:out_features, :in_features]
 
 
+@partial(jax.jit, inline=True)
 def gather(
     dense: Float[Array, "out in"],
     columns: Int32[Array, " kept"],
@@ -65,6 +72,7 @@ def gather(
     return dense[_rows(row_starts, columns.shape[0]), columns]
 
 
+@partial(jax.jit, static_argnames="in_features", inline=True)
 def transpose(
     columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
 ) -> tuple[Int32[Array, " kept"], Int32[Array, " in_starts"], Int32[Array, " kept"]]:

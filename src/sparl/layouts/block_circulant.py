@@ -8,9 +8,11 @@ kept are zero, and nothing of them is stored. The c are what is trained.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -121,6 +123,7 @@ def grid(shape: tuple[int, int], group: int) -> tuple[int, int]:
     return -(-shape[0] // group), -(-shape[1] // group)
 
 
+@partial(jax.jit, static_argnames="group", inline=True)
 def projected(dense: Float[Array, "out in"], group: int) -> Float[Array, "rows columns group"]:
     """Every block's c: means along its wrapped diagonals, padding left out."""
     sums, counts = _along_diagonals(dense, group), _along_diagonals(jnp.ones_like(dense), group)

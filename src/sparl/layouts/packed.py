@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
@@ -49,6 +51,7 @@ class Packed(Layout):
         return row_of_each(Kept(self.columns, self.row_starts))
 
 
+@partial(jax.jit, inline=True)
 def row_of_each(kept: Kept) -> Int32[Array, " kept"]:
     """The row of each kept place, in the order of `kept.columns`."""
     rows = jnp.arange(kept.row_starts.shape[0] - 1, dtype=jnp.int32)
