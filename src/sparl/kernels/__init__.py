@@ -59,6 +59,7 @@ __all__ = [
     "networks",
     "ordered",
     "places",
+    "rows_of",
     "usable",
     "vectors",
     "why_not_native",
@@ -67,6 +68,7 @@ __all__ = [
 expand_blocks = reference.expand_blocks
 expand_reference = reference.expand
 gather_reference = reference.gather
+rows_of = reference.rows_of
 instruction_set = native.instruction_set
 usable = native.usable
 Inference = native.Inference

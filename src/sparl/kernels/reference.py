@@ -36,7 +36,7 @@ def expand(
 ) -> Float[Array, "out in"]:
     """Packed rows to a dense matrix, zero where nothing is kept."""
     out_features = row_starts.shape[0] - 1
-    flat = _rows(row_starts, values.shape[0]) * in_features + columns
+    flat = rows_of(row_starts, values.shape[0]) * in_features + columns
     # A column beyond its row would land in the next one; past the end it is dropped.
     inside = (columns >= 0) & (columns < in_features)
     flat = jnp.where(inside, flat, out_features * in_features)
@@ -69,7 +69,7 @@ def gather(
     """The entries of a dense matrix at the places of packed rows."""
     if dense.size == 0:
         return jnp.zeros(columns.shape, dense.dtype)
-    return dense[_rows(row_starts, columns.shape[0]), columns]
+    return dense[rows_of(row_starts, columns.shape[0]), columns]
 
 
 @partial(jax.jit, static_argnames="in_features", inline=True)
@@ -78,7 +78,7 @@ def transpose(
 ) -> tuple[Int32[Array, " kept"], Int32[Array, " in_starts"], Int32[Array, " kept"]]:
     """Packed places column by column: rows, column_starts, order."""
     order = jnp.argsort(columns, stable=True)
-    rows = _rows(row_starts, columns.shape[0])[order]
+    rows = rows_of(row_starts, columns.shape[0])[order]
     counts = jnp.bincount(columns, length=in_features)
     column_starts = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(counts)])
     return rows, column_starts.astype(jnp.int32), order.astype(jnp.int32)
@@ -99,8 +99,9 @@ def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> ja
     return values[-1]
 
 
-def _rows(row_starts: Int32[Array, " starts"], kept: int) -> Int32[Array, " kept"]:
-    """The row of each kept value.
+@partial(jax.jit, static_argnames="kept", inline=True)
+def rows_of(row_starts: Int32[Array, " starts"], kept: int) -> Int32[Array, " kept"]:
+    """The row of each kept value, in the order of `columns`.
 
     Nearly all the time of this file goes here. A sum over marks where rows begin and an unrolled
     binary search take as long (about 220 us at 256 x 256, half kept), a search in a loop twice

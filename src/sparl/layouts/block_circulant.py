@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from sparl import kernels
 from sparl.layouts.base import index_width
-from sparl.layouts.packed import Packed, row_of_each
+from sparl.layouts.packed import Packed
 from sparl.topology import Kept
 
 
@@ -36,7 +36,8 @@ class BlockCirculant(Packed):
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], group: int, kept: Kept
     ) -> BlockCirculant:
         """The circulant blocks nearest to those of `dense` at the places `kept` of the grid."""
-        weight = projected(dense, group)[row_of_each(kept), kept.columns]
+        rows = kernels.rows_of(kept.row_starts, kept.columns.shape[0])
+        weight = projected(dense, group)[rows, kept.columns]
         return cls.packed(weight, bias, dense.shape[1], kept)
 
     @classmethod

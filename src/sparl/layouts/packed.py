@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
 from sparl.layouts.base import Layout
-from sparl.topology import Kept
 
 
 class Packed(Layout):
@@ -48,11 +44,4 @@ class Packed(Layout):
     @property
     def row_of_each(self) -> Int32[Array, " kept"]:
         """The row of each kept place, in the order of `columns`."""
-        return row_of_each(Kept(self.columns, self.row_starts))
-
-
-@partial(jax.jit, inline=True)
-def row_of_each(kept: Kept) -> Int32[Array, " kept"]:
-    """The row of each kept place, in the order of `kept.columns`."""
-    rows = jnp.arange(kept.row_starts.shape[0] - 1, dtype=jnp.int32)
-    return jnp.repeat(rows, jnp.diff(kept.row_starts), total_repeat_length=kept.columns.shape[0])
+        return kernels.rows_of(self.row_starts, self.columns.shape[0])
