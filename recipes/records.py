@@ -153,7 +153,8 @@ def play(results: Path, done: dict[Job, Path]) -> None:
 
 
 def draw(results: Path, title: str) -> None:
-    """`curves.png`: mean evaluation return, one line per variant, a band over its seeds.
+    """`curves.png`: mean evaluation return, one line per variant, a band over its seeds, as far as
+    all of them go.
 
     Against steps, and where speeds were measured against the seconds that so many steps take at
     them, up to the end of the fastest variant twice over.
@@ -175,6 +176,7 @@ def draw(results: Path, title: str) -> None:
     names, last = variants(found), 0
     for name in names:
         curves = [rows for key, rows in found.items() if key[0] == name]
+        curves = [rows[: min(map(len, curves))] for rows in curves]
         steps = np.array([int(row["step"]) for row in curves[0]])
         returns = np.array([[float(row["eval_return"]) for row in rows] for rows in curves])
         last = max(last, int(steps[-1]))
