@@ -84,7 +84,7 @@ def studies() -> dict[str, Study]:
 
 def by_the_clock(results: Path) -> None:
     """Into `clock.csv`: what each variant and the dense agent of the same seed return after equal
-    times, as far as both go: the mean of the evaluations of the last five minutes."""
+    times, as far as both go: the mean of the evaluations of the last `WINDOW` seconds."""
     measured, curves = speeds(results), recorded(results / CURVES)
 
     def at(seconds: int, name: str, seed: int) -> tuple[int, int] | None:
@@ -93,7 +93,7 @@ def by_the_clock(results: Path) -> None:
             return None
         begun = steps * (1 - WINDOW / seconds)
         found = [float(r["eval_return"]) for r in curve if begun < int(r["step"]) <= steps]
-        return round(steps), round(np.mean(found))
+        return (round(steps), round(np.mean(found))) if found else None
 
     rows = []
     for (name, seed), seconds in product(curves, range(WINDOW, 7200, WINDOW)):

@@ -174,13 +174,14 @@ def test_a_killed_learner_loses_what_came_after_its_checkpoint_and_goes_on(clust
     assert summary["samples_per_insert"] == pytest.approx(0.5, rel=0.01)
 
 
-def test_priorities_are_resumed_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("agent", [TINY, SEEING], ids=["td3", "ofenet"])
+def test_priorities_are_resumed_bit_for_bit(agent, tmp_path):
     options = OFTEN | {"actors": 1, "prioritised": True, "steps": 130}
     for name in ("whole", "stopped"):
         callbacks = [StopAt(checkpoint=2)] if name == "stopped" else []
         try:
             sparl.train(
-                "environments:Point-v0", SEEING, out=tmp_path / name, callbacks=callbacks, **options
+                "environments:Point-v0", agent, out=tmp_path / name, callbacks=callbacks, **options
             )
         except Stopped:
             sparl.resume(tmp_path / name, quiet=True)
