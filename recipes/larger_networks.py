@@ -73,7 +73,7 @@ def studies() -> dict[str, Study]:
     common = ("--agent", "sac")
     cheetah = variants(0)  # 17 components in all
     ant = variants(27)  # the paper leaves contact forces out
-    longer = Variant(LONGER, (), 700_000)
+    longer = Variant(LONGER, (), 1_000_000)
     on_ofenet = tuple(v for v in cheetah if "--representation" in v.options)
     return {
         "halfcheetah": Study("HalfCheetah-v5", (0, 1), cheetah, 200_000, common),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sparl import kernels
 from sparl.kernels import native
-from sparl.kernels.forms import GROUPS
+from sparl.kernels.forms import BATCH_EPSILON, GROUPS
 from sparl.topology import NofM, PerLayer, PerRow
 
 SETS = ["avx512", "avx2+fma", "portable", "neon"]
@@ -118,9 +118,12 @@ def assert_eager_call_refuses(net, array, monkeypatch):
         kernels.network(net.layers, net.x, net.connections)
 
 
-def build(widths, patterns, batch, relu_last, seed, whole=False, connections=None) -> Net:
+def build(
+    widths, patterns, batch, relu_last, seed, whole=False, connections=None, normed=()
+) -> Net:
     """A network of random numbers, small whole ones (so that every sum is exact) with `whole`;
-    connected as a chain where nothing else is said. `widths` are those of all values."""
+    connected as a chain where nothing else is said. `widths` are those of all values, `normed` the
+    layers with a batch norm."""
     rng = np.random.default_rng(seed)
     connections = connections or kernels.Connections.chain(len(patterns), relu_last)
 
@@ -149,20 +152,36 @@ def build(widths, patterns, batch, relu_last, seed, whole=False, connections=Non
         if not whole:
             weight /= np.float32(max(per_row, 1) ** 0.5)
         extra = {} if group == 1 else {"group": group, "inputs": inputs}
+        if i in normed:
+            variance = rng.uniform(0.2, 2, outputs).astype(np.float32)
+            extra["norm"] = (*(numbers(outputs) for _ in range(3)), variance)
         layer = kernels.Layer(weight, numbers(outputs), places, **extra)
         read = np.concatenate([values[value] for value in connections.reads[i]])
         # What a rounding could lift over zero would make the two gradients differ.
         for _ in range(0 if whole else 100):
-            z = dense(layer) @ read + layer.bias.astype(np.float64)[:, None]
+            factor, offset = affine(layer)
+            z = factor * (dense(layer) @ read) + offset
             close = (np.abs(z) < 2e-5).any(axis=1)
             layer.bias[close] += np.float32(0.01)
             if not close.any():
                 break
         layers.append(layer)
-        z = dense(layer) @ read + layer.bias.astype(np.float64)[:, None]
+        factor, offset = affine(layer)
+        z = factor * (dense(layer) @ read) + offset
         values.append(ACTIVATIONS[connections.activations[i]][0](z))
-    layers, x, dy = jax.tree.map(jnp.asarray, (layers, x, numbers(widths[-1], batch)))
+    given = sum(widths[value] for value in connections.gives) if connections.gives else widths[-1]
+    layers, x, dy = jax.tree.map(jnp.asarray, (layers, x, numbers(given, batch)))
     return Net(layers, x, dy, connections)
+
+
+def affine(layer):
+    """Factor and offset of what a layer's weights make of its input: its bias, and its norm."""
+    bias = np.asarray(layer.bias, np.float64)[:, None]
+    if layer.norm is None:
+        return 1.0, bias
+    gain, shift, mean, variance = (np.asarray(a, np.float64)[:, None] for a in layer.norm)
+    factor = gain / np.sqrt(variance + BATCH_EPSILON)
+    return factor, shift + factor * (bias - mean)
 
 
 def expected(net):
@@ -172,32 +191,49 @@ def expected(net):
         return a @ b + c, np.max(np.abs(a) @ np.abs(b) + np.abs(c), initial=0)
 
     weights = [dense(layer) for layer in net.layers]
-    values, inputs, sums, scale = [np.asarray(net.x, np.float64)], [], [], 0.0
-    for layer, weight, reads, activation in zip(net.layers, weights, *net.connections, strict=True):
+    factors = [affine(layer)[0] for layer in net.layers]
+    read, activations, gives = net.connections
+    gives = gives or (len(net.layers),)
+    values, inputs, sums, scales = [np.asarray(net.x, np.float64)], [], [], [0.0]
+    scales[0] = np.max(np.abs(values[0]), initial=0)
+    for layer, weight, reads, activation in zip(
+        net.layers, weights, read, activations, strict=True
+    ):
         inputs.append(np.concatenate([values[value] for value in reads]))
-        z, scale = product(weight, inputs[-1], np.asarray(layer.bias, np.float64)[:, None])
+        factor, offset = affine(layer)
+        z, scale = product(factor * weight, inputs[-1], offset)
         sums.append(z)
+        scales.append(scale)
         values.append(ACTIVATIONS[activation][0](z))
+    y = np.concatenate([values[value] for value in gives]), max(scales[v] for v in gives)
     by_value = [np.zeros_like(value) for value in values]
     scales = [0.0] * len(values)
-    by_value[-1] = np.asarray(net.dy, np.float64)
+    rest = np.asarray(net.dy, np.float64)
+    for value in gives:
+        by_value[value] += rest[: len(values[value])]
+        scales[value] += np.max(np.abs(rest[: len(values[value])]), initial=0)
+        rest = rest[len(values[value]) :]
     gradients = []
     for i in reversed(range(len(weights))):
-        delta = by_value[i + 1] * ACTIVATIONS[net.connections.activations[i]][1](sums[i])
+        delta = by_value[i + 1] * ACTIVATIONS[activations[i]][1](sums[i]) * factors[i]
         of_bias = product(delta, np.ones(delta.shape[1]))
         full, of_weights = product(delta, inputs[i].T)
         gradients = [gradient_of(net.layers[i], full, of_weights), of_bias, *gradients]
         back, terms = product(weights[i].T, delta)
-        for value in net.connections.reads[i]:
+        for value in read[i]:
             width = len(values[value])
             by_value[value] += back[:width]
             scales[value] += terms
             back = back[width:]
-    return [(values[-1], scale), *gradients, (by_value[0], scales[0])]
+    return [y, *gradients, (by_value[0], scales[0])]
 
 
 @partial(jax.jit, static_argnames=("connections", "compiled"))
 def pulled(layers, x, dy, connections, compiled):
+    if any(layer.norm is not None for layer in layers):
+        y, pull = jax.vjp(lambda x: kernels.network(layers, x, connections, compiled), x)
+        return y, *pull(dy)
+
     def apply(values, x):
         pairs = zip(values, layers, strict=True)
         whole = [layer._replace(weight=w, bias=b) for (w, b), layer in pairs]
@@ -209,20 +245,24 @@ def pulled(layers, x, dy, connections, compiled):
 
 
 def results(net, compiled=True):
-    """y, the gradients (weight, bias, weight ...) and dx; waits, so that nothing runs later."""
+    """y, the gradients (weight, bias, weight ...) and dx; with batch norms y and dx alone.
+
+    Waits, so that nothing runs later."""
     return [np.asarray(a) for a in jax.tree.leaves(pulled(*net, compiled))]
 
 
 def in_full(net, found):
     """`found`, with the gradients of weights as `gradient_of` gives them."""
     y, *gradients, dx = found
-    for i, layer in enumerate(net.layers):
+    for i, layer in enumerate(net.layers if gradients else ()):
         if layer.group == 1:
             gradients[2 * i] = dense(layer, gradients[2 * i])
     return [y, *gradients, dx]
 
 
 def assert_close(net, found, wanted):
+    if len(found) == 2:
+        wanted = wanted[:: len(wanted) - 1]
     for number, (a, (b, scale)) in enumerate(zip(in_full(net, found), wanted, strict=True)):
         assert a.shape == b.shape
         error = np.max(np.abs(a - b), initial=0)

@@ -14,9 +14,9 @@ SOURCE = Path(sparl.__file__).parent
 # From the bottom to the top; a module may import from its own storey and from those below.
 # What is not named belongs to RUN: whatever surrounds an agent while it trains or plays.
 STOREYS = [
-    {"checks", "errors", "noise", "normalization", "norms", "statistics"},
+    {"checks", "errors", "noise", "normalization", "statistics"},
     {"allocation", "kernels", "topology"},
-    {"layouts", "wiring"},
+    {"layouts", "norms", "wiring"},
     {"networks"},
     {"learner"},
     {"neurons", "representation", "transport"},

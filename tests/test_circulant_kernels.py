@@ -70,7 +70,7 @@ def test_reference_expands_as_defined():
 def test_all_inputs_of_the_last_block_unless_told():
     layer = build([8, 5], [Blocks(4, ALL)], 1, False, 0).layers[0]._replace(inputs=None)
     assert kernels.Form.of([layer]) == kernels.Form(
-        (8, 5), (4,), (4,), kernels.Connections.chain(1)
+        (8, 5), (4,), (4,), (False,), kernels.Connections.chain(1)._replace(gives=(1,))
     )
 
 

@@ -13,9 +13,10 @@ import sparl
 from sparl import representation
 from sparl.engine import Engine
 from sparl.errors import BadValue
+from sparl.kernels.forms import BATCH_EPSILON
 from sparl.learner import Learner
 from sparl.methods import RNM, Dense
-from sparl.norms import BATCH_EPSILON, BATCH_MEMORY
+from sparl.norms import BATCH_MEMORY
 from sparl.replay import Columns
 from sparl.representation import ACTION, PART, PREDICTION, STATE, OFENet
 from sparl.restructuring import restructured

@@ -24,6 +24,7 @@ from sparl import kernels, wiring
 from sparl import networks as nets_of
 from sparl.kernels import Connections, native
 from sparl.methods import RNM
+from sparl.norms import BatchNorm
 from sparl.topology import NofM, PerLayer, PerRow
 
 pytestmark = pytest.mark.usefixtures("best_instruction_set")
@@ -31,16 +32,22 @@ pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 @st.composite
 def connections(draw, depth):
-    """A chain, or any values in any order, some more than once; what nothing reads, the last layer
-    does."""
+    """A chain, or any values in any order, some more than once, read and given; what nothing reads,
+    the network gives, or the last layer reads it."""
     if draw(st.booleans()):
         return Connections.chain(depth, relu_last=draw(st.booleans()))
     reads = [
         draw(st.lists(st.integers(0, layer), min_size=1, max_size=3)) for layer in range(depth)
     ]
-    reads[-1] += sorted(set(range(depth)).difference(*reads))
+    gives = []
+    if draw(st.booleans()):
+        read = sorted(set().union(*reads))
+        ends = sorted(set(range(depth + 1)).difference(read))
+        gives = draw(st.permutations(ends + draw(st.lists(st.sampled_from(read), max_size=3))))
+    else:
+        reads[-1] += sorted(set(range(depth)).difference(*reads))
     activations = draw(st.lists(st.sampled_from([*ACTIVATIONS]), min_size=depth, max_size=depth))
-    return Connections(tuple(map(tuple, reads)), tuple(activations))
+    return Connections(tuple(map(tuple, reads)), tuple(activations), tuple(gives))
 
 
 BATCHES = st.sampled_from([1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 70])
@@ -52,7 +59,8 @@ def test_values_and_gradients(data, depth, batch, seed):
     connected = data.draw(connections(depth))
     widths = data.draw(st.lists(st.integers(1, 40), min_size=depth + 1, max_size=depth + 1))
     chosen = [data.draw(any_pattern()) for _ in range(depth)]
-    net = build(widths, chosen, batch, False, seed, connections=connected)
+    normed = data.draw(st.sets(st.integers(0, depth - 1)))
+    net = build(widths, chosen, batch, False, seed, connections=connected, normed=normed)
     wanted = expected(net)
     for _ in filter(native.force_instruction_set, SETS):  # one compilation serves them all
         assert_close(net, results(net), wanted)
@@ -73,13 +81,21 @@ FIXED = {
         40,
         Connections(((0,), (0, 1), (1, 2, 2)), ("relu", "tanh", "relu")),
     ),
+    "tower": (
+        [19, 70, 90, 33],
+        [NofM(1, 8), Blocks(8, ALL), None],
+        200,
+        Connections(((0,), (1, 0), (2, 1, 0)), ("swish", "relu", "swish"), (3, 2, 1, 0)),
+    ),
 }
+NORMED = {"tower": {0, 1, 2}}
 
 
 @pytest.mark.parametrize("fixed", FIXED)
 def test_larger_networks_on_each_instruction_set_and_in_plain_jax(fixed):
     widths, patterns, batch, connected = FIXED[fixed]
-    net = build(widths, patterns, batch, False, 1, connections=connected)
+    normed = NORMED.get(fixed, ())
+    net = build(widths, patterns, batch, False, 1, connections=connected, normed=normed)
     wanted = expected(net)
     for _ in filter(native.force_instruction_set, SETS):
         assert_close(net, results(net), wanted)
@@ -150,8 +166,52 @@ def refused(i, y):
 def test_what_the_kernels_do_not_know_is_none_of_it():
     key = jax.random.key(0)
     simba = jax.eval_shape(lambda: nets_of.build(key, (7, 16, 3), kind="simba"))
-    tower = jax.eval_shape(lambda: nets_of.feature_tower(key, 7, (5, 4), "swish"))
-    assert simba.connections is tower.connections is None
+    assert simba.connections is simba.whole() is None
+
+
+def test_batch_norms_take_no_gradient_of_values_and_their_own_shape():
+    net = build([3, 4, 5], [PerRow(2), None], 2, False, 0, normed=(1,))
+    first, last = net.layers
+
+    def loss(weight):
+        return jnp.sum(kernels.network([first._replace(weight=weight), last], net.x))
+
+    with pytest.raises(NotImplementedError, match="no gradient of values behind batch norms"):
+        jax.grad(loss)(first.weight)
+    for i in range(4):
+        norm = [*last.norm[:i], jnp.ones(4), *last.norm[i + 1 :]]
+        with pytest.raises(ValueError, match="layer 1: its norm has shape"):
+            kernels.network([first, last._replace(norm=tuple(norm))], net.x)
+
+
+def test_a_tower_runs_so_and_layer_by_layer_alike():
+    dense = nets_of.feature_tower(jax.random.key(0), 7, (30, 20, 25), "swish")
+    networks, _ = jax.jit(RNM(2, 4).start)({"a": {"a": dense}}, jax.random.key(1))
+    tower, rng = networks["a"]["a"], np.random.default_rng(0)
+    norms = tuple(
+        BatchNorm(
+            *(jnp.asarray(rng.uniform(0.5, 2, norm.gain.size), jnp.float32) for _ in range(4))
+        )
+        for norm in tower.norms
+    )
+    tower = nets_of.Network(tower.layers, norms, tower.wiring, False)
+    x, dy = jax.random.normal(jax.random.key(2), (7, 20)), jax.random.normal(jax.random.key(3))
+
+    def one_by_one(x):
+        return wiring.run(
+            tower.wiring,
+            x,
+            lambda i, y: tower.layers[i].apply(y),
+            lambda i, y: tower.norms[i](y),
+            wiring.IN_JAX,
+        )
+
+    assert str(jax.make_jaxpr(tower)(x)).count("sparl_infer") == 1
+    for found, wanted in zip(
+        *([f(x), jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2) * dy)(x)] for f in (tower, one_by_one)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
 
 
 def test_connections_that_do_not_fit_are_refused():
@@ -164,16 +224,25 @@ def test_connections_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             kernels.network(layers, jnp.zeros((3, 1)), connected)
-    form = kernels.Form.of(layers)
+    good = kernels.Form.of(layers).code
+    assert good[:3] == (3, 1, 2)  # three inputs, and one value is given, number 2
     for code, message in [
         ((), "no network has such inputs"),
-        ((3,), "no network is without layers"),
-        (form.code[:-1], "layer 1: its form is cut short"),
-        (form.code[:-3], "layer 1: its form is cut short"),
-        ((*form.code[:-1], 2), "layer 1: it reads value 2, and there are 0..1"),
-        ((*form.code[:-1], 0), "value 1 is read by no layer"),
-        ((*form.code[:4], 9, *form.code[5:]), "layer 0: there is no activation 9"),
-        ((-1, *form.code[1:]), "no network has such inputs"),
+        ((3,), "what the network gives is cut short"),
+        ((3, 0, *good[3:]), "what the network gives is cut short"),
+        ((3, 2, 1), "what the network gives is cut short"),
+        ((3, 1, 0), "no network is without layers"),
+        (good[:-1], "layer 1: its form is cut short"),
+        (good[:-3], "layer 1: its form is cut short"),
+        ((*good[:-1], 2), "layer 1: it reads value 2, and there are 0..1"),
+        ((*good[:-1], 0), "value 1 is read by no layer and not given"),
+        ((3, 1, 1, *good[3:]), "value 2 is read by no layer and not given"),
+        ((3, 2, 2, 2, *good[3:]), "value 2 is read by no layer and given more than once"),
+        ((3, 2, 2, 3, *good[3:]), "value 3 is given, and there are 0..2"),
+        ((3, 2, -1, 2, *good[3:]), "value -1 is given, and there are 0..2"),
+        ((*good[:6], 9, *good[7:]), "layer 0: there is no activation 9"),
+        ((*good[:7], 2, *good[8:]), "layer 0: it has a batch norm or it has none"),
+        ((-1, *good[1:]), "no network has such inputs"),
     ]:
         with pytest.raises(ValueError, match=message):
             native._loaded().Inference(code)

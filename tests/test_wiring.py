@@ -16,9 +16,10 @@ from sparl.devices.compiled import CompiledPolicy, compiler
 from sparl.devices.network import device_network
 from sparl.envs import Spaces
 from sparl.errors import BadValue
+from sparl.kernels.forms import BATCH_EPSILON
 from sparl.methods import RNM, Static
 from sparl.networks import build, feature_tower, layer_names, then
-from sparl.norms import BATCH_EPSILON, LAYER_EPSILON, BatchNorm
+from sparl.norms import LAYER_EPSILON, BatchNorm
 from sparl.policy import Policy
 
 KEY = jax.random.key(0)

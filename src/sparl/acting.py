@@ -113,9 +113,9 @@ def host_network(positions: Network) -> Whole | Wired | None:
     network, forms = positions, positions.kernel_forms()
     if forms is None or not kernels.usable():
         return None
-    connections = network.connections
-    if connections is not None:
-        return Whole(Layers.of(forms, connections), network.squash)
+    whole = network.whole()
+    if whole is not None:
+        return Whole(Layers.of(whole, network.connections), network.squash)
     norms = [
         norm and (norm.normalised, [_span(at) for at in vars(norm).values()])
         for norm in network.norms

@@ -78,17 +78,26 @@ class Network(eqx.Module):
     def connections(self) -> kernels.Connections | None:
         """The wiring as the kernels take it; None if it has what they do not know."""
         stages = self.wiring.stages
-        if not self.has_head or any(stage.norm or stage.adds is not None for stage in stages):
+        if any(stage.norm == "layer" or stage.adds is not None for stage in stages):
             return None
-        return kernels.Connections(*zip(*((s.reads, s.activation) for s in stages), strict=True))
+        reads, activations = zip(*((s.reads, s.activation) for s in stages), strict=True)
+        return kernels.Connections(reads, activations, self.wiring.gives)
 
     def whole(self) -> list[kernels.Layer] | None:
-        """`kernel_forms` of a network that runs as one kernel; None if it cannot.
+        """`kernel_forms` of a network that runs as one kernel, with its norms; None if it cannot.
 
         Dense ones, too: XLA's products are as fast, but not what lies between them. (On two cores
         with AVX-512 an update of TD3 takes two thirds of the time with 2x256, as long with 2x1024.)
         """
-        return self.kernel_forms() if self.connections is not None else None
+        forms = self.kernel_forms()
+        if forms is None or self.connections is None:
+            return None
+        return [
+            form._replace(norm=(norm.gain, norm.shift, norm.mean, norm.variance))
+            if isinstance(norm, BatchNorm)
+            else form
+            for form, norm in zip(forms, self.norms, strict=True)
+        ]
 
     def _chain_by_chain(self, x: jax.Array) -> jax.Array:
         """Chains of several layers by the kernels, if these know them (within SimBa's blocks, say),

@@ -11,12 +11,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sparl import kernels
+
 LAYER_EPSILON = 1e-6
 """Added to a layer norm's variance; that of flax, in which SimBa's authors wrote (2410.09754)."""
-BATCH_EPSILON = 1e-3
-"""Added to a batch norm's variance; that of Keras, in which OFENet's authors wrote (2003.01629)."""
 BATCH_MEMORY = 0.99
-"""Of the running mean and variance, likewise."""
+"""Of the running mean and variance; that of Keras, in which OFENet's authors wrote (2003.01629)."""
 
 
 class LayerNorm(eqx.Module):
@@ -61,14 +61,8 @@ class BatchNorm(eqx.Module):
 
     @staticmethod
     def normalised(x: Any, gain: Any, shift: Any, mean: Any, variance: Any) -> Any:
-        factor, offset = BatchNorm.affine(gain, shift, mean, variance)
+        factor, offset = kernels.affine(gain, shift, mean, variance)
         return factor[:, None] * x + offset[:, None]
-
-    @staticmethod
-    def affine(gain: Any, shift: Any, mean: Any, variance: Any) -> tuple[Any, Any]:
-        """Factor and offset of each feature: all that is left of the norm after training."""
-        factor = gain * (variance + BATCH_EPSILON) ** -0.5
-        return factor, shift - factor * mean
 
     def of_batch(
         self, x: Float[Array, "features batch"]

@@ -21,10 +21,11 @@ struct Packed {
   }
 };
 
-// What each layer reads, and its activation.
+// What each layer reads, its activation and whether it has a batch norm, and what the network gives:
+// what the last layer does, where nothing is said.
 struct Connections {
   std::vector<Shape> reads;
-  Shape activations;
+  Shape activations, normed, gives;
 
   static Connections Chain(size_t layers, bool relu_last) {
     Connections chain;
@@ -44,6 +45,9 @@ struct Net {
       : batch(batch), networks(networks), random(seed), widths(widths), groups(groups),
         connections(connections) {
     if (groups.empty()) this->groups.assign(fractions.size(), 1);
+    const int64_t depth = fractions.size();
+    if (connections.normed.empty()) this->connections.normed.assign(depth, 0);
+    if (connections.gives.empty()) this->connections.gives = {depth};
     const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
     int64_t value_count = 0;
     for (size_t l = 0; l < fractions.size(); ++l) {
@@ -54,11 +58,16 @@ struct Net {
       this->kept.push_back(is_packed ? kept : -1);
       if (is_packed) packed.push_back(Places(stacks, rows, columns, kept));
       value_count += kept * group + widths[l + 1];
+      norm_count += this->connections.normed[l] ? 4 * widths[l + 1] : 0;
     }
-    values = Random({networks, value_count});
+    values = Random({networks, value_count + norm_count});
+    for (int64_t n = 0; n < networks; ++n) {  // a variance is not below zero
+      float* const end = values.floats() + (n + 1) * values.dims[1];
+      for (float* at = end - norm_count; at < end; ++at) *at = std::abs(*at);
+    }
     PutIndices(stacks);
     x = Random({networks, widths.front(), batch});
-    dy = Random({networks, widths.back(), batch});
+    dy = Random({networks, Outputs(), batch});
   }
 
   static int64_t Blocks(int64_t features, int64_t group) { return (features + group - 1) / group; }
@@ -116,21 +125,33 @@ struct Net {
     for (int64_t value : connections.reads[l]) inputs += widths[value];
     return inputs;
   }
+  int64_t Outputs() const {
+    int64_t outputs = 0;
+    for (int64_t value : connections.gives) outputs += widths[value];
+    return outputs;
+  }
+  bool AnyNormed() const { return norm_count > 0; }
   // As `code` of forms.py.
   Attributes Code() const {
-    Attributes code{widths[0]};
+    Attributes code{widths[0], static_cast<int64_t>(connections.gives.size())};
+    code.insert(code.end(), connections.gives.begin(), connections.gives.end());
     for (size_t l = 0; l < kept.size(); ++l) {
       const Shape& reads = connections.reads[l];
       code.insert(code.end(), {widths[l + 1], kept[l], groups[l], connections.activations[l],
-                               static_cast<int64_t>(reads.size())});
+                               connections.normed[l], static_cast<int64_t>(reads.size())});
       code.insert(code.end(), reads.begin(), reads.end());
     }
     return code;
   }
   // As `taped_features` of forms.py.
   Array Tape() const {
-    int64_t features = connections.activations.back() == sparl::kNone ? 0 : widths.back();
+    int64_t features = 0;
     for (size_t l = 0; l < kept.size(); ++l) {
+      const int64_t value = l + 1;
+      const bool end = std::none_of(connections.reads.begin(), connections.reads.end(), [&](auto& r) {
+        return std::count(r.begin(), r.end(), value) > 0;
+      });
+      if (end && connections.activations[l] != sparl::kNone) features += widths[value];
       features += Inputs(l) + (connections.activations[l] == sparl::kSwish ? widths[l + 1] : 0);
     }
     return Tiled(features);
@@ -145,7 +166,7 @@ struct Net {
     }
     return Tiled(features);
   }
-  Array Y() const { return Floats({networks, widths.back(), batch}); }
+  Array Y() const { return Floats({networks, Outputs(), batch}); }
   // dvalues, dx and deltas, where they are wanted.
   Arrays Gradients(bool of_values, bool of_x) const {
     return {Floats({networks, of_values ? values.dims[1] : 0}),
@@ -166,8 +187,8 @@ struct Net {
       return Do(sparl::Backward, pool, {dy, forward[1], values, indices},
                 Gradients(of_values, of_x), attributes);
     };
-    const Arrays both = backward(true, true);
-    CHECK(backward(true, false)[0] == both[0]);
+    const Arrays both = backward(!AnyNormed(), true);
+    if (!AnyNormed()) CHECK(backward(true, false)[0] == both[0]);
     CHECK(backward(false, true)[1] == both[1]);
 
     for (const Packed& layer : packed) {
@@ -200,7 +221,7 @@ struct Net {
     return y;
   }
 
-  int64_t batch, networks;
+  int64_t batch, networks, norm_count = 0;
   std::mt19937 random;
   Shape widths, kept, groups;
   Connections connections;
@@ -218,9 +239,16 @@ std::vector<Net> Nets() {
     nets.emplace_back(widths, fractions, batch, networks, chain, shared, ++seed, groups);
   };
   // Values read in other orders, late, and more than once; every activation, at the end, too.
-  const Connections densenet{{{0}, {1, 0}, {2, 1, 0}}, {sparl::kSwish, sparl::kRelu, sparl::kNone}};
+  const Connections densenet{{{0}, {1, 0}, {2, 1, 0}}, {sparl::kSwish, sparl::kRelu, sparl::kNone},
+                             {}, {}};
   const Connections tangled{{{0, 0}, {0}, {1, 0, 1}, {3, 2, 0}},
-                            {sparl::kElu, sparl::kRelu, sparl::kTanh, sparl::kSwish}};
+                            {sparl::kElu, sparl::kRelu, sparl::kTanh, sparl::kSwish}, {}, {}};
+  // Batch norms, and several values given: inputs, ends with an activation and without, some twice.
+  const Connections tower{{{0}, {1, 0}, {2, 1, 0}}, {sparl::kSwish, sparl::kRelu, sparl::kTanh},
+                          {1, 1, 1}, {3, 2, 1, 0}};
+  const Connections several{{{0}, {1}, {1, 0}, {0}}, {sparl::kRelu, sparl::kNone, sparl::kElu,
+                                                     sparl::kSwish}, {}, {1, 4, 0, 3, 1, 2}};
+  const Connections normed{{{0}, {1}}, {sparl::kRelu, sparl::kRelu}, {0, 1}, {}};
   for (int64_t batch : {1, 16, 33, 65}) {
     nets.emplace_back(Shape{7, 13, 5, 1}, std::vector<double>{1, 0.4, 0.7}, batch, 2, densenet,
                       batch > 16, ++seed);
@@ -228,6 +256,11 @@ std::vector<Net> Nets() {
                       false, ++seed);
     nets.emplace_back(Shape{6, 17, 20, 9, 3}, std::vector<double>{0.5, 1, 0.3, 1}, batch, 2, tangled,
                       false, ++seed, Shape{4, 2, 8, 1});
+    nets.emplace_back(Shape{7, 13, 5, 11}, std::vector<double>{1, 0.4, 0.7}, batch, 2, tower,
+                      batch > 16, ++seed, Shape{1, 1, 4});
+    nets.emplace_back(Shape{7, 13, 5, 11, 9}, std::vector<double>{1, 0.4, 0.7, 0.5}, batch, 2, several,
+                      false, ++seed, Shape{1, 2, 1, 4});
+    nets.emplace_back(Shape{9, 17, 6}, std::vector<double>{0.5, 1}, batch, 1, normed, false, ++seed);
   }
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
@@ -313,6 +346,14 @@ void Malformed(Pool& pool, int64_t group) {
   refused([](Net& n) { n.connections.reads[1] = {2}; }, "layer 1: it reads value 2");
   refused([](Net& n) { n.connections.reads[1] = {-1}; }, "layer 1: it reads value -1");
   refused([](Net& n) { n.connections.reads[1] = {0}; }, "value 1 is read by no layer");
+  refused([](Net& n) { n.connections.normed[1] = 1; }, "values has shape");
+  refused([](Net& n) { n.connections.normed[1] = 1; }, "no gradients of values behind batch norms");
+  refused([](Net& n) { n.connections.normed[1] = 2; }, "layer 1: it has a batch norm or");
+  refused([](Net& n) { n.connections.gives = {1}; }, "value 2 is read by no layer and not given");
+  refused([](Net& n) { n.connections.gives = {2, 2}; }, "value 2 is read by no layer and given more");
+  refused([](Net& n) { n.connections.gives = {2, 1}; }, "y has shape");
+  refused([](Net& n) { n.connections.gives = {2, 3}; }, "value 3 is given, and there are 0..2");
+  refused([](Net& n) { n.connections.gives = {2, -1}; }, "value -1 is given");
   refused([](Net& n) { n.connections.reads[1] = {}; }, "layer 1: its form is cut short");
 }
 

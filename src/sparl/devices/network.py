@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl import kernels
 from sparl.devices.int8 import LARGEST, Int8Network, quantized
 from sparl.devices.layers import DeviceLayer, device_layer
 from sparl.errors import BadValue
@@ -180,7 +181,7 @@ def _of_batch_norm(
     """`finish`, with a batch norm that comes after it taken in."""
     if not isinstance(norm, BatchNorm):
         return finish
-    factor, offset = BatchNorm.affine(*(np.asarray(array) for array in vars(norm).values()))
+    factor, offset = kernels.affine(*(np.asarray(array) for array in vars(norm).values()))
     before = finish.get("factor", np.ones_like(factor))
     return {"factor": before * factor, "bias": finish["bias"] * factor + offset}
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl import kernels
 from sparl.errors import BadValue
-from sparl.norms import LAYER_EPSILON, BatchNorm, LayerNorm
+from sparl.norms import LAYER_EPSILON, LayerNorm
 from sparl.policy import Policy
 from sparl.wiring import Arrays, run
 
@@ -67,7 +68,7 @@ def model(policy: Policy) -> Any:
             shift = constant(f"shift_{i}", np.asarray(norm.shift))
             return numbered("LayerNormalization", y, gain, shift, epsilon=LAYER_EPSILON)
         assert norm is not None
-        factor, offset = (np.asarray(a) for a in BatchNorm.affine(*vars(norm).values()))
+        factor, offset = (np.asarray(a) for a in kernels.affine(*vars(norm).values()))
         y = numbered("Mul", y, constant(f"factor_{i}", factor))
         return numbered("Add", y, constant(f"offset_{i}", offset))
 

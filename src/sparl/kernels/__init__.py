@@ -14,7 +14,8 @@ being traced cannot be looked at then, and are refused while it runs by the comp
 loaded (a `RuntimeWarning` says so once, at import), plain JAX does, which cannot raise while it
 runs and drops or clamps such indices. Both give the same bits.
 
-Whole networks (`network`, `networks`) may also have layers of circulant blocks, see `Layer`.
+Whole networks (`network`, `networks`) may also have layers of circulant blocks and batch norms, see
+`Layer`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sparl.kernels.forms import (
     Form,
     Layer,
     Places,
+    affine,
     check_indices,
 )
 from sparl.kernels.network import network, networks, ordered, vectors
@@ -47,6 +49,7 @@ __all__ = [
     "Inference",
     "Layer",
     "Places",
+    "affine",
     "expand",
     "expand_blocks",
     "expand_native",

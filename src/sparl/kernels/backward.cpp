@@ -1,10 +1,12 @@
 // The gradients of whole networks, from dy and the tape of the forward call (forward.cpp), in one
 // call: first the *deltas*, the gradients of every layer's sums, tile by tile as far down as they
 // are needed, then from tape and deltas the gradients of weights and biases. The gradient of a value
-// that several layers read is the sum of theirs, the last layer's first.
+// that several layers read is the sum of theirs, the last layer's first, and before them what dy has
+// of a value that the network gives.
 //
 // For a layer of circulant blocks both are turned into components (spectra.h), the deltas in place.
 
+#include "batch_norms.h"
 #include "kernels.h"
 #include "operands.h"
 #include "parallel.h"
@@ -60,7 +62,8 @@ void Add(const float* part, int64_t count, bool first, float* to) {
 }
 
 // The gradients of values and of x; one whose result has no features is not wanted. `deltas` is
-// memory for them where gradients of values are wanted.
+// memory for them where gradients of values are wanted, which a network with batch norms has none of:
+// its running statistics are no parameters, and for those of gains the tape would have to keep sums.
 ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats values,
                         Indices indices, ffi::Result<Floats> dvalues, ffi::Result<Floats> dx,
                         ffi::Result<Floats> deltas, Span code) {
@@ -77,8 +80,11 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
   const int64_t samples = dx->dimensions().back();
   const Tiling taped(form.Taped(), samples);
   const Tiling tiling(form.Deltas(), samples);
+  if (of_values && form.any_normed()) {
+    return ffi::Error::InvalidArgument("there are no gradients of values behind batch norms");
+  }
   Reader reader(batch);
-  const auto from = reader.Take<const float>(dy, "dy", {widths[depth], samples});
+  const auto from = reader.Take<const float>(dy, "dy", {form.outputs(), samples});
   const auto taken = reader.Take<const float>(tape, "tape", taped.Core());
   const auto gradient = reader.Take<float>(*dvalues, "dvalues", {of_values ? form.values() : 0});
   const auto to_x = reader.Take<float>(*dx, "dx", {of_x ? widths[0] : 0, samples});
@@ -89,13 +95,13 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
   if (error.failure()) return error;
 
   const Prepared prepared(pool, Prepared::kByColumn, of_x ? 0 : 1, &networks);
+  const BatchNorms norms(&networks);
   const int64_t lanes = tiling.lanes, widest = form.widest() * lanes;
   const Path& path = CurrentPath();
   // Whether what a layer gives comes back with the slope of its activation in it already.
   const auto whole = [&](size_t l) {
     const bool by_product = form.activation(l) == kNone || form.activation(l) == kRelu;
-    return l + 1 < depth && by_product && form.Uses(l + 1).size() == 1 &&
-           form.Alone(form.Home(l + 1).layer);
+    return by_product && !form.normed(l) && !form.End(l + 1) && form.Alone(form.Home(l + 1).layer);
   };
   ParallelFor(pool, networks.size() * tiling.count, [&](int64_t task) {
     const int64_t n = task / tiling.count, t = task % tiling.count;
@@ -111,7 +117,15 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     const auto by_value = [&](size_t value) {
       return value ? deltas + tiling.offsets[value - 1] : by_x;
     };
-    IntoTile(from.At(n), widths[depth], tiling, t, by_value(depth));
+    for (size_t value = of_x ? 0 : 1; value <= depth; ++value) {
+      bool first = true;
+      for (int64_t row : form.Given(value)) {
+        float* const to = first ? by_value(value) : back;
+        IntoTile(from.At(n) + row * tiling.batch, widths[value], tiling, t, to);
+        if (!first) Add(back, widths[value] * lanes, false, by_value(value));
+        first = false;
+      }
+    }
     for (size_t l = depth; l-- > 0;) {
       const Layer& layer = networks[n][l];
       float* const delta = by_value(l + 1);
@@ -119,6 +133,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
         path.derive(form.activation(l), layer.outputs, taped_at(l + 1),
                     tape_tile + taped.offsets[depth + 1 + l], delta, lanes);
       }
+      if (layer.factor) ThroughNorm(layer, delta, lanes);
       if (layer.circulant()) {
         path.analyse(layer.group, layer.outputs, delta, delta, lanes);
         float* const components = deltas + tiling.offsets[depth + l];
@@ -139,12 +154,13 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
         }
       } else if (l > 0 || of_x) {
         path.backward(layer, delta, nullptr, back, lanes, lanes);
-        // Layers come last first, and so do what they read: the first to come is a value's last use.
+        // Layers come last first, and so does what they read: the first to come is a value's last use.
         int64_t feature = layer.inputs;
         for (size_t r = reads.size(); r-- > 0;) {
           feature -= widths[reads[r]];
           const Form::Use last = form.Uses(reads[r]).back();
-          const bool first = last.layer == l && last.feature == feature;
+          const bool first =
+              last.layer == l && last.feature == feature && form.Given(reads[r]).empty();
           Add(back + feature * lanes, widths[reads[r]] * lanes, first, by_value(reads[r]));
         }
       }

@@ -2,10 +2,10 @@
 // they lie.
 //
 // `values` has, layer after layer, the weights (dense [outputs, inputs], packed [kept], circulant
-// [kept, group]) and the biases; `indices`, for each layer that is not dense, columns, row_starts,
-// rows, column_starts and order. What a network computes on the way are *values* too: number 0 is
-// its input, number l + 1 what layer l gives. A layer's inputs are some of them, one behind the
-// other.
+// [kept, group]) and the biases, then of each layer with a batch norm gain, shift, mean and variance;
+// `indices`, for each layer that is not dense, columns, row_starts, rows, column_starts and order.
+// What a network computes on the way are *values* too: number 0 is its input, number l + 1 what layer
+// l gives. A layer's inputs are some of them, one behind the other, and so are the network's outputs.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +30,10 @@ class Form {
     int64_t feature;
   };
 
-  // `code` has the inputs, and of each layer the outputs, the stored weights, or blocks (-1 if it is
-  // dense), the size of its circulant blocks (1 where there are none), the activation, how many
-  // values it reads, and which.
+  // `code` has the inputs, how many values the network gives, and which; and of each layer the
+  // outputs, the stored weights, or blocks (-1 if it is dense), the size of its circulant blocks (1
+  // where there are none), the activation, 1 if there is a batch norm before that and 0 if not, how
+  // many values it reads, and which.
   explicit Form(Span code) { error_ = Read(code); }
 
   // Empty if there is nothing wrong with it.
@@ -41,15 +42,26 @@ class Form {
   // Features of each value.
   const std::vector<int64_t>& widths() const { return widths_; }
   Activation activation(size_t l) const { return activations_[l]; }
+  bool normed(size_t l) const { return normed_[l]; }
+  bool any_normed() const { return std::count(normed_.begin(), normed_.end(), true) > 0; }
+  // Features of all that the network gives.
+  int64_t outputs() const { return outputs_; }
   // The values that a layer reads.
   const std::vector<size_t>& Reads(size_t l) const { return reads_[l]; }
   // Where a value is read, in the order of layers and of what they read.
   const std::vector<Use>& Uses(size_t value) const { return uses_[value]; }
-  // Where a value is written: where it is first read. What the network gives is read by no layer.
-  Use Home(size_t value) const { return value < depth() ? uses_[value].front() : Use{depth(), 0}; }
-  // Whether a layer reads one value, and no other layer does.
+  // From which of the network's outputs on a value is given, as often as it is.
+  const std::vector<int64_t>& Given(size_t value) const { return given_[value]; }
+  // Whether no layer reads a value; it is given once, then.
+  bool End(size_t value) const { return uses_[value].empty(); }
+  // Where a value is written: where it is first read; ends, as far as they are kept, are together.
+  Use Home(size_t value) const {
+    return End(value) ? Use{depth(), ends_[value]} : uses_[value].front();
+  }
+  // Whether a layer reads one value, and nothing else is done with that.
   bool Alone(size_t l) const {
-    return reads_[l].size() == 1 && uses_[reads_[l].front()].size() == 1;
+    const size_t value = reads_[l].front();
+    return reads_[l].size() == 1 && uses_[value].size() == 1 && given_[value].empty();
   }
 
   // The most features that one layer takes or gives, its blocks being whole.
@@ -61,11 +73,11 @@ class Form {
     }
     return most;
   }
-  // Features of the tape: of each layer its inputs; what the network gives, where that tells the
-  // last activation's slope; and of each layer the sigmoids, where these do. See forward.cpp.
+  // Features of the tape: of each layer its inputs; all ends that tell their activation's slope; and
+  // of each layer the sigmoids, where these do. See forward.cpp.
   std::vector<int64_t> Taped() const {
     std::vector<int64_t> features = inputs_;
-    features.push_back(activations_.back() == kNone ? 0 : widths_.back());
+    features.push_back(kept_of_ends_);
     for (size_t l = 0; l < depth(); ++l) {
       features.push_back(activations_[l] == kSwish ? widths_[l + 1] : 0);
     }
@@ -94,6 +106,7 @@ class Form {
     for (size_t l = 0; l < depth(); ++l) {
       Layer layer = Outline(l);
       layer.weight = values + value_offsets_[l], layer.bias = layer.weight + layer.weights();
+      if (normed_[l]) layer.norm = values + norm_offsets_[l];
       if (kept_[l] != kDense) {
         const int64_t rows = layer.block_rows(), columns = layer.block_columns();
         layer.columns = indices + index_offsets_[l];
@@ -131,12 +144,16 @@ class Form {
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
     if (code.size() == 0 || code[0] < 0 || code[0] > kMost) return "no network has such inputs";
     widths_.push_back(code[0]);
-    for (size_t at = 1; at < code.size();) {
+    const int64_t gives = code.size() > 1 ? code[1] : 0;
+    if (gives < 1 || gives > static_cast<int64_t>(code.size()) - 2) {
+      return "what the network gives is cut short";
+    }
+    for (size_t at = 2 + gives; at < code.size();) {
       const size_t l = depth();
-      if (code.size() - at < 5) return Name(l) + "its form is cut short";
+      if (code.size() - at < 6) return Name(l) + "its form is cut short";
       const int64_t outputs = code[at], kept = code[at + 1], group = code[at + 2];
-      const int64_t activation = code[at + 3], count = code[at + 4];
-      at += 5;
+      const int64_t activation = code[at + 3], normed = code[at + 4], count = code[at + 5];
+      at += 6;
       if (count < 1 || count > static_cast<int64_t>(code.size() - at)) {
         return Name(l) + "its form is cut short";
       }
@@ -164,11 +181,13 @@ class Form {
       if (activation < kNone || activation > kTanh) {
         return Name(l) + "there is no activation " + std::to_string(activation);
       }
+      if (normed != 0 && normed != 1) return Name(l) + "it has a batch norm or it has none";
       inputs_.push_back(inputs);
       widths_.push_back(outputs);
       kept_.push_back(kept);
       groups_.push_back(group);
       activations_.push_back(static_cast<Activation>(activation));
+      normed_.push_back(normed);
       value_offsets_.push_back(values_);
       index_offsets_.push_back(indices_);
       const Layer layer = Outline(l);
@@ -178,8 +197,32 @@ class Form {
       }
     }
     if (depth() == 0) return "no network is without layers";
-    for (size_t value = 0; value < depth(); ++value) {
-      if (uses_[value].empty()) return "value " + std::to_string(value) + " is read by no layer";
+    for (size_t l = 0; l < depth(); ++l) {
+      norm_offsets_.push_back(values_);
+      if (normed_[l]) values_ += 4 * widths_[l + 1];
+    }
+    uses_.emplace_back();
+    return ReadGiven(Span(code.begin() + 2, gives));
+  }
+
+  // Takes in what the network gives.
+  std::string ReadGiven(Span gives) {
+    given_.resize(depth() + 1);
+    for (int64_t value : gives) {
+      if (value < 0 || value > static_cast<int64_t>(depth())) {
+        return "value " + std::to_string(value) + " is given, and there are 0.." +
+               std::to_string(depth());
+      }
+      given_[value].push_back(outputs_);
+      outputs_ += widths_[value];
+    }
+    for (size_t value = 0; value <= depth(); ++value) {
+      ends_.push_back(kept_of_ends_);
+      if (!End(value)) continue;
+      const std::string name = "value " + std::to_string(value);
+      if (given_[value].empty()) return name + " is read by no layer and not given";
+      if (given_[value].size() > 1) return name + " is read by no layer and given more than once";
+      if (activations_[value - 1] != kNone) kept_of_ends_ += widths_[value];
     }
     return "";
   }
@@ -192,11 +235,14 @@ class Form {
     return layer;
   }
 
-  std::vector<int64_t> widths_, inputs_, kept_, groups_, value_offsets_, index_offsets_;
+  std::vector<int64_t> widths_, inputs_, kept_, groups_, value_offsets_, norm_offsets_;
+  std::vector<int64_t> index_offsets_, ends_;
   std::vector<Activation> activations_;
   std::vector<std::vector<size_t>> reads_;
   std::vector<std::vector<Use>> uses_;
-  int64_t values_ = 0, indices_ = 0;
+  std::vector<std::vector<int64_t>> given_;
+  std::vector<bool> normed_;
+  int64_t values_ = 0, indices_ = 0, outputs_ = 0, kept_of_ends_ = 0;
   std::string error_;
 };
 

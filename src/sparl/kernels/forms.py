@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -30,6 +30,10 @@ GROUPS = (2, 4, 8, 16)
 """Sizes that circulant blocks may have."""
 
 
+BATCH_EPSILON = 1e-3
+"""Added to a batch norm's variance; that of Keras, in which OFENet's authors wrote (2003.01629)."""
+
+
 class Layer(NamedTuple):
     """y = W x + b: W whole ([out, in], no places), packed ([kept] at its places), or packed blocks.
 
@@ -44,6 +48,8 @@ class Layer(NamedTuple):
     group: int = 1
     inputs: int | None = None
     """Of a layer of blocks, for places tell no more than their number; whole ones if not given."""
+    norm: tuple[Array, Array, Array, Array] | None = None
+    """Of a batch norm between sums and activation: gain, shift, mean and variance, [out] each."""
 
     @property
     def in_features(self) -> int:
@@ -54,9 +60,11 @@ class Layer(NamedTuple):
         return self.group * (self.places.column_starts.shape[0] - 1)
 
 
-# As any named tuple, but for the last two, which are static.
+# As any named tuple, but for `group` and `inputs`, which are static.
 jax.tree_util.register_pytree_node(
-    Layer, lambda layer: (layer[:3], layer[3:]), lambda static, arrays: Layer(*arrays, *static)
+    Layer,
+    lambda layer: ((*layer[:3], layer.norm), (layer.group, layer.inputs)),
+    lambda static, arrays: Layer(*arrays[:3], *static, arrays[3]),
 )
 
 
@@ -68,12 +76,14 @@ ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 class Connections(NamedTuple):
     """What each layer reads, and what becomes of its sums.
 
-    Value 0 is the network's input, value k what layer k - 1 gives; the last one is the network's.
+    Value 0 is the network's input, value k what layer k - 1 gives.
     """
 
     reads: tuple[tuple[int, ...], ...]
     """The values that are a layer's input, one behind the other."""
     activations: tuple[Activation | None, ...]
+    gives: tuple[int, ...] = ()
+    """The values that the network gives, one behind the other; empty for the last layer's alone."""
 
     @classmethod
     def chain(cls, layers: int, relu_last: bool = False) -> Connections:
@@ -91,7 +101,10 @@ class Form(NamedTuple):
     """Stored weights of each packed layer, or its blocks; -1 for a dense one."""
     groups: tuple[int, ...]
     """The size of each layer's circulant blocks, 1 where it has none."""
+    normed: tuple[bool, ...]
+    """Whether a layer has a batch norm."""
     connections: Connections
+    """What the network gives is always named here."""
 
     @classmethod
     def of(cls, layers: Sequence[Layer], connections: Connections | None = None) -> Form:
@@ -99,13 +112,15 @@ class Form(NamedTuple):
         not fit together."""
         if connections is None:
             connections = Connections.chain(len(layers))
-        if {len(layers)} != {len(given) for given in connections}:
+        if not len(layers) == len(connections.reads) == len(connections.activations):
             raise ValueError(f"{len(layers)} layers cannot be connected by {connections}")
+        connections = connections._replace(gives=connections.gives or (len(layers),))
         first = layers[0].in_features // len(connections.reads[0])  # it can read nothing else
         form = cls(
             (first, *(layer.bias.shape[0] for layer in layers)),
             tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
             tuple(layer.group for layer in layers),
+            tuple(layer.norm is not None for layer in layers),
             connections,
         )
         for i, (layer, gets) in enumerate(zip(layers, form.inputs, strict=True)):
@@ -119,23 +134,32 @@ class Form(NamedTuple):
         return tuple(sum(self.widths[value] for value in read) for read in self.connections.reads)
 
     @property
+    def outputs(self) -> int:
+        """Features of all that the network gives."""
+        return sum(self.widths[value] for value in self.connections.gives)
+
+    @property
     def code(self) -> tuple[int, ...]:
         """For the compiled kernels: see `Form` in form.h."""
-        layers = zip(self.widths[1:], self.kept, self.groups, *self.connections, strict=True)
+        reads, activations, gives = self.connections
+        kinds = zip(self.widths[1:], self.kept, self.groups, strict=True)
+        layers = zip(kinds, activations, self.normed, reads, strict=True)
         known = (None, *ACTIVATIONS)
         coded = (
-            (outputs, kept, group, known.index(activation), len(reads), *reads)
-            for outputs, kept, group, reads, activation in layers
+            (*kind, known.index(activation), int(normed), len(read), *read)
+            for kind, activation, normed, read in layers
         )
-        return (self.widths[0], *(number for layer in coded for number in layer))
+        numbers = (number for layer in coded for number in layer)
+        return (self.widths[0], len(gives), *gives, *numbers)
 
     @property
     def taped_features(self) -> int:
         """What a forward call keeps for the backward one, for each sample (`Taped` in form.h)."""
-        activations = self.connections.activations
-        last = self.widths[-1] if activations[-1] else 0
-        given = zip(self.widths[1:], activations, strict=True)
-        return sum(self.inputs) + last + sum(width for width, a in given if a == "swish")
+        reads, activations, _ = self.connections
+        read = {value for values in reads for value in values}
+        layers = list(enumerate(zip(self.widths[1:], activations, strict=True), start=1))
+        ends = sum(width for value, (width, a) in layers if a and value not in read)
+        return sum(self.inputs) + ends + sum(width for _, (width, a) in layers if a == "swish")
 
     @property
     def delta_features(self) -> int:
@@ -146,6 +170,15 @@ class Form(NamedTuple):
             if group > 1:
                 count += group * blocks(inputs, group)
         return count
+
+
+def affine(gain: Any, shift: Any, mean: Any, variance: Any) -> tuple[Any, Any]:
+    """Factor and offset of each feature, [out]: all that is left of a batch norm after training.
+
+    Of arrays of JAX or of NumPy.
+    """
+    factor = gain * (variance + BATCH_EPSILON) ** -0.5
+    return factor, shift - factor * mean
 
 
 def blocks(features: int, group: int) -> int:
@@ -177,6 +210,11 @@ def check(layers: Sequence[Layer]) -> None:
             array = layer.weight if name == "weight" else getattr(layer.places, name)
             if array.shape != shape:
                 raise ValueError(f"layer {i}: {name} has shape {array.shape}, it must be {shape}")
+        for array in layer.norm or ():
+            if array.shape != layer.bias.shape:
+                raise ValueError(
+                    f"layer {i}: its norm has shape {array.shape}, it must be {layer.bias.shape}"
+                )
         if layer.places is not None:
             check_indices(layer.places._asdict(), rows, columns, where=f"layer {i}: ")
 

@@ -6,6 +6,7 @@
 // the *tape*, [tiles, features, lanes]: the inputs of every layer, each value being written where it
 // is first read and copied to where it is read again, and what slopes are made from (form.h).
 
+#include "batch_norms.h"
 #include "kernels.h"
 #include "operands.h"
 #include "parallel.h"
@@ -15,7 +16,8 @@
 namespace sparl {
 namespace {
 
-// Tile number t of y; `tape` is that tile's, or null where nothing is to be kept.
+// Tile number t of y; `tape` is that tile's, or null where nothing is to be kept. An end that is not
+// kept is written straight to y.
 void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form& form,
                  const Tiling& taped, const float* x, int64_t t, float* tape, float* y) {
   const size_t depth = form.depth();
@@ -31,6 +33,9 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
     for (size_t u = 1; u < uses.size(); ++u) {
       std::copy_n(at(uses[0]), form.widths()[value] * lanes, at(uses[u]));
     }
+    for (int64_t row : form.Given(value)) {
+      FromTile(at(form.Home(value)), form.widths()[value], taped, t, y + row * taped.batch);
+    }
   };
   IntoTile(x, form.widths()[0], taped, t, at(form.Home(0)));
   shared(0);
@@ -42,17 +47,20 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
       path.analyse(layer.group, layer.inputs, from, components, lanes);
       from = components;
     }
-    const bool last = l + 1 == depth, straight = last && !(tape && activation != kNone);
-    const Place to = straight ? PlaceFor(y, taped, t, spare) : Place{at(form.Home(l + 1)), lanes};
-    path.forward(layer, from, to.data, to.step, lanes, activation == kRelu);
-    if (activation != kNone && activation != kRelu) {
+    const bool straight = form.End(l + 1) && !(tape && activation != kNone);
+    float* const rows = straight ? y + form.Given(l + 1).front() * taped.batch : nullptr;
+    const Place to = straight ? PlaceFor(rows, taped, t, spare) : Place{at(form.Home(l + 1)), lanes};
+    const bool relu = activation == kRelu && !layer.factor;
+    path.forward(layer, from, to.data, to.step, lanes, relu);
+    if (layer.factor) Normalise(layer, to.data, to.step, lanes);
+    if (activation != kNone && !relu) {
       float* const sigmoids = tape ? tape + taped.offsets[depth + 1 + l] : nullptr;
       path.activate(activation, layer.outputs, to.data, to.step, lanes, sigmoids);
     }
-    if (!last) {
+    if (!straight) {
       shared(l + 1);
-    } else if (!straight || to.data == spare) {
-      FromTile(to.data, layer.outputs, taped, t, y);
+    } else if (to.data == spare) {
+      FromTile(spare, layer.outputs, taped, t, rows);
     }
   }
 }
@@ -67,7 +75,7 @@ ffi::Error ForwardCall(ffi::ThreadPool pool, Floats x, Floats values, Indices in
   const Tiling taped(form.Taped(), samples);
   Reader reader(batch);
   const auto from = reader.Take<const float>(x, "x", {form.widths().front(), samples});
-  const auto to = reader.Take<float>(*y, "y", {form.widths().back(), samples});
+  const auto to = reader.Take<float>(*y, "y", {form.outputs(), samples});
   Stack<float> onto;
   if (tape) onto = reader.Take<float>(**tape, "tape", taped.Core());
   Networks networks;
@@ -75,6 +83,7 @@ ffi::Error ForwardCall(ffi::ThreadPool pool, Floats x, Floats values, Indices in
   if (error.failure()) return error;
 
   const Prepared prepared(pool, Prepared::kByRow, 0, &networks);
+  const BatchNorms norms(&networks);
   const Path& path = CurrentPath();
   ParallelFor(pool, networks.size() * taped.count, [&](int64_t task) {
     const int64_t n = task / taped.count, t = task % taped.count;
@@ -108,6 +117,7 @@ std::string InferHere(const Form& form, const float* values, int64_t value_count
   ffi::Error error = form.Layers(values, indices, false, &networks[0]);
   if (error.failure()) return error.message();
   const Prepared prepared(Alone(), Prepared::kByRow, 0, &networks);
+  const BatchNorms norms(&networks);
   const Tiling tiling(form.Taped(), batch);
   for (int64_t t = 0; t < tiling.count; ++t) {
     ForwardTile(CurrentPath(), networks[0], form, tiling, x, t, nullptr, y);

@@ -20,6 +20,8 @@ struct Layer {
   int64_t outputs = 0, inputs = 0, group = 1;
   const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]; blocks: [kept, group]
   const float* bias = nullptr;    // [outputs]
+  // Of a batch norm behind the sums: gain, shift, mean and variance, [outputs] each; null without.
+  const float* norm = nullptr;
   // Packed rows; null for a dense layer. See packed_rows.h.
   const int32_t* columns = nullptr;
   const int32_t* row_starts = nullptr;
@@ -33,6 +35,8 @@ struct Layer {
   // row; and column by column packed values, or the spectra of the blocks transposed.
   const float* by_row = nullptr;
   const float* by_column = nullptr;
+  // All that is left of the norm (batch_norms.h), [outputs] each.
+  const float *factor = nullptr, *offset = nullptr;
 
   bool packed() const { return row_starts != nullptr || column_starts != nullptr; }
   bool circulant() const { return group > 1; }

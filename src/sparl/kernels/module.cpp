@@ -31,7 +31,7 @@ class Inference {
   void Run(Array<const float, 1> values, Array<const int32_t, 1> indices, Array<const float, 2> x,
            Array<float, 2> y) const {
     if (static_cast<int64_t>(x.shape(0)) != form_.widths().front() ||
-        static_cast<int64_t>(y.shape(0)) != form_.widths().back() || x.shape(1) != y.shape(1)) {
+        static_cast<int64_t>(y.shape(0)) != form_.outputs() || x.shape(1) != y.shape(1)) {
       throw nb::value_error("x or y has another shape than the network");
     }
     const std::string wrong = sparl::InferHere(form_, values.data(), values.size(), indices.data(),

@@ -92,7 +92,7 @@ class Inference:
 
     def __init__(self, form: Form) -> None:
         """`RuntimeError` if the extension is not loaded."""
-        self._outputs = form.widths[-1]
+        self._outputs = form.outputs
         self._run = _loaded().Inference(form.code).run
 
     def __call__(

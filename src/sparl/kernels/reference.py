@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from sparl.kernels.forms import Activation, Connections
+from sparl.kernels.forms import Activation, Connections, affine
 
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -86,8 +86,8 @@ def transpose(
 
 def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> jax.Array:
     """Layers so connected; packed ones are expanded first. See `kernels.network`."""
-    values = [x]
-    for layer, reads, activation in zip(layers, *connections, strict=True):
+    values, (read, activations, gives) = [x], connections
+    for layer, reads, activation in zip(layers, read, activations, strict=True):
         x = jnp.concatenate([values[value] for value in reads])
         weight, where = layer.weight, layer.places
         if layer.group > 1:
@@ -95,8 +95,11 @@ def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> ja
         elif where is not None:
             weight = expand(weight, where.columns, where.row_starts, x.shape[0])
         y = weight @ x + layer.bias[:, None]
+        if layer.norm is not None:
+            factor, offset = affine(*layer.norm)
+            y = factor[:, None] * y + offset[:, None]
         values.append(y if activation is None else ACTIVATIONS[activation](y))
-    return values[-1]
+    return jnp.concatenate([values[value] for value in gives])
 
 
 @partial(jax.jit, static_argnames="kept", inline=True)
