@@ -17,6 +17,7 @@ from sparl.topology import NofM, PerLayer, PerRow
 
 SETS = ["avx512", "avx2+fma", "portable", "neon"]
 ALL = PerLayer(2**20)  # all blocks of any layer here
+BATCHES = st.sampled_from([1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 70])
 
 
 class Net(NamedTuple):
@@ -293,3 +294,23 @@ def any_pattern(draw):
         return draw(circulant())
     packed = draw(patterns())
     return packed and packed[0](*packed[1:])
+
+
+@st.composite
+def connections(draw, depth):
+    """A chain, or any values in any order, some more than once, read and given; what nothing reads,
+    the network gives, or the last layer reads it."""
+    if draw(st.booleans()):
+        return kernels.Connections.chain(depth, relu_last=draw(st.booleans()))
+    reads = [
+        draw(st.lists(st.integers(0, layer), min_size=1, max_size=3)) for layer in range(depth)
+    ]
+    gives = []
+    if draw(st.booleans()):
+        read = sorted(set().union(*reads))
+        ends = sorted(set(range(depth + 1)).difference(read))
+        gives = draw(st.permutations(ends + draw(st.lists(st.sampled_from(read), max_size=3))))
+    else:
+        reads[-1] += sorted(set(range(depth)).difference(*reads))
+    activations = draw(st.lists(st.sampled_from([*ACTIVATIONS]), min_size=depth, max_size=depth))
+    return kernels.Connections(tuple(map(tuple, reads)), tuple(activations), tuple(gives))

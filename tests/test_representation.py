@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 from environments import OFTEN, SMALL_OFENET, TINY, TINY_SAC
+from support import same_bits
 
 import sparl
-from sparl import representation
+from sparl import kernels, representation
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.kernels.forms import BATCH_EPSILON
@@ -107,6 +108,37 @@ def test_batch_norms_learn_by_the_batch_and_remember_it():
     swish = own / (1 + np.exp(-own))
     np.testing.assert_allclose(y[-8:-4], swish, rtol=1e-3, atol=1e-5)
     assert np.abs(np.asarray(before(jnp.asarray(x)) - y)).max() > 0.01
+
+
+@pytest.mark.parametrize("method", [Dense(), RNM(2, 4)], ids=["dense", "rnm"])
+def test_the_kernels_train_it_as_jax_does(method, monkeypatch):
+    found = learner()
+    networks, _ = jax.jit(method.start)({PART: found.networks(PART)}, jax.random.key(1))
+    found = found.afresh(networks)
+
+    def moved():
+        # A step of plain gradient descent: Adam's first ones would make 1 of every rounding.
+        def descend(name, part, gradient):
+            values = part.values - 0.1 * found.structures[name].flatten(gradient)
+            return part._replace(values=values)
+
+        def run(part, batch):
+            batch = COLUMNS.split(batch)
+            return representation.update(found.structures[PART], part, batch, descend)
+
+        return jax.jit(run), (found.parts[PART], jnp.asarray(rows(1)))
+
+    run, operands = moved()
+    assert str(jax.make_jaxpr(run)(*operands)).count("sparl_backward_by_batch") == 2
+    part, metrics = run(*operands)
+    monkeypatch.setattr(kernels, "usable", lambda: False)
+    run, operands = moved()
+    assert "by_batch" not in str(jax.make_jaxpr(run)(*operands))
+    wanted, wanted_metrics = run(*operands)
+    np.testing.assert_allclose(part.values, wanted.values, rtol=1e-4, atol=2e-6)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, wanted_metrics[name], rtol=1e-5)
+    assert not same_bits(part.values, found.parts[PART].values)
 
 
 @pytest.mark.parametrize("agent", CONFIGS)

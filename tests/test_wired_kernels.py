@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from nets import (
     ACTIVATIONS,
     ALL,
+    BATCHES,
     SETS,
     Blocks,
     any_pattern,
     assert_close,
     build,
+    connections,
     expected,
     pulled,
     results,
@@ -28,29 +30,6 @@ from sparl.norms import BatchNorm
 from sparl.topology import NofM, PerLayer, PerRow
 
 pytestmark = pytest.mark.usefixtures("best_instruction_set")
-
-
-@st.composite
-def connections(draw, depth):
-    """A chain, or any values in any order, some more than once, read and given; what nothing reads,
-    the network gives, or the last layer reads it."""
-    if draw(st.booleans()):
-        return Connections.chain(depth, relu_last=draw(st.booleans()))
-    reads = [
-        draw(st.lists(st.integers(0, layer), min_size=1, max_size=3)) for layer in range(depth)
-    ]
-    gives = []
-    if draw(st.booleans()):
-        read = sorted(set().union(*reads))
-        ends = sorted(set(range(depth + 1)).difference(read))
-        gives = draw(st.permutations(ends + draw(st.lists(st.sampled_from(read), max_size=3))))
-    else:
-        reads[-1] += sorted(set(range(depth)).difference(*reads))
-    activations = draw(st.lists(st.sampled_from([*ACTIVATIONS]), min_size=depth, max_size=depth))
-    return Connections(tuple(map(tuple, reads)), tuple(activations), tuple(gives))
-
-
-BATCHES = st.sampled_from([1, 2, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 70])
 
 
 @settings(max_examples=40, deadline=None)

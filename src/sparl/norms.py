@@ -69,9 +69,15 @@ class BatchNorm(eqx.Module):
     ) -> tuple[Float[Array, "features batch"], BatchNorm]:
         """x by its own mean and variance, and the norm with these taken into its running ones."""
         mean, variance = jnp.mean(x, axis=1), jnp.var(x, axis=1)
-        moved = (
+        y = self.normalised(x, self.gain, self.shift, mean, variance)
+        return y, self.moved(mean, variance)
+
+    def moved(
+        self, mean: Float[Array, " features"], variance: Float[Array, " features"]
+    ) -> BatchNorm:
+        """The norm with a batch's mean and variance taken into its running ones."""
+        after = (
             BATCH_MEMORY * self.mean + (1.0 - BATCH_MEMORY) * mean,
             BATCH_MEMORY * self.variance + (1.0 - BATCH_MEMORY) * variance,
         )
-        after = eqx.tree_at(lambda norm: (norm.mean, norm.variance), self, moved)
-        return self.normalised(x, self.gain, self.shift, mean, variance), after
+        return eqx.tree_at(lambda norm: (norm.mean, norm.variance), self, after)

@@ -22,7 +22,7 @@ import optax
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
-from sparl import wiring
+from sparl import kernels, wiring
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import Network, Networks, build, feature_tower, then
 from sparl.norms import BatchNorm
@@ -158,7 +158,13 @@ def trained(
     network: Network, x: Float[Array, "in batch"]
 ) -> tuple[Float[Array, "out batch"], Network]:
     """What a tower gives when batch norms go by the batch, and the tower with them moved."""
-    norms = list(network.norms)
+    whole, connections = network.whole(), network.connections
+    if whole is not None and connections is not None and kernels.usable():
+        y, moments = kernels.by_batch(whole, x, connections)
+        pairs = zip(batch_norms(network), moments, strict=True)
+        moved = tuple(norm.moved(*seen) for norm, seen in pairs)
+        return y, Network(network.layers, moved, network.wiring, network.squash)
+    norms = batch_norms(network)
 
     def linear(i: int, y: jax.Array) -> jax.Array:
         # The batch's mean takes a bias away again: its gradient is nothing but rounding, of which
@@ -167,13 +173,16 @@ def trained(
         return fixed.apply(y)
 
     def normalised(i: int, y: jax.Array) -> jax.Array:
-        norm = network.norms[i]
-        assert isinstance(norm, BatchNorm)
-        y, norms[i] = norm.of_batch(y)
+        y, norms[i] = norms[i].of_batch(y)
         return y
 
     y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
     return y, Network(network.layers, tuple(norms), network.wiring, network.squash)
+
+
+def batch_norms(tower: Network) -> list[BatchNorm]:
+    """Those of a tower, which has one behind every layer."""
+    return [norm for norm in tower.norms if isinstance(norm, BatchNorm)]
 
 
 def with_statistics(network: Network, seen: Network) -> Network:

@@ -156,6 +156,17 @@ struct Net {
     }
     return Tiled(features);
   }
+  // As by_batch.py has them.
+  Array TapeByBatch() const { return Tiled(Tape().dims[2] + Statistics().dims[1] / 2); }
+  Array Statistics() const {
+    int64_t features = 0;
+    for (size_t l = 0; l < kept.size(); ++l) features += widths[l + 1];
+    return Floats({networks, 2 * features});
+  }
+  Arrays GradientsByBatch(bool of_x) const {
+    return {Floats({networks, values.dims[1]}), Floats({networks, of_x ? widths[0] : 0, batch}),
+            Tiled(Deltas().dims[2] + (of_x ? widths[0] : 0))};
+  }
   // As `delta_features` of forms.py.
   Array Deltas() const {
     int64_t features = 0;
@@ -200,7 +211,26 @@ struct Net {
       const Array dense = Do(sparl::Expand, pool, {kept, places[0], places[1]}, {whole})[0];
       CHECK(Do(sparl::Gather, pool, {dense, places[0], places[1]}, {Floats(kept.dims)})[0] == kept);
     }
-    return {y, forward[1], both[0], both[1], both[2]};
+    Arrays found{y, forward[1], both[0], both[1], both[2]};
+    if (std::count(connections.normed.begin(), connections.normed.end(), 0) == 0) {
+      const Arrays trained = ByBatch(pool, true);
+      CHECK(ByBatch(pool, false)[3] == trained[3]);
+      found.insert(found.end(), trained.begin(), trained.end());
+    }
+    return found;
+  }
+
+  // What the handlers make of it while all batch norms are trained: y, tape, statistics, and what
+  // comes back.
+  Arrays ByBatch(Pool& pool, bool of_x) const {
+    const Attributes attributes = Code();
+    Arrays found = Do(sparl::ForwardByBatch, pool, {x, values, indices},
+                      {Y(), TapeByBatch(), Statistics()}, attributes);
+    const Arrays backward =
+        Do(sparl::BackwardByBatch, pool, {dy, found[1], found[2], values, indices},
+           GradientsByBatch(of_x), attributes);
+    found.insert(found.end(), backward.begin(), backward.end());
+    return found;
   }
 
   // y outside XLA, network by network.
@@ -249,6 +279,8 @@ std::vector<Net> Nets() {
   const Connections several{{{0}, {1}, {1, 0}, {0}}, {sparl::kRelu, sparl::kNone, sparl::kElu,
                                                      sparl::kSwish}, {}, {1, 4, 0, 3, 1, 2}};
   const Connections normed{{{0}, {1}}, {sparl::kRelu, sparl::kRelu}, {0, 1}, {}};
+  const Connections trained{{{0}, {1, 0, 1}, {0}}, {sparl::kElu, sparl::kNone, sparl::kNone},
+                            {1, 1, 1}, {3, 0, 1, 2, 1}};
   for (int64_t batch : {1, 16, 33, 65}) {
     nets.emplace_back(Shape{7, 13, 5, 1}, std::vector<double>{1, 0.4, 0.7}, batch, 2, densenet,
                       batch > 16, ++seed);
@@ -261,6 +293,8 @@ std::vector<Net> Nets() {
     nets.emplace_back(Shape{7, 13, 5, 11, 9}, std::vector<double>{1, 0.4, 0.7, 0.5}, batch, 2, several,
                       false, ++seed, Shape{1, 2, 1, 4});
     nets.emplace_back(Shape{9, 17, 6}, std::vector<double>{0.5, 1}, batch, 1, normed, false, ++seed);
+    nets.emplace_back(Shape{9, 17, 6, 30}, std::vector<double>{0.5, 1, 0.7}, batch, 2, trained,
+                      batch > 16, ++seed, Shape{2, 1, 16});
   }
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
@@ -294,7 +328,8 @@ void Malformed(Pool& pool, int64_t group) {
     Net net({6 * group, 9 * group, 5 * group}, {0.5, 0.4}, 33, 2, Connections::Chain(2, false), false,
             1, {group, group});
     const Array tape = net.Tape(), y = net.Y();
-    const Arrays gradients = net.Gradients(true, true);
+    const Array by_batch = net.TapeByBatch(), statistics = net.Statistics();
+    const Arrays gradients = net.Gradients(true, true), trained = net.GradientsByBatch(true);
     change(net);
     const Attributes attributes = net.Code();
     const Arrays there{net.x, net.values, net.indices};
@@ -302,6 +337,9 @@ void Malformed(Pool& pool, int64_t group) {
     all += Call(sparl::Forward, pool, there, {y, tape}, attributes);
     all += Call(sparl::Backward, pool, {net.dy, tape, net.values, net.indices}, gradients,
                 attributes);
+    all += Call(sparl::ForwardByBatch, pool, there, {y, by_batch, statistics}, attributes);
+    all += Call(sparl::BackwardByBatch, pool,
+                {net.dy, by_batch, statistics, net.values, net.indices}, trained, attributes);
     const Packed& layer = net.packed[0];
     all += Call(sparl::Transpose, pool, {layer.columns, layer.row_starts}, layer.by_column);
     if (all.find(message) == std::string::npos) std::fprintf(stderr, "'%s'\n", all.c_str());
@@ -348,6 +386,8 @@ void Malformed(Pool& pool, int64_t group) {
   refused([](Net& n) { n.connections.reads[1] = {0}; }, "value 1 is read by no layer");
   refused([](Net& n) { n.connections.normed[1] = 1; }, "values has shape");
   refused([](Net& n) { n.connections.normed[1] = 1; }, "no gradients of values behind batch norms");
+  refused([](Net& n) { n.connections.normed[1] = 1; }, "layer 0 has no batch norm to train");
+  refused([](Net& n) { n.connections.normed = {1, 1}; }, "values has shape");
   refused([](Net& n) { n.connections.normed[1] = 2; }, "layer 1: it has a batch norm or");
   refused([](Net& n) { n.connections.gives = {1}; }, "value 2 is read by no layer and not given");
   refused([](Net& n) { n.connections.gives = {2, 2}; }, "value 2 is read by no layer and given more");

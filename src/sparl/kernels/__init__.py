@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
+from sparl.kernels.by_batch import by_batch
 from sparl.kernels.forms import (
     ACTIVATIONS,
     GROUPS,
@@ -50,6 +51,7 @@ __all__ = [
     "Layer",
     "Places",
     "affine",
+    "by_batch",
     "expand",
     "expand_blocks",
     "expand_native",

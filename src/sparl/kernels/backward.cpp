@@ -1,65 +1,15 @@
 // The gradients of whole networks, from dy and the tape of the forward call (forward.cpp), in one
-// call: first the *deltas*, the gradients of every layer's sums, tile by tile as far down as they
-// are needed, then from tape and deltas the gradients of weights and biases. The gradient of a value
-// that several layers read is the sum of theirs, the last layer's first, and before them what dy has
-// of a value that the network gives.
-//
-// For a layer of circulant blocks both are turned into components (spectra.h), the deltas in place.
+// call: first the deltas (deltas.h), tile by tile as far down as they are needed, then the gradients
+// of weights and biases.
 
 #include "batch_norms.h"
+#include "deltas.h"
 #include "kernels.h"
-#include "operands.h"
-#include "parallel.h"
 #include "prepared.h"
-#include "tiling.h"
+#include "tape.h"
 
 namespace sparl {
 namespace {
-
-// dW and db of every layer. Some rows of one layer are one task, each with the whole batch: a sum's
-// order does not depend on the number of threads.
-void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
-               const Tiling& taped, const Stack<const float>& tape, const Tiling& tiling,
-               const Stack<float>& deltas, const Stack<float>& gradient) {
-  struct Rows {
-    int64_t network;
-    size_t layer;
-    int64_t first, end;
-  };
-  // About as much work in each task, and enough of them for the threads to end together.
-  constexpr int64_t kProductsAtOnce = 1 << 18;
-  std::vector<Rows> tasks;
-  for (size_t n = 0; n < networks.size(); ++n) {
-    for (size_t l = 0; l < form.depth(); ++l) {
-      const Layer& layer = networks[n][l];
-      const int64_t all = layer.block_rows();
-      const int64_t per_row = layer.weights() / std::max<int64_t>(all, 1);
-      const int64_t work = per_row * std::max<int64_t>(taped.batch, 1) + 1;
-      const int64_t rows = std::max<int64_t>(32 / layer.group, kProductsAtOnce / work / 4 * 4);
-      for (int64_t r = 0; r < all; r += rows) {
-        tasks.push_back({static_cast<int64_t>(n), l, r, std::min(r + rows, all)});
-      }
-    }
-  }
-  const Path& path = CurrentPath();
-  ParallelFor(pool, tasks.size(), [&](int64_t task) {
-    const auto [n, l, first, end] = tasks[task];
-    const Layer& layer = networks[n][l];
-    float* to = gradient.At(n) + form.ValuesOf(l);
-    const Tiles inputs = layer.circulant() ? tiling.Of(form.depth() + l, deltas.At(n))
-                                           : taped.Of(l, tape.At(n));
-    path.gradient(layer, first, end, inputs, tiling.Of(l, deltas.At(n)), to, to + layer.weights());
-  });
-}
-
-// To `to`, or in its place if it is the `first`.
-void Add(const float* part, int64_t count, bool first, float* to) {
-  if (first) {
-    std::copy_n(part, count, to);
-  } else {
-    for (int64_t i = 0; i < count; ++i) to[i] += part[i];
-  }
-}
 
 // The gradients of values and of x; one whose result has no features is not wanted. `deltas` is
 // memory for them where gradients of values are wanted, which a network with batch norms has none of:
@@ -94,8 +44,9 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
   ffi::Error error = ReadNetworks(form, reader, values, indices, Count(batch), true, &networks);
   if (error.failure()) return error;
 
-  const Prepared prepared(pool, Prepared::kByColumn, of_x ? 0 : 1, &networks);
-  const BatchNorms norms(&networks);
+  const size_t least = of_x ? 0 : 1;  // of the values by which there is a gradient
+  const Prepared prepared(pool, Prepared::kByColumn, least, &networks);
+  const RunningNorms norms(&networks);
   const int64_t lanes = tiling.lanes, widest = form.widest() * lanes;
   const Path& path = CurrentPath();
   // Whether what a layer gives comes back with the slope of its activation in it already.
@@ -109,23 +60,12 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     float* const back = Scratch(2 * widest + (of_values ? 0 : tiling.Stride()));
     float* const by_x = back + widest;
     float* const deltas = of_values ? stored.At(n) + t * tiling.Stride() : by_x + widest;
-    const auto taped_at = [&](size_t value) {
-      const Form::Use home = form.Home(value);
-      return tape_tile + taped.offsets[home.layer] + home.feature * lanes;
-    };
+    const auto taped_at = [&](size_t value) { return tape_tile + At(taped, form.Home(value)); };
     // Gradients by a value: those by what gives it become the layer's deltas.
     const auto by_value = [&](size_t value) {
       return value ? deltas + tiling.offsets[value - 1] : by_x;
     };
-    for (size_t value = of_x ? 0 : 1; value <= depth; ++value) {
-      bool first = true;
-      for (int64_t row : form.Given(value)) {
-        float* const to = first ? by_value(value) : back;
-        IntoTile(from.At(n) + row * tiling.batch, widths[value], tiling, t, to);
-        if (!first) Add(back, widths[value] * lanes, false, by_value(value));
-        first = false;
-      }
-    }
+    TakeGiven(form, tiling, from.At(n), t, least, by_value, back);
     for (size_t l = depth; l-- > 0;) {
       const Layer& layer = networks[n][l];
       float* const delta = by_value(l + 1);
@@ -134,15 +74,10 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
                     tape_tile + taped.offsets[depth + 1 + l], delta, lanes);
       }
       if (layer.factor) ThroughNorm(layer, delta, lanes);
-      if (layer.circulant()) {
-        path.analyse(layer.group, layer.outputs, delta, delta, lanes);
-        float* const components = deltas + tiling.offsets[depth + l];
-        const float* inputs = tape_tile + taped.offsets[l];
-        if (of_values) path.analyse(layer.group, layer.inputs, inputs, components, lanes);
-      }
-      const std::vector<size_t>& reads = form.Reads(l);
+      ToComponents(path, layer, lanes, delta, tape_tile + taped.offsets[l],
+                   of_values ? deltas + tiling.offsets[depth + l] : nullptr);
       if (form.Alone(l)) {
-        const size_t value = reads[0];
+        const size_t value = form.Reads(l).front();
         if (value) {
           const bool relu = form.activation(value - 1) == kRelu;
           path.backward(layer, delta, relu ? taped_at(value) : nullptr, by_value(value), lanes,
@@ -153,16 +88,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
           if (to.data == by_x) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
         }
       } else if (l > 0 || of_x) {
-        path.backward(layer, delta, nullptr, back, lanes, lanes);
-        // Layers come last first, and so does what they read: the first to come is a value's last use.
-        int64_t feature = layer.inputs;
-        for (size_t r = reads.size(); r-- > 0;) {
-          feature -= widths[reads[r]];
-          const Form::Use last = form.Uses(reads[r]).back();
-          const bool first =
-              last.layer == l && last.feature == feature && form.Given(reads[r]).empty();
-          Add(back + feature * lanes, widths[reads[r]] * lanes, first, by_value(reads[r]));
-        }
+        PassBack(path, form, layer, l, lanes, delta, least, by_value, back);
       }
     }
     if (of_x && !form.Alone(0)) FromTile(by_x, widths[0], tiling, t, to_x.At(n));

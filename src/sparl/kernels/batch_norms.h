@@ -1,4 +1,5 @@
-// Batch norms by their running statistics: a factor and an offset for each of a layer's sums.
+// Batch norms behind a layer's sums: by given means and variances they are a factor and an offset for
+// each of the features.
 #pragma once
 
 #include <cmath>
@@ -8,10 +9,30 @@
 
 namespace sparl {
 
-// Sets `factor` and `offset` of all layers that have a norm; they live as long as this.
-class BatchNorms {
+// [features] each.
+struct Norm {
+  const float *gain, *shift, *mean, *variance;
+};
+
+inline float Rate(float variance) {
+  constexpr float kEpsilon = 1e-3f;  // as BATCH_EPSILON of forms.py
+  return 1.0f / std::sqrt(variance + kEpsilon);
+}
+
+// Sets `factor` and `offset` of a layer; `memory` has room for both.
+inline void SetAffine(Norm norm, float* memory, Layer* layer) {
+  float *const factor = memory, *const offset = memory + layer->outputs;
+  for (int64_t f = 0; f < layer->outputs; ++f) {
+    factor[f] = norm.gain[f] * Rate(norm.variance[f]);
+    offset[f] = norm.shift[f] - factor[f] * norm.mean[f];
+  }
+  layer->factor = factor, layer->offset = offset;
+}
+
+// Sets them by the running statistics for all layers that have a norm; they live as long as this.
+class RunningNorms {
  public:
-  explicit BatchNorms(Networks* networks) {
+  explicit RunningNorms(Networks* networks) {
     int64_t features = 0;
     for (const auto& layers : *networks) {
       for (const Layer& layer : layers) features += layer.norm ? layer.outputs : 0;
@@ -22,24 +43,15 @@ class BatchNorms {
     for (auto& layers : *networks) {
       for (Layer& layer : layers) {
         if (!layer.norm) continue;
-        const int64_t outputs = layer.outputs;
         const float* const gain = layer.norm;
-        const float *const shift = gain + outputs, *const mean = shift + outputs;
-        const float* const variance = mean + outputs;
-        float *const factor = next, *const offset = factor + outputs;
-        for (int64_t f = 0; f < outputs; ++f) {
-          factor[f] = gain[f] / std::sqrt(variance[f] + kEpsilon);
-          offset[f] = shift[f] - factor[f] * mean[f];
-        }
-        layer.factor = factor, layer.offset = offset;
-        next += 2 * outputs;
+        const int64_t n = layer.outputs;
+        SetAffine({gain, gain + n, gain + 2 * n, gain + 3 * n}, next, &layer);
+        next += 2 * n;
       }
     }
   }
 
  private:
-  static constexpr float kEpsilon = 1e-3f;  // as BATCH_EPSILON of forms.py
-
   std::unique_ptr<float[]> memory_;
 };
 

@@ -54,6 +54,8 @@ class Form {
   const std::vector<int64_t>& Given(size_t value) const { return given_[value]; }
   // Whether no layer reads a value; it is given once, then.
   bool End(size_t value) const { return uses_[value].empty(); }
+  // Whether a value is kept on the tape: an end that tells no slope is not.
+  bool Kept(size_t value) const { return !End(value) || activations_[value - 1] != kNone; }
   // Where a value is written: where it is first read; ends, as far as they are kept, are together.
   Use Home(size_t value) const {
     return End(value) ? Use{depth(), ends_[value]} : uses_[value].front();
@@ -98,6 +100,8 @@ class Form {
   int64_t indices() const { return indices_; }
   // Where a layer's weights begin among the values; its biases follow them.
   int64_t ValuesOf(size_t l) const { return value_offsets_[l]; }
+  // Where the numbers of its batch norm do.
+  int64_t NormOf(size_t l) const { return norm_offsets_[l]; }
 
   // The layers of one network, after a check of the indices by row, and by column if `both_ways`.
   ffi::Error Layers(const float* values, const int32_t* indices, bool both_ways,
@@ -222,7 +226,7 @@ class Form {
       const std::string name = "value " + std::to_string(value);
       if (given_[value].empty()) return name + " is read by no layer and not given";
       if (given_[value].size() > 1) return name + " is read by no layer and given more than once";
-      if (activations_[value - 1] != kNone) kept_of_ends_ += widths_[value];
+      if (Kept(value)) kept_of_ends_ += widths_[value];
     }
     return "";
   }

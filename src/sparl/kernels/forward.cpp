@@ -11,7 +11,7 @@
 #include "operands.h"
 #include "parallel.h"
 #include "prepared.h"
-#include "tiling.h"
+#include "tape.h"
 
 namespace sparl {
 namespace {
@@ -25,20 +25,9 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
   float* const components = Scratch(2 * widest + (tape ? 0 : taped.Stride()));
   float* const spare = components + widest;
   float* const values = tape ? tape : spare + widest;
-  const auto at = [&](Form::Use use) {
-    return values + taped.offsets[use.layer] + use.feature * lanes;
-  };
-  const auto shared = [&](size_t value) {
-    const auto& uses = form.Uses(value);
-    for (size_t u = 1; u < uses.size(); ++u) {
-      std::copy_n(at(uses[0]), form.widths()[value] * lanes, at(uses[u]));
-    }
-    for (int64_t row : form.Given(value)) {
-      FromTile(at(form.Home(value)), form.widths()[value], taped, t, y + row * taped.batch);
-    }
-  };
-  IntoTile(x, form.widths()[0], taped, t, at(form.Home(0)));
-  shared(0);
+  const auto home = [&](size_t value) { return values + At(taped, form.Home(value)); };
+  IntoTile(x, form.widths()[0], taped, t, home(0));
+  Share(form, taped, 0, t, values, y);
   for (size_t l = 0; l < depth; ++l) {
     const Layer& layer = layers[l];
     const Activation activation = form.activation(l);
@@ -47,9 +36,9 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
       path.analyse(layer.group, layer.inputs, from, components, lanes);
       from = components;
     }
-    const bool straight = form.End(l + 1) && !(tape && activation != kNone);
+    const bool straight = form.End(l + 1) && !(tape && form.Kept(l + 1));
     float* const rows = straight ? y + form.Given(l + 1).front() * taped.batch : nullptr;
-    const Place to = straight ? PlaceFor(rows, taped, t, spare) : Place{at(form.Home(l + 1)), lanes};
+    const Place to = straight ? PlaceFor(rows, taped, t, spare) : Place{home(l + 1), lanes};
     const bool relu = activation == kRelu && !layer.factor;
     path.forward(layer, from, to.data, to.step, lanes, relu);
     if (layer.factor) Normalise(layer, to.data, to.step, lanes);
@@ -58,7 +47,7 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
       path.activate(activation, layer.outputs, to.data, to.step, lanes, sigmoids);
     }
     if (!straight) {
-      shared(l + 1);
+      Share(form, taped, l + 1, t, values, y);
     } else if (to.data == spare) {
       FromTile(spare, layer.outputs, taped, t, rows);
     }
@@ -83,7 +72,7 @@ ffi::Error ForwardCall(ffi::ThreadPool pool, Floats x, Floats values, Indices in
   if (error.failure()) return error;
 
   const Prepared prepared(pool, Prepared::kByRow, 0, &networks);
-  const BatchNorms norms(&networks);
+  const RunningNorms norms(&networks);
   const Path& path = CurrentPath();
   ParallelFor(pool, networks.size() * taped.count, [&](int64_t task) {
     const int64_t n = task / taped.count, t = task % taped.count;
@@ -117,7 +106,7 @@ std::string InferHere(const Form& form, const float* values, int64_t value_count
   ffi::Error error = form.Layers(values, indices, false, &networks[0]);
   if (error.failure()) return error.message();
   const Prepared prepared(Alone(), Prepared::kByRow, 0, &networks);
-  const BatchNorms norms(&networks);
+  const RunningNorms norms(&networks);
   const Tiling tiling(form.Taped(), batch);
   for (int64_t t = 0; t < tiling.count; ++t) {
     ForwardTile(CurrentPath(), networks[0], form, tiling, x, t, nullptr, y);

@@ -20,6 +20,10 @@ XLA_FFI_Error* Infer(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Forward(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame);
 
+// The same while batch norms are trained; see by_batch.cpp.
+XLA_FFI_Error* ForwardByBatch(XLA_FFI_CallFrame* call_frame);
+XLA_FFI_Error* BackwardByBatch(XLA_FFI_CallFrame* call_frame);
+
 class Form;  // form.h
 
 // y [outputs, batch] of one network for x [inputs, batch], on this thread and without XLA. Answers

@@ -57,6 +57,8 @@ NB_MODULE(_cpu, m) {
         all["infer"] = Handler(sparl::Infer);
         all["forward"] = Handler(sparl::Forward);
         all["backward"] = Handler(sparl::Backward);
+        all["forward_by_batch"] = Handler(sparl::ForwardByBatch);
+        all["backward_by_batch"] = Handler(sparl::BackwardByBatch);
         return all;
       },
       "Name of each XLA FFI handler -> capsule with its address.");

@@ -107,7 +107,7 @@ def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array,
     values, indices, x = values.value, indices.value, x.value
     members, batch = len(values), x.shape[1]
     y = jax.ShapeDtypeStruct((members, call.form.outputs, batch), jnp.float32)
-    tape = _tiles(members, call.form.taped_features, batch)
+    tape = tiles((members,), call.form.taped_features, batch)
     y, tape = native.call("forward", (y, tape), x[None], values, indices, **call.attributes())
     return y, (call, values, indices, tape)
 
@@ -120,7 +120,7 @@ def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, ja
     dvalues = (members, values.shape[1] if call.of_values else 0)
     dx = (members, widths[0] if call.of_x else 0, batch)
     # What the gradients of the values are made from; XLA's memory, which it has anyway.
-    deltas = _tiles(members, call.form.delta_features if call.of_values else 0, batch)
+    deltas = tiles((members,), call.form.delta_features if call.of_values else 0, batch)
     dvalues, dx, _ = native.call(
         "backward",
         [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (dvalues, dx, deltas.shape)],
@@ -135,6 +135,7 @@ def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, ja
 _networks.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-def _tiles(members: int, features: int, batch: int) -> jax.ShapeDtypeStruct:
+def tiles(leading: tuple[int, ...], features: int, batch: int) -> jax.ShapeDtypeStruct:
+    """A batch of so many features as the kernels cut it up (`layer.h`)."""
     lanes = native.lanes(batch)
-    return jax.ShapeDtypeStruct((members, -(-batch // lanes), features, lanes), jnp.float32)
+    return jax.ShapeDtypeStruct((*leading, -(-batch // lanes), features, lanes), jnp.float32)
