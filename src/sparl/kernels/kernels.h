@@ -20,7 +20,7 @@ XLA_FFI_Error* Infer(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Forward(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame);
 
-// The same while batch norms are trained; see by_batch.cpp.
+// The same while batch norms are trained; see by_batch.h.
 XLA_FFI_Error* ForwardByBatch(XLA_FFI_CallFrame* call_frame);
 XLA_FFI_Error* BackwardByBatch(XLA_FFI_CallFrame* call_frame);
 
