@@ -29,8 +29,9 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
     statistics += 2 * outputs;
   }
   for (size_t l = depth + 1; l-- > 0;) {
-    // Layer number l, of which the gradients by what is behind the norm are there with all sums of
-    // them; and there is none yet for the first meeting.
+    // The layer whose gradients by what is behind its norm are there, tile by tile, and parts of
+    // their sums with them; none before the first meeting. Each meeting passes them on, through norm
+    // and weights, and makes those of the layer below.
     Layer layer = l < depth ? layers[l] : Layer{};
     if (l < depth) {
       const int64_t outputs = layer.outputs;
@@ -59,7 +60,7 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
         float* const delta = by_value(l + 1);
         const float* sums = tape_tile + taped.offsets[2 * depth + 1 + l];
         for (int64_t f = 0; f < layer.outputs; ++f, sums += lanes) {
-          // d - mean(d) - x mean(d x), with x the normalised sums.
+          // factor (d - mean(d) - x mean(d x)), with x the normalised sums (1502.03167).
           const float rate = Rate(norms[l].variance[f]), mean = norms[l].mean[f];
           const float shift = by_shift[f] / tiling.batch, slope = rate * by_gain[f] / tiling.batch;
           float* const row = delta + f * lanes;

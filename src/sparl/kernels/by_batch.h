@@ -61,7 +61,8 @@ inline int64_t There(const Tiling& tiling, int64_t t) {
   return std::min(tiling.lanes, tiling.batch - t * tiling.lanes);
 }
 
-// Two numbers for each feature of each tile, and what they make together; always in the same order.
+// Two numbers for each feature of each tile: parts of a sum over the batch, which is then made in the
+// order of tiles and does not depend on the number of threads.
 class Parts {
  public:
   Parts(const Form& form, int64_t tiles) : width_(form.widest()), numbers_(2 * tiles * width_) {}
