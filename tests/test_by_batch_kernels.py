@@ -76,9 +76,11 @@ def expected(net):
 
 
 def assert_close(found, wanted, slack):
-    scale = np.max(np.abs(wanted), initial=0)
+    # Norms take nearly all of a gradient away where a batch has few values: what is left is small
+    # beside the terms of order 1 that rounding goes by.
+    scale = np.max(np.abs(wanted), initial=1)
     assert found.shape == wanted.shape
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=slack * (scale + 1e-2))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=slack * scale)
 
 
 def assert_as_expected(net, slack):
