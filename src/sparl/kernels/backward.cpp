@@ -3,6 +3,7 @@
 // of weights and biases.
 
 #include "batch_norms.h"
+#include "bindings.h"
 #include "deltas.h"
 #include "kernels.h"
 #include "prepared.h"
@@ -100,17 +101,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
 }  // namespace
 
 XLA_FFI_Error* Backward(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, BackwardCall,
-                         ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Indices>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Attr<Span>("form"));
+  XLA_FFI_DEFINE_HANDLER(handler, BackwardCall, (BindNetwork<3, 3>()));
   return handler(call_frame);
 }
 

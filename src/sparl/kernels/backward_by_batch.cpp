@@ -1,6 +1,7 @@
 // Gradients of networks while their batch norms are trained; see by_batch.h.
 
 #include "batch_norms.h"
+#include "bindings.h"
 #include "by_batch.h"
 #include "deltas.h"
 #include "kernels.h"
@@ -53,7 +54,7 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
       const auto by_value = [&](size_t value) {
         return tile + tiling.offsets[value ? value - 1 : 2 * depth];
       };
-      const int64_t there = There(tiling, t);
+      const int64_t there = tiling.There(t);
       if (l == depth) {
         TakeGiven(form, tiling, dy, t, least, by_value, spare);
       } else {
@@ -137,18 +138,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
 }  // namespace
 
 XLA_FFI_Error* BackwardByBatch(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, BackwardByBatchCall,
-                         ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Indices>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Attr<Span>("form"));
+  XLA_FFI_DEFINE_HANDLER(handler, BackwardByBatchCall, (BindNetwork<4, 3>()));
   return handler(call_frame);
 }
 

@@ -56,11 +56,6 @@ float Sum(int64_t count, const Term& term) {
   return total;
 }
 
-// Samples in a tile.
-inline int64_t There(const Tiling& tiling, int64_t t) {
-  return std::min(tiling.lanes, tiling.batch - t * tiling.lanes);
-}
-
 // Two numbers for each feature of each tile: parts of a sum over the batch, which is then made in the
 // order of tiles and does not depend on the number of threads.
 class Parts {

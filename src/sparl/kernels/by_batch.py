@@ -39,8 +39,7 @@ def by_batch(
     form = Form.of(layers, connections)
     if not all(form.normed):
         raise ValueError(f"layer {form.normed.index(False)} has no batch norm to train")
-    if x.shape[0] != form.widths[0]:
-        raise ValueError(f"layer 0 takes {form.widths[0]} inputs and gets {x.shape[0]}")
+    form.check_input(x)
     check(layers)
     values, indices = vectors(layers)
     found: Any = _by_batch(form, values, indices, x)
@@ -48,10 +47,6 @@ def by_batch(
     ends = np.cumsum([0, *(2 * width for width in form.widths[1:])])
     found = (stop_gradient(statistics[i:j]).reshape(2, -1) for i, j in pairwise(ends))
     return y, [(moments[0], moments[1]) for moments in found]
-
-
-def _attributes(form: Form) -> dict[str, Any]:
-    return {"form": np.asarray(form.code, np.int64)}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -70,7 +65,7 @@ def _called(form: Form, values: jax.Array, indices: jax.Array, x: jax.Array) -> 
         tiles((), form.taped_features + features, batch),
         jax.ShapeDtypeStruct((2 * features,), jnp.float32),
     ]
-    return native.call("forward_by_batch", results, x, values, indices, **_attributes(form))
+    return native.call("forward_by_batch", results, x, values, indices, **form.attributes)
 
 
 def _forward(form: Form, values: Any, indices: Any, x: Any) -> Any:
@@ -95,7 +90,7 @@ def _backward(form: Form, saved: Any, by_results: Any) -> Any:
             tiles((), form.delta_features + inputs, batch),
         ],
         *(dy, tape, statistics, values, indices),
-        **_attributes(form),
+        **form.attributes,
     )
     return dvalues, None, dx if inputs else None
 

@@ -153,6 +153,16 @@ class Form(NamedTuple):
         return (self.widths[0], len(gives), *gives, *numbers)
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        """What a call of the kernels is told of it."""
+        return {"form": np.asarray(self.code, np.int64)}
+
+    def check_input(self, x: Float[Array, "in batch"]) -> None:
+        """Raises `ValueError` for another width than the network's."""
+        if x.shape[0] != self.widths[0]:
+            raise ValueError(f"layer 0 takes {self.widths[0]} inputs and gets {x.shape[0]}")
+
+    @property
     def taped_features(self) -> int:
         """What a forward call keeps for the backward one, for each sample (`Taped` in form.h)."""
         reads, activations, _ = self.connections

@@ -7,6 +7,7 @@
 // is first read and copied to where it is read again, and what slopes are made from (form.h).
 
 #include "batch_norms.h"
+#include "bindings.h"
 #include "kernels.h"
 #include "operands.h"
 #include "parallel.h"
@@ -115,27 +116,12 @@ std::string InferHere(const Form& form, const float* values, int64_t value_count
 }
 
 XLA_FFI_Error* Infer(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, InferCall,
-                         ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Indices>()
-                             .Ret<Floats>()
-                             .Attr<Span>("form"));
+  XLA_FFI_DEFINE_HANDLER(handler, InferCall, (BindNetwork<2, 1>()));
   return handler(call_frame);
 }
 
 XLA_FFI_Error* Forward(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, TapedCall,
-                         ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Indices>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Attr<Span>("form"));
+  XLA_FFI_DEFINE_HANDLER(handler, TapedCall, (BindNetwork<2, 2>()));
   return handler(call_frame);
 }
 

@@ -1,6 +1,7 @@
 // Values of networks while their batch norms are trained; see by_batch.h.
 
 #include "batch_norms.h"
+#include "bindings.h"
 #include "by_batch.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -14,11 +15,11 @@ namespace {
 void Moments(Parts& parts, const Tiling& tiling, int64_t outputs, float* mean, float* variance) {
   for (int64_t f = 0; f < outputs; ++f) {
     float total = 0, squares = 0;
-    for (int64_t t = 0; t < tiling.count; ++t) total += There(tiling, t) * parts.First(t)[f];
+    for (int64_t t = 0; t < tiling.count; ++t) total += tiling.There(t) * parts.First(t)[f];
     mean[f] = total / tiling.batch;
     for (int64_t t = 0; t < tiling.count; ++t) {
       const float off = parts.First(t)[f] - mean[f];
-      squares += parts.Second(t)[f] + There(tiling, t) * off * off;
+      squares += parts.Second(t)[f] + tiling.There(t) * off * off;
     }
     variance[f] = squares / tiling.batch;
   }
@@ -62,7 +63,7 @@ void ForwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<La
       }
       float* sums = tile + taped.offsets[2 * depth + 1 + l];
       path.forward(layer, from, sums, lanes, lanes, false);
-      const int64_t there = There(taped, t);
+      const int64_t there = taped.There(t);
       for (int64_t f = 0; f < layer.outputs; ++f, sums += lanes) {
         const float mean = Sum(there, [&](int64_t i) { return sums[i]; }) / there;
         parts.First(t)[f] = mean;
@@ -110,16 +111,7 @@ ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats values, Ind
 }  // namespace
 
 XLA_FFI_Error* ForwardByBatch(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, ForwardByBatchCall,
-                         ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .Arg<Floats>()
-                             .Arg<Floats>()
-                             .Arg<Indices>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Ret<Floats>()
-                             .Attr<Span>("form"));
+  XLA_FFI_DEFINE_HANDLER(handler, ForwardByBatchCall, (BindNetwork<2, 3>()));
   return handler(call_frame);
 }
 

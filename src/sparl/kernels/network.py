@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
@@ -31,9 +30,6 @@ class _Call:
     form: Form
     of_values: bool = True
     of_x: bool = True
-
-    def attributes(self) -> dict[str, Any]:
-        return {"form": np.asarray(self.form.code, np.int64)}
 
 
 def network(
@@ -65,8 +61,7 @@ def networks(
     form = Form.of(members[0], connections)
     if any(Form.of(layers, connections) != form for layers in members):
         raise ValueError("networks that are called together must have the same form")
-    if x.shape[0] != form.widths[0]:
-        raise ValueError(f"layer 0 takes {form.widths[0]} inputs and gets {x.shape[0]}")
+    form.check_input(x)
     for layers in members:
         check(layers)
     if compiled is None:
@@ -96,7 +91,7 @@ def ordered(layers: Sequence[Layer]) -> tuple[list[Any], list[Any]]:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _networks(call: _Call, values: jax.Array, indices: jax.Array, x: jax.Array) -> jax.Array:
     y = jax.ShapeDtypeStruct((len(values), call.form.outputs, x.shape[1]), jnp.float32)
-    return native.call("infer", y, x[None], values, indices, **call.attributes())
+    return native.call("infer", y, x[None], values, indices, **call.form.attributes)
 
 
 def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array, Any]:
@@ -108,7 +103,7 @@ def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array,
     members, batch = len(values), x.shape[1]
     y = jax.ShapeDtypeStruct((members, call.form.outputs, batch), jnp.float32)
     tape = tiles((members,), call.form.taped_features, batch)
-    y, tape = native.call("forward", (y, tape), x[None], values, indices, **call.attributes())
+    y, tape = native.call("forward", (y, tape), x[None], values, indices, **call.form.attributes)
     return y, (call, values, indices, tape)
 
 
@@ -125,7 +120,7 @@ def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, ja
         "backward",
         [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (dvalues, dx, deltas.shape)],
         *(dy, tape, values, indices),
-        **call.attributes(),
+        **call.form.attributes,
     )
     # Added up one by one: XLA's reduction over members is slow (on two threads, of [2, 503, 256],
     # 1.3 ms for 0.1).

@@ -20,6 +20,8 @@ struct Tiling {
   }
 
   std::vector<int64_t> Core() const { return {count, features, lanes}; }
+  // Samples in tile number t.
+  int64_t There(int64_t t) const { return std::min(lanes, batch - t * lanes); }
   int64_t Stride() const { return features * lanes; }
   Tiles Of(size_t index, const float* data) const {
     return {data + offsets[index], Stride(), count, lanes};
@@ -58,14 +60,14 @@ inline Place PlaceFor(float* matrix, const Tiling& tiling, int64_t t, float* spa
 // A [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
 inline void IntoTile(const float* matrix, int64_t rows, const Tiling& tiling, int64_t t,
                      float* tile) {
-  const int64_t lanes = tiling.lanes, there = std::min(lanes, tiling.batch - t * lanes);
+  const int64_t lanes = tiling.lanes, there = tiling.There(t);
   if (there < lanes) std::fill_n(tile, rows * lanes, 0.0f);
   CopyTile(matrix + t * lanes, tiling.batch, rows, there, tile, lanes);
 }
 
 inline void FromTile(const float* tile, int64_t rows, const Tiling& tiling, int64_t t,
                      float* matrix) {
-  const int64_t lanes = tiling.lanes, there = std::min(lanes, tiling.batch - t * lanes);
+  const int64_t lanes = tiling.lanes, there = tiling.There(t);
   CopyTile(tile, lanes, rows, there, matrix + t * lanes, tiling.batch);
 }
 
