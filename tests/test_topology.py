@@ -47,6 +47,9 @@ def selected(pattern, scores) -> list[list[int]]:
         # M wider than the inputs: the row is one short group.
         (NofM(2, 8), [[1, 5, 3]], [[1, 2]]),
         (NofM(4, 8), [[1, 5, 3]], [[0, 1, 2]]),
+        # Two rows share the columns of the largest sums; the row that is left chooses alone.
+        (NofM(1, 2, 2), [[1, 2, 3, 4], [4, 1, 1, 9], [1, 2, 2, 1]], [[0, 3], [0, 3], [1, 2]]),
+        (NofM(1, 2, 8), [[1, 2], [4, 1]], [[0], [0]]),
         (PerRow(2), [[1, 9, 8, 2], [7, 7, 7, 7]], [[1, 2], [0, 1]]),
         (PerRow(5), [[1, 2]], [[0, 1]]),
         # Per layer, rows compete: one may be full and another empty.
@@ -114,13 +117,34 @@ def test_text_and_pattern_are_each_others_inverse():
     assert NofM.parse(" 2 : 4 ") == NofM(2, 4)
 
 
+@given(cases(st.sampled_from([(1, 2, 2), (2, 4, 4), (1, 8, 3), (2, 5, 16)])))
+@settings(max_examples=30, deadline=None)
+def test_rows_that_share_keep_what_their_sum_would(case):
+    (n, m, v), scores = case
+    columns = selected(NofM(n, m, v), scores)
+    for first in range(0, len(scores), v):
+        group = scores[first : first + v]
+        (alone,) = selected(NofM(n, m), group.sum(axis=0, keepdims=True))
+        assert columns[first : first + v] == [alone] * len(group)
+
+
+def test_rows_that_share_are_written_behind_the_pattern():
+    assert NofM.parse("1:8x4") == NofM(1, 8, 4)
+    assert str(NofM(1, 8, 4)) == "1:8x4"
+    assert NofM.parse("1:8x1") == NofM.parse("1:8")
+    with pytest.raises(BadValue, match=r"1:8x17 .* from 1 to 16"):
+        NofM.parse("1:8x17")
+
+
 @pytest.mark.parametrize("text", ["5:4", "0:4", "1:17", "0:0"])
 def test_impossible_counts_are_refused_with_the_rule(text):
     with pytest.raises(BadValue, match=rf"pattern {text} is not possible.*1 <= N <= M <= 16"):
         NofM.parse(text)
 
 
-@pytest.mark.parametrize("text", ["2:", ":4", "a:b", "2", "", "2:4:8", "-2:4", "2.0:4", "2/4"])
+@pytest.mark.parametrize(
+    "text", ["2:", ":4", "a:b", "2", "", "2:4:8", "-2:4", "2.0:4", "2/4", "1:8x", "1:8x-1"]
+)
 def test_other_forms_are_refused_with_an_example(text):
     with pytest.raises(BadValue, match="is not of the form N:M, for example 2:4"):
         NofM.parse(text)

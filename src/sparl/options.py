@@ -117,8 +117,8 @@ def command(run: RunConfig, agent: Any, method: Method) -> list[str]:
         given = _changed(run, RunConfig(run.env)) | _changed(agent, type(agent)())
         given |= _changed(method, kind())
     if _pattern(kind):
-        pattern = {"pattern": f"{method.n}:{method.m}"}  # pyright: ignore[reportAttributeAccessIssue]
-        given = pattern | {name: value for name, value in given.items() if name not in ("n", "m")}
+        pattern = {"pattern": str(method.pattern)}  # pyright: ignore[reportAttributeAccessIssue]
+        given = pattern | {name: v for name, v in given.items() if name not in ("n", "m", "v")}
     words += ["--method", method.name]
     for name, value in ({"steps": run.steps} | given).items():
         words += _spelled(name.replace("_", "-"), value)
@@ -160,14 +160,22 @@ def _method(found: Any, name: str) -> Method:
     if not hasattr(found, "pattern"):
         return method
     pattern = NofM.parse(found.pattern)
-    return replace(method, n=pattern.n, m=pattern.m)
+    return replace(method, n=pattern.n, m=pattern.m, v=pattern.v)
 
 
 def _pattern(method: type[Method]) -> list[Any]:
-    """A method with N and M has them as one option, --pattern N:M."""
+    """A method with N, M and V has them as one option, --pattern N:M or N:MxV."""
     if not {"n", "m"} <= {f.name for f in fields(method)}:
         return []
-    return [_option("pattern", str, "2:4", "N:M: of every M weights in a row, N are kept.")]
+    return [
+        _option(
+            "pattern",
+            str,
+            "2:4",
+            "N:M: of every M weights in a row, N are kept. N:MxV: "
+            "V neighbouring rows keep the same ones.",
+        )
+    ]
 
 
 def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:

@@ -20,6 +20,8 @@ from jaxtyping import Array, Bool, Float, Int32, PRNGKeyArray
 from sparl.errors import BadValue
 
 MAX_GROUP = 16
+MAX_SHARED = 16
+"""Rows that can share one choice of columns."""
 ROUNDING = 1e-3
 """So that a tenth of 50 weights is five of them, though 0.1 is a little less in binary."""
 
@@ -51,10 +53,14 @@ class NofM:
     A last group that is shorter than `m` counts as if padded with zeros, and padding is never
     kept (our reading of 2602.14578): it keeps min(n, its length). With fewer inputs than `m`
     the whole row is that one short group.
+
+    With `v` above 1, written N:MxV, every `v` consecutive rows keep the same columns, those of the
+    largest sums of scores over the rows. A last group of rows may be shorter.
     """
 
     n: int
     m: int
+    v: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.n <= self.m <= MAX_GROUP:
@@ -62,17 +68,24 @@ class NofM:
                 f"pattern {self.n}:{self.m} is not possible: N:M keeps N of every M weights, "
                 f"with 1 <= N <= M <= {MAX_GROUP}, for example 2:4 or 1:8"
             )
+        if not 1 <= self.v <= MAX_SHARED:
+            raise BadValue(
+                f"pattern {self} is not possible: V of N:MxV, the rows that share their choice, "
+                f"must be from 1 to {MAX_SHARED}, for example 1:8x4"
+            )
 
     def __str__(self) -> str:
-        return f"{self.n}:{self.m}"
+        return f"{self.n}:{self.m}" + (f"x{self.v}" if self.v != 1 else "")
 
     @classmethod
     def parse(cls, text: str) -> NofM:
-        """`"2:4"` to `NofM(2, 4)`. Raises `BadValue` for anything else."""
-        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", text)
+        """`"2:4"` to `NofM(2, 4)`, `"1:8x4"` to `NofM(1, 8, 4)`. Raises `BadValue` for others."""
+        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*(?:x\s*(\d+)\s*)?", text)
         if match is None:
-            raise BadValue(f"pattern {text!r} is not of the form N:M, for example 2:4 or 1:8")
-        return cls(int(match[1]), int(match[2]))
+            raise BadValue(
+                f"pattern {text!r} is not of the form N:M or N:MxV, for example 2:4, 1:8 or 1:8x4"
+            )
+        return cls(int(match[1]), int(match[2]), int(match[3] or 1))
 
     def kept_per_row(self, in_features: int) -> int:
         full, rest = divmod(in_features, self.m)
@@ -83,8 +96,14 @@ class NofM:
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
-        """The `n` largest scores of each group."""
+        """The `n` largest scores of each group, or sums of scores where rows share a choice."""
         out_features, in_features = scores.shape
+        if self.v > 1:
+            alone = NofM(self.n, self.m)
+            columns = alone.select(_summed(scores, self.v)).columns.reshape(
+                -1, alone.kept_per_row(in_features)
+            )
+            return _even_rows(jnp.repeat(columns, self.v, axis=0)[:out_features])
         groups = -(-in_features // self.m)
         padding = groups * self.m - in_features
         padded = jnp.pad(scores, ((0, 0), (0, padding)), constant_values=-jnp.inf)
@@ -145,6 +164,12 @@ class PerLayer:
 
 
 Pattern = NofM | PerRow | PerLayer
+
+
+def _summed(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:
+    """The sums of every `v` consecutive rows; the last one may be of fewer."""
+    padded = jnp.pad(scores, ((0, -scores.shape[0] % v), (0, 0)))
+    return jnp.sum(padded.reshape(-1, v, scores.shape[1]), axis=1)
 
 
 def _even_rows(columns: Int32[Array, "out per_row"]) -> Kept:

@@ -80,10 +80,11 @@ def _common(setting: Setting) -> dict[str, Any]:
 
 
 def _options(config: Any) -> dict[str, Any]:
-    """The fields by name; N and M are one option, as on the command line."""
+    """The fields by name; N, M and V are one option, as on the command line."""
     found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    if {"n", "m"} <= found.keys():
-        found = {"pattern": f"{found.pop('n')}:{found.pop('m')}"} | found
+    if hasattr(config, "pattern"):
+        found = {k: v for k, v in found.items() if k not in ("n", "m", "v")}
+        found = {"pattern": str(config.pattern)} | found
     return found
 
 

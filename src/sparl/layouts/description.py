@@ -65,8 +65,8 @@ def pattern_of(description: dict[str, Any]) -> Pattern:
 
 def _describe_pattern(pattern: Pattern) -> dict[str, Any]:
     match pattern:
-        case NofM(n, m):
-            return {"kind": "n_of_m", "n": n, "m": m}
+        case NofM(n, m, v):
+            return {"kind": "n_of_m", "n": n, "m": m} | ({"v": v} if v != 1 else {})
         case PerRow(kept):
             return {"kind": "per_row", "kept": kept}
         case PerLayer(kept):

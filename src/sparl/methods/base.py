@@ -145,19 +145,21 @@ class Method:
 
 @dataclass(frozen=True)
 class RowWise(Method):
-    """What methods of row-wise N:M sparsity share: the pattern, --pattern N:M."""
+    """What methods of row-wise N:M sparsity share: the pattern, --pattern N:M or N:MxV."""
 
     n: Suppress[int] = 2
     """Weights kept in every group."""
     m: Suppress[int] = 4
     """Inputs in a group."""
+    v: Suppress[int] = 1
+    """Neighbouring rows that keep the same columns."""
 
     def __post_init__(self) -> None:
         _ = self.pattern  # raises BadValue for one that is not possible
 
     @property
     def pattern(self) -> NofM:
-        return NofM(self.n, self.m)
+        return NofM(self.n, self.m, self.v)
 
 
 def check_window(begin: float, end: float) -> None:

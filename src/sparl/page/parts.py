@@ -96,8 +96,8 @@ class Part:
     def method(self) -> str:
         """Its name, with how much it keeps where that is one option."""
         method: Any = self.run.method
-        if hasattr(method, "n"):
-            return f"{method.name} {method.n}:{method.m}"
+        if hasattr(method, "pattern"):
+            return f"{method.name} {method.pattern}"
         return (
             f"{method.name} {method.sparsity:.0%}" if hasattr(method, "sparsity") else method.name
         )
