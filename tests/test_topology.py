@@ -146,7 +146,7 @@ def test_impossible_counts_are_refused_with_the_rule(text):
     "text", ["2:", ":4", "a:b", "2", "", "2:4:8", "-2:4", "2.0:4", "2/4", "1:8x", "1:8x-1"]
 )
 def test_other_forms_are_refused_with_an_example(text):
-    with pytest.raises(BadValue, match="is not of the form N:M, for example 2:4"):
+    with pytest.raises(BadValue, match="is not of the form N:M or N:MxV, for example 2:4"):
         NofM.parse(text)
 
 
