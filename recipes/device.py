@@ -21,10 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparl.bench.device import CORTEX, cortex_m4, missing
-from sparl.devices.c import CProgram
-from sparl.devices.network import Dtype, device_network
+from sparl.bench import CORTEX, cortex_m4, missing
 from sparl.envs import Spaces
+from sparl.exporters import CProgram, Dtype, device_network
 from sparl.layouts import BlockCirculant, Layout, RowSparse, grid
 from sparl.networks import Network, build
 from sparl.policy import Policy

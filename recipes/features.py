@@ -20,7 +20,7 @@ from jobs import Study, Variant
 from records import play
 
 from sparl.errors import BadValue
-from sparl.linear.features import find
+from sparl.linear_mdp.features import find
 
 NOISE = 500
 SELECTED = ROOT / "results" / "features" / "selected.csv"

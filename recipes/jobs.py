@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from sparl import api
-from sparl.runfolder import RunFolder
+from sparl.storage import RunFolder
+from sparl.training import snapshot
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Job:
 
 def _shape_of(folder: Path) -> list[str]:
     """The options that give dense networks of the hidden widths that a run came to."""
-    shapes = api.snapshot(RunFolder.open(folder))[0].shapes
+    shapes = snapshot(RunFolder.open(folder))[0].shapes
     hidden = {name: [out for out, _ in layers[:-1]] for name, layers in shapes.items()}
     acting = hidden.pop("actor") if "actor" in hidden else hidden.pop("q")
     critics = [max(layer) for layer in zip(*hidden.values(), strict=True)]

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sparl.logs import TIMES
+from sparl.training import TIMES
 
 
 def start(arguments: list[str]) -> subprocess.Popen:

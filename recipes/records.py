@@ -12,10 +12,8 @@ from jobs import Job
 from scipy.stats import trim_mean
 
 import sparl
-from sparl import api
-from sparl.evaluation import Evaluator
-from sparl.loopstate import FINAL
-from sparl.runfolder import RunFolder
+from sparl.storage import RunFolder
+from sparl.training import FINAL, Evaluator, inspect
 
 SPEEDS = "speeds.json"
 CURVES, RUNS = "curves.csv", "runs.csv"
@@ -124,7 +122,7 @@ def final_return(rows: Rows) -> float:
 def _figures(folder: Path) -> dict[str, str]:
     """Of a run that is done: its policy's sizes, and the compression of all networks, averaged over
     all updates."""
-    (policy,) = api.inspect(folder / "policy")["networks"].values()
+    (policy,) = inspect(folder / "policy")["networks"].values()
     summary = json.loads((folder / "summary.json").read_text())
     sizes = {key: str(policy[key]) for key in SIZE}
     return {"steps": str(summary["steps"]), **sizes, RATIO: f"{summary[RATIO]:.4f}"}

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.linear import FQI, LSVI, HardSparse, LassoFQI, RidgeFQI, commit, exploration
+from sparl.linear_mdp import FQI, LSVI, HardSparse, LassoFQI, RidgeFQI, commit, exploration
 
 ROOT = Path(__file__).resolve().parent.parent
 H = 6

@@ -164,7 +164,7 @@ def test_policies_of_other_agents_act_as_their_learner_did(other, tmp_path):
     np.testing.assert_array_equal(
         policy.predict(observations)[0], from_checkpoint.predict(observations)[0]
     )
-    engine, _ = sparl.api.snapshot(sparl.runfolder.RunFolder(run))
+    engine, _ = snapshot(sparl.storage.RunFolder(run))
     actions = policy.spaces.scaled(engine.act(observations.astype(np.float32)))
     np.testing.assert_allclose(policy.predict(observations)[0], actions, rtol=1e-5, atol=1e-5)
 

@@ -10,15 +10,16 @@ import jax
 import numpy as np
 import pytest
 from environments import OFTEN, TINY_DQN, TINY_SAC
-from test_resume import StopAt, Stopped, outcome
+from interruptions import StopAt, Stopped, outcome
 
 import sparl
-from sparl import methods, neurons
-from sparl.api import snapshot
-from sparl.cli import main
+from sparl import methods
+from sparl.cli.main import main
 from sparl.errors import BadRun, BadValue
 from sparl.layouts import Dense
-from sparl.runfolder import RunFolder
+from sparl.methods.common import neurons
+from sparl.storage import RunFolder
+from sparl.training import inspect, snapshot
 
 STEPS = "environments:Steps-v0"
 AGENTS = {"sac": ("environments:Point-v0", TINY_SAC), "dqn": (STEPS, TINY_DQN)}
@@ -119,7 +120,7 @@ def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path
     for layer, old in zip(begun.layers[:-1], small.layers, strict=False):
         weight = np.asarray(layer.to_dense())
         assert np.array_equal(weight, np.asarray(old.to_dense()) * (weight != 0))
-    report = sparl.api.inspect(out)["networks"][name]
+    report = inspect(out)["networks"][name]
     assert report["neurons_total"] == sum(TINY_DQN.hidden) > report["neurons"]
 
 

@@ -10,15 +10,15 @@ from importlib.metadata import version
 
 from sparl import methods
 from sparl.agents import DQNConfig, OneStepConfig, PrimalDualConfig, SACConfig, TD3Config
-from sparl.api import import_sb3, load, prune, resume, train
-from sparl.callbacks import Callback
-from sparl.comparison import compare
+from sparl.analysis import compare, report
+from sparl.api import import_sb3, prune, resume, train
+from sparl.config import RunConfig
 from sparl.errors import SparlError
+from sparl.exporters import export
 from sparl.methods import RNM
-from sparl.page import report
 from sparl.policy import Policy
-from sparl.runfolder import RunConfig
-from sparl.shipping import export
+from sparl.training import Callback
+from sparl.training import load_policy as load
 
 __version__ = version("sparl")
 

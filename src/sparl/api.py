@@ -9,22 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sparl import accounting
 from sparl.agents import TD3Config
-from sparl.callbacks import Callback
-from sparl.engine import Engine
+from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.interop import sb3
-from sparl.loopstate import LoopState
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
-from sparl.replay import Columns
-from sparl.runfolder import RunConfig, RunFolder
-from sparl.storage import claimed
-from sparl.training import Trainer
+from sparl.storage import RunFolder, claimed
+from sparl.training import Callback, Trainer
+from sparl.training.load import snapshot
 
 
 def train(
@@ -190,53 +184,6 @@ def import_sb3(
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
         trainer.notes = [*trained.notes, acts]
         return _begun(trainer)
-
-
-def load(path: str | Path) -> Policy:
-    """The policy of a run folder, or of a folder that `Policy.save` wrote.
-
-    Of a run that has not come to its end, the policy of its newest checkpoint.
-    """
-    path = Path(path)
-    if (path / "policy.json").exists():
-        return Policy.load(path)
-    folder = RunFolder.open(path)
-    if (folder.policy / "policy.json").exists():
-        return Policy.load(folder.policy)
-    engine, _ = snapshot(folder)
-    spaces = folder.read_config()[3]
-    golden = np.zeros((1, spaces.observation_size), np.float32)
-    return Policy(engine.policy(), spaces, golden, engine.normalization)
-
-
-def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
-    """The newest checkpoint of a run, to look at. Raises `BadRun` where there is none."""
-    run, agent, method, spaces = folder.read_config()
-    saved = folder.checkpoints.steps()
-    if not saved:
-        raise BadRun(f"{folder.path} has no checkpoint yet")
-    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
-    engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
-    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
-    engine.restore(arrays)
-    return engine, LoopState.from_json(state)
-
-
-def inspect(path: str | Path) -> dict[str, Any]:
-    """What a run's networks hold, from its newest checkpoint; or the policy of a policy folder.
-
-    The keys are those of `sparl inspect --json`: those of `accounting.report`, and whether the
-    networks see `normalized_observations`.
-    """
-    path = Path(path)
-    if (path / "policy.json").exists():
-        policy = Policy.load(path)
-        report, seen = accounting.report({"policy": policy.network}), policy.normalization
-    else:
-        engine, state = snapshot(RunFolder.open(path))
-        average = state.average_footprint
-        report, seen = engine.report(average and average.compression_ratio), engine.normalization
-    return report | {"normalized_observations": seen is not None}
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:

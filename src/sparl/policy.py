@@ -16,26 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import storage
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint
-from sparl.layouts import (
-    BlockCirculant,
-    Dense,
-    Layout,
-    Packed,
-    RowSparse,
-    StraightThrough,
-    describe,
-    grid,
-    index_width,
-    pattern_of,
-)
-from sparl.networks import Network, plain
-from sparl.normalization import Normalization
-from sparl.norms import BatchNorm, LayerNorm
-from sparl.topology import Kept, PerLayer
-from sparl.wiring import Norm, Stage, Wiring
+from sparl.layouts import Layout, StraightThrough, pack, unpack
+from sparl.networks import BatchNorm, LayerNorm, Network, Norm, Normalization, Stage, Wiring, plain
+from sparl.storage import files
 
 FORMAT = 1
 GOLDEN = 8
@@ -113,14 +98,14 @@ class Policy:
             arrays |= {f"observation.{k}": v for k, v in self.normalization._asdict().items()}
         layers = []
         for i, layer in enumerate(self.network.layers):
-            description, stored = _pack(layer)
+            description, stored = pack(layer)
             layers.append(description)
             arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
         for i, norm in enumerate(self.network.norms):
             if norm is not None:
                 arrays |= {f"norm_{i}.{name}": np.asarray(a) for name, a in vars(norm).items()}
-        sha256 = storage.write_arrays(folder / "policy.safetensors", arrays)
-        storage.write_json(
+        sha256 = files.write_arrays(folder / "policy.safetensors", arrays)
+        files.write_json(
             folder / "policy.json",
             {
                 "format": FORMAT,
@@ -141,14 +126,14 @@ class Policy:
         a policy that does not act as it did when it was saved.
         """
         folder = Path(folder)
-        content = storage.read_json(folder / "policy.json")
+        content = files.read_json(folder / "policy.json")
         if content.get("format") != FORMAT:
             raise BadCheckpoint(
                 f"{folder} has policy format {content.get('format')}; this sparl reads {FORMAT}"
             )
-        arrays = storage.read_arrays(folder / "policy.safetensors", content["sha256"])
+        arrays = files.read_arrays(folder / "policy.safetensors", content["sha256"])
         layers = tuple(
-            _unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
+            unpack(layer, {k: arrays[f"layer_{i}.{k}"] for k in layer["arrays"]})
             for i, layer in enumerate(content["layers"])
         )
         observation = content["observation"]
@@ -201,45 +186,3 @@ def _spaces(observation_shape: tuple[int, ...], action: dict[str, Any]) -> Space
         return Spaces(observation_shape, (), (), (), action["choices"], action["first"])
     shape, low, high = (tuple(action[key]) for key in ("shape", "low", "high"))
     return Spaces(observation_shape, shape, low, high)
-
-
-def _pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
-    """A layer as JSON and arrays, indices in the smallest type that holds them."""
-    arrays = {"weight": np.asarray(layer.weight), "bias": np.asarray(layer.bias)}
-    if layer.index_bytes:
-        assert isinstance(layer, Packed)
-        width = index_width(len(layer.column_starts) - 1)
-        index_type = {1: np.uint8, 2: np.uint16, 4: np.uint32}[width]
-        arrays["columns"] = np.asarray(layer.columns).astype(index_type)
-        rows_alike = isinstance(layer, RowSparse) and not isinstance(layer.pattern, PerLayer)
-        if not rows_alike:
-            arrays["row_starts"] = np.asarray(layer.row_starts).astype(np.uint32)
-    return describe(layer) | {"arrays": sorted(arrays)}, arrays
-
-
-def _unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
-    weight, bias = jnp.asarray(arrays["weight"]), jnp.asarray(arrays["bias"])
-    if description["layout"] == Dense.name:
-        return Dense(weight, bias)
-    outputs, inputs = description["shape"]
-    if description["layout"] == BlockCirculant.name:
-        return BlockCirculant.packed(weight, bias, inputs, _blocks(description, arrays))
-    pattern = pattern_of(description)
-    columns = arrays["columns"].astype(np.int32)
-    if "row_starts" in arrays:
-        row_starts = arrays["row_starts"].astype(np.int32)
-    else:
-        row_starts = np.arange(outputs + 1, dtype=np.int32) * (len(columns) // outputs)
-    kept = Kept(jnp.asarray(columns), jnp.asarray(row_starts))
-    return RowSparse.packed(weight, bias, inputs, pattern, kept)
-
-
-def _blocks(description: dict[str, Any], arrays: dict[str, NDArray]) -> Kept:
-    """Those of a block-circulant layer; where all are kept, there are no indices."""
-    outputs, inputs = description["shape"]
-    rows, columns = grid((outputs, inputs), description["group"])
-    if "columns" in arrays:
-        found = arrays["columns"], arrays["row_starts"]
-    else:
-        found = np.tile(np.arange(columns), rows), np.arange(rows + 1) * columns
-    return Kept(*(jnp.asarray(array.astype(np.int32)) for array in found))

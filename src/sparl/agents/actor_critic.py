@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl.agents.base import Batch
-from sparl.agents.on_policy import OnPolicyConfig, td_error, values
+from sparl.agents.common.one_step import OnPolicyConfig, td_error, values
 from sparl.networks import Network
+from sparl.replay import Batch
 
 
 @dataclass(frozen=True)

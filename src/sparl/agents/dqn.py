@@ -21,18 +21,11 @@ import optax
 from jaxtyping import Array, UInt32
 from numpy.typing import NDArray
 
-from sparl import checks
-from sparl.agents.base import (
-    Actions,
-    AgentConfig,
-    Batch,
-    OffPolicyConfig,
-    adam,
-    chosen,
-    polyak,
-)
+from sparl import validation
+from sparl.agents.common.config import Actions, AgentConfig, OffPolicyConfig, adam, chosen, polyak
 from sparl.learner import Descend, Part, Structure
 from sparl.networks import Network, Networks
+from sparl.replay import Batch
 
 ACTIONS: Actions = "discrete"
 ACTING: tuple[str, str] = ("q", "q")
@@ -64,9 +57,9 @@ class DQNConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive(target_update_interval=self.target_update_interval)
-        checks.at_least(0, epsilon_steps=self.epsilon_steps)
-        checks.fractions(epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
+        validation.positive(target_update_interval=self.target_update_interval)
+        validation.at_least(0, epsilon_steps=self.epsilon_steps)
+        validation.fractions(epsilon_start=self.epsilon_start, epsilon_end=self.epsilon_end)
 
     def continued(self, step: int) -> AgentConfig:
         left = max(0, self.epsilon_steps - step)

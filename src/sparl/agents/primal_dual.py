@@ -29,10 +29,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import checks
-from sparl.agents.base import Batch
-from sparl.agents.on_policy import OnPolicyConfig, td_error, values
+from sparl import validation
+from sparl.agents.common.one_step import OnPolicyConfig, td_error, values
 from sparl.networks import Network
+from sparl.replay import Batch
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PrimalDualConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.at_least(0, advantage_penalty=self.advantage_penalty)
+        validation.at_least(0, advantage_penalty=self.advantage_penalty)
 
     def critic_loss(
         self, critic: Network, batch: Batch

@@ -27,19 +27,13 @@ import optax
 from jaxtyping import Array, Float, UInt32
 from numpy.typing import NDArray
 
-from sparl import checks, noise
-from sparl.agents.base import (
-    Actions,
-    ActorCriticConfig,
-    Batch,
-    adam,
-    polyak,
-    smallest_q,
-)
+from sparl import validation
+from sparl.agents.common.config import Actions, ActorCriticConfig, adam, polyak, smallest_q
+from sparl.agents.common.ofenet import joined
 from sparl.errors import BadValue
-from sparl.learner import Descend, Part, Structure
+from sparl.learner import Descend, Part, Structure, random
 from sparl.networks import Network, Networks, all_of
-from sparl.representation import joined
+from sparl.replay import Batch
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -61,7 +55,7 @@ class SACConfig(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive(initial_temperature=self.initial_temperature)
+        validation.positive(initial_temperature=self.initial_temperature)
         if not math.isfinite(self.target_entropy or 0.0):
             raise BadValue(f"target-entropy is {self.target_entropy}: it must be a finite number")
 
@@ -150,7 +144,7 @@ def update(
     observation, action = batch.observation.T, batch.action.T
     inputs = joined(structures, parts, observation, action)
     next_observation = batch.next_observation.T
-    next_normal, normal = noise.normal(key, (2, *action.shape))
+    next_normal, normal = random.normal(key, (2, *action.shape))
     next_action, next_log_prob = sampled(actor["actor"], next_observation, next_normal)
     next_q = smallest_q(target_critics, joined(structures, parts, next_observation, next_action))
     next_value = next_q - temperature * next_log_prob

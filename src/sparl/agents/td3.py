@@ -21,18 +21,12 @@ import optax
 from jaxtyping import Array, Float, UInt32
 from numpy.typing import NDArray
 
-from sparl import checks, noise
-from sparl.agents.base import (
-    Actions,
-    ActorCriticConfig,
-    Batch,
-    adam,
-    polyak,
-    smallest_q,
-)
-from sparl.learner import Descend, Part, Structure
+from sparl import validation
+from sparl.agents.common.config import Actions, ActorCriticConfig, adam, polyak, smallest_q
+from sparl.agents.common.ofenet import joined
+from sparl.learner import Descend, Part, Structure, random
 from sparl.networks import Network, Networks, all_of
-from sparl.representation import joined
+from sparl.replay import Batch
 
 ACTIONS: Actions = "continuous"
 ACTING: tuple[str, str] = ("actor", "actor")
@@ -57,8 +51,8 @@ class TD3Config(ActorCriticConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive(policy_delay=self.policy_delay)
-        checks.at_least(
+        validation.positive(policy_delay=self.policy_delay)
+        validation.at_least(
             0,
             policy_noise=self.policy_noise,
             noise_clip=self.noise_clip,
@@ -175,6 +169,6 @@ def smoothed(
 ) -> Float[Array, "act batch"]:
     """The target policy's action under clipped noise (target policy smoothing)."""
     action = target_actor(observation)
-    smoothing = config.policy_noise * noise.normal(key, action.shape)
+    smoothing = config.policy_noise * random.normal(key, action.shape)
     smoothing = jnp.clip(smoothing, -config.noise_clip, config.noise_clip)
     return jnp.clip(action + smoothing, -1.0, 1.0)

@@ -24,14 +24,14 @@ Act = Callable[[Any], Any]
 
 
 def sparl(folder: Path, task: dict[str, Any]) -> Act:
-    from sparl import api
+    from sparl.training import load_policy
 
-    policy = api.load(folder / "policy")
+    policy = load_policy(folder / "policy")
     return lambda observation: policy.predict(observation)[0]
 
 
 def onnx(folder: Path, task: dict[str, Any], name: str = "policy.onnx") -> Act:
-    from sparl.devices.onnx import session
+    from sparl.exporters.onnx import session
 
     running = session((folder / name).read_bytes())
     return lambda observation: running.run(["action"], {"observation": observation[None]})

@@ -30,7 +30,7 @@ LEARNING_RATE, BATCH, DELAY, NOISE = 3e-4, 256, 2, 0.1
 def sparl(pattern: str, env: str, width: int, steps: int) -> float:
     """Steps per second of sparl; `pattern` is dense or N:M."""
     from sparl import api
-    from sparl.interrupt import Interrupted
+    from sparl.training import Interrupted
 
     last = WARM + steps
     with tempfile.TemporaryDirectory() as folder:

@@ -19,9 +19,8 @@ from typing import Any
 import tyro
 
 from sparl.bench import report
-from sparl.devices.c import text_of
 from sparl.errors import BadRun, BadValue
-from sparl.shipping import DEVICE, REPORT
+from sparl.exporters import DEVICE, REPORT, text_of
 
 CORTEX = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 AARCH64 = ("aarch64-linux-gnu-gcc", "qemu-aarch64")

@@ -23,16 +23,13 @@ import jax
 import numpy as np
 import tyro
 
-from sparl import api, shipping
 from sparl.bench import caller, report, timing
-from sparl.devices import onnx
-from sparl.devices.c import CProgram, text_of
-from sparl.devices.compiled import FLAGS, compiler
-from sparl.devices.network import Dtype, device_network
 from sparl.errors import BadRun, BadValue
+from sparl.exporters import FLAGS, CProgram, Dtype, compiler, device_network, export, onnx, text_of
 from sparl.networks import build
 from sparl.policy import Policy
-from sparl.runfolder import RunFolder
+from sparl.storage import RunFolder
+from sparl.training import load_policy
 
 PROGRAMS: dict[str, Dtype] = {"c": "float32", "c-int8": "int8"}
 """Those that are the exported C."""
@@ -109,7 +106,7 @@ def run(asked: Latency) -> None:
             for row in rows
         ],
     )
-    path = asked.json or asked.dir / "export" / shipping.LATENCY
+    path = asked.json or asked.dir / "export" / export.LATENCY
     path.parent.mkdir(exist_ok=True)
     report.write(
         path, {"machine": machine, "rows": [row | {"told": TOLD[row["name"]]} for row in rows]}
@@ -136,10 +133,10 @@ def rows_of(taken: dict[str, list[list[int]]], there: dict[str, Contender]) -> l
 def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     """What the contenders act with, written into `folder`; those that can be measured here."""
     run = RunFolder.open(asked.dir)
-    policy = api.load(asked.dir)
-    spaces, dense = policy.spaces, shipping.dense_policy(policy, run)
+    policy = load_policy(asked.dir)
+    spaces, dense = policy.spaces, export.dense_policy(policy, run)
     sizes = dense.widths
-    recorded = shipping.recorded(run)
+    recorded = export.recorded(run)
     observations = policy.golden if recorded is None else recorded[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
     (folder / "task.json").write_text(json.dumps(task))
@@ -161,7 +158,7 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
             assert compiled_by is not None
             there[name] = _compiled(program, folder, name, compiled_by)
             continue
-        size = shipping.dense_bytes(dense)
+        size = export.dense_bytes(dense)
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):

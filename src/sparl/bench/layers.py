@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from sparl import kernels
 from sparl.bench import report, timing
 from sparl.errors import BadValue
-from sparl.layouts import GROUPS, BlockCirculant, Dense, Layout, RowSparse, projected
+from sparl.kernels import GROUPS
+from sparl.layouts import BlockCirculant, Dense, Layout, RowSparse, projected
 from sparl.learner import Structure
 from sparl.networks import plain
 from sparl.topology import NofM, Pattern, PerLayer

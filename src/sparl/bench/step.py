@@ -20,7 +20,7 @@ import numpy as np
 from sparl import envs
 from sparl.bench import contender, report
 from sparl.engine import Engine
-from sparl.methods.base import Moment
+from sparl.methods import Moment
 from sparl.replay import Columns, Replay
 
 WARM = 100

@@ -7,7 +7,20 @@ and transitions at their ratio, so how fast anybody is changes the time that a r
 what it learns from.
 """
 
+from sparl.distributed.actor import Actor, Order
 from sparl.distributed.cluster import connected
-from sparl.distributed.learner import DistributedTrainer
+from sparl.distributed.rate_limiter import Limiter
+from sparl.distributed.remote_replay import ReplayServer
+from sparl.distributed.trainer import DistributedTrainer
+from sparl.distributed.weights import Publisher, Received
 
-__all__ = ["DistributedTrainer", "connected"]
+__all__ = [
+    "Actor",
+    "DistributedTrainer",
+    "Limiter",
+    "Order",
+    "Publisher",
+    "Received",
+    "ReplayServer",
+    "connected",
+]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import agents
-from sparl.course import Course, Transition
+from sparl.config import RunConfig
 from sparl.distributed.weights import Received, Topology
-from sparl.normalization import RunningStatistics
+from sparl.networks import RunningStatistics
 from sparl.replay import Columns, Replay
-from sparl.runfolder import RunConfig
+from sparl.training import Course, Transition
 
 STREAM = 2
 """Beside the run's seed and an episode's number, what its exploration is seeded with."""

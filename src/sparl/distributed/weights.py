@@ -15,10 +15,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents, blueprint, representation
-from sparl.acting import Forward, HostNetwork
-from sparl.engine import Engine
+from sparl import agents
+from sparl.agents.common import ofenet
+from sparl.engine import Engine, Forward, HostNetwork
 from sparl.learner import Structure
+from sparl.networks import serialization
 from sparl.replay import Columns
 
 
@@ -84,11 +85,11 @@ class Received:
         functions = agents.functions_of(agent)
         sizes = columns.observation_size, columns.action_size
         parts = jax.eval_shape(
-            lambda key: representation.dense_parts(agent, functions, key, *sizes),
+            lambda key: ofenet.dense_parts(agent, functions, key, *sizes),
             jax.random.key(0),
         )
         self._outlines = [
-            {name: parts[part][name]} for part, name in representation.acting(agent, functions)
+            {name: parts[part][name]} for part, name in ofenet.acting(agent, functions)
         ]
         self._networks: list[tuple[Forward, int, NDArray[np.int32]]] = []
         """Of each: how to run it, how many values it has, and its indices."""
@@ -100,7 +101,7 @@ class Received:
         self._networks, indices = [], topology.indices
         for layers, outline in zip(layouts, self._outlines, strict=True):
             (name,) = outline
-            structure = Structure.of(blueprint.blanks({name: layers}, outline))
+            structure = Structure.of(serialization.blanks({name: layers}, outline))
             value_count, index_count = structure.sizes()
             own, indices = np.split(indices, [index_count])
             self._networks.append((Forward(structure, name), value_count, own))

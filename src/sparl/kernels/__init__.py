@@ -30,6 +30,7 @@ from sparl.kernels import native, reference
 from sparl.kernels.by_batch import by_batch
 from sparl.kernels.forms import (
     ACTIVATIONS,
+    BATCH_EPSILON,
     GROUPS,
     Activation,
     Connections,
@@ -43,6 +44,7 @@ from sparl.kernels.network import network, networks, ordered, vectors
 
 __all__ = [
     "ACTIVATIONS",
+    "BATCH_EPSILON",
     "GROUPS",
     "Activation",
     "Connections",

@@ -4,9 +4,9 @@ from sparl.kernels import GROUPS
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.block_circulant import BlockCirculant, grid, projected
 from sparl.layouts.dense import Dense
-from sparl.layouts.description import blank, describe, pattern_of
 from sparl.layouts.packed import Packed
 from sparl.layouts.row_sparse import RowSparse
+from sparl.layouts.serialization import blank, describe, pack, pattern_of, unpack
 from sparl.layouts.straight_through import StraightThrough
 
 LAYOUTS: dict[str, type[Layout]] = {
@@ -26,6 +26,8 @@ __all__ = [
     "describe",
     "grid",
     "index_width",
+    "pack",
     "pattern_of",
     "projected",
+    "unpack",
 ]

@@ -1,36 +1,58 @@
-"""Methods by name: which weights there are, and when that changes."""
+"""Methods: which weights there are, and when that changes. One file per paper."""
 
 from sparl.methods.asp import ASP
-from sparl.methods.base import Method, Signals
+from sparl.methods.common.method import (
+    RUNNING,
+    AfterStep,
+    BeforeStep,
+    Method,
+    MethodState,
+    Moment,
+    Returns,
+    Signals,
+    figures,
+    replace_layers,
+    scaled_to_norm,
+)
+from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.methods.dense import Dense
-from sparl.methods.dsp import DSP
+from sparl.methods.dsp import COMPILATION, DSP, Plan
 from sparl.methods.gst import GST
 from sparl.methods.iterative import Iterative
 from sparl.methods.magnitude import Magnitude
+from sparl.methods.registry import METHODS
 from sparl.methods.rigl import RigL
 from sparl.methods.rlx2 import RLx2
 from sparl.methods.rnm import RNM
 from sparl.methods.set import SET
 from sparl.methods.static import Static
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Dense, RNM, Static, SET, RigL, RLx2, Magnitude, Iterative, ASP, DSP, GST)
-}
-
 __all__ = [
     "ASP",
+    "COMPILATION",
     "DSP",
     "GST",
     "METHODS",
     "RNM",
+    "RUNNING",
     "SET",
+    "AfterStep",
+    "BeforeStep",
     "Dense",
     "Iterative",
     "Magnitude",
     "Method",
+    "MethodState",
+    "Moment",
+    "Plan",
     "RLx2",
+    "Returns",
     "RigL",
     "Signals",
     "Static",
+    "Unstructured",
+    "figures",
+    "layer_of",
+    "replace_layers",
+    "scaled_to_norm",
 ]

@@ -23,11 +23,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from sparl import checks, neurons
+from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner
-from sparl.methods.base import MethodState, RowWise, Signals, figures, replace_layers
+from sparl.methods.common import neurons
+from sparl.methods.common.method import MethodState, RowWise, Signals, figures, replace_layers
 from sparl.networks import Network, Networks
 from sparl.topology import permuted_for
 
@@ -52,7 +53,7 @@ class ASP(RowWise):
         super().__post_init__()
         if not 0 < self.prune_at < 1:
             raise BadValue(f"prune-at is {self.prune_at}: it must lie between 0 and 1")
-        checks.at_least(0, swaps=self.swaps)
+        validation.at_least(0, swaps=self.swaps)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array

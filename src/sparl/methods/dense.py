@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sparl.methods.base import Method
+from sparl.methods.common.method import Method
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparl import checks, neurons, transport
-from sparl.learner import Learner
-from sparl.methods import group_penalty
-from sparl.methods.base import (
+from sparl import validation
+from sparl.learner import Learner, transport
+from sparl.methods.common import group_penalty, neurons
+from sparl.methods.common.method import (
     RUNNING,
     AfterStep,
     BeforeStep,
@@ -104,18 +104,18 @@ class DSP(Method):
     """taylor: first-order change of the loss without the neuron. magnitude: norm of its group."""
 
     def __post_init__(self) -> None:
-        checks.at_least(1, interval=self.interval)
+        validation.at_least(1, interval=self.interval)
         check_window(self.begin, self.end)
-        checks.fractions(
+        validation.fractions(
             epsilon=self.epsilon,
             critic_epsilon=self.critic_epsilon,
             floor=self.floor,
             critic_floor=self.critic_floor,
             tolerance=self.tolerance,
         )
-        checks.at_least(0, penalty=self.penalty)
-        checks.one_of(("proximal", "gradient"), penalty_step=self.penalty_step)
-        checks.one_of(("taylor", "magnitude"), importance=self.importance)
+        validation.at_least(0, penalty=self.penalty)
+        validation.one_of(("proximal", "gradient"), penalty_step=self.penalty_step)
+        validation.one_of(("taylor", "magnitude"), importance=self.importance)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array

@@ -31,11 +31,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import allocation, checks, transport
+from sparl import validation
 from sparl.errors import BadValue
-from sparl.layouts import GROUPS, BlockCirculant, Layout, grid, projected
-from sparl.learner import Learner
-from sparl.methods.base import (
+from sparl.kernels import GROUPS
+from sparl.layouts import BlockCirculant, Layout, grid, projected
+from sparl.learner import Learner, transport
+from sparl.methods.common.method import (
     Method,
     MethodState,
     Moment,
@@ -44,9 +45,9 @@ from sparl.methods.base import (
     replace_layers,
     scaled_to_norm,
 )
-from sparl.methods.unstructured import layer_of
+from sparl.methods.common.unstructured import layer_of
 from sparl.networks import Network, Networks
-from sparl.topology import ROUNDING, Kept, grown, largest
+from sparl.topology import ROUNDING, Kept, allocation, grown, largest
 
 
 class Plan(NamedTuple):
@@ -90,8 +91,10 @@ class GST(Method):
             raise BadValue(f"sparsity is {self.sparsity}: it must be at least 0 and below 1")
         if not 0 < self.increment <= 1:
             raise BadValue(f"increment is {self.increment}: it must be above 0 and at most 1")
-        checks.fractions(tolerance=self.tolerance)
-        checks.at_least(1, interval=self.interval, patience=self.patience, smallest=self.smallest)
+        validation.fractions(tolerance=self.tolerance)
+        validation.at_least(
+            1, interval=self.interval, patience=self.patience, smallest=self.smallest
+        )
 
     @property
     def levels(self) -> int:

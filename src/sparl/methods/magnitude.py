@@ -21,14 +21,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from sparl import checks, transport
-from sparl.allocation import apportion, budget
+from sparl import validation
 from sparl.layouts import Layout
-from sparl.learner import Learner
-from sparl.methods.base import MethodState, Signals, check_window, figures, replace_layers
-from sparl.methods.unstructured import Unstructured, layer_of
+from sparl.learner import Learner, transport
+from sparl.methods.common.method import MethodState, Signals, check_window, figures, replace_layers
+from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.networks import Network, Networks
-from sparl.topology import PerLayer
+from sparl.topology import PerLayer, apportion, budget
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Magnitude(Unstructured):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_window(self.begin, self.end)
-        checks.at_least(1, prunings=self.prunings)
+        validation.at_least(1, prunings=self.prunings)
 
     def share(self, pruning: int, sparsity: float) -> float:
         """Of the weights that go to reach `sparsity`, the share gone after so many prunings."""

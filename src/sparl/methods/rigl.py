@@ -19,7 +19,7 @@ from tyro.conf import Suppress
 
 from sparl.errors import BadValue
 from sparl.learner import Learner
-from sparl.methods.base import Signals
+from sparl.methods.common.method import Signals
 from sparl.methods.set import SET
 
 

@@ -26,11 +26,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl import checks, transport
+from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
-from sparl.learner import Learner
-from sparl.methods.base import (
+from sparl.learner import Learner, transport
+from sparl.methods.common.method import (
     AfterStep,
     MethodState,
     RowWise,
@@ -68,8 +68,8 @@ class RNM(RowWise):
         super().__post_init__()
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
-        checks.one_of(("hidden", "all"), sparse_layers=self.sparse_layers)
-        checks.at_least(0, dormant_decay=self.dormant_decay)
+        validation.one_of(("hidden", "all"), sparse_layers=self.sparse_layers)
+        validation.at_least(0, dormant_decay=self.dormant_decay)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         return "reselect" if self.interval and update % self.interval == 0 else None

@@ -26,12 +26,12 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from sparl import checks, transport
+from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
-from sparl.learner import Learner
-from sparl.methods.base import MethodState, Signals, figures, replace_layers
-from sparl.methods.unstructured import Unstructured, layer_of
+from sparl.learner import Learner, transport
+from sparl.methods.common.method import MethodState, Signals, figures, replace_layers
+from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.networks import Network
 from sparl.topology import ROUNDING, Kept, grown, largest, survivors
 
@@ -64,8 +64,8 @@ class SET(Unstructured):
         super().__post_init__()
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
-        checks.fractions(drop_fraction=self.drop_fraction, until=self.until)
-        checks.one_of(("signs", "magnitude"), drop=self.drop)
+        validation.fractions(drop_fraction=self.drop_fraction, until=self.until)
+        validation.one_of(("signs", "magnitude"), drop=self.drop)
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sparl.methods.unstructured import Unstructured
+from sparl.methods.common.unstructured import Unstructured
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,195 @@
+"""A representation of observations that is learned beside the agent, and not by its losses.
+
+OFENet (2003.01629), as in "training larger networks" (2102.07920). A tower of dense blocks makes
+z_s of an observation: the observation itself and U features. A second one makes z_sa of z_s and an
+action: both, and U more. Actors read z_s, critics z_sa. What trains them is the prediction of the
+next observation from z_sa by a linear layer: mean squared error, an Adam of its own, and a batch of
+its own in every update. The agent's losses see them as they are, batch norms by their running
+statistics; the actor's is differentiated through z_sa with respect to the action alone.
+
+The networks are a part of the learner like an actor: methods make them sparse as they make others.
+To an agent's functions a batch has z_s for observations, and `joined` is all that they know of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.lax import stop_gradient
+from jaxtyping import Array, Float
+
+from sparl import kernels
+from sparl.learner import Descend, Part, Structure
+from sparl.networks import BatchNorm, Network, Networks, build, feature_tower, then, wiring
+
+PART = "representation"
+STATE, ACTION, PREDICTION = "state_branch", "action_branch", "prediction"
+METRICS = ("representation_loss",)
+LEARNING_RATE = 3e-4
+
+
+class OFENet(NamedTuple):
+    """What an agent's hyperparameters say of its representation."""
+
+    units: int
+    """Features that each of the two towers adds."""
+    layers: int
+    """Blocks of a tower, which share its units."""
+    targets: int
+    """Leading components of the next observation that are predicted; 0 for all."""
+    updates: int
+    """Of the representation alone, before the agent's begin."""
+
+    @property
+    def widths(self) -> list[int]:
+        """Units of each block of a tower; the first ones take what does not divide."""
+        share, over = divmod(self.units, self.layers)
+        return [share + (i < over) for i in range(self.layers)]
+
+
+def init(
+    ofenet: OFENet, key: jax.Array, observation_size: int, action_size: int
+) -> dict[str, Networks]:
+    """The part of the learner: the two towers and the prediction, dense."""
+    state_key, action_key, prediction_key = jax.random.split(key, 3)
+    joined = observation_size + ofenet.units + action_size
+    predicted = ofenet.targets or observation_size
+    networks = {
+        STATE: feature_tower(state_key, observation_size, ofenet.widths, "swish"),
+        ACTION: feature_tower(action_key, joined, ofenet.widths, "swish"),
+        PREDICTION: build(prediction_key, (joined + ofenet.units, predicted)),
+    }
+    return {PART: networks}
+
+
+def dense_parts(
+    config: Any, agent: Any, key: jax.Array, observation_size: int, action_size: int
+) -> dict[str, Any]:
+    """All parts of a learner, dense: those of `agent`, and the representation if `config` has one.
+
+    The agent's networks read its features then, and are drawn by the same key as without it.
+    """
+    ofenet = config.ofenet
+    if ofenet is None:
+        return agent.init(config, key, observation_size, action_size)
+    own = init(ofenet, jax.random.fold_in(key, 0), observation_size, action_size)
+    return own | agent.init(config, key, observation_size + ofenet.units, action_size)
+
+
+def optimizer() -> optax.GradientTransformation:
+    return optax.adam(LEARNING_RATE)
+
+
+def joined(
+    structures: dict[str, Structure],
+    parts: dict[str, Part],
+    observation: Float[Array, "obs batch"],
+    action: Float[Array, "act batch"],
+) -> Float[Array, "obs_act batch"]:
+    """What critics read: z_sa; without a representation the observation and the action."""
+    both = jnp.concatenate([observation, action])
+    if PART not in structures:
+        return both
+    return structures[PART].online(parts[PART])[ACTION](both)
+
+
+def acting(config: Any, agent: Any) -> tuple[tuple[str, str], ...]:
+    """The networks that act, one behind the other: (part, name) of each."""
+    return ((PART, STATE), agent.ACTING) if config.ofenet else (agent.ACTING,)
+
+
+def policy(agent: Any, networks: dict[str, Networks]) -> Network:
+    """What is saved of an agent's networks, by part: what acts on observations, which is behind the
+    state branch where there is one."""
+    acting = agent.policy(networks[agent.ACTING[0]])
+    return then(networks[PART][STATE], acting) if PART in networks else acting
+
+
+def dense_policy(config: Any, agent: Any, observation_size: int, action_size: int) -> Network:
+    """The policy as it was before the method started; shapes in place of arrays."""
+
+    def made(key: jax.Array) -> Network:
+        return policy(agent, dense_parts(config, agent, key, observation_size, action_size))
+
+    return jax.eval_shape(made, jax.random.key(0))
+
+
+def represented(structure: Structure, part: Part, batch: Any) -> Any:
+    """The batch with z_s in place of observations."""
+    tower = structure.online(part)[STATE]
+    return batch._replace(
+        observation=tower(batch.observation.T).T,
+        next_observation=tower(batch.next_observation.T).T,
+    )
+
+
+def update(
+    structure: Structure, part: Part, batch: Any, descend: Descend
+) -> tuple[Part, dict[str, jax.Array]]:
+    """One step on the error of prediction; batch norms go by the batch, and take it in."""
+
+    def prediction_loss(networks: Networks) -> tuple[jax.Array, Networks]:
+        z_s, state = trained(networks[STATE], batch.observation.T)
+        both = jnp.concatenate([z_s, batch.action.T])
+        z_sa, action = trained(networks[ACTION], both)
+        predicted = networks[PREDICTION](z_sa)
+        error = predicted - batch.next_observation.T[: len(predicted)]
+        return jnp.mean(error**2), {**networks, STATE: state, ACTION: action}
+
+    online = structure.online(part)
+    (loss, seen), gradient = jax.value_and_grad(prediction_loss, has_aux=True, allow_int=True)(
+        online
+    )
+    moved = descend(PART, part, gradient)
+    # Running statistics are no parameters: their gradient is 0, and what was seen goes in here.
+    networks = {
+        name: with_statistics(network, seen[name])
+        for name, network in structure.online(moved).items()
+    }
+    return moved._replace(values=structure.flatten(networks)), {METRICS[0]: loss}
+
+
+def trained(
+    network: Network, x: Float[Array, "in batch"]
+) -> tuple[Float[Array, "out batch"], Network]:
+    """What a tower gives when batch norms go by the batch, and the tower with them moved."""
+    whole, connections = network.whole(), network.connections
+    if whole is not None and connections is not None and kernels.usable():
+        y, moments = kernels.by_batch(whole, x, connections)
+        pairs = zip(batch_norms(network), moments, strict=True)
+        moved = tuple(norm.moved(*seen) for norm, seen in pairs)
+        return y, Network(network.layers, moved, network.wiring, network.squash)
+    norms = batch_norms(network)
+
+    def linear(i: int, y: jax.Array) -> jax.Array:
+        # The batch's mean takes a bias away again: its gradient is nothing but rounding, of which
+        # Adam would make steps.
+        fixed = eqx.tree_at(lambda la: la.bias, network.layers[i], replace_fn=stop_gradient)
+        return fixed.apply(y)
+
+    def normalised(i: int, y: jax.Array) -> jax.Array:
+        y, norms[i] = norms[i].of_batch(y)
+        return y
+
+    y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
+    return y, Network(network.layers, tuple(norms), network.wiring, network.squash)
+
+
+def batch_norms(tower: Network) -> list[BatchNorm]:
+    """Those of a tower, which has one behind every layer."""
+    return [norm for norm in tower.norms if isinstance(norm, BatchNorm)]
+
+
+def with_statistics(network: Network, seen: Network) -> Network:
+    """`network` with the running statistics of `seen`."""
+    norms = [
+        BatchNorm(norm.gain, norm.shift, after.mean, after.variance)
+        if isinstance(norm, BatchNorm) and isinstance(after, BatchNorm)
+        else norm
+        for norm, after in zip(network.norms, seen.norms, strict=True)
+    ]
+    return Network(network.layers, tuple(norms), network.wiring, network.squash)

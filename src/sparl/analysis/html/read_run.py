@@ -1,0 +1,194 @@
+"""A run as far as its folder tells, finished or not, with what it cannot tell and why.
+
+A report is made of what is there: only a config.json that cannot be read is an error.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl import agents
+from sparl.agents.common import ofenet
+from sparl.config import RunConfig
+from sparl.engine import Engine
+from sparl.envs import Spaces
+from sparl.errors import SparlError
+from sparl.methods import Method
+from sparl.networks import accounting
+from sparl.policy import Policy
+from sparl.storage import RunFolder, files
+from sparl.training import snapshot
+
+Columns = dict[str, NDArray[np.float64]]
+"""A CSV file of numbers, NaN where a cell is empty."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What there is to show of a run. Its evaluations are `plots.Evaluated`."""
+
+    path: Path
+    config: RunConfig
+    agent: Any
+    method: Method
+    recorded: dict[str, Any]
+    """config.json itself: it has versions and the machine as well."""
+    metrics: Columns
+    restructures: Columns
+    summary: dict[str, float] | None
+    """The numbers of summary.json; None for a run that has not come to its end."""
+    policy: Policy | None
+    sizes: dict[str, Any] | None
+    """The policy's `accounting.NetworkReport` as a dictionary."""
+    networks: dict[str, Any]
+    """The same of all networks by name, targets included, from the newest checkpoint."""
+    left_out: tuple[str, ...]
+    """What is not shown and why, a sentence each."""
+
+    @property
+    def finished(self) -> bool:
+        return self.summary is not None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return tuple(map(int, self._evaluations("step")))
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        return self._evaluations("wall_seconds")
+
+    @property
+    def returns(self) -> tuple[float, ...]:
+        return self._evaluations("eval_return")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of libraries, and what is recorded of the machine."""
+        machine = {"instruction set": self.recorded.get("instruction_set")}
+        machine |= self.recorded.get("machine", {})
+        found = self.recorded.get("versions", {}) | machine
+        return {name: str(value) for name, value in found.items()}
+
+    def newest(self, column: str) -> float | None:
+        """The last number in a column of metrics.csv; None where there is none."""
+        found = self.metrics.get(column, np.empty(0))
+        found = found[np.isfinite(found)]
+        return float(found[-1]) if found.size else None
+
+    def _evaluations(self, column: str) -> tuple[float, ...]:
+        needed = [self.metrics.get(name) for name in ("step", "wall_seconds", "eval_return")]
+        if any(values is None for values in needed):
+            return ()
+        there = np.isfinite(self.metrics["eval_return"])
+        return tuple(map(float, self.metrics[column][there]))
+
+
+def read(path: Path) -> Shown:
+    """What the run folder at `path` tells.
+
+    Raises `BadRun` where there is none, `BadCheckpoint` for a config.json that cannot be read.
+    """
+    folder = RunFolder.open(path)
+    config, agent, method, spaces = folder.read_config()
+    left_out: list[str] = []
+    summary = _summary(path, config, left_out)
+    engine = _engine(folder, left_out)
+    policy = _policy(folder, spaces, engine, summary is not None, left_out)
+    sizes = None if policy is None else _sizes(policy, agent, spaces, left_out)
+    return Shown(
+        path=path,
+        config=config,
+        agent=agent,
+        method=method,
+        recorded=files.read_json(path / "config.json"),
+        metrics=_columns(path / "metrics.csv", left_out),
+        # Methods that change nothing leave none.
+        restructures=_columns(path / "restructures.csv", left_out, needed=False),
+        summary=summary,
+        policy=None if sizes is None else policy,
+        sizes=sizes,
+        networks=engine.report()["networks"] if engine else {},
+        left_out=tuple(left_out),
+    )
+
+
+def _summary(path: Path, config: RunConfig, left_out: list[str]) -> dict[str, float] | None:
+    """Its numbers; None where there is none, or that of an end from which the run was prolonged."""
+    if not (path / "summary.json").exists():
+        return None
+    try:
+        content = files.read_json(path / "summary.json")
+        found = {key: float(v) for key, v in content.items() if isinstance(v, int | float)}
+        if not {"steps", "final_return", "wall_seconds", "steps_per_second"} <= found.keys():
+            raise ValueError("figures are missing")
+    except (SparlError, AttributeError, ValueError) as error:
+        left_out.append(f"The final figures: {path / 'summary.json'} is not as written ({error}).")
+        return None
+    return found if found["steps"] >= config.steps else None
+
+
+def _engine(folder: RunFolder, left_out: list[str]) -> Engine | None:
+    try:
+        return snapshot(folder)[0]
+    except SparlError as error:
+        left_out.append(f"The layers of the networks beside the policy: {error}.")
+        return None
+
+
+def _policy(
+    folder: RunFolder,
+    spaces: Spaces,
+    engine: Engine | None,
+    finished: bool,
+    left_out: list[str],
+) -> Policy | None:
+    """The final policy, or that of the newest checkpoint while there is no final one."""
+    if engine is not None and not finished:
+        golden = np.zeros((1, spaces.observation_size), np.float32)
+        return Policy(engine.policy(), spaces, golden, engine.normalization)
+    try:
+        return Policy.load(folder.policy)
+    except SparlError as error:
+        left_out.append(f"The policy, its layers and a film of it: {error}.")
+        return None
+
+
+def _sizes(
+    policy: Policy, agent: Any, spaces: Spaces, left_out: list[str]
+) -> dict[str, Any] | None:
+    """What the policy holds, beside what the agent's dense network held."""
+    sizes = spaces.observation_size, spaces.action_size
+    dense = ofenet.dense_policy(agent, agents.functions_of(agent), *sizes)
+    original = accounting.shapes_of(dense)
+    if dense.wiring != policy.network.wiring:
+        left_out.append("The policy: policy/ is not of the agent in config.json.")
+        return None
+    return accounting.report_network(policy.network, original).as_dict()
+
+
+def _columns(path: Path, left_out: list[str], needed: bool = True) -> Columns:
+    """A table of a run; of one that is being written, all rows that are whole."""
+    if not path.exists():
+        if needed:
+            left_out.append(f"All curves: {path} is missing.")
+        return {}
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+        rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+        found = (
+            {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
+            if rows
+            else {}
+        )
+        if found and "step" not in found:
+            raise ValueError("it has no column step")
+        return found
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        left_out.append(f"The curves of {path.name}: {path} cannot be read ({error}).")
+        return {}

@@ -1,0 +1,168 @@
+"""A comparison told: in the terminal, as Markdown, CSV, curves, and all of it in one folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sparl.analysis.comparison import Comparison, Variant
+from sparl.errors import BadValue
+
+WIDTH = 100
+"""Columns of a table that goes to a file or another program."""
+
+
+def _return(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def _interval(v: Variant) -> str:
+    return "" if v.low is None or v.high is None else f"[{_return(v.low)}, {_return(v.high)}]"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _traffic(v: Variant) -> str:
+    if v.average_weight_bytes_read is None or v.average_weight_bytes_written is None:
+        return ""
+    return f"{(v.average_weight_bytes_read + v.average_weight_bytes_written) / 1000:,.0f}"
+
+
+def _time(value: float | None) -> str:
+    if value is None:
+        return "never"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
+    ("variant", lambda v: v.label),
+    ("seeds", lambda v: str(len(v.seeds))),
+    ("final\nIQM", lambda v: _return(v.final_return)),
+    ("95 %\ninterval", _interval),
+    ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
+    ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
+    ("compr.\nratio", lambda v: _ratio(v.average_compression_ratio)),
+    ("with\nindex", lambda v: _ratio(v.average_compression_ratio_with_indices)),
+    ("kB per\nupdate", _traffic),
+    ("steps\n/s", lambda v: _time(v.steps_per_second)),
+    ("steps to\nreach", lambda v: _time(v.steps_to_reach)),
+    ("seconds\nto reach", lambda v: _time(v.seconds_to_reach)),
+)
+"""Heading and cell of each column of the terminal's and of Markdown's table."""
+
+
+def headline(comparison: Comparison) -> str:
+    return (
+        f"{comparison.env}, {comparison.steps:,} steps. "
+        f"To reach: a return of {comparison.reach:.1f}, {comparison.reach_meaning}."
+    )
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The table for the terminal, with what a reader must know above and below it."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for i, (heading, _) in enumerate(COLUMNS):
+        # Labels give way where it is narrow; figures do not.
+        table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+    for variant in comparison.variants:
+        table.add_row(*(Text(cell(variant)) for _, cell in COLUMNS))
+    console.print(headline(comparison), markup=False)
+    console.print(table)
+    for note in comparison.notes:
+        console.print(f"- {note}", markup=False)
+
+
+def markdown(comparison: Comparison) -> str:
+    """The same as a Markdown table with its sentences."""
+    lines = [
+        "| " + " | ".join(heading.replace("\n", " ") for heading, _ in COLUMNS) + " |",
+        "|---|" + "---:|" * (len(COLUMNS) - 1),
+        *(
+            "| " + " | ".join(cell(variant) for _, cell in COLUMNS) + " |"
+            for variant in comparison.variants
+        ),
+    ]
+    notes = "\n".join(f"- {note}" for note in comparison.notes)
+    return f"{headline(comparison)}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
+
+
+def write_markdown(comparison: Comparison, path: Path) -> None:
+    _write(path, lambda: path.write_text(markdown(comparison)))
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    """A row per variant with all its figures; several values in a cell stand apart by spaces."""
+    rows = [
+        {"env": comparison.env, "steps": comparison.steps, "reach": comparison.reach}
+        | {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()}
+        for row in (variant.figures() for variant in comparison.variants)
+    ]
+    _write_rows(path, list(rows[0]), (row.values() for row in rows))
+
+
+def write_curves(comparison: Comparison, path: Path) -> None:
+    """Every evaluation of every run, a row each."""
+    _write_rows(
+        path,
+        ["env", "variant", "seed", "step", "wall_seconds", "eval_return"],
+        (
+            (comparison.env, variant.label, run.config.seed, *evaluation)
+            for variant in comparison.variants
+            for run in variant.runs
+            for evaluation in zip(run.steps, run.seconds, run.returns, strict=True)
+        ),
+    )
+
+
+def write_plots(comparison: Comparison, folder: Path) -> None:
+    """`curves.png` and `return_against_size.png` into a folder, made where it is missing."""
+    from sparl.analysis import plots  # which imports matplotlib: no other command waits for that
+
+    _write(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
+    for name, figure in (
+        ("curves.png", plots.curves(comparison)),
+        ("return_against_size.png", plots.return_against_size(comparison)),
+    ):
+        path = folder / name
+        _write(path, lambda figure=figure, path=path: figure.savefig(path, dpi=plots.DPI))
+
+
+def save(comparison: Comparison, folder: str | Path) -> None:
+    """Everything: `table.md`, `table.csv`, `curves.csv` and the plots, into a folder.
+
+    Raises `BadValue` where it cannot be written.
+    """
+    folder = Path(folder)
+    write_plots(comparison, folder)
+    write_markdown(comparison, folder / "table.md")
+    write_csv(comparison, folder / "table.csv")
+    write_curves(comparison, folder / "curves.csv")
+
+
+def _write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
+    def write() -> None:
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+
+    _write(path, write)
+
+
+def _write(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise BadValue(f"{path} cannot be written: {error.strerror}. Name another place") from error

@@ -1,0 +1,257 @@
+"""The command line: `sparl train | prune | import | export | eval | …`: see OVERVIEW."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+import sparl
+from sparl import agents, api, bench, exporters, kernels, training
+from sparl.analysis import comparison
+from sparl.analysis import tables as comparison_tables
+from sparl.analysis.video import film
+from sparl.cli import commands, tables
+from sparl.config import options
+from sparl.errors import BadValue, SparlError
+from sparl.layouts import LAYOUTS
+from sparl.methods import METHODS
+from sparl.storage import RunFolder, files
+from sparl.training import Evaluator, Interrupted, load_policy
+
+OVERVIEW = """\
+usage: sparl COMMAND …
+
+Sparse deep reinforcement learning: agents that are small from the first step.
+
+  sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
+  sparl prune DIR             make a trained agent smaller, while it goes on training
+  sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
+  sparl eval DIR              returns of a trained policy; --video FILE films it
+  sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
+  sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
+  sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
+  sparl features ENV          which inputs of an environment matter, of hundreds
+  sparl export DIR            a trained policy as C99 or ONNX, for a device
+  sparl list                  the agents, methods and layouts there are
+  sparl bench …               speed on this machine: of layers, of training, of a step's parts
+
+sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
+--method; for prune, those of the --method. For example:
+
+  sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": train,
+        "prune": prune,
+        "import": import_agent,
+        "eval": evaluate,
+        "inspect": inspect,
+        "compare": compare,
+        "report": report,
+        "features": features,
+        "export": export,
+        "list": show_list,
+        "bench": bench.main,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(OVERVIEW, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"sparl {sparl.__version__}")
+        return 0
+    command = commands.get(arguments[0])
+    if command is None:
+        print(f"sparl: no command {arguments[0]!r}\n\n{OVERVIEW}", end="", file=sys.stderr)
+        return 2
+    try:
+        command(arguments[1:])
+        return 0
+    except SparlError as error:
+        print(f"sparl: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stopped:
+        print(f"sparl: stopped. {stopped}", file=sys.stderr)
+        return 128 + stopped.signal
+    except KeyboardInterrupt:
+        return 130
+
+
+def train(arguments: list[str]) -> None:
+    """`sparl train`: a new run, or an old one with --resume."""
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        asked = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
+        api.resume(
+            asked.resume, steps=asked.steps, quiet=asked.quiet, ray_address=asked.ray_address
+        )
+        return
+    asked = options.parse(arguments)
+    out = asked.out or api.default_folder(asked.run, asked.method)
+    api.train(
+        agent=asked.agent,
+        method=asked.method,
+        out=out,
+        quiet=asked.quiet,
+        ray_address=asked.ray_address,
+        **asdict(asked.run),
+    )
+    if not asked.quiet:
+        _conclude(out)
+
+
+def prune(arguments: list[str]) -> None:
+    """`sparl prune`."""
+    asked = options.parse_prune(arguments)
+    run = RunFolder.open(asked.dir).read_config()[0]
+    out = asked.out or api.default_folder(run, asked.method)
+    api.prune(asked.dir, asked.method, steps=asked.steps, out=out, quiet=asked.quiet)
+    if not asked.quiet:
+        _conclude(out)
+
+
+def import_agent(arguments: list[str]) -> None:
+    """`sparl import`."""
+    asked = tyro.cli(
+        commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    api.import_sb3(
+        asked.file,
+        asked.env,
+        steps=asked.steps,
+        learning_rate=asked.learning_rate,
+        seed=asked.seed,
+        out=asked.out,
+        quiet=asked.quiet,
+    )
+    if not asked.quiet:
+        _conclude(asked.out)
+        print(f"  sparl prune {shlex.quote(str(asked.out))}")
+
+
+def _conclude(out: Path) -> None:
+    """What came out, and what to do with it."""
+    summary = RunFolder(out).read_summary() or {}
+    print(f"{out}: final return {summary['final_return']:.1f}")
+    print(f"  sparl inspect {shlex.quote(str(out))}")
+    print(f"  sparl eval {shlex.quote(str(out))}")
+
+
+def evaluate(arguments: list[str]) -> None:
+    """`sparl eval`."""
+    asked = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
+    run = RunFolder.open(asked.dir).read_config()[0]
+    policy = load_policy(asked.dir)
+    found = Evaluator(run, policy.spaces, asked.episodes, asked.seed)(policy.act)
+    if asked.video is not None:
+        film(run, policy, asked.seed, asked.video)
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+        return
+    print(
+        f"{run.env}: mean return {found.mean_return:.1f} +- {found.std_return:.1f} "
+        f"over {asked.episodes} episodes of {found.mean_length:.0f} steps"
+    )
+
+
+def inspect(arguments: list[str]) -> None:
+    """`sparl inspect`."""
+    asked = tyro.cli(commands.Inspect, prog="sparl inspect", args=arguments)
+    report = training.inspect(asked.dir)
+    if asked.json:
+        print(json.dumps(report, indent=2))
+    else:
+        tables.print_report(report)
+
+
+def compare(arguments: list[str]) -> None:
+    """`sparl compare`."""
+    asked = tyro.cli(commands.Compare, prog="sparl compare", args=arguments)
+    found = comparison.compare(asked.runs, reach=asked.reach)
+    for path, write in (
+        (asked.out, comparison_tables.save),
+        (asked.markdown, comparison_tables.write_markdown),
+        (asked.csv, comparison_tables.write_csv),
+        (asked.curves, comparison_tables.write_curves),
+        (asked.plots, comparison_tables.write_plots),
+    ):
+        if path is not None:
+            write(found, path)
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        comparison_tables.print_comparison(found)
+
+
+def report(arguments: list[str]) -> None:
+    """`sparl report`."""
+    asked = tyro.cli(commands.Report, prog="sparl report", args=arguments)
+    out = sparl.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def features(arguments: list[str]) -> None:
+    """`sparl features`."""
+    # It brings scikit-learn's Lasso, which no other command needs.
+    from sparl.linear_mdp.features import find
+
+    asked = tyro.cli(
+        commands.Features,
+        prog="sparl features",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    console = Console(stderr=True, quiet=asked.quiet, soft_wrap=True, highlight=False)
+    found = find(
+        asked.env,
+        asked.noise_inputs,
+        asked.steps,
+        asked.seed,
+        tell=lambda text: console.print(text),
+    )
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        tables.print_features(found.as_dict())
+        print(shlex.join(found.command()))
+    if asked.out is not None:
+        try:
+            asked.out.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(asked.out, found.spec().encode() + b"\n")
+        except OSError as error:
+            raise BadValue(f"{asked.out} cannot be written: {error.strerror}") from error
+
+
+def export(arguments: list[str]) -> None:
+    """`sparl export`."""
+    asked = tyro.cli(commands.Export, prog="sparl export", args=arguments)
+    out = asked.out or exporters.default_folder(asked.dir, asked.to, asked.dtype)
+    report = sparl.export(asked.dir, asked.to, out, dtype=asked.dtype, episodes=asked.episodes)
+    if asked.json:
+        print(json.dumps(report, indent=2))
+    else:
+        tables.print_export(report, out)
+
+
+def show_list(arguments: list[str]) -> None:
+    """`sparl list`."""
+    tyro.cli(commands.List, prog="sparl list", args=arguments)
+    tables.print_list(
+        {
+            "agents": {name: kind.__doc__ for name, (kind, _) in agents.AGENTS.items()},
+            "methods": {name: kind.__doc__ for name, kind in METHODS.items()},
+            "layouts": {name: kind.__doc__ for name, kind in LAYOUTS.items()},
+        }
+    )
+    why = kernels.why_not_native()
+    print(f"kernels: {kernels.instruction_set()}" if why is None else f"kernels: plain JAX ({why})")

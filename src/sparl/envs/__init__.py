@@ -1,0 +1,16 @@
+"""Gymnasium environments: making them, their spaces, and wrappers."""
+
+from sparl.envs.environment import episode_seed, make
+from sparl.envs.spaces import Spaces, spaces_for, spaces_of
+from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
+
+__all__ = [
+    "NoiseInputs",
+    "SelectInputs",
+    "Spaces",
+    "episode_seed",
+    "make",
+    "spaces_for",
+    "spaces_of",
+    "wrapped",
+]

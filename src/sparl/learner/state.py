@@ -1,0 +1,96 @@
+"""An agent's whole state as a few flat arrays, with networks as views into them.
+
+A compiled call pays for every array that enters or leaves it (about 2 us each), and Adam and
+Polyak averaging over many small arrays pay again. So the networks that one optimizer trains are
+a *part*: one vector of trained values, one of target values, one per Adam moment, one of
+indices. `Structure` says where each layer lies in them.
+
+A part may also hold a few numbers that are no network (SAC's temperature): trained and saved like
+any other part, and left alone by methods, transport and accounting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from sparl.learner.structure import Part, Structure
+from sparl.networks import Networks
+
+Descend = Callable[[str, Part, Any], Part]
+"""(name of the part, part, gradients as networks) -> the part one optimizer step later."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """An agent's state (`parts`: arrays) and what is static about it between restructurings."""
+
+    parts: dict[str, Part]
+    structures: dict[str, Structure]
+    optimizers: dict[str, optax.GradientTransformation]
+
+    @classmethod
+    def start(
+        cls,
+        networks: dict[str, dict[str, Any]],
+        optimizers: dict[str, optax.GradientTransformation],
+        with_target: frozenset[str],
+    ) -> Learner:
+        """Fresh optimizers; every target is its online network's copy."""
+        parts, structures = {}, {}
+        for name, part in networks.items():
+            structure = structures[name] = Structure.of(part)
+            values = structure.flatten(part)
+            parts[name] = Part(
+                values,
+                jnp.copy(values) if name in with_target else jnp.zeros(0, jnp.float32),
+                optimizers[name].init(values),
+                structure.flatten_indices(part),
+            )
+        return cls(parts, structures, optimizers)
+
+    def afresh(self, networks: dict[str, Networks]) -> Learner:
+        """As `start` makes it of `networks`: fresh optimizers, targets that are copies."""
+        with_target = frozenset(name for name in networks if self.parts[name].target.size)
+        begun = Learner.start(networks, self.optimizers, with_target)
+        return replace(
+            self,
+            parts={**self.parts, **begun.parts},
+            structures={**self.structures, **begun.structures},
+        )
+
+    def with_parts(self, parts: dict[str, Part]) -> Learner:
+        return replace(self, parts={**self.parts, **parts})
+
+    @property
+    def network_parts(self) -> tuple[str, ...]:
+        """The parts that hold networks: all that a method may restructure."""
+        return tuple(name for name, found in self.structures.items() if found.holds_networks)
+
+    def networks(self, name: str) -> Networks:
+        """The online networks of a part."""
+        return self.structures[name].online(self.parts[name])
+
+    def outline(self) -> dict[str, Any]:
+        """`all_networks`, with shapes in place of arrays."""
+        found = {}
+        for name in self.network_parts:
+            outline = self.structures[name].outline()
+            found |= outline
+            if self.parts[name].target.size:
+                found |= {f"target_{network}": outline[network] for network in outline}
+        return found
+
+    def all_networks(self) -> dict[str, Any]:
+        """Every network by name, targets as `target_NAME`."""
+        online, targets = {}, {}
+        for name in self.network_parts:
+            structure = self.structures[name]
+            online |= structure.online(self.parts[name])
+            target = structure.target(self.parts[name])
+            targets |= {f"target_{network}": target[network] for network in target}
+        return online | targets

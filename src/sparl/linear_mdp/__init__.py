@@ -1,0 +1,31 @@
+"""Sparse linear MDPs: thousands of candidate features, few of which matter.
+
+`LassoFQI` finds them; `HardSparse` (`sparl/HardSparse-v0`) is where that is hard for others.
+"""
+
+from sparl.linear_mdp.baselines import LSVI, Committed, RidgeFQI, commit, greedy_in
+from sparl.linear_mdp.hard import HardSparse
+from sparl.linear_mdp.lasso_fqi import FQI, LassoFQI, LinearQ, exploration
+from sparl.linear_mdp.mdp import SparseLinearMDP
+from sparl.linear_mdp.steering import Steering
+from sparl.linear_mdp.transitions import Table, Transitions, collect, of_episodes, uniformly
+
+__all__ = [
+    "FQI",
+    "LSVI",
+    "Committed",
+    "HardSparse",
+    "LassoFQI",
+    "LinearQ",
+    "RidgeFQI",
+    "SparseLinearMDP",
+    "Steering",
+    "Table",
+    "Transitions",
+    "collect",
+    "commit",
+    "exploration",
+    "greedy_in",
+    "of_episodes",
+    "uniformly",
+]

@@ -1,0 +1,63 @@
+"""What the newest checkpoint of a run holds, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparl.engine import Engine
+from sparl.errors import BadRun
+from sparl.networks import accounting
+from sparl.policy import Policy
+from sparl.replay import Columns
+from sparl.storage import RunFolder
+from sparl.training.state import LoopState
+
+
+def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
+    """The newest checkpoint of a run, to look at. Raises `BadRun` where there is none."""
+    run, agent, method, spaces = folder.read_config()
+    saved = folder.checkpoints.steps()
+    if not saved:
+        raise BadRun(f"{folder.path} has no checkpoint yet")
+    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
+    engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
+    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
+    engine.restore(arrays)
+    return engine, LoopState.from_json(state)
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy of a run folder, or of a folder that `Policy.save` wrote.
+
+    Of a run that has not come to its end, the policy of its newest checkpoint.
+    """
+    path = Path(path)
+    if (path / "policy.json").exists():
+        return Policy.load(path)
+    folder = RunFolder.open(path)
+    if (folder.policy / "policy.json").exists():
+        return Policy.load(folder.policy)
+    engine, _ = snapshot(folder)
+    spaces = folder.read_config()[3]
+    golden = np.zeros((1, spaces.observation_size), np.float32)
+    return Policy(engine.policy(), spaces, golden, engine.normalization)
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """What a run's networks hold, from its newest checkpoint; or the policy of a policy folder.
+
+    The keys are those of `sparl inspect --json`: those of `accounting.report`, and whether the
+    networks see `normalized_observations`.
+    """
+    path = Path(path)
+    if (path / "policy.json").exists():
+        policy = Policy.load(path)
+        report, seen = accounting.report({"policy": policy.network}), policy.normalization
+    else:
+        engine, state = snapshot(RunFolder.open(path))
+        average = state.average_footprint
+        report, seen = engine.report(average and average.compression_ratio), engine.normalization
+    return report | {"normalized_observations": seen is not None}

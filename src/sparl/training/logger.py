@@ -1,0 +1,192 @@
+"""What a run tells: metrics.csv, restructures.csv, TensorBoard, and the terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from sparl.config import RunConfig
+from sparl.engine import Engine
+from sparl.networks import Footprint, Shapes
+from sparl.storage import RunFolder, Table
+from sparl.training.evaluation import Evaluation
+from sparl.training.progress import Progress
+from sparl.training.state import LoopState
+
+TABLES = ("metrics.csv", "restructures.csv")
+TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
+"""Columns of metrics.csv that differ from one machine, and one run, to the next."""
+
+
+class Logs:
+    """One row per log point into every log."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: RunConfig,
+        engine: Engine,
+        quiet: bool,
+        more: tuple[str, ...] = (),
+    ) -> None:
+        """`more`: columns of metrics.csv beside those of every run."""
+        self.folder, self.agent = folder, engine.config
+        self.progress = Progress(run.steps, quiet)
+        self.tables: dict[str, Table] = {
+            "metrics.csv": folder.table(
+                "metrics.csv",
+                [
+                    "step",
+                    "episodes",
+                    "updates",
+                    "episode_return",
+                    "episode_length",
+                    "eval_return",
+                    "eval_length",
+                    *engine.algorithm.metrics,
+                    "sparsity",
+                    *Footprint._fields,
+                    *more,
+                    *TIMES,
+                ],
+            )
+        }
+        self._more = more
+        self._warned: set[str] = set()
+        self._compiled_before: float | None = None
+        self._purge: int | None = None
+        self._writer: SummaryWriter | None = None
+        self._last = (0, 0.0)
+
+    def __enter__(self) -> Logs:
+        # The writer starts threads: not before the run does.
+        self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._purge)
+        self._last = (self._purge or 0, time.perf_counter())
+        self.progress.start(self._purge or 0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self.progress.stop()
+
+    def resume(self, step: int, sizes: dict[str, int]) -> None:
+        """Cuts every log back to `step`: the tables to `sizes`, those without one to nothing."""
+        self._purge = step
+        for name in TABLES:
+            Table(self.folder.path / name, []).cut(sizes.get(name, 0))
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each table on the disk, also of one not touched since a resume."""
+        return {name: Table(self.folder.path / name, []).size() for name in TABLES}
+
+    def note(self, text: str) -> None:
+        self.progress.note(text)
+
+    def warn(self, step: int, text: str) -> None:
+        """A note that is made once, however often there is reason for it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.note(f"step {step}: {text}")
+
+    def row(
+        self,
+        state: LoopState,
+        evaluation: Evaluation | None,
+        engine: Engine,
+        footprint: Footprint,
+        figures: dict[str, Any],
+    ) -> None:
+        """A log point; `figures` fills the columns that only some runs have."""
+        now = time.perf_counter()
+        last_step, last_time = self._last
+        row: dict[str, Any] = {
+            "step": state.step,
+            "episodes": state.episode,
+            "updates": engine.updates,
+            "episode_return": float(np.mean(state.returns)) if state.returns else None,
+            "episode_length": float(np.mean(state.lengths)) if state.lengths else None,
+            "eval_return": evaluation.mean_return if evaluation else None,
+            "eval_length": evaluation.mean_length if evaluation else None,
+            **engine.take_metrics(),
+            "sparsity": engine.sparsity,
+            **footprint._asdict(),
+            **figures,
+            "steps_per_second": (state.step - last_step) / (now - last_time),
+            "wall_seconds": state.wall_seconds,
+            "compile_seconds": engine.compile_seconds,
+        }
+        # The time that this row and its evaluation took is in the next row's steps per second.
+        self._last = (state.step, now)
+        if self._compiled_before is not None:
+            took = engine.compile_seconds - self._compiled_before
+            if took > 0:  # the next update compiles, which may be after this row
+                self.note(f"compiling for the smaller networks took {took:.1f} s")
+                self._compiled_before = None
+        self.tables["metrics.csv"].append(row)
+        self._scalars(state.step, row)
+        self.progress.row(row, state.evaluations)
+
+    def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
+        """A restructuring and the method's figures on it."""
+        numbers = {name: value for name, value in figures.items() if np.ndim(value) == 0}
+        row = {"step": step, "updates": updates, **numbers}
+        if "restructures.csv" not in self.tables:
+            self.tables["restructures.csv"] = self.folder.table("restructures.csv", list(row))
+        self.tables["restructures.csv"].append(row)
+        for name, value in numbers.items():
+            self._scalar(f"restructure/{name}", value, step)
+        if self._writer is not None:
+            for name in figures.keys() - numbers.keys():
+                self._writer.add_histogram(f"restructure/{name}", figures[name], step)
+
+    def shrunk(self, step: int, before: dict[str, Shapes], engine: Engine) -> None:
+        """Networks have fewer neurons than `before`; the next row tells what compiling took."""
+        changes = [
+            f"{name} {_hidden(shapes)} -> {_hidden(engine.shapes[name])}"
+            for name, shapes in before.items()
+            if shapes != engine.shapes[name]
+        ]
+        self.note(f"step {step}: neurons cut out: {', '.join(changes)}")
+        if self._compiled_before is None:
+            self._compiled_before = engine.compile_seconds
+
+    def _scalars(self, step: int, row: dict[str, Any]) -> None:
+        """The row under the names that users of Stable-Baselines3 know."""
+        names = {
+            "rollout/ep_rew_mean": "episode_return",
+            "rollout/ep_len_mean": "episode_length",
+            "eval/mean_reward": "eval_return",
+            "eval/mean_ep_length": "eval_length",
+            "time/fps": "steps_per_second",
+            "time/time_elapsed": "wall_seconds",
+            "time/episodes": "episodes",
+            "train/n_updates": "updates",
+            "train/loss": "loss",
+            "train/critic_loss": "critic_loss",
+            "train/value_loss": "value_loss",
+            "train/value": "value",
+            "train/policy_gradient_loss": "policy_loss",
+            "train/advantage": "advantage",
+            "train/actor_loss": "actor_loss",
+            "train/q_value": "q_value",
+            "train/entropy": "entropy",
+            "train/ent_coef": "temperature",
+            "sparsity/sparsity": "sparsity",
+            **{f"sparsity/{name}": name for name in Footprint._fields},
+            **{f"distributed/{name}": name for name in self._more},
+        }
+        for tag, column in names.items():
+            self._scalar(tag, row.get(column), step)
+        self._scalar("train/learning_rate", self.agent.learning_rate, step)
+
+    def _scalar(self, tag: str, value: int | float | None, step: int) -> None:
+        if self._writer is not None and value is not None and value == value:
+            self._writer.add_scalar(tag, value, step)
+
+
+def _hidden(shapes: Shapes) -> str:
+    return "-".join(str(out) for out, _ in shapes[:-1])

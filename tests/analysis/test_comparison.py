@@ -1,0 +1,330 @@
+"""Finished runs side by side: what is read, grouped, refused, summed up and written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from environments import OFTEN, TINY
+
+import sparl
+from sparl.analysis import plots, tables
+from sparl.cli import main
+from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.networks import accounting
+from sparl.training import inspect
+
+ENV = "environments:Point-v0"
+METHODS = {"dense": sparl.methods.Dense(), "rnm": sparl.RNM(1, 4, interval=30)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A real run of each method."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, method in METHODS.items():
+        sparl.train(ENV, TINY, method, out=folder / name, **OFTEN)
+    return folder
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def made(trained, tmp_path):
+    """Makes a run folder: a real run's, with another seed, options or evaluations.
+
+    Evaluations are of steps 10, 20, …, each of 0.5 s; the final return is the last one.
+    """
+
+    def make(name, like="dense", seed=0, returns=(1.0, 2.0), summary=None, **options):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        for file in ("config.json", "summary.json"):
+            shutil.copy(trained / like / file, folder)
+        steps = [10 * (i + 1) for i in range(len(returns))]
+
+        def config(content):
+            content["run"]["seed"] = seed
+            for key, value in options.items():
+                of = next(part for part in ("run", "agent", "method") if key in content[part])
+                content[of][key] = value
+
+        def figures(content):
+            content["evals"] = [
+                {"step": s, "return": r} for s, r in zip(steps, returns, strict=True)
+            ]
+            changed = {"seed": seed, "final_return": returns[-1], "wall_seconds": 4.0}
+            content.update(changed | (summary or {}))
+            content["steps"] = options.get("steps", content["steps"])
+            content["env"] = options.get("env", content["env"])
+
+        edit(folder / "config.json", config)
+        edit(folder / "summary.json", figures)
+        rows = [f"{step},{0.05 * step}" for step in steps]
+        (folder / "metrics.csv").write_text("\n".join(["step,wall_seconds", *rows]) + "\n")
+        return folder
+
+    return make
+
+
+def test_a_summary_tells_the_sizes_that_inspect_does(trained):
+    for name in METHODS:
+        summary = json.loads((trained / name / "summary.json").read_text())
+        networks = inspect(trained / name)["networks"]
+        online = [networks[n] for n in ("actor", "critic_0", "critic_1")]
+        assert summary["weights_kept"] == sum(n["weights_kept"] for n in online)
+        assert summary["weights_total"] == sum(n["weights_total"] for n in online)
+        assert summary["policy_weights_kept"] == networks["actor"]["weights_kept"]
+        assert summary["policy_weights_total"] == networks["actor"]["weights_total"]
+        assert summary["policy_bytes"] == networks["actor"]["bytes"]
+        assert (summary["weights_kept"] < summary["weights_total"]) == (name == "rnm")
+
+
+def test_runs_of_one_variant_are_grouped_and_summed_up(made):
+    made("b-2", seed=2, returns=(-8.0, -1.0, -3.0))
+    made("b-1", seed=1, returns=(-9.0, -6.0, -1.0))
+    made("rnm", "rnm", seed=5, returns=(-10.0, -9.5, -9.0))
+    folder = made("b-3", seed=3, returns=(-9.0, -8.0, -5.0)).parent
+    found = sparl.compare(folder)
+    assert [v.label for v in found.variants] == ["dense", "rnm"]
+    dense, rnm = found.variants
+    assert (dense.seeds, rnm.seeds) == ((1, 2, 3), (5,))
+    assert dense.final_returns == (-1.0, -3.0, -5.0)
+    assert dense.final_return == -3.0
+    assert (dense.low, dense.high) == (-5.0, -1.0)
+    assert (rnm.low, rnm.high) == (None, None)
+    assert dense.steps_per_second == 200 / 4.0
+    # From -10 to the best IQM, -3.
+    assert found.reach == pytest.approx(-10 + 0.9 * 7)
+    assert "(-10.0)" in found.reach_meaning
+    assert "(-3.0)" in found.reach_meaning
+    # Steps 20 and 30, and never: the median of the three is 30.
+    assert (dense.steps_to_reach, dense.seconds_to_reach) == (30, pytest.approx(1.5))
+    assert dense.seeds_reaching == 2
+    assert (rnm.steps_to_reach, rnm.seconds_to_reach, rnm.seeds_reaching) == (None, None, 0)
+    assert dense.policy_weights_kept == dense.policy_weights_total > rnm.policy_weights_kept
+    assert rnm.average_compression_ratio == pytest.approx(1 - rnm.weights_kept / rnm.weights_total)
+
+
+def test_a_return_to_reach_can_be_asked_for(made):
+    runs = [made("a", returns=(1.0, 5.0)), made("b", seed=1, returns=(3.0, 2.0))]
+    (variant,) = sparl.compare(runs, reach=3.0).variants
+    assert (variant.steps_to_reach, variant.seeds_reaching) == (15, 2)
+    (variant,) = sparl.compare(runs, reach=4.0).variants
+    assert (variant.steps_to_reach, variant.seeds_reaching) == (None, 1)  # half is not most
+    with pytest.raises(BadValue, match="reach is nan"):
+        sparl.compare(runs, reach=float("nan"))
+
+
+def test_notes_say_what_a_reader_must_know(made):
+    one, other = made("a"), made("b", "rnm", learning_rate=0.5, hidden=[8, 8])
+    notes = "\n".join(sparl.compare([one, other]).notes)
+    assert "1 seed: no interval" in notes
+    assert "these variants also differ in: learning_rate 0.0003 / 0.5\n" in notes
+    four = [made(f"c{i}", seed=i) for i in range(4)]
+    notes = "\n".join(sparl.compare(four).notes)
+    assert "bootstrap" in notes
+    for absent in ("no interval", "trimmed", "differ"):
+        assert absent not in notes
+
+
+@pytest.mark.parametrize(
+    "field, value, told",
+    [
+        ("env", "environments:Falling-v0", "Compare each environment by itself"),
+        ("steps", 300, "--steps N"),
+        ("eval_every", 7, "--eval-every"),
+        ("eval_episodes", 3, "--eval-episodes"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(made, field, value, told):
+    one, other = made("one"), made("other", "rnm", **{field: value})
+    before = {"env": ENV, **OFTEN}[field]
+    with pytest.raises(BadRun) as refused:
+        sparl.compare([one, other])
+    message = str(refused.value)
+    assert f"{one} and {other} cannot be compared" in message
+    assert f"{field} is {before} in the first and {value} in the second" in message
+    assert told in message
+
+
+def test_the_same_seed_twice_is_refused_but_a_run_named_twice_is_one(made):
+    one, other = made("one", seed=4), made("other", seed=4)
+    with pytest.raises(BadRun, match=r"one and .*other are the same variant .* seed 4"):
+        sparl.compare([one, other])
+    (variant,) = sparl.compare([one, one / ".." / "one"]).variants
+    assert variant.seeds == (4,)
+
+
+def test_a_run_that_is_not_finished_is_refused(made):
+    running, longer = made("running"), made("longer", seed=1)
+    (running / "summary.json").unlink()
+    with pytest.raises(BadRun, match=r"not finished: it has no summary.json. .*--resume .*running"):
+        sparl.compare([running])
+    # What a run leaves that is being prolonged: the summary of its first end.
+    edit(longer / "config.json", lambda content: content["run"].update(steps=400))
+    with pytest.raises(BadRun, match="is of step 200 of 400"):
+        sparl.compare([longer])
+
+
+def test_a_stopped_run_is_refused(tmp_path):
+    class Stop(sparl.Callback):
+        def on_checkpoint(self, step, path):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        sparl.train(ENV, TINY, out=tmp_path / "stopped", callbacks=[Stop()], **OFTEN)
+    with pytest.raises(BadRun, match="stopped is not finished"):
+        sparl.compare(tmp_path)
+
+
+def test_nothing_to_compare_is_refused(tmp_path):
+    with pytest.raises(BadRun, match="no runs to compare"):
+        sparl.compare([])
+    with pytest.raises(BadRun, match="is no run folder of sparl and has none directly inside"):
+        sparl.compare([tmp_path])
+
+
+def test_files_that_are_unreadable_or_foreign_are_refused(made):
+    torn, foreign, poor, other = (made(name) for name in ("torn", "foreign", "poor", "other"))
+    (torn / "summary.json").write_text('{"steps": 2')
+    with pytest.raises(BadCheckpoint, match=r"torn/summary.json cannot be read"):
+        sparl.compare([torn])
+    (foreign / "summary.json").write_text("[1, 2]")
+    with pytest.raises(BadRun, match=r"foreign: summary.json .* not as sparl wrote"):
+        sparl.compare([foreign])
+    (poor / "metrics.csv").write_text("step,wall_seconds\n10,0.5\n")
+    with pytest.raises(BadRun, match=r"poor: summary.json and metrics.csv are not as"):
+        sparl.compare([poor])
+    (poor / "metrics.csv").unlink()
+    with pytest.raises(BadRun, match=r"metrics.csv cannot be read"):
+        sparl.compare([poor])
+    edit(other / "summary.json", lambda content: content.update(evals=[]))
+    with pytest.raises(BadRun, match="no evaluation"):
+        sparl.compare([other])
+    edit(other / "summary.json", lambda content: content.update(seed=9))
+    with pytest.raises(BadRun, match="is of another run"):
+        sparl.compare([other])
+
+
+def test_summaries_without_sizes_fall_back_to_the_checkpoint(trained, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(trained / "rnm", old)
+    summary = json.loads((old / "summary.json").read_text())
+    sizes = accounting.sizes(inspect(old), inspect(old / "policy"))
+    assert sizes.items() <= summary.items()
+    kept = {key: value for key, value in summary.items() if key not in sizes}
+    (old / "summary.json").write_text(json.dumps(kept))
+    (before,) = sparl.compare([old]).variants
+    (now,) = sparl.compare([trained / "rnm"]).variants
+    assert before.figures() == now.figures()
+
+
+def test_csv_files_hold_every_figure_and_every_evaluation(made, tmp_path):
+    found = sparl.compare([made("a", returns=(0.1, 0.2)), made("b", seed=1), made("c", "rnm")])
+    tables.write_csv(found, tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for row, variant in zip(rows, found.variants, strict=True):
+        assert row["label"] == variant.label
+        assert [int(seed) for seed in row["seeds"].split()] == list(variant.seeds)
+        assert [float(x) for x in row["final_returns"].split()] == list(variant.final_returns)
+        assert float(row["final_return"]) == variant.final_return
+        assert (float(row["low"]) if row["low"] else None) == variant.low
+        assert float(row["policy_bytes"]) == variant.policy_bytes
+        assert float(row["reach"]) == found.reach
+    tables.write_curves(found, tmp_path / "curves.csv")
+    with open(tmp_path / "curves.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0].values()) == [ENV, "dense", "0", "10", "0.5", "0.1"]
+    assert list(lines[0]) == ["env", "variant", "seed", "step", "wall_seconds", "eval_return"]
+    assert len(lines) == 6
+
+
+def test_curves_have_a_line_and_a_band_for_each_variant(made):
+    found = sparl.compare([made("a", returns=(0.0, 4.0)), made("b", seed=1), made("c", "rnm")])
+    figure = plots.curves(found)
+    for axes, x in zip(figure.axes, ([10, 20], [0.5, 1.0]), strict=True):
+        assert [line.get_label() for line in axes.lines] == ["dense", "rnm"]
+        assert list(axes.lines[0].get_xdata()) == pytest.approx(x)
+        assert list(axes.lines[0].get_ydata()) == [0.5, 3.0]
+        assert len(axes.collections) == 1  # one seed of rnm has no band
+        assert axes.collections[0].get_datalim(axes.transData).y1 == 4.0
+
+
+def test_curves_of_a_prolonged_run_are_drawn_where_all_seeds_were_evaluated(made):
+    longer = made("b", seed=1, returns=(5.0, 7.0, 9.0))
+    figure = plots.curves(sparl.compare([made("a", returns=(1.0, 2.0)), longer]))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 4.5]
+
+
+def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(made):
+    found = sparl.compare([made("a"), made("b", seed=1), made("c", "rnm")])
+    (axes,) = plots.return_against_size(found).axes
+    assert axes.get_xscale() == "log"
+    assert len(axes.containers) == 2
+    for container, variant in zip(axes.containers, found.variants, strict=True):
+        assert container.has_yerr == (variant.low is not None)
+        (x,), (y,) = container.lines[0].get_data()
+        assert (x, y) == (variant.policy_weights_kept, variant.final_return)
+
+
+def test_the_command_prints_a_table_within_100_columns(trained, capsys):
+    assert main.main(["compare", str(trained), "--reach", "-1000"]) == 0
+    told = capsys.readouterr().out
+    assert f"{ENV}, 200 steps. To reach: a return of -1000.0, as asked." in told
+    for word in ("dense", "rnm", "1 seed: no interval", "compete"):
+        assert word in told
+    assert max(len(line) for line in told.splitlines()) <= 100
+    assert "…" not in told
+
+
+def test_the_command_writes_what_it_is_asked_for(trained, tmp_path, capsys):
+    out = tmp_path / "deep" / "out"
+    single = {name: tmp_path / f"one.{name}" for name in ("markdown", "csv", "curves")}
+    arguments = ["compare", str(trained / "dense"), str(trained / "rnm"), "--json"]
+    arguments += ["--out", str(out), "--plots", str(tmp_path / "plots")]
+    arguments += [str(part) for name, path in single.items() for part in (f"--{name}", path)]
+    assert main.main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [variant["label"] for variant in told["variants"]] == ["dense", "rnm"]
+    assert told["variants"][0]["runs"] == [str(trained / "dense")]
+    pictures = ["curves.png", "return_against_size.png"]
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        [*pictures, "curves.csv", "table.csv", "table.md"]
+    )
+    for folder in (out, tmp_path / "plots"):
+        for name in pictures:
+            assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+    for name, path in {"markdown": "table.md", "csv": "table.csv", "curves": "curves.csv"}.items():
+        assert single[name].read_text() == (out / path).read_text()
+    lines = (out / "table.md").read_text().splitlines()
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    assert sum(line.startswith(("| dense ", "| rnm ")) for line in lines) == 2
+
+
+def test_errors_of_the_command_are_one_sentence_and_exit_1(trained, tmp_path, capsys):
+    assert main.main(["compare", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("sparl: ")
+    assert main.main(["compare"]) == 1
+    assert "no runs to compare" in capsys.readouterr().err
+    nowhere = tmp_path / "nowhere" / "table.csv"
+    assert main.main(["compare", str(trained), "--csv", str(nowhere)]) == 1
+    assert f"{nowhere} cannot be written" in capsys.readouterr().err
+
+
+def test_other_commands_do_not_wait_for_matplotlib_and_scipy():
+    code = "import sys, sparl.cli; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"

@@ -1,0 +1,69 @@
+"""Frames of an episode: how many, from where they are seen, and what if there are none."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import islice
+
+import environments
+import pytest
+from environments import OFTEN, TINY
+
+import sparl
+from sparl import envs
+from sparl.analysis import video
+from sparl.config import RunConfig
+from sparl.errors import BadEnvironment
+
+ENV = "environments:Point-v0"
+RUN = RunConfig(ENV)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return sparl.train(ENV, TINY, out=tmp_path_factory.mktemp("video") / "run", **OFTEN)
+
+
+def times(frames):
+    """The point's frames are all of the step's number."""
+    return [int(frame[0, 0, 0]) for frame in frames]
+
+
+def test_an_episode_is_played_frame_by_frame_or_every_few_steps(policy):
+    fps, frames = video.play(RUN, policy, seed=0)
+    assert (fps, times(frames)) == (10.0, list(range(environments.LIMIT)))
+    fps, frames = video.play(RUN, policy, seed=0, most=4.0)
+    assert (fps, times(frames)) == (5.0, list(range(0, environments.LIMIT, 2)))
+
+
+def test_the_environment_is_closed_when_no_more_frames_are_asked_for(policy, monkeypatch):
+    closed = []
+    monkeypatch.setattr(environments.Point, "close", lambda self: closed.append(self))
+    _, frames = video.play(RUN, policy, seed=0)
+    assert times(islice(frames, 3)) == [0, 1, 2]
+    assert not closed
+    frames.close()
+    assert len(closed) == 1
+
+
+def test_an_environment_that_cannot_be_rendered_is_told_even_if_it_cannot_be_closed(
+    policy, monkeypatch
+):
+    def fail(self):
+        raise RuntimeError("no screen")
+
+    monkeypatch.setattr(environments.Point, "render", fail)
+    monkeypatch.setattr(environments.Point, "close", fail)
+    _, frames = video.play(RUN, policy, seed=0)
+    with pytest.raises(BadEnvironment, match=r"rendered here: no screen.*MUJOCO_GL"):
+        next(frames)
+
+
+def test_runners_are_followed_by_the_camera():
+    with closing(envs.make("HalfCheetah-v5", render_mode="rgb_array")) as env:
+        video._follow(env)
+        renderer = env.unwrapped.mujoco_renderer
+        assert renderer.camera_id == env.unwrapped.model.camera("track").id
+    with closing(envs.make("Pusher-v5", render_mode="rgb_array")) as env:
+        video._follow(env)  # has no such camera
+        assert env.unwrapped.mujoco_renderer.camera_id == -1

@@ -1,0 +1,63 @@
+"""A run told as the command line that makes it: what `options` parses, it also spells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import sparl
+from sparl import agents, methods
+from sparl.config import RunConfig, options
+from sparl.methods import METHODS
+
+RUNS = [
+    RunConfig("HalfCheetah-v5"),
+    RunConfig("CartPole-v1", envs=4, vectorization="async", normalize_observations=True),
+    RunConfig(
+        "module:Env-v0", steps=7, seed=3, eval_every=5, dynamic_replay=True, buffer_drift=0.5
+    ),
+]
+AGENTS = [
+    *(kind() for kind, _ in agents.AGENTS.values()),
+    sparl.TD3Config(hidden=(32, 16, 8), critic_hidden=(64,), learning_rate=1e-05, n_step=3),
+    sparl.DQNConfig(double=False, epsilon_end=0.0),
+]
+CHANGED = [
+    methods.RNM(1, 8, interval=7, sparse_layers="all", keep_norm=False),
+    methods.SET(
+        0.75, actor_sparsity=0.5, critic_sparsity=0.125, allocation="uniform", drop="magnitude"
+    ),
+    methods.DSP(penalty=0.25, tolerance=1.0, penalty_step="gradient"),
+    methods.GST(group=2, ungroup=True),
+    methods.Magnitude(sparsity=0.8, keep_norm=True),
+]
+ALL = [*(kind() for kind in METHODS.values()), *CHANGED]
+
+
+@pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
+def test_the_command_of_a_run_makes_the_same_run(method):
+    for run in RUNS:
+        for agent in AGENTS:
+            words = options.command(run, agent, method)
+            assert words[:2] == ["sparl", "train"]
+            asked = options.parse(words[2:])
+            assert (asked.run, asked.agent, asked.method) == (run, agent, method)
+
+
+@pytest.mark.parametrize(
+    "method", [method for method in ALL if method.prunes], ids=lambda method: method.name
+)
+def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
+    run = replace(RUNS[-1], begun_from="/some/where/first run/checkpoints/step-000000400")
+    words = options.command(run, AGENTS[0], method)
+    assert words[:2] == ["sparl", "prune"]
+    asked = options.parse_prune(words[2:])
+    assert (asked.dir, asked.steps, asked.method) == (Path("/some/where/first run"), 7, method)
+
+
+def test_what_has_its_default_is_not_said():
+    words = options.command(RUNS[0], sparl.TD3Config(), sparl.RNM(2, 4, interval=5))
+    told = "sparl train HalfCheetah-v5 --agent td3 --method rnm"
+    assert " ".join(words) == f"{told} --steps 1000000 --pattern 2:4 --interval 5"

@@ -1,0 +1,234 @@
+"""Runs with actors, part by part and in one process: limiter, priorities, weights, an actor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from environments import LIMIT, SMALL_OFENET, TINY, TINY_DQN, TINY_SAC
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import at, rows, same_bits
+
+import sparl
+from sparl.config import RunConfig
+from sparl.engine import Algorithm, Engine, update_function
+from sparl.replay import Columns, Replay
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+from sparl.distributed import Actor, Limiter, Order, Publisher, Received, ReplayServer
+from sparl.replay import Priorities
+
+CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
+
+
+@given(
+    ratio=st.sampled_from([0.1, 0.29, 0.3, 1.0, 1.5, 4.0]),
+    actors=st.integers(1, 5),
+    rollout=st.integers(1, 9),
+    starts=st.integers(0, 30),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None)
+def test_whoever_is_fast_the_limiter_keeps_the_ratio_and_never_stops_both(
+    ratio, actors, rollout, starts, seed
+):
+    limiter, fast = Limiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
+    inserted, updates, under_way = 0, 0, 0
+    while inserted < 400:
+        admitted = under_way < actors and limiter.admits(
+            rollout, inserted + under_way * rollout, updates
+        )
+        due = limiter.due(inserted, updates)
+        assert admitted or due or under_way
+        can = {"order": admitted, "learn": due, "take": under_way}
+        choice = fast.choice([name for name, possible in can.items() if possible])
+        under_way += (choice == "order") - (choice == "take")
+        inserted += rollout * (choice == "take")
+        updates += choice == "learn"
+        learned = max(0, inserted - starts)
+        assert updates <= ratio * learned + 1e-6
+        assert learned - updates / ratio < actors * rollout + 1 / ratio
+    updates += limiter.due(inserted, updates)
+    assert updates == int(ratio * (inserted - starts) + 1e-9)
+
+
+def test_an_actor_alone_takes_a_step_only_after_the_update_that_is_due():
+    limiter = Limiter(1.0, starts=10, slack=1)
+    for step in range(10):
+        assert limiter.admits(1, step, 0) and not limiter.due(step, 0)
+    assert limiter.admits(1, 10, 0) and not limiter.due(10, 0)
+    assert not limiter.admits(1, 11, 0) and limiter.due(11, 0) == 1
+    assert limiter.admits(1, 11, 1) and not limiter.due(11, 1)
+
+
+def test_draws_follow_the_priorities():
+    rng = np.random.default_rng(0)
+    priorities = Priorities(11, exponent=0.5)
+    errors = rng.random(11).astype(np.float32)
+    priorities.set_errors(np.arange(11), errors)
+    priorities.set(np.array([3, 7]), 0.0)
+    expected = np.sqrt(errors + 1e-6)
+    expected[[3, 7]] = 0.0
+    expected /= expected.sum()
+    places, probability = priorities.draw(rng.random(100_000))
+    np.testing.assert_allclose(probability, expected[places], rtol=1e-5)
+    # Strata leave each count at most two from its expectation.
+    assert np.abs(np.bincount(places, minlength=11) - 100_000 * expected).max() < 2
+    assert not {3, 7} & set(places.tolist())
+
+
+def test_a_priority_is_the_newest_error_and_can_be_saved():
+    priorities = Priorities(5, exponent=1.0)
+    priorities.set(np.arange(3), priorities.highest)
+    priorities.set_errors(np.array([0, 2, 0]), np.float32([9.0, 4.0, 2.0]))
+    np.testing.assert_allclose(priorities.state, [2, 1, 4, 0, 0, 9], rtol=1e-5)
+    other = Priorities(5, exponent=1.0)
+    other.state = priorities.state
+    uniform = np.random.default_rng(0).random(50)
+    assert all(
+        same_bits(a, b) for a, b in zip(other.draw(uniform), priorities.draw(uniform), strict=True)
+    )
+
+
+def test_a_prioritised_replay_weighs_what_it_draws_too_often():
+    rng = np.random.default_rng(0)
+    server = ReplayServer(8, Columns(1, 1), exponent=1.0)
+    stored = np.zeros((12, 6), np.float32)
+    stored[:, 0] = np.arange(12)
+    server.restore(0, stored)  # the first four are overwritten
+    server.prioritise(np.arange(2, 12), np.arange(2, 12).astype(np.float32))
+    server.drop(1)
+    first, drawn = server.draw(rng.random(2000), 1.0, 0.99, 1)
+    assert set(first.tolist()) == set(range(5, 12))
+    assert (drawn[:, 0] == first).all()
+    # With exponents of 1 a weight is the inverse of the priority; the greatest is 1.
+    np.testing.assert_allclose(drawn[:, -1], 5 / first, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "agent, columns", [(TINY, CONTINUOUS), (TINY_SAC, CONTINUOUS), (TINY_DQN, CHOICES)]
+)
+def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_transition_out(agent, columns):
+    rng = np.random.default_rng(0)
+    drawn = rows(rng, agent.batch_size, columns)
+
+    engine = Engine(agent, sparl.methods.Dense(), columns, 0)
+    algorithm = Algorithm(engine.agent, agent, engine.method, columns)
+    update = jax.jit(update_function(algorithm, engine.learner), static_argnames="moves")
+    moves, critics = engine.agent.moving(agent, 0), "q" if columns.discrete else "critics"
+
+    def learned(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        moved, _, _, errors = update(
+            engine.learner.parts, engine.journal, {}, {}, batch, None, moves
+        )
+        return np.asarray(moved[critics].values), None if errors is None else np.asarray(errors)
+
+    def weighted(batch: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.column_stack([batch, weights]).astype(np.float32)
+
+    plain, none = learned(drawn)
+    assert none is None
+    ones, errors = learned(weighted(drawn, np.ones(len(drawn))))
+    assert errors is not None and errors.shape == (agent.batch_size,) and (errors > 0).all()
+    np.testing.assert_allclose(ones, plain, rtol=1e-5, atol=1e-7)
+    # What has no weight may be anything, for the critics.
+    half = np.arange(len(drawn)) < len(drawn) // 2
+    other = drawn.copy()
+    other[~half, columns.reward] += 7.0
+    one, first = learned(weighted(drawn, half))
+    two, second = learned(weighted(other, half))
+    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
+    assert np.abs(one - plain).max() > 1e-5
+    assert first is not None and second is not None
+    np.testing.assert_allclose(first[half], second[half], rtol=1e-5)
+    assert (np.abs(first - second)[~half] > 1).any()
+
+
+EAGER = replace(TINY_DQN, learning_rate=0.05)  # so that eight updates change a mask
+SEEING = replace(
+    TINY_SAC, **SMALL_OFENET, learning_rate=0.05, representation_updates=0, activation="swish"
+)
+RNM = sparl.RNM(2, 4, interval=2)
+DSP = sparl.methods.DSP(interval=2, begin=0.0, end=0.5, tolerance=1.0)
+DENSE_BYTES = {
+    "q": 4 * (5 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3),
+    # Blocks of 4, 3 and 3 units, each behind what there was; not their norms.
+    "actor": 4 * (5 * 4 + 4 + 9 * 3 + 3 + 12 * 3 + 3 + 15 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4),
+}
+
+
+@pytest.mark.parametrize(
+    "agent, columns, method",
+    [(EAGER, CHOICES, RNM), (EAGER, CHOICES, DSP), (SEEING, CONTINUOUS, RNM)],
+    ids=["rnm", "dsp", "ofenet"],
+)
+def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(agent, columns, method):
+    """The topology is sent once, and again when a restructuring has changed it."""
+    rng = np.random.default_rng(0)
+    engine = Engine(agent, method, columns, 0)
+    publisher, received = Publisher(engine), Received(agent, columns)
+
+    def topology_of_acting() -> tuple[Any, ...]:
+        networks = [engine.learner.networks(part)[name] for part, name in engine.acting]
+        leaves, treedef = jax.tree.flatten(networks)
+        indices = [np.array(leaf) for leaf in leaves if leaf.dtype == np.int32]
+        layouts = [engine.layouts[part][name] for part, name in engine.acting]
+        return str(treedef), layouts, [found.tobytes() for found in indices]
+
+    observation = rng.normal(size=(3, 5)).astype(np.float32)
+    topology = 0
+    for update in range(1, 9):
+        engine.update(rows(rng, agent.rows_per_update, columns))
+        stage = engine.method.stage(update, 8)
+        before = topology_of_acting()
+        if stage is not None:
+            engine.restructure(stage, at(update / 8))
+        changed = update == 1 or topology_of_acting() != before
+        weights = publisher.newest()
+        assert weights.version == engine.updates == update
+        assert (weights.topology != topology) == changed
+        if changed:
+            received.rearrange(publisher.topology)
+            topology = weights.topology
+        received.update(weights.values)
+        assert same_bits(received.network(observation.T), engine._forward(observation.T))
+    assert topology > 1
+    assert publisher.dense_bytes == DENSE_BYTES[engine.agent.ACTING[1]]
+    assert publisher.newest().values.nbytes < publisher.dense_bytes
+
+
+def test_a_rollout_ends_where_its_episode_does():
+    run = RunConfig("environments:Numbered-v0", seed=3, actors=2)
+    columns = Columns(2, 1)
+    engine = Engine(TINY, sparl.RNM(2, 4), columns, 0)
+    publisher, actor = Publisher(engine), Actor(run, TINY, columns)
+    weights = publisher.newest()
+    sent = weights.values, publisher.topology
+    begun = actor.collect(Order(0, 15, 0, weights.version, None), *sent)
+    went_on = actor.collect(Order(100, 15, None, 1, None), None, None)
+    assert (begun.ended, went_on.ended) == (False, True)
+    stored = np.concatenate([begun.rows, went_on.rows])
+    assert stored[:, 1].tolist() == list(range(LIMIT))
+    assert stored[:, -1].tolist() == [0.0] * (LIMIT - 1) + [1.0]
+    assert (went_on.length, went_on.episode_return) == (LIMIT, sum(range(1, LIMIT + 1)))
+    # The same order to another process gives the same: nothing is kept but the episode.
+    other = Actor(run, TINY, columns)
+    again = other.collect(Order(0, 15, 0, weights.version, None), *sent)
+    assert same_bits(again.rows, begun.rows)
+    next_one = other.collect(Order(0, 15, 1, weights.version, None), None, None)
+    assert not same_bits(next_one.rows[:, 2], begun.rows[:, 2])
+
+
+def test_n_step_rows_of_a_cut_rollout_stay_in_it():
+    """What the learner makes of a rollout when several actors take turns in one replay."""
+    replay = Replay(10, Columns(1, 1))
+    for actor in range(2):
+        taken = np.zeros((3, 6), np.float32)
+        taken[:, 0], taken[:, 2], taken[:, 3] = 10 * actor + np.arange(3), 1.0, taken[:, 0] + 1
+        taken[-1, -1] = 1.0
+        replay.restore(replay.added, taken)
+    assert replay.rows_at(np.arange(6), 1.0, 3)[:, 2].tolist() == [3, 2, 1, 3, 2, 1]

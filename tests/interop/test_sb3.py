@@ -1,0 +1,360 @@
+"""Agents that Stable-Baselines3 saved, brought into a run folder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import environments
+import gymnasium as gym
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from interruptions import StopAt, Stopped, outcome
+from sb3_files import ENVS, computed, rezipped, saved, with_data, with_pickle
+from support import adam_state
+
+import sparl
+from sparl import methods
+from sparl.cli.main import main
+from sparl.envs import Spaces
+from sparl.errors import BadCheckpoint, BadEnvironment, BadRun, BadValue, SparlError
+from sparl.interop import sb3
+from sparl.replay import Columns, Replay
+from sparl.storage import RunFolder
+from sparl.training import snapshot
+
+STEPS = 60
+FEW: dict[str, Any] = {
+    "steps": STEPS,
+    "eval_every": 30,
+    "eval_episodes": 1,
+    "checkpoint_every": 20,
+    "log_every": 20,
+    "quiet": True,
+}
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """The run folder of each agent."""
+    folders = {name: tmp_path_factory.mktemp("imported") / name for name in ENVS}
+    for name, folder in folders.items():
+        sparl.import_sb3(saved(name), ENVS[name], out=folder, **FEW)
+    return folders
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_it_predicts_what_it_did_there(name, imported):
+    """For 1000 observations, in the environment's bounds."""
+    policy, expected = sparl.load(imported[name]), computed(name)
+    actions, _ = policy.predict(expected["observation"])
+    if name == "dqn":
+        assert np.array_equal(actions, expected["predicted"])
+    else:
+        assert actions.shape == expected["predicted"].shape
+        span = np.subtract(policy.spaces.high, policy.spaces.low)
+        assert np.all(np.abs(actions - expected["predicted"]) <= 1e-6 * span)
+        assert np.ptp(expected["predicted"], axis=0).min() > 0.1  # they do not all agree
+
+
+def outputs(engine: Any, expected: dict[str, np.ndarray], action: Any) -> dict[str, np.ndarray]:
+    """What each network makes of the recorded observations, and critics of those and `action`."""
+    found = {}
+    for name, network in engine.learner.all_networks().items():
+        inputs = expected["observation"][:100]
+        if "critic" in name:
+            inputs = np.concatenate([inputs, action], axis=1)
+        found[name] = np.asarray(network(jnp.asarray(inputs.T))).T
+    return found
+
+
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], prefix: str = ""):
+    for name, output in found.items():
+        wanted = expected[prefix + name]
+        assert np.abs(output - wanted).max() <= 1e-5 * np.abs(wanted).max(), name
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_every_network_is_the_one_it_was_there(name, imported):
+    engine, expected = snapshot(RunFolder(imported[name]))[0], computed(name)
+    found = outputs(engine, expected, expected.get("action"))
+    assert len(found) == {"td3": 6, "sac": 5, "dqn": 2}[name]
+    assert_equal(found, expected)
+    for network in found.keys() & {f"target_{other}" for other in found}:
+        assert np.abs(found[network] - found[network.removeprefix("target_")]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["td3", "dqn"])
+def test_updates_go_on_as_they_would_there(name, imported):
+    """Two updates with the same transitions: networks, targets, moments, step count, learning rate,
+    discount and loss are what they were there, or this comes out otherwise."""
+    engine, expected = snapshot(RunFolder(imported[name]))[0], computed(name)
+    before = outputs(engine, expected, np.zeros_like(expected.get("action", 0)))
+    for rows in expected["rows"]:
+        discount = np.full((len(rows), 1), engine.config.gamma, np.float32)
+        engine.update(np.concatenate([rows, discount], axis=1))
+    after = outputs(engine, expected, np.zeros_like(expected.get("action", 0)))
+    assert_equal(after, expected, "after_")
+    network = "q" if name == "dqn" else "actor"
+    assert np.abs(after[network] - before[network]).max() > 1e-3 * np.abs(after[network]).max()
+
+
+def test_sac_goes_on_with_its_temperature_and_all_moments(imported):
+    engine = snapshot(RunFolder(imported["sac"]))[0]
+    parts = engine.learner.parts
+    assert np.asarray(parts["temperature"].values) == computed("sac")["log_temperature"]
+    for part in parts.values():
+        moments = adam_state(part.optimizer)
+        assert int(moments.count) == 252
+        assert np.abs(moments.mu).max() > 0 and np.abs(moments.nu).max() > 0
+
+
+def test_hyperparameters_are_those_it_was_trained_with(imported):
+    found = {name: RunFolder(folder).read_config()[:2] for name, folder in imported.items()}
+    common = {"learning_starts": STEPS, "batch_size": 16, "hidden": (8, 8)}
+    assert found["td3"][1] == sparl.TD3Config(
+        **common, learning_rate=1e-3, gamma=0.9, policy_noise=0.0, exploration_noise=0.3
+    )
+    assert found["sac"][1] == sparl.SACConfig(
+        **common,
+        critic_hidden=(12,),
+        target_entropy=-2.0,
+        initial_temperature=math.exp(computed("sac")["log_temperature"][0]),
+    )
+    assert found["dqn"][1] == sparl.DQNConfig(
+        **common,
+        tau=1.0,
+        double=False,
+        target_update_interval=70,
+        epsilon_start=0.05,
+        epsilon_steps=0,
+    )
+    assert (found["dqn"][0].buffer_size, found["dqn"][0].seed) == (5_000, 3)
+    assert found["dqn"][0].begun_from == str(saved("dqn"))
+
+
+def test_the_replay_is_what_the_agent_did(imported):
+    """Not chance: all of it is the policy's actions under its own noise."""
+    folder = RunFolder(imported["td3"])
+    engine, state = snapshot(folder)
+    assert (state.step, state.updates, engine.updates) == (STEPS, 0, 0)
+    replay = Replay(1000, Columns(2, 1))
+    folder.checkpoints.load_replay(STEPS, replay)
+    rows = replay.span(0, STEPS)
+    apart = np.abs(rows[:, 2:3] - engine.act(rows[:, :2]))
+    assert 0.05 < apart.mean() < 0.45
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_it_is_pruned_like_any_other_run(name, imported, tmp_path):
+    method = methods.RNM(1, 4, sparse_layers="all", keep_norm=False)
+    policy = sparl.prune(imported[name], method, steps=40, out=tmp_path / "run", quiet=True)
+    engine, state = snapshot(RunFolder(tmp_path / "run"))
+    assert engine.updates == 40 == state.step  # it learns from the first step on
+    assert engine.sparsity > 0.6
+    assert (tmp_path / "run" / "policy" / "policy.json").exists()
+    policy.predict(computed(name)["observation"])
+
+
+def test_it_is_trained_on_like_any_other_run(imported, tmp_path):
+    shutil.copytree(imported["sac"], tmp_path / "run")
+    sparl.resume(tmp_path / "run", steps=STEPS + 20, quiet=True)
+    assert snapshot(RunFolder(tmp_path / "run"))[0].updates == 20
+
+
+def test_an_interrupted_import_goes_on_bit_for_bit_without_the_file(imported, tmp_path):
+    path = tmp_path / "agent.zip"
+    shutil.copy(saved("td3"), path)
+    with pytest.raises(Stopped):
+        stop = [StopAt(checkpoint=2)]
+        sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", callbacks=stop, **FEW)
+    path.unlink()
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert outcome(tmp_path / "run") == outcome(imported["td3"])
+
+
+def test_the_command_line_imports_and_tells_how_to_go_on(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ["import", "sb3", str(saved("dqn")), "--out", str(out), "--steps", "30"]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "--env" in capsys.readouterr().err
+    assert main([*arguments, "--env", ENVS["dqn"], "--seed", "7"]) == 0
+    printed = capsys.readouterr()
+    assert "the agent acts for 30 steps to fill its replay" in printed.err
+    assert f"sparl prune {out}" in printed.out
+    assert RunFolder(out).read_config()[0].seed == 7
+    assert main(["eval", str(out), "--episodes", "2"]) == 0
+    assert main(["inspect", str(out)]) == 0
+    assert main([*arguments, "--env", ENVS["dqn"]]) == 1
+    assert "already holds another run" in capsys.readouterr().err
+
+
+def option(**options: Any) -> Any:
+    return lambda data: data["policy_kwargs"].update(options)
+
+
+def policy_of(module: str) -> Any:
+    return lambda data: data["policy_class"].update(__module__=module)
+
+
+REFUSED_FOR_ATTRIBUTES = {
+    "explores with gSDE, .* use_sde=False": lambda data: data.update(use_sde=True),
+    r"activation.Tanh'>; sparl's .* ReLU": option(
+        activation_fn="<class 'torch.nn.modules.activation.Tanh'>"
+    ),
+    r"features extractor <class '__main__.Mine'>": option(
+        features_extractor_class="<class '__main__.Mine'>"
+    ),
+    r"observations of <class 'gymnasium.spaces.dict.Dict'>.*FlattenObservation": (
+        lambda data: data["observation_space"].update(
+            {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}
+        )
+    ),
+    "PPO or A2C .*sparl imports TD3, SAC and DQN": policy_of("stable_baselines3.common.policies"),
+    r"its policy is from sb3_contrib.tqc.policies": policy_of("sb3_contrib.tqc.policies"),
+    "saved by SBX, which keeps its networks as a pickle": policy_of("sbx.td3.policies"),
+    "learning rate .* follows a schedule.*--learning-rate": lambda data: data.update(
+        learning_rate={":type:": "<class 'function'>", ":serialized:": "gAWV"}
+    ),
+    "gamma '0.9', which should be a number": lambda data: data.update(gamma="0.9"),
+    "not as Stable-Baselines3's": lambda data: data.pop("observation_space"),
+    "batch_size 1.5, which should be a whole": lambda data: data.update(batch_size=1.5),
+    "gamma is 1.5": lambda data: data.update(gamma=1.5),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_FOR_ATTRIBUTES)
+def test_agents_that_sparl_has_no_equal_of(message, tmp_path):
+    path = with_data("td3", tmp_path, REFUSED_FOR_ATTRIBUTES[message])
+    with pytest.raises(SparlError, match=message):
+        sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", **FEW)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_schedule_is_replaced_by_a_learning_rate(tmp_path):
+    schedule = {":type:": "<class 'function'>", ":serialized:": "gAWV"}
+    path = with_data("td3", tmp_path, lambda data: data.update(learning_rate=schedule))
+    assert sb3.read(path, 2e-4).agent.learning_rate == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"critic.qf1", b"critic.qf0", r"has one critic \(as DDPG's\).*n_critics=2"),
+        (b"critic.qf1", b"critic.qf2", "more than two critics"),
+        (b"actor_target.mu.0.weight", b"features_extractor.cnn.w", "features extractor with weig"),
+        (b"actor.mu.0.weight", b"actor.mu.0.norm_w", "actor.mu.0.norm_w: no part of a plain MLP"),
+        (b"actor.mu.2", b"actor.mu.3", r"actor.mu has its linear layers at \[0, 3, 4\]"),
+        (b"actor.mu.2.bias", b"actor.mu.6.bias", r"lacks 'actor.mu.2.bias'"),
+    ],
+)
+def test_networks_that_are_no_plain_mlp(old, new, message, tmp_path):
+    path = with_pickle("td3", tmp_path, lambda pickled: pickled.replace(old, new))
+    with pytest.raises(SparlError, match=message):
+        sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", **FEW)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_optimizers_start_afresh_and_it_is_said(tmp_path):
+    optimizer = "<class 'torch.optim.rmsprop.RMSprop'>"
+    trained = sb3.read(with_data("td3", tmp_path, option(optimizer_class=optimizer)))
+    assert all(part.moments is None for part in trained.parts.values())
+    assert trained.notes[0] == (
+        "actor.optimizer is not Adam as sparl has it: its moments start afresh"
+    )
+    assert int(adam_state(trained.learner().parts["actor"].optimizer).count) == 0
+
+
+def test_files_that_are_damaged_or_no_agents(tmp_path):
+    content = saved("td3").read_bytes()
+    files: dict[str, tuple[bytes, type[Exception], str]] = {
+        "cut.zip": (content[: len(content) // 2], BadCheckpoint, "cut.zip is truncated, or not as"),
+        "empty.zip": (b"", BadCheckpoint, "truncated, or no zip"),
+        "vecnormalize.pkl": (b"\x80\x04.", BadValue, "is a pickle, .* VecNormalize"),
+        "weights.zip": (
+            rezipped(content, lambda name, was: None if name == "policy.pth" else was),
+            BadCheckpoint,
+            "no policy.pth",
+        ),
+        "other.zip": (
+            rezipped(content, lambda name, was: None if name == "data" else was),
+            BadCheckpoint,
+            "not as Stable-Baselines3's model.save writes it",
+        ),
+    }
+    for name, (altered, error, message) in files.items():
+        (tmp_path / name).write_bytes(altered)
+        with pytest.raises(error, match=message):
+            sb3.read(tmp_path / name)
+    with pytest.raises(BadCheckpoint, match="nowhere is missing"):
+        sb3.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "message"),
+    [
+        ("td3", "Pendulum-v1", r"Pendulum-v1 has observations \(3,\) and 1 .*with \(2,\) and 1"),
+        ("td3", "CartPole-v1", "td3 needs continuous ones"),
+        ("td3", "Wide-v0", r"low \(-2.0,\); the agent was trained with \(-1.0,\)"),
+        ("td3", "NoSuchThing-v0", "NoSuchThing-v0"),
+        ("dqn", "environments:Steps-v0", r"\(2,\) and 3 actions; .* \(4,\) and 2"),
+    ],
+)
+def test_environments_that_it_was_not_trained_in(name, env, message, tmp_path):
+    with pytest.raises(BadEnvironment, match=message):
+        sparl.import_sb3(saved(name), env, out=tmp_path / "run", **FEW)
+    assert not (tmp_path / "run").exists()
+
+
+class Wide(environments.Point):
+    action_space = gym.spaces.Box(np.float32([-2.0]), np.float32([3.0]))
+
+
+gym.register("Wide-v0", Wide, max_episode_steps=20, disable_env_checker=True)
+
+
+def test_choices_are_counted_as_they_were_there():
+    spaces = Spaces((4,), (), (), (), choices=2, first=1)
+    with pytest.raises(BadEnvironment, match="counts its choices from 1, and the agent from 0"):
+        sb3.read(saved("dqn")).refuse_other_spaces("Shifted-v0", spaces)
+
+
+def test_a_folder_that_is_taken_is_left_alone(imported):
+    before = {p: p.read_bytes() for p in imported["td3"].rglob("*") if p.is_file()}
+    with pytest.raises(BadRun, match="already holds another run"):
+        sparl.import_sb3(saved("td3"), ENVS["td3"], out=imported["td3"], **FEW)
+    assert before == {p: p.read_bytes() for p in imported["td3"].rglob("*") if p.is_file()}
+
+
+def test_an_agent_just_trained_is_imported_pruned_played_and_exported(tmp_path: Path):
+    """The whole way, with Stable-Baselines3 itself."""
+    reason = "needs Stable-Baselines3 and PyTorch, which the tests do without elsewhere"
+    library = pytest.importorskip("stable_baselines3", reason=reason)
+    pytest.importorskip("torch").set_num_threads(1)
+    options = {"net_arch": {"pi": [32, 32], "qf": [48, 48]}}
+    common = {"batch_size": 64, "seed": 1, "device": "cpu"}
+    model = library.TD3("MlpPolicy", "Pendulum-v1", policy_kwargs=options, **common)
+    model.learn(2_000)
+    model.save(tmp_path / "agent")
+    folder = tmp_path / "dense"
+    arguments = ["--env", "Pendulum-v1", "--steps", "500", "--out", str(folder), "--quiet"]
+    assert main(["import", "sb3", str(tmp_path / "agent.zip"), *arguments]) == 0
+    observations = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+    expected = model.predict(observations, deterministic=True)[0]
+    actions, _ = sparl.load(folder).predict(observations)
+    assert np.abs(actions - expected).max() <= 1e-6 * 4  # from -2 to 2
+    one, _ = sparl.load(folder).predict(observations[0])
+    assert one.shape == expected[0].shape
+
+    small = tmp_path / "small"
+    arguments = ["--method", "rnm", "--pattern", "1:4", "--steps", "1000", "--quiet"]
+    assert main(["prune", str(folder), *arguments, "--out", str(small)]) == 0
+    assert main(["eval", str(small), "--episodes", "3"]) == 0
+    kept = [sum(la.kept for la in sparl.load(run).network.layers) for run in (folder, small)]
+    assert kept == [3 * 32 + 32 * 32 + 32, 3 * 32 + 32 * 8 + 32]
+    report = sparl.export(small)  # which runs the self-test where there is a compiler
+    assert report["error"]["max"] < 1e-5 and report["bytes"] < 0.4 * report["dense_bytes"]

@@ -1,0 +1,207 @@
+"""GST: what is grouped, which blocks go and come back, and how the target follows the return."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environments import OFTEN, TINY_DQN
+from support import rows, same_bits
+
+import sparl
+from sparl.engine import Algorithm, Engine, update
+from sparl.errors import BadValue
+from sparl.layouts import BlockCirculant, Dense, RowSparse, projected
+from sparl.methods import GST, Moment, Returns
+from sparl.networks import build
+from sparl.replay import Columns
+
+WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(7.0, 10.0, 0.0)
+SMALL: dict[str, Any] = {"group": 2, "smallest": 8, "sparsity": 0.3, "increment": 0.1}
+
+
+def engine_of(**options: Any) -> Engine:
+    """A DQN of 4-8-8-3: 32 + 64 + 24 weights, of which the 64 are large at `smallest` 8."""
+    config = replace(TINY_DQN, hidden=(8, 8))
+    return Engine(config, GST(**SMALL | options), Columns(4, 3, discrete=True), seed=1)
+
+
+def look(engine: Engine, returns: Returns = WELL) -> dict:
+    found = engine.restructure("look", Moment(100, 1000, returns))
+    assert found is not None
+    return found
+
+
+def learned(engine: Engine) -> Engine:
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        engine.update(rows(rng, 8, engine.columns))
+    return engine
+
+
+def middle(engine: Engine) -> Any:
+    return engine.learner.networks("q")["q"].layers[1]
+
+
+def left(target: float) -> float:
+    """Of the 64 weights in the middle, when that share of all 120 is pruned."""
+    return (round(120 * (1 - target)) - 56) / 64
+
+
+def test_large_layers_start_grouped_at_the_norm_they_had():
+    dense = Engine(replace(TINY_DQN, hidden=(8, 8)), sparl.methods.Dense(),
+                   Columns(4, 3, discrete=True), seed=1)  # fmt: skip
+    engine = engine_of()
+    first, grouped, head = engine.learner.networks("q")["q"].layers
+    assert isinstance(first, Dense) and isinstance(head, Dense)
+    assert isinstance(grouped, BlockCirculant) and grouped.group == 2 and grouped.kept == 32
+    before, after = np.asarray(middle(dense).to_dense()), np.asarray(grouped.to_dense())
+    assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(before), rel=1e-5)
+    ratio = np.asarray(projected(jnp.asarray(after), 2)) / np.asarray(
+        projected(jnp.asarray(before), 2)
+    )
+    assert ratio == pytest.approx(ratio.mean(), rel=1e-4)
+    assert engine.sparsity == 0.0
+    assert engine.footprint.compression_ratio == pytest.approx(1 - (56 + 32) / 120)
+
+
+def test_blocks_of_the_smallest_norm_go_to_the_target_exactly():
+    engine = learned(engine_of(increment=0.15))
+    for level, target in ((1, 0.15), (2, 0.3), (2, 0.3)):
+        before = middle(engine)
+        figures = look(engine)
+        after = middle(engine)
+        assert figures["level"] == level and figures["gate"] == 1
+        assert figures["target"] == pytest.approx(target)
+        assert after.blocks == int(left(target) * 16)
+        norms = np.asarray(jnp.linalg.norm(projected(before.to_dense(), 2), axis=-1))
+        there = np.asarray(after.active_blocks()) > 0
+        went = (np.asarray(before.active_blocks()) > 0) & ~there
+        assert not went.any() or norms[went].max() <= norms[there].min()
+        assert same_bits(after.to_dense(), np.where(after.active() > 0, before.to_dense(), 0.0))
+        engine.update(rows(np.random.default_rng(1), 8, engine.columns))
+    assert not went.any()
+
+
+def test_a_drop_in_return_holds_the_target_and_then_lowers_it():
+    engine = learned(engine_of(patience=2))
+    script = [WELL, BADLY, WELL, BADLY, BADLY, BADLY, BADLY]
+    levels = [look(engine, returns)["level"] for returns in script]
+    assert levels == [1, 1, 2, 2, 1, 1, 0]
+    # 0.2 of what lies between 0 and 10 is within the tolerance.
+    engine = learned(engine_of())
+    assert look(engine, Returns(8.0, 10.0, 0.0))["level"] == 1
+    assert look(engine, Returns(7.9, 10.0, 0.0))["level"] == 1
+    without = learned(engine_of(tolerance=1.0, patience=1, increment=0.2))
+    assert [look(without, BADLY)["level"] for _ in range(3)] == [1, 2, 2]
+
+
+def test_blocks_come_back_at_zero_where_the_gradient_is_largest():
+    engine = learned(engine_of(patience=1))
+    for _ in range(3):
+        look(engine)
+    engine.update(rows(np.random.default_rng(1), 8, engine.columns))
+    before = middle(engine)
+    algorithm = Algorithm(engine.agent, engine.config, engine.method, engine.columns)
+    batch = engine.columns.split(jnp.asarray(engine._newest))
+    found = update._gradients(algorithm, engine.learner, batch, engine.journal)
+    gradient = found["q"]["q"].layers[1].to_dense()
+    look(engine, BADLY)
+    after = middle(engine)
+    assert after.blocks == int(left(0.2) * 16) > before.blocks
+    gone = np.asarray(before.active_blocks()) == 0
+    back = gone & (np.asarray(after.active_blocks()) > 0)
+    assert same_bits(after.to_dense(), before.to_dense())  # those that came back are zero
+    weighed = np.asarray(jnp.linalg.norm(projected(gradient, 2), axis=-1))
+    assert back.sum() == after.blocks - before.blocks
+    assert weighed[back].min() >= weighed[gone & ~back].max() > 0
+
+
+def test_a_layer_is_ungrouped_where_pruning_alone_stores_less_and_grouped_again():
+    engine = learned(engine_of(ungroup=True, patience=1))
+    kinds, counts = [], []
+    for returns in (WELL, WELL, WELL, BADLY, BADLY):
+        before = middle(engine)
+        look(engine, returns)
+        kinds.append(type(middle(engine)))
+        counts.append(int(middle(engine).active().sum()))
+        if len(kinds) == 3:  # what is left is a part of what was there
+            assert not (np.asarray(middle(engine).active()) > np.asarray(before.active())).any()
+        engine.update(rows(np.random.default_rng(1), 8, engine.columns))
+    # Half of the layer would be as much as grouping: 0.8, 0.62 and 0.44 of it are left.
+    assert [left(t) > 0.5 for t in (0.1, 0.2, 0.3)] == [True, True, False]
+    assert kinds == [BlockCirculant, BlockCirculant, RowSparse, BlockCirculant, BlockCirculant]
+    assert counts[2] == int(left(0.3) * 64)
+    assert counts[3] == 4 * int(left(0.2) * 16) and counts[4] == 4 * int(left(0.1) * 16)
+
+
+def test_without_groups_entries_go():
+    engine = learned(engine_of(group=1))
+    assert isinstance(middle(engine), Dense)
+    look(engine)
+    before = np.abs(np.asarray(middle(engine).to_dense()))
+    look(engine)
+    layer = middle(engine)
+    assert isinstance(layer, RowSparse) and layer.kept == int(left(0.2) * 64)
+    there = np.asarray(layer.active()) > 0
+    went = (before > 0) & ~there
+    assert went.any() and before[went].max() <= before[there].min()
+
+
+def test_networks_without_large_layers_are_told_of():
+    import jax
+
+    network = build(jax.random.key(0), (4, 8, 8, 3))
+    (note,) = GST().notes({"q": {"q": network}})
+    assert note.startswith("q has no layer with 64 inputs and outputs: it stays dense.")
+    assert GST(smallest=8).notes({"q": {"q": network}}) == []
+
+
+def test_a_run_stores_what_its_ratio_says(tmp_path):
+    method = GST(interval=20, tolerance=1.0, **SMALL | {"group": 4, "smallest": 16})
+    agent = replace(TINY_DQN, hidden=(32, 32))
+    sparl.train("environments:Steps-v0", agent, method, out=tmp_path / "run",
+                **OFTEN | {"steps": 200})  # fmt: skip
+    policy = sparl.load(tmp_path / "run")
+    layer = policy.network.layers[1]
+    assert isinstance(layer, BlockCirculant) and layer.blocks < 64
+    summary = sparl.storage.RunFolder(tmp_path / "run").read_summary()
+    assert summary is not None
+    kept, total = summary["policy_weights_kept"], summary["policy_weights_total"]
+    final = 1 - kept / total
+    with_indices = summary["average_compression_ratio_with_indices"]
+    assert 0.3 < with_indices < summary["average_compression_ratio"] < final
+    # In the file: weights, biases, indices, and nothing else of that size but the golden pairs.
+    import safetensors.numpy
+
+    arrays = safetensors.numpy.load_file(tmp_path / "run" / "policy" / "policy.safetensors")
+    stored = sum(a.nbytes for name, a in arrays.items() if not name.startswith("golden"))
+    assert stored == summary["policy_bytes"]
+    assert stored == 4 * kept + 4 * (32 + 32 + policy.network.layers[2].out_features) + (
+        layer.blocks + 4 * 9
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"group": 3}, "group is 3: choose of 2, 4, 8, 16, or 1 for no grouping"),
+        ({"sparsity": 1.0}, "sparsity is 1.0: it must be at least 0 and below 1"),
+        ({"increment": 0.0}, "increment is 0.0: it must be above 0"),
+        ({"tolerance": -0.1}, "tolerance is -0.1: it must be within 0 and 1"),
+        ({"interval": 0}, "interval is 0: it must be at least 1"),
+        ({"patience": 0}, "patience is 0: it must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(wrong, told):
+    with pytest.raises(BadValue, match=re.escape(told)):
+        GST(**wrong)
+
+
+def test_a_sparsity_beyond_the_large_layers_is_refused_at_once():
+    with pytest.raises(BadValue, match=r"sparsity is 0.6: q has 56 of 120 .* below 0.53"):
+        engine_of(sparsity=0.6)

@@ -1,0 +1,392 @@
+"""RNM: where it starts, what a restructuring does, and what training never breaks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from support import (
+    active,
+    adam_state,
+    at,
+    most_per_group,
+    normal,
+    rows,
+    same_bits,
+    stored,
+    with_random_moments,
+    with_weight,
+)
+
+import sparl
+from sparl.agents import TD3Config
+from sparl.engine import Engine
+from sparl.layouts import Dense, RowSparse, StraightThrough
+from sparl.learner import Learner
+from sparl.methods import RNM, Returns, Signals
+from sparl.networks import Network, accounting, build, plain
+from sparl.replay import Columns
+
+SIGNALS = Signals("reselect", jnp.zeros(()), Returns(), dict)
+SIX = {f"{t}{n}" for t in ("", "target_") for n in ("actor", "critic_0", "critic_1")}
+
+# 12 observations and 4 actions: every layer's inputs divide by 4.
+COLUMNS = Columns(12, 4)
+SMALL = TD3Config(hidden=(16, 16), batch_size=8, learning_rate=3e-2, tau=0.2)
+
+
+def flips(figures: dict[str, int | float]) -> list[float]:
+    """The SAD of each network."""
+    return [value for name, value in figures.items() if name.startswith("sad_")]
+
+
+def started(method: RNM, network: Network) -> tuple[Network, dict]:
+    parts, state = method.start({"actor": {"actor": network}}, jax.random.key(0))
+    return parts["actor"]["actor"], state
+
+
+def learner_of(network: Network) -> Learner:
+    """A learner of one network with a target."""
+    return Learner.start(
+        {"actor": {"actor": network}}, {"actor": optax.adam(1e-3)}, frozenset({"actor"})
+    )
+
+
+def with_online(learner: Learner, network: Network) -> Learner:
+    part, structure = learner.parts["actor"], learner.structures["actor"]
+    return learner.with_parts(
+        {"actor": part._replace(values=structure.flatten({"actor": network}))}
+    )
+
+
+def network_of(learner: Learner) -> Network:
+    return learner.networks("actor")["actor"]
+
+
+# Where it starts
+
+
+@pytest.mark.parametrize("straight_through", [False, True])
+@pytest.mark.parametrize("n, m", [(2, 4), (1, 8)])
+def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_through):
+    dense = build(jax.random.key(1), (10, 16))
+    method = RNM(n, m, sparse_layers="all", straight_through=straight_through)
+    sparse, _ = started(method, dense)
+    for before, after in zip(dense.layers, sparse.layers, strict=True):
+        norms = [np.linalg.norm(np.asarray(la.to_dense(), np.float64)) for la in (before, after)]
+        assert norms[1] == pytest.approx(norms[0], rel=1e-6)
+        assert same_bits(after.bias, before.bias)
+        # All kept weights grow by one factor, so that the largest stay where and what they were.
+        ratio = (
+            np.asarray(after.to_dense())[active(after)] / np.asarray(before.weight)[active(after)]
+        )
+        assert ratio == pytest.approx(np.full(after.kept, ratio[0]), rel=1e-5)
+        assert ratio[0] > 1
+
+
+def test_start_without_keep_norm_keeps_the_largest_as_they_are():
+    dense = plain((Dense(jnp.array([[1.0, -4.0, 3.0, 2.0]]), jnp.zeros(1)),), False)
+    sparse, state = started(RNM(2, 4, sparse_layers="all", keep_norm=False), dense)
+    assert sparse.layers[0].to_dense().tolist() == [[0.0, -4.0, 3.0, 0.0]]
+    assert state["actor"]["0"][0, [0, 3]].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("straight_through", [False, True])
+def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
+    dense = build(jax.random.key(1), (10, 7))  # 10 does not divide by 4
+    method = RNM(4, 4, sparse_layers="all", straight_through=straight_through)
+    sparse, _ = started(method, dense)
+    for before, after in zip(dense.layers, sparse.layers, strict=True):
+        assert isinstance(after, StraightThrough if straight_through else RowSparse)
+        assert same_bits(stored(after, after.weight), before.weight)
+        assert same_bits(after.bias, before.bias)
+
+
+@pytest.mark.parametrize(
+    "sparse_layers, sizes, positions",
+    [
+        # 31 inputs are fewer than 8 M = 32: a small first layer stays dense, and so does the head.
+        ("hidden", (31, 64, 64, 2), [1]),
+        ("hidden", (32, 64, 64, 2), [0, 1]),
+        ("hidden", (31, 16, 16, 16, 2), [1, 2]),  # narrow hidden layers are no first layers
+        ("hidden", (31, 64, 2), []),
+        ("all", (3, 64, 64, 2), [0, 1, 2]),
+    ],
+)
+def test_which_layers_are_sparse(sparse_layers, sizes, positions):
+    method = RNM(2, 4, sparse_layers=sparse_layers)
+    sparse, dormant = started(method, build(jax.random.key(0), sizes))
+    found = [i for i, layer in enumerate(sparse.layers) if isinstance(layer, RowSparse)]
+    assert found == positions
+    assert list(dormant["actor"]) == [str(i) for i in positions]
+    assert all(isinstance(la, Dense) for i, la in enumerate(sparse.layers) if i not in positions)
+
+
+def test_notes_tell_of_nothing_to_make_sparse_and_of_short_rows():
+    networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
+    (note,) = RNM(2, 4).notes(networks)
+    assert "actor has no layer to make sparse" in note
+    (note,) = RNM(2, 4, sparse_layers="all").notes(networks)
+    assert "actor.hidden_0 has 3 inputs, fewer than M = 4" in note and "keeps 2" in note
+
+
+# What a restructuring does
+
+
+def test_dormant_weights_wake_up_at_their_dormant_value():
+    method = RNM(2, 4, sparse_layers="all", keep_norm=False)
+    dense = plain((Dense(jnp.array([[4.0, 3.0, 2.0, -1.0]]), jnp.array([0.5])),), False)
+    network, state = started(method, dense)
+    learner = with_random_moments(learner_of(network), np.random.default_rng(0))
+    before = adam_state(learner.parts["actor"].optimizer)
+    target = learner.structures["actor"].target(learner.parts["actor"])["actor"].layers[0]
+
+    def train_to(weights):
+        """Training would change the active weights, in the order of their columns."""
+        return with_online(learner, with_weight(network_of(learner), 0, weights))
+
+    # 3 shrinks to 0.5 below the dormant 2: that one wakes up as 2, and the 4 goes on.
+    learner = train_to([4.0, 0.5])
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
+    assert network_of(learner).layers[0].to_dense().tolist() == [[4.0, 0.0, 2.0, 0.0]]
+    assert figures["sad_actor"] == 2  # column 1 off, column 2 on
+    after = adam_state(learner.parts["actor"].optimizer)
+    for was, now in ((before.mu, after.mu), (before.nu, after.nu)):
+        # Stored are two weights and the bias: column 0, the woken column 2, the bias.
+        assert now.tolist() == [was[0], 0.0, was[2]]
+    now = learner.structures["actor"].target(learner.parts["actor"])["actor"].layers[0]
+    assert now.weight.tolist() == [target.weight[0], 2.0]
+    assert now.bias.tolist() == target.bias.tolist()
+
+    # Magnitude decides, not sign: -1 beats what is left, and both sleepers kept their last value.
+    learner = train_to([0.25, 2.0])
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
+    assert network_of(learner).layers[0].to_dense().tolist() == [[0.0, 0.0, 2.0, -1.0]]
+    assert figures["sad_actor"] == 2
+    learner = train_to([0.1, 0.1])
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
+    assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
+    assert figures["sad_actor"] == 4
+
+    # Nothing changed since: neither does the mask.
+    learner, state, figures = method.restructure(learner, state, SIGNALS)
+    assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
+    assert figures["sad_actor"] == 0
+
+
+def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
+    method = RNM(2, 4, sparse_layers="all")
+    network, state = started(method, build(jax.random.key(0), (16, 16, 4)))
+    learner, rng = learner_of(network), np.random.default_rng(0)
+    for _ in range(3):
+        network = network_of(learner)
+        for i, layer in enumerate(network.layers):
+            network = with_weight(network, i, 0.2 * normal(rng, *layer.weight.shape))
+        learner, state, figures = method.restructure(with_online(learner, network), state, SIGNALS)
+        flips = [
+            np.sum(active(was) != active(now))
+            for was, now in zip(network.layers, network_of(learner).layers, strict=True)
+        ]
+        assert all(flips)
+        assert figures["sad_actor"] == sum(flips)
+
+
+# What training never breaks
+
+
+@pytest.fixture(scope="module", params=["hidden", "all"])
+def trained(request) -> Engine:
+    """An engine that has trained through three restructurings, at a large learning rate."""
+    engine = Engine(SMALL, RNM(2, 4, sparse_layers=request.param), COLUMNS, seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        for _ in range(10):
+            engine.update(rows(rng, 8, COLUMNS))
+        figures = engine.restructure("reselect", at(0.0))
+        assert min(flips(figures)) > 0  # or this would show nothing
+    engine.update(rows(rng, 8, COLUMNS))
+    engine.update(rows(rng, 8, COLUMNS))
+    return engine
+
+
+def test_all_six_networks_hold_n_of_every_m(trained):
+    networks = trained.learner.all_networks()
+    assert set(networks) == SIX
+    everywhere = trained.method.sparse_layers == "all"
+    for network in networks.values():
+        for i, layer in enumerate(network.layers):
+            values = np.asarray(layer.to_dense())
+            if isinstance(layer, RowSparse):
+                assert most_per_group(values != 0, 4) == 2
+            else:
+                assert not everywhere and i in (0, 2)
+                assert most_per_group(values != 0, 4) == min(4, values.shape[1])
+        assert everywhere or isinstance(network.layers[1], RowSparse)
+
+
+@pytest.mark.parametrize("trained", ["all"], indirect=True)
+def test_all_layers_sparse_keeps_exactly_half_of_all_weights(trained):
+    networks = trained.learner.all_networks()
+    total = 2 * (12 * 16 + 16 * 16 + 16 * 4) + 4 * (16 * 16 + 16 * 16 + 16)
+    kept = sum(np.count_nonzero(la.to_dense()) for n in networks.values() for la in n.layers)
+    assert 2 * kept == total
+    assert accounting.footprint(networks).compression_ratio == accounting.sparsity(networks) == 0.5
+
+
+def test_values_moments_and_targets_exist_only_for_kept_weights(trained):
+    hidden = 16 * 16 // 2
+    if trained.method.sparse_layers == "all":
+        actor, critic = (12 * 16 + 16 * 4) // 2 + hidden, (16 * 16 + 16) // 2 + hidden
+    else:
+        actor, critic = 12 * 16 + hidden + 16 * 4, 16 * 16 + hidden + 16
+    sizes = {"actor": actor + 16 + 16 + 4, "critics": 2 * (critic + 16 + 16 + 1)}
+    for name, part in trained.learner.parts.items():
+        adam = adam_state(part.optimizer)
+        assert {v.shape for v in (part.values, part.target, adam.mu, adam.nu)} == {(sizes[name],)}
+
+
+def test_restructure_leaves_structures_and_shapes_as_they_were(trained):
+    def described():
+        shapes = jax.tree.map(lambda a: (a.shape, a.dtype), trained.arrays)
+        return trained.learner.structures, shapes
+
+    before = described()
+    trained.update(rows(np.random.default_rng(2), 8, COLUMNS))
+    trained.restructure("reselect", at(0.0))
+    assert described() == before
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """The names of compilations while the context is open."""
+    seen: list[str] = []
+    open_ = True
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if open_ and event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    # jax has no public way to take one listener away; a closed one stays deaf.
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        open_ = False
+
+
+def test_compilations_are_seen():
+    with compilations() as seen:
+        jax.jit(lambda x: x * 3.0 + 1.0)(jnp.ones(17))
+    assert seen
+
+
+def test_a_restructure_compiles_nothing_new(trained):
+    rng, observation = np.random.default_rng(0), np.zeros((1, 12), np.float32)
+
+    def a_round() -> None:
+        for _ in range(4):
+            trained.update(rows(rng, 8, COLUMNS))
+            trained.act(observation)
+        assert max(flips(trained.restructure("reselect", at(0.0)))) > 0
+        trained.take_metrics()
+        accounting.footprint(trained.learner.all_networks())
+
+    a_round()
+    with compilations() as seen:
+        for _ in range(3):
+            a_round()
+    assert not seen
+
+
+class Restructurings(sparl.Callback):
+    """The steps at which a run restructured."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_restructure(self, step, figures) -> None:
+        self.steps.append(step)
+
+
+@pytest.mark.parametrize("interval, steps", [(0, []), (20, [30, 50, 70])])
+def test_interval_counts_updates_and_zero_never_restructures(tmp_path, interval, steps):
+    config = TD3Config(hidden=(16, 16), batch_size=8, learning_starts=10)
+    seen = Restructurings()
+    run = {"out": tmp_path / "run", "callbacks": [seen], "quiet": True, "steps": 80}
+    sparl.train("Pendulum-v1", config, RNM(2, 4, interval=interval), eval_episodes=1, **run)
+    assert seen.steps == steps
+
+
+def test_updates_leave_the_masks_alone(trained):
+    # Copies, for an update takes the arrays it is given for its own.
+    before = {name: np.array(part.indices) for name, part in trained.learner.parts.items()}
+    values = np.array(trained.learner.parts["critics"].values)
+    for _ in range(2):
+        trained.update(rows(np.random.default_rng(1), 8, COLUMNS))
+    assert not same_bits(trained.learner.parts["critics"].values, values)
+    for name, part in trained.learner.parts.items():
+        assert part.indices.size and same_bits(part.indices, before[name])
+
+
+# Straight-through
+
+
+def through(weights, **options) -> tuple[RNM, Network]:
+    method = RNM(1, 2, sparse_layers="all", keep_norm=False, straight_through=True, **options)
+    dense = plain((Dense(jnp.array(weights), jnp.array([8.0])),), False)
+    return method, started(method, dense)[0]
+
+
+def test_decay_shrinks_dormant_weights_alone():
+    method, network = through([[4.0, 2.0, -1.0, 3.0]], dormant_decay=0.5)
+    assert method.after_step is not None
+    decayed = method.after_step("actor", {"actor": network}, {}, 0.25)["actor"]
+    # Columns 0 and 3 are active; the others lose the learning rate times the decay, an eighth.
+    assert decayed.layers[0].weight.tolist() == [[4.0, 1.75, -0.875, 3.0]]
+    assert decayed.layers[0].bias.tolist() == [8.0]
+
+
+def test_decay_of_zero_is_left_out_of_the_update():
+    assert through([[1.0, 2.0]], dormant_decay=0.0)[0].after_step is None
+    assert RNM(2, 4).after_step is None
+
+
+def test_straight_through_selects_again_among_all_weights():
+    method, network = through([[4.0, 2.0, -1.0, 3.0]])
+    learner = with_random_moments(learner_of(network), np.random.default_rng(0))
+    trained = with_online(learner, with_weight(network, 0, [[4.0, -5.0, 1.0, 3.0]]))
+    after, state, figures = method.restructure(trained, {}, SIGNALS)
+    assert state == {}
+    assert figures["sad_actor"] == 2
+    layer = network_of(after).layers[0]
+    assert layer.to_dense().tolist() == [[0.0, -5.0, 0.0, 3.0]]
+    # Only the mask changed: weights, moments and targets exist for all of them all the time.
+    was, now = trained.parts["actor"], after.parts["actor"]
+    for name in ("values", "target", "optimizer"):
+        for a, b in zip(
+            jax.tree.leaves(getattr(was, name)), jax.tree.leaves(getattr(now, name)), strict=True
+        ):
+            assert same_bits(a, b)
+
+
+def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
+    method = RNM(2, 4, straight_through=True, dormant_decay=0.0)
+    engine = Engine(SMALL, method, COLUMNS, seed=0)
+    first, rng = engine.learner.all_networks(), np.random.default_rng(0)
+    for _ in range(2):
+        for _ in range(6):
+            engine.update(rows(rng, 8, COLUMNS))
+        figures = engine.restructure("reselect", at(0.0))
+    assert min(flips(figures)) > 0
+    networks = engine.learner.all_networks()
+    assert set(networks) == SIX
+    for name, network in networks.items():
+        layer, before = network.layers[1], first[name].layers[1]
+        assert isinstance(layer, StraightThrough)
+        assert most_per_group(np.asarray(layer.to_dense()) != 0, 4) == 2
+        asleep = ~active(layer) & ~active(before)
+        moved = np.asarray(layer.weight != before.weight)[asleep]
+        assert moved.mean() > 0.5  # those behind a dead unit have no gradient

@@ -1,0 +1,109 @@
+"""What a run leaves to read: CSV, TensorBoard under names that users know, final figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from environments import OFTEN, TINY
+from tensorboardX.proto.event_pb2 import Event
+
+import sparl
+from sparl.storage import Table
+
+ENV = "environments:Point-v0"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("logs") / "run"
+    sparl.train(ENV, TINY, sparl.RNM(2, 4, interval=50), out=out, **OFTEN)
+    return out
+
+
+def events(run):
+    """Scalars of the event files, {tag: {step: value}}, read record by record."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted((run / "tb").iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + length])
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+            at += 16 + length
+    return found
+
+
+def rows(run, name="metrics.csv"):
+    with open(run / name) as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_per_log_point_and_evaluation(run):
+    found = rows(run)
+    assert [int(row["step"]) for row in found] == list(range(25, 201, 25))
+    evaluated = [int(row["step"]) for row in found if row["eval_return"]]
+    assert evaluated == [50, 100, 150, 200]
+    # Learning starts after step 40; there is no loss to tell of before.
+    assert found[0]["critic_loss"] == found[0]["actor_loss"] == ""
+    assert all(float(row["critic_loss"]) > 0 for row in found[1:])
+    assert [int(row["updates"]) for row in found] == [0, 10, 35, 60, 85, 110, 135, 160]
+    assert all(float(row["steps_per_second"]) > 0 for row in found)
+
+
+def test_a_row_per_restructuring_with_sad_per_network(run):
+    found = rows(run, "restructures.csv")
+    assert [int(row["updates"]) for row in found] == [50, 100, 150]
+    assert all(float(row[f"sad_{n}"]) >= 0 for row in found for n in ("actor", "critic_1"))
+
+
+def test_tensorboard_has_the_names_of_stable_baselines3(run):
+    found = events(run)
+    for tag in (
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "eval/mean_reward",
+        "eval/mean_ep_length",
+        "time/fps",
+        "train/actor_loss",
+        "train/critic_loss",
+        "train/learning_rate",
+        "train/n_updates",
+        "restructure/sad_actor",
+    ):
+        assert found[tag], tag
+    assert sorted(found["eval/mean_reward"]) == [50, 100, 150, 200]
+    told = {int(row["step"]): row["eval_return"] for row in rows(run) if row["eval_return"]}
+    for step, value in found["eval/mean_reward"].items():
+        assert value == pytest.approx(float(told[step]), rel=1e-5)
+
+
+def test_the_summary_follows_from_the_evaluations(run):
+    summary = json.loads((run / "summary.json").read_text())
+    returns = [evaluation["return"] for evaluation in summary["evals"]]
+    assert summary["steps"] == 200
+    assert summary["seed"] == 0
+    assert summary["final_return"] == pytest.approx(sum(returns) / 4)
+    assert summary["best_return"] == max(returns)
+    assert summary["steps_per_second"] == pytest.approx(200 / summary["wall_seconds"])
+    # Hidden layers at 2:4 of networks 2-16-16-1 and, for the critics, 3-16-16-1.
+    stored, total = (2 + 8 + 1 + 2 * (3 + 8 + 1)) * 16, (2 + 16 + 1 + 2 * (3 + 16 + 1)) * 16
+    assert summary["average_compression_ratio"] == pytest.approx(1 - stored / total)
+
+
+def test_the_final_return_is_the_mean_of_the_last_ten_evaluations(tmp_path):
+    options = OFTEN | {"eval_every": 10, "steps": 130}
+    sparl.train(ENV, TINY, out=tmp_path / "run", **options)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    returns = [evaluation["return"] for evaluation in summary["evals"]]
+    assert len(returns) == 13
+    assert summary["final_return"] == pytest.approx(sum(returns[-10:]) / 10)
+
+
+def test_a_table_that_is_there_keeps_its_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n1,0.5\n")
+    Table(path, ["step", "reward", "loss"]).append({"step": 2, "reward": 9.0, "loss": 0.25})
+    assert path.read_text() == "step,loss\n1,0.5\n2,0.25\n"
