@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparl.bench import CORTEX, cortex_m4, missing
+from sparl.bench import device
 from sparl.envs import Spaces
 from sparl.exporters import CProgram, Dtype, device_network
 from sparl.layouts import BlockCirculant, Layout, RowSparse, grid
@@ -35,8 +35,8 @@ DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
 
 
 def main() -> None:
-    if missing(CORTEX):
-        raise SystemExit(f"not installed: {', '.join(missing(CORTEX))}")
+    if device.missing(device.CORTEX):
+        raise SystemExit(f"not installed: {', '.join(device.missing(device.CORTEX))}")
     rows = []
     for name, network in networks().items():
         policy = policy_of(network)
@@ -59,7 +59,7 @@ def networks() -> dict[str, Network]:
     tenth = [PerLayer(round(0.1 * layer.weight.size)) for layer in dense.layers]
 
     def around(middle: Layout) -> Network:
-        return Network((first, middle, head), True)
+        return dense.with_layers((first, middle, head))
 
     return {
         "dense": dense,
@@ -75,7 +75,7 @@ def networks() -> dict[str, Network]:
 
 def stored(network: Network, patterns: Sequence[Pattern]) -> Network:
     layers = zip(network.layers, patterns, strict=True)
-    return Network(tuple(packed(layer, pattern) for layer, pattern in layers), network.squash)
+    return network.with_layers([packed(layer, pattern) for layer, pattern in layers])
 
 
 def packed(layer: Any, pattern: Pattern) -> RowSparse:
@@ -101,7 +101,7 @@ def cost(program: CProgram) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in program.files().items():
             (Path(folder) / name).write_text(text)
-        return cortex_m4(Path(folder))
+        return device.cortex_m4(Path(folder))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
