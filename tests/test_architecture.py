@@ -15,9 +15,29 @@ SOURCE = Path(sparl.__file__).parent
 # From the bottom to the top: a folder, or a module that lies beside the folders, may import from
 # itself and from what stands before it.
 ORDER = (
-    *("errors", "validation", "kernels", "topology", "layouts", "networks", "learner", "replay"),
+    *(
+        "errors",
+        "validation",
+        "plugins",
+        "kernels",
+        "topology",
+        "layouts",
+        "networks",
+        "learner",
+        "replay",
+    ),
     *("agents", "methods", "engine", "envs", "config", "storage", "policy", "training"),
-    *("distributed", "interop", "linear_mdp", "exporters", "analysis", "api", "bench", "cli"),
+    *(
+        "distributed",
+        "interop",
+        "linear_mdp",
+        "exporters",
+        "analysis",
+        "launch",
+        "api",
+        "bench",
+        "cli",
+    ),
     "__main__",
 )
 LONGEST = 300

@@ -113,7 +113,7 @@ def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path
     method = methods.RNM(2, 4, sparse_layers="all", keep_norm=False)
     out = tmp_path / "sparse"
     sparl.prune(tmp_path / "small", method, steps=40, out=out, callbacks=[begins], quiet=True)
-    part, name = begins.engine.agent.ACTING
+    part, name = begins.engine.agent.acting
     begun = begins.engine.learner.networks(part)[name]
     assert neurons.widths(begun) == neurons.widths(small)
     assert not any(isinstance(layer, Dense) for layer in begun.layers)

@@ -28,7 +28,7 @@ def one_of(choices: Collection[str], **values: str) -> None:
     *most, last = choices
     for name, value in values.items():
         if value not in choices:
-            raise BadValue(f"{_option(name)} is {value!r}: choose {', '.join(most)} or {last}")
+            raise BadValue(f"{name} is {value!r}: choose {', '.join(most)} or {last}")
 
 
 def _refuse(
@@ -36,9 +36,4 @@ def _refuse(
 ) -> None:
     for name, value in values.items():
         if not fits(value):
-            raise BadValue(f"{_option(name)} is {value}: it must be {bound}")
-
-
-def _option(name: str) -> str:
-    """A field's name as the command line spells it."""
-    return name.replace("_", "-")
+            raise BadValue(f"{name} is {value}: it must be {bound}")

@@ -20,14 +20,14 @@ from support import (
     trajectory,
 )
 
-from sparl.agents import DQNConfig, dqn
+from sparl.agents import DQN
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.methods import RNM
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 4, discrete=True)
-CONFIG = DQNConfig(hidden=(16, 12), batch_size=32, learning_rate=3e-3, tau=0.1)
+CONFIG = DQN(hidden=(16, 12), batch_size=32, learning_rate=3e-3, tau=0.1)
 COPIED = replace(CONFIG, tau=1.0, target_update_interval=7, double=False)
 DECAYED = replace(CONFIG, target_update_interval=3, weight_decay=0.01)
 ADAMW = replace(CONFIG, decoupled_weight_decay=1.0)
@@ -49,7 +49,7 @@ def double() -> list[dict]:
     return trajectory(CONFIG, COLUMNS, batches(), SEED)
 
 
-def followed(reference_type: type[Reference], start: dict, config: DQNConfig) -> list[dict]:
+def followed(reference_type: type[Reference], start: dict, config: DQN) -> list[dict]:
     reference = reference_type(
         exact_start(start),
         config.learning_rate,
@@ -127,17 +127,17 @@ def network(x):
 
 
 def test_greedy_actions_are_those_of_greatest_value():
-    actions = dqn.act(network, np.float32([[1, 0], [-1, 5], [3, 1]]))
+    actions = DQN().act(network, np.float32([[1, 0], [-1, 5], [3, 1]]))
     assert actions.tolist() == [2, 0, 2]
     assert np.issubdtype(actions.dtype, np.integer)
 
 
 @pytest.mark.parametrize("step, share", [(0, 1.0), (500, 0.6), (1000, 0.2), (9999, 0.2)])
 def test_epsilon_falls_linearly_in_environment_steps(step, share):
-    config = DQNConfig(epsilon_end=0.2, epsilon_steps=1000)
-    assert dqn.epsilon(config, step) == pytest.approx(share)
+    config = DQN(epsilon_end=0.2, epsilon_steps=1000)
+    assert config.epsilon(step) == pytest.approx(share)
     rng, seen = np.random.default_rng(0), np.float32([1, 0])
-    drawn = [dqn.explore(config, network, seen, 3, step, rng) for _ in range(3000)]
+    drawn = [config.explore(network, seen, 3, step, rng) for _ in range(3000)]
     counts = np.bincount(drawn, minlength=3) / 3000
     # A third of the random actions happens to be the greedy one.
     expected = np.array([share / 3, share / 3, 1 - 2 * share / 3])
@@ -145,7 +145,7 @@ def test_epsilon_falls_linearly_in_environment_steps(step, share):
 
 
 def test_without_a_fall_epsilon_is_its_end():
-    assert dqn.epsilon(DQNConfig(epsilon_steps=0, epsilon_end=0.1), 0) == pytest.approx(0.1)
+    assert DQN(epsilon_steps=0, epsilon_end=0.1).epsilon(0) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("config", [CONFIG, DECAYED], ids=["plain", "decayed"])
@@ -166,5 +166,5 @@ def test_a_sparse_value_network_trains_and_is_what_is_saved(config):
     [("target_update_interval", 0), ("epsilon_end", 1.5), ("epsilon_steps", -1), ("n_step", 0)],
 )
 def test_options_out_of_range(option, value):
-    with pytest.raises(BadValue, match=f"{option.replace('_', '-')} is {value}"):
-        DQNConfig(**{option: value})
+    with pytest.raises(BadValue, match=f"{option} is {value}"):
+        DQN(**{option: value})

@@ -13,7 +13,7 @@ from sparl.methods.common import neurons
 # Five thousand steps are enough with larger steps than the default. Of four seeds each, dense and
 # sparse, every one came to between -155 and -190 (evaluations from step 4,000 on); a pendulum
 # that only hangs or whirls has -1,200 and less.
-QUICK = sparl.TD3Config(
+QUICK = sparl.TD3(
     hidden=(64, 64),
     learning_rate=3e-3,
     tau=0.02,
@@ -40,7 +40,7 @@ def learned(out, env, config, method=None, *, steps, seed=1, **options):
     """What is seen of a run while it learns, and its policy."""
     watch = Watch()
     options |= {"steps": steps, "seed": seed, "eval_every": 500, "quiet": True}
-    return watch, sparl.train(env, config, method, out=out, callbacks=[watch], **options)
+    return watch, sparl.train(env, config, method, out=out, callbacks=[watch], **options).policy
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_td3_swings_a_pendulum_up_with_a_tenth_of_the_neurons(tmp_path):
     assert np.median([watch.returns[step] for step in (4000, 4500, 5000)]) > SWUNG_UP
 
 
-QUICK_SAC = sparl.SACConfig(
+QUICK_SAC = sparl.SAC(
     hidden=(64, 64),
     learning_rate=3e-3,
     tau=0.02,
@@ -92,7 +92,7 @@ def test_a_simba_learns_from_four_environments_and_normalised_observations(tmp_p
     assert np.median([watch.returns[step] for step in (2000, 2500, 3000)]) > SWUNG_UP
 
 
-QUICK_DQN = sparl.DQNConfig(
+QUICK_DQN = sparl.DQN(
     hidden=(128, 128),
     learning_rate=2.5e-4,
     n_step=10,
@@ -111,7 +111,7 @@ def test_dqn_learns_to_balance_a_pole(tmp_path):
     assert np.median([watch.returns[step] for step in (5000, 5500, 6000)]) > 150
 
 
-@pytest.mark.parametrize("agent", [sparl.PrimalDualConfig(), sparl.OneStepConfig()])
+@pytest.mark.parametrize("agent", [sparl.PrimalDual(), sparl.ActorCritic()])
 def test_on_policy_agents_learn_to_balance_a_pole(tmp_path, agent):
     """A mean return of 75 over ten training episodes, within 5,000 steps; chance has 22. All of 20
     seeds each came to it (results/primal_dual)."""

@@ -18,12 +18,12 @@ from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.kernels import BATCH_EPSILON
-from sparl.learner import Learner
+from sparl.learner import AgentState, Learner, StepRules
 from sparl.methods import RNM, Dense
 from sparl.networks import BATCH_MEMORY
 from sparl.replay import Columns
 from sparl.storage import RunFolder
-from sparl.training import Trainer, inspect, restructured
+from sparl.training import Trainer, inspect, snapshot
 
 COLUMNS = Columns(4, 2)
 OFENET = OFENet(units=10, layers=3, targets=0, updates=0)
@@ -42,28 +42,22 @@ def rows(seed, count=16):
     return found
 
 
-def learner(ofenet=OFENET):
-    networks = ofenet.init(ofenet, jax.random.key(0), 4, 2)
-    return Learner.start(networks, {PART: ofenet.optimizer()}, frozenset())
+def learner(representation=OFENET, optimizer=None):
+    networks = ofenet.init(representation, jax.random.key(0), 4, 2)
+    optimizers = {PART: optimizer or ofenet.optimizer(None, PART)}
+    return Learner.start(networks, optimizers, frozenset(), {PART: "representation"})
 
 
-def descent(found):
-    """What an update does with a gradient: Adam's step."""
-
-    def descend(name, part, gradient):
-        structure, optimizer = found.structures[name], found.optimizers[name]
-        steps, state = optimizer.update(structure.flatten(gradient), part.optimizer)
-        values = optax.apply_updates(part.values, steps)
-        return part._replace(values=values, optimizer=state)
-
-    return descend
+def state_of(learner, part=None):
+    """What an update of the representation alone takes."""
+    rules = StepRules(learner.structures, learner.optimizers, {name: 1.0 for name in learner.parts})
+    parts = learner.parts if part is None else learner.parts | {PART: part}
+    return AgentState(parts, {}, None, {}, rules, frozenset({PART}))
 
 
-def step(found, batch):
-    part, metrics = ofenet.update(
-        found.structures[PART], found.parts[PART], COLUMNS.split(jnp.asarray(batch)), descent(found)
-    )
-    return found.with_parts({PART: part}), metrics["representation_loss"]
+def step(learner, batch):
+    state, metrics = ofenet.update(state_of(learner), COLUMNS.split(jnp.asarray(batch)))
+    return learner.with_parts(state.parts), metrics["representation_loss"]
 
 
 def test_units_are_shared_among_the_blocks():
@@ -113,19 +107,17 @@ def test_batch_norms_learn_by_the_batch_and_remember_it():
 
 @pytest.mark.parametrize("method", [Dense(), RNM(2, 4)], ids=["dense", "rnm"])
 def test_the_kernels_train_it_as_jax_does(method, monkeypatch):
-    found = learner()
-    networks, _ = jax.jit(method.start)({PART: found.networks(PART)}, jax.random.key(1))
+    # Plain gradient descent: Adam's first steps would make 1 of every rounding.
+    found = learner(optimizer=optax.sgd(0.1))
+    roles = {PART: "representation"}
+    start = jax.jit(lambda networks, key: method.start(networks, key, roles))
+    networks, _ = start({PART: found.networks(PART)}, jax.random.key(1))
     found = found.afresh(networks)
 
     def moved():
-        # A step of plain gradient descent: Adam's first ones would make 1 of every rounding.
-        def descend(name, part, gradient):
-            values = part.values - 0.1 * found.structures[name].flatten(gradient)
-            return part._replace(values=values)
-
         def run(part, batch):
-            batch = COLUMNS.split(batch)
-            return ofenet.update(found.structures[PART], part, batch, descend)
+            state, metrics = ofenet.update(state_of(found, part), COLUMNS.split(batch))
+            return state.parts[PART], metrics
 
         return jax.jit(run), (found.parts[PART], jnp.asarray(rows(1)))
 
@@ -168,7 +160,7 @@ def test_critics_read_features_of_the_action_and_the_actor_learns_through_them()
     observation, action = jnp.ones((14, 3)), jnp.full((2, 3), 0.3)
 
     def read(action):
-        return ofenet.joined(learned.structures, learned.parts, observation, action)
+        return ofenet.critic_inputs(state_of(learned), observation, action)
 
     def by_features(action):
         return jnp.sum(read(action)[:10])
@@ -196,7 +188,8 @@ def test_what_is_shipped_has_the_state_branch_and_nothing_else_of_it(tmp_path):
     """And with a method, the towers are sparse like all else."""
     config, options = replace(CONFIGS["sac"], representation_updates=10), OFTEN | {"steps": 80}
     method = RNM(2, 4, sparse_layers="all")
-    trained = sparl.train("environments:Point-v0", config, method, out=tmp_path / "run", **options)
+    run = sparl.train("environments:Point-v0", config, method, out=tmp_path / "run", **options)
+    trained = run.policy
     assert len(trained.network.layers) == 3 + 3 and trained.network.squash
     sizes = inspect(tmp_path / "run")["networks"]
     tower = sizes[STATE]
@@ -217,25 +210,20 @@ def test_a_methods_time_is_the_agents(tmp_path):
         def stage(self, update, updates):
             asked.append((update, updates))
 
-    config = replace(CONFIGS["td3"], representation_updates=3)
-    trainer = Trainer(
-        RunFolder(tmp_path),
-        RunConfig("environments:Point-v0", steps=60),
-        config,
-        Asked(),
-        quiet=True,
-    )
-    engine = trainer.engine
-    for engine.updates in range(1, 6):
-        assert not restructured(engine, trainer.state, 20, trainer.logs, ())
-    assert asked == [(1, 20), (2, 20)]
+    agent = replace(CONFIGS["td3"], representation_updates=3)
+    run = RunConfig("environments:Point-v0", steps=60, eval_episodes=1)
+    trainer = Trainer(RunFolder(tmp_path), run, agent, Asked(), quiet=True)
+    schedule = trainer.updater.schedule
     # Learning starts after step 40, with the first of the agent's updates after three others.
-    assert [trainer._step_of(update) for update in (1, 3, 4, 5)] == [41, 41, 41, 42]
+    assert [schedule.step_of(update) for update in (1, 2)] == [41, 42]
+    trainer.run()
+    assert asked == [(update, 20) for update in range(1, 21)]
+    assert trainer.engine.updates == 23
 
 
 def test_no_more_is_predicted_than_there_is(tmp_path):
     config = replace(CONFIGS["td3"], representation_targets=3)
-    with pytest.raises(BadValue, match=r"representation-targets is 3: .* have 2 components"):
+    with pytest.raises(BadValue, match=r"representation_targets is 3: .* have 2 components"):
         sparl.train("environments:Point-v0", config, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -243,10 +231,10 @@ def test_no_more_is_predicted_than_there_is(tmp_path):
 @pytest.mark.parametrize(
     "wrong, told",
     [
-        ({"n_step": 3}, "n-step is 3: a representation predicts the next observation"),
-        ({"representation_units": 2}, "representation-units is 2: it must be at least"),
+        ({"n_step": 3}, "n_step is 3: a representation predicts the next observation"),
+        ({"representation_units": 2}, "representation_units is 2: it must be at least"),
         ({"representation": "vae"}, "representation is 'vae'"),
-        ({"representation_updates": -1}, "representation-updates is -1"),
+        ({"representation_updates": -1}, "representation_updates is -1"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(wrong, told):

@@ -11,8 +11,7 @@ from reference import named
 from support import LATE, assert_follows, distance, exact_start, fields, rows, trajectory
 
 import sparl
-from sparl.agents import OneStepConfig, OnPolicyConfig, PrimalDualConfig
-from sparl.agents.common import one_step
+from sparl.agents import ActorCritic, OneStepAgent, PrimalDual
 from sparl.engine import Engine
 from sparl.errors import BadEnvironment, BadValue
 from sparl.methods import RNM
@@ -27,8 +26,8 @@ SETTINGS = {
     "value_learning_rate": 1e-2,
     "entropy_bonus": 0.05,
 }
-PRIMAL_DUAL = PrimalDualConfig(advantage_penalty=0.7, **SETTINGS)
-ONE_STEP = OneStepConfig(**SETTINGS)
+PRIMAL_DUAL = PrimalDual(advantage_penalty=0.7, **SETTINGS)
+ONE_STEP = ActorCritic(**SETTINGS)
 UPDATES, SEED = 100, 7
 STEPS = "environments:Steps-v0"
 
@@ -43,8 +42,8 @@ def primal_dual() -> list[dict]:
     return trajectory(PRIMAL_DUAL, COLUMNS, batches(), SEED)
 
 
-def followed(reference_type: type[Reference], start: dict, config: OnPolicyConfig) -> list[dict]:
-    c = config.advantage_penalty if isinstance(config, PrimalDualConfig) else 0.0
+def followed(reference_type: type[Reference], start: dict, config: OneStepAgent) -> list[dict]:
+    c = config.advantage_penalty if isinstance(config, PrimalDual) else 0.0
     rates = (config.learning_rate, config.value_learning_rate)
     reference = reference_type(exact_start(start), *rates, config.entropy_bonus, c)
     states = []
@@ -106,11 +105,11 @@ def test_it_explores_by_its_policy_and_acts_by_the_likeliest_choice():
         return np.repeat(logits[:, None], x.shape[1], axis=1)
 
     rng, seen = np.random.default_rng(0), np.zeros(5, np.float32)
-    drawn = [one_step.explore(PRIMAL_DUAL, network, seen, 4, 0, rng) for _ in range(4000)]
+    drawn = [PRIMAL_DUAL.explore(network, seen, 4, 0, rng) for _ in range(4000)]
     expected = np.exp(logits) / np.exp(logits).sum()
     counts = np.bincount(drawn, minlength=4) / len(drawn)
     assert np.abs(counts - expected).max() < 5 * (0.25 / len(drawn)) ** 0.5
-    assert one_step.act(network, np.zeros((3, 5), np.float32)).tolist() == [1, 1, 1]
+    assert PRIMAL_DUAL.act(network, np.zeros((3, 5), np.float32)).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("learning_starts", [0, 10])
@@ -155,16 +154,16 @@ def test_sparse_networks_train_resume_and_are_saved(tmp_path):
     [("value_learning_rate", 0.0), ("entropy_bonus", -1.0), ("advantage_penalty", -0.5)],
 )
 def test_options_out_of_range(option, value):
-    with pytest.raises(BadValue, match=f"{option.replace('_', '-')} is {value}"):
-        PrimalDualConfig(**{option: value})
+    with pytest.raises(BadValue, match=f"{option} is {value}"):
+        PrimalDual(**{option: value})
 
 
 def test_a_replay_smaller_than_a_batch_is_refused(tmp_path):
     config = replace(TINY_ON_POLICY, batch_size=6)
-    with pytest.raises(BadValue, match=r"buffer-size is 5.*batch-size, 6"):
+    with pytest.raises(BadValue, match=r"buffer_size is 5.*a rollout, 6"):
         sparl.train(STEPS, config, out=tmp_path / "run", **OFTEN | {"buffer_size": 5})
 
 
 def test_continuous_actions_are_refused_with_what_fits(tmp_path):
-    with pytest.raises(BadEnvironment, match=r"primal_dual needs discrete ones.*--agent td3"):
+    with pytest.raises(BadEnvironment, match=r"primal_dual needs discrete ones.*What fits: td3, sac"):
         sparl.train("environments:Point-v0", TINY_ON_POLICY, out=tmp_path / "run", **OFTEN)

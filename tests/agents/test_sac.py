@@ -20,7 +20,7 @@ from support import (
     trajectory,
 )
 
-from sparl.agents import SACConfig, sac
+from sparl.agents import SAC, sac
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.methods import RNM, Dense
@@ -28,9 +28,7 @@ from sparl.networks import Network, build, plain
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 3)
-CONFIG = SACConfig(
-    hidden=(16, 12), batch_size=32, learning_rate=1e-3, tau=0.05, initial_temperature=0.5
-)
+CONFIG = SAC(hidden=(16, 12), batch_size=32, learning_rate=1e-3, tau=0.05, initial_temperature=0.5)
 UPDATES, SEED = 100, 7
 
 
@@ -147,7 +145,7 @@ def constant_actor(mean: float, log_std: float) -> Network:
 def test_the_density_of_actions_sums_to_one():
     """Over (-1, 1), by the trapezoidal rule: the change of variables by tanh is in it."""
     normal = np.linspace(-8, 8, 20_001, dtype=np.float32)[None]
-    actions, log_prob = sac.sampled(
+    actions, log_prob = sac.sample(
         constant_actor(0.3, -0.5), jnp.zeros((1, normal.size)), jnp.asarray(normal)
     )
     density, x = np.exp(np.asarray(log_prob, np.float64)), np.asarray(actions[0], np.float64)
@@ -159,7 +157,7 @@ def test_densities_of_saturated_actions_and_their_gradients_are_finite(mean):
     def log_prob(shift):
         actor = constant_actor(0.0, 0.0)
         actor = plain((type(actor.layers[0])(jnp.zeros((2, 1)), jnp.stack([shift, 0.0])),), False)
-        return sac.sampled(actor, jnp.zeros((1, 1)), jnp.zeros((1, 1)))[1][0]
+        return sac.sample(actor, jnp.zeros((1, 1)), jnp.zeros((1, 1)))[1][0]
 
     value, gradient = jax.value_and_grad(log_prob)(jnp.float32(mean))
     # log(1 - tanh(u)^2) is log 4 - 2 |u| there, and 1 - tanh(u)^2 itself 0 in float32.
@@ -169,7 +167,7 @@ def test_densities_of_saturated_actions_and_their_gradients_are_finite(mean):
 
 def test_log_std_is_clipped():
     for log_std, clipped in ((9.0, 2.0), (-99.0, -20.0)):
-        action, _ = sac.sampled(constant_actor(0.0, log_std), jnp.zeros((1, 1)), jnp.ones((1, 1)))
+        action, _ = sac.sample(constant_actor(0.0, log_std), jnp.zeros((1, 1)), jnp.ones((1, 1)))
         assert float(action[0, 0]) == pytest.approx(float(np.tanh(np.exp(clipped))))
 
 
@@ -180,15 +178,13 @@ def test_exploration_is_a_sample_of_the_policy():
     def network(x):
         return np.repeat(np.float32([[0.2], [-0.1], [-1.0], [-0.5]]), x.shape[1], axis=1)
 
-    draws = [
-        sac.explore(SACConfig(), network, np.zeros(3, np.float32), 2, 0, rng) for _ in range(4000)
-    ]
+    draws = [SAC().explore(network, np.zeros(3, np.float32), 2, 0, rng) for _ in range(4000)]
     assert draws[0].dtype == np.float32
     u = np.arctanh(np.array(draws, np.float64))
     std = np.exp([-1.0, -0.5])
     assert (np.abs(u.mean(0) - [0.2, -0.1]) < 6 * std / 4000**0.5).all()
     np.testing.assert_allclose(u.std(0), std, rtol=6 / 8000**0.5)
-    best = sac.act(network, np.zeros((5, 3), np.float32))
+    best = SAC().act(network, np.zeros((5, 3), np.float32))
     np.testing.assert_allclose(best, np.tanh([[0.2, -0.1]] * 5), rtol=1e-6)
 
 
@@ -237,15 +233,15 @@ def test_a_straight_through_decay_leaves_the_temperature_alone():
 
 
 def test_options_out_of_range():
-    with pytest.raises(BadValue, match="initial-temperature is 0"):
-        SACConfig(initial_temperature=0.0)
-    with pytest.raises(BadValue, match="target-entropy is nan"):
-        SACConfig(target_entropy=float("nan"))
+    with pytest.raises(BadValue, match="initial_temperature is 0"):
+        SAC(initial_temperature=0.0)
+    with pytest.raises(BadValue, match="target_entropy is nan"):
+        SAC(target_entropy=float("nan"))
 
 
 def test_defaults_are_those_of_the_paper():
     """1812.05905, table 1; random steps as in the authors' code."""
-    config = SACConfig()
+    config = SAC()
     assert (config.learning_rate, config.gamma, config.tau) == (3e-4, 0.99, 0.005)
     assert (config.hidden, config.batch_size) == ((256, 256), 256)
     assert (config.target_entropy, config.learning_starts) == (None, 10_000)

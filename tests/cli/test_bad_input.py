@@ -51,7 +51,7 @@ def test_continuous_actions_are_not_for_dqn(tmp_path):
 
 
 def test_a_command_line_without_an_agent_says_which_one_fits(tmp_path, capsys):
-    assert main.main(["train", "CartPole-v1", "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", "CartPole-v1", "--out", str(tmp_path / "run")]) == 1
     assert "--agent dqn" in capsys.readouterr().err
 
 
@@ -59,7 +59,7 @@ def test_dynamic_replay_is_for_continuous_actions(tmp_path):
     options = OFTEN | {"dynamic_replay": True}
     with pytest.raises(BadValue, match=r"--dynamic-replay .*Steps-v0 has discrete ones"):
         sparl.train("environments:Steps-v0", TINY_DQN, out=tmp_path / "run", **options)
-    with pytest.raises(BadValue, match="buffer-drift is nan"):
+    with pytest.raises(BadValue, match="buffer_drift is nan"):
         sparl.RunConfig("Pendulum-v1", buffer_drift=float("nan"))
 
 
@@ -84,7 +84,7 @@ def test_a_package_missing_below_gymnasium_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize("pattern", ["5:4", "0:4", "2:", ":4", "2", "2:4:8", "1:17", "-1:4", "a:b"])
 def test_patterns_that_are_not_possible(pattern, tmp_path, capsys):
     arguments = ["train", "Pendulum-v1", "--method", "rnm", f"--pattern={pattern}"]
-    assert main.main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
     assert pattern in error
     assert "for example 2:4" in error
@@ -117,7 +117,7 @@ def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
 )
 def test_hyperparameters_out_of_range(option, value, message):
     with pytest.raises(BadValue, match=message):
-        sparl.TD3Config(**{option: value})
+        sparl.TD3(**{option: value})
 
 
 @pytest.mark.parametrize("option", ["steps", "eval_every", "buffer_min", "log_every"])
@@ -130,13 +130,13 @@ def test_run_options_out_of_range(option, tmp_path):
 def test_options_of_a_method_out_of_range():
     with pytest.raises(BadValue, match="interval is -1"):
         sparl.RNM(2, 4, interval=-1)
-    with pytest.raises(BadValue, match="dormant-decay is nan"):
+    with pytest.raises(BadValue, match="dormant_decay is nan"):
         sparl.RNM(2, 4, dormant_decay=float("nan"))
 
 
 def test_an_option_of_another_method_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
-        main.main(["train", "Pendulum-v1", "--method", "dense", "--interval", "10"])
+        main(["train", "Pendulum-v1", "--method", "dense", "--interval", "10"])
     assert ended.value.code == 2
     assert "--interval" in capsys.readouterr().err
 

@@ -27,7 +27,7 @@ def run(tmp_path_factory):
     arguments = f"train {ENV} --method rnm --pattern 1:4 --interval 15 --steps 100 --seed 7"
     arguments += " --hidden 16 16 --batch-size 8 --learning-starts 20 --eval-every 50"
     arguments += " --eval-episodes 2 --checkpoint-every 40 --policy-delay 3 --no-keep-norm"
-    assert main.main([*arguments.split(), "--out", str(out)]) == 0
+    assert main([*arguments.split(), "--out", str(out)]) == 0
     return out
 
 
@@ -45,12 +45,12 @@ def test_options_reach_the_config(run):
 
 
 def test_help_of_everything_is_readable(capsys):
-    assert main.main(["--help"]) == 0
+    assert main(["--help"]) == 0
     overview = capsys.readouterr().out
     for command in ("train", "eval", "inspect", "compare", "list"):
         assert f"sparl {command}" in overview
         with pytest.raises(SystemExit) as ended:
-            main.main([command, "--help"])
+            main([command, "--help"])
         assert ended.value.code == 0
         assert f"usage: sparl {command}" in capsys.readouterr().out
 
@@ -58,7 +58,7 @@ def test_help_of_everything_is_readable(capsys):
 def test_help_of_train_has_the_options_of_the_chosen_method_alone(capsys):
     def options(*arguments):
         with pytest.raises(SystemExit):
-            main.main(["train", *arguments, "--help"])
+            main(["train", *arguments, "--help"])
         return capsys.readouterr().out
 
     dense, rnm = options(), options("--method", "rnm")
@@ -71,16 +71,16 @@ def test_help_of_train_has_the_options_of_the_chosen_method_alone(capsys):
 
 
 def test_unknown_commands_and_agents_are_usage_errors(capsys):
-    assert main.main(["trane"]) == 2
+    assert main(["trane"]) == 2
     assert "no command 'trane'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
-        main.main(["train", ENV, "--agent", "sarsa"])
+        main(["train", ENV, "--agent", "sarsa"])
     assert ended.value.code == 2
     assert "sarsa" in capsys.readouterr().err
 
 
 def test_inspect_json_has_every_layer_of_all_six_networks(run, capsys):
-    assert main.main(["inspect", str(run), "--json"]) == 0
+    assert main(["inspect", str(run), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert sorted(report["networks"]) == sorted(NETWORKS)
     for network in report["networks"].values():
@@ -104,47 +104,47 @@ def test_inspect_json_has_every_layer_of_all_six_networks(run, capsys):
 
 
 def test_inspect_shows_a_table(run, capsys):
-    assert main.main(["inspect", str(run)]) == 0
+    assert main(["inspect", str(run)]) == 0
     told = capsys.readouterr().out
     for word in (*NETWORKS, "row-sparse", "1:4", "16 x 16", "compression ratio"):
         assert word in told
 
 
 def test_inspect_of_a_policy_folder_shows_the_policy(run, capsys):
-    assert main.main(["inspect", str(run / "policy"), "--json"]) == 0
+    assert main(["inspect", str(run / "policy"), "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["networks"]) == ["policy"]
 
 
 def test_eval_gives_the_returns_of_the_runs_own_evaluation(run, capsys):
     arguments = ["eval", str(run), "--episodes", "2", "--seed", "7", "--json"]
-    assert main.main(arguments) == 0
+    assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     summary = json.loads((run / "summary.json").read_text())
     assert found["mean_return"] == pytest.approx(summary["evals"][-1]["return"], rel=1e-6)
     assert found["lengths"] == [20, 20]
-    assert main.main(["eval", str(run)]) == 0
+    assert main(["eval", str(run)]) == 0
     assert "over 10 episodes of 20 steps" in capsys.readouterr().out
 
 
 def test_eval_films_an_episode(run, tmp_path, capsys):
     film = tmp_path / "film.gif"
-    assert main.main(["eval", str(run), "--episodes", "1", "--video", str(film)]) == 0
+    assert main(["eval", str(run), "--episodes", "1", "--video", str(film)]) == 0
     assert film.read_bytes()[:4] == b"GIF8"
-    assert main.main(["eval", str(run), "--video", str(tmp_path / "film.doc")]) == 1
+    assert main(["eval", str(run), "--video", str(tmp_path / "film.doc")]) == 1
     assert "a video is a .gif or an .mp4" in capsys.readouterr().err
 
 
 def test_list_names_all_there_is(capsys):
-    assert main.main(["list"]) == 0
+    assert main(["list"]) == 0
     told = capsys.readouterr().out
     for word in ("td3", "dense", "rnm", "row-sparse", "straight-through", "kernels:"):
         assert word in told
 
 
 def test_resume_from_the_command_line(run, capsys):
-    assert main.main(["train", "--resume", str(run), "--steps", "120", "--quiet"]) == 0
+    assert main(["train", "--resume", str(run), "--steps", "120", "--quiet"]) == 0
     assert json.loads((run / "summary.json").read_text())["steps"] == 120
-    assert main.main(["train", "--resume", str(run / "nowhere")]) == 1
+    assert main(["train", "--resume", str(run / "nowhere")]) == 1
     assert "no run folder" in capsys.readouterr().err
 
 

@@ -20,9 +20,9 @@ RUNS = [
     ),
 ]
 AGENTS = [
-    *(kind() for kind, _ in agents.AGENTS.values()),
-    sparl.TD3Config(hidden=(32, 16, 8), critic_hidden=(64,), learning_rate=1e-05, n_step=3),
-    sparl.DQNConfig(double=False, epsilon_end=0.0),
+    *(agents.AGENTS.find(name)() for name in agents.AGENTS.names),
+    sparl.TD3(hidden=(32, 16, 8), critic_hidden=(64,), learning_rate=1e-05, n_step=3),
+    sparl.DQN(double=False, epsilon_end=0.0),
 ]
 CHANGED = [
     methods.RNM(1, 8, interval=7, sparse_layers="all", keep_norm=False),
@@ -33,7 +33,7 @@ CHANGED = [
     methods.GST(group=2, ungroup=True),
     methods.Magnitude(sparsity=0.8, keep_norm=True),
 ]
-ALL = [*(kind() for kind in METHODS.values()), *CHANGED]
+ALL = [*(METHODS.find(name)() for name in METHODS.names), *CHANGED]
 
 
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
@@ -58,6 +58,6 @@ def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
 
 
 def test_what_has_its_default_is_not_said():
-    words = options.command(RUNS[0], sparl.TD3Config(), sparl.RNM(2, 4, interval=5))
+    words = options.command(RUNS[0], sparl.TD3(), sparl.RNM(2, 4, interval=5))
     told = "sparl train HalfCheetah-v5 --agent td3 --method rnm"
     assert " ".join(words) == f"{told} --steps 1000000 --pattern 2:4 --interval 5"

@@ -34,7 +34,7 @@ from sparl.storage import RunFolder
 from sparl.training import snapshot
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-from sparl.distributed import DistributedTrainer, connected  # noqa: E402
+from sparl.distributed import RayCollector, connected  # noqa: E402
 
 RNM = sparl.RNM(2, 4, interval=15)
 SEEING = replace(
@@ -69,7 +69,7 @@ def as_local(run: Path) -> dict[str, Any]:
     """The outcome of a run without the columns that only runs with actors have."""
     found = outcome(run)
     for row in found["metrics"]:
-        for name in DistributedTrainer.FIGURES:
+        for name in RayCollector.FIGURES:
             row.pop(name, None)
     return found
 
@@ -211,11 +211,11 @@ def test_what_cannot_be_distributed_is_refused(tmp_path):
         train(actors=1, envs=2)
     with pytest.raises(BadValue, match="does not go with --vectorization async"):
         train(actors=1, vectorization="async")
-    with pytest.raises(BadValue, match=r"ray-address is 'here:1'.* say --actors"):
+    with pytest.raises(BadValue, match=r"ray_address is 'here:1'.* ask for actors"):
         train(ray_address="here:1")
     with pytest.raises(BadValue, match="are of runs with --actors"):
         train(prioritised=True)
-    with pytest.raises(BadValue, match=r"samples-per-insert is 0\.0"):
+    with pytest.raises(BadValue, match=r"samples_per_insert is 0\.0"):
         train(actors=1, samples_per_insert=0.0)
     with pytest.raises(BadValue, match="must fit into the replay, --buffer-size 10"):
         train(actors=2, rollout_length=20, buffer_size=10)

@@ -19,7 +19,7 @@ from sparl.engine import Algorithm, Engine, update_function
 from sparl.replay import Columns, Replay
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-from sparl.distributed import Actor, Limiter, Order, Publisher, Received, ReplayServer
+from sparl.distributed import Actor, Order, Publisher, RateLimiter, Received, ReplayServer
 from sparl.replay import Priorities
 
 CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
@@ -36,7 +36,7 @@ CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
 def test_whoever_is_fast_the_limiter_keeps_the_ratio_and_never_stops_both(
     ratio, actors, rollout, starts, seed
 ):
-    limiter, fast = Limiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
+    limiter, fast = RateLimiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
     inserted, updates, under_way = 0, 0, 0
     while inserted < 400:
         admitted = under_way < actors and limiter.admits(
@@ -57,7 +57,7 @@ def test_whoever_is_fast_the_limiter_keeps_the_ratio_and_never_stops_both(
 
 
 def test_an_actor_alone_takes_a_step_only_after_the_update_that_is_due():
-    limiter = Limiter(1.0, starts=10, slack=1)
+    limiter = RateLimiter(1.0, starts=10, slack=1)
     for step in range(10):
         assert limiter.admits(1, step, 0) and not limiter.due(step, 0)
     assert limiter.admits(1, 10, 0) and not limiter.due(10, 0)
@@ -197,7 +197,7 @@ def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(agent, columns, 
         received.update(weights.values)
         assert same_bits(received.network(observation.T), engine._forward(observation.T))
     assert topology > 1
-    assert publisher.dense_bytes == DENSE_BYTES[engine.agent.ACTING[1]]
+    assert publisher.dense_bytes == DENSE_BYTES[engine.agent.acting[1]]
     assert publisher.newest().values.nbytes < publisher.dense_bytes
 
 

@@ -36,7 +36,7 @@ class Catch:
 
 def reference_gradients(agent: str, engine: Engine, batch: np.ndarray) -> dict[str, Any]:
     """In float64 and by hand, of dense networks with zeros where nothing is kept."""
-    config: Any = engine.config
+    config: Any = engine.agent
     networks = dense_networks(engine)
     start = exact_start(networks)
     key = jax.random.wrap_key_data(engine.journal.key)

@@ -32,8 +32,8 @@ def learner(method, make=lambda key, squash: build(key, (5, 33, 20, 3), squash))
     """One part of two actors, so that the second does not begin at the start of the vectors."""
     keys = jax.random.split(jax.random.key(0))
     dense = {f"actor_{i}": make(key, i == 1) for i, key in enumerate(keys)}
-    networks, _ = jax.jit(method.start)({"actor": dense}, jax.random.key(1))
-    return Learner.start(networks, {"actor": optax.identity()}, frozenset())
+    networks, _ = method.start({"actor": dense}, jax.random.key(1), {"actor": "actor"})
+    return Learner.start(networks, {"actor": optax.identity()}, frozenset(), {"actor": "actor"})
 
 
 def on_host(found):

@@ -16,15 +16,15 @@ import sparl
 LIMIT = 20
 """Steps of an episode of the point."""
 
-TINY = sparl.TD3Config(hidden=(16, 16), batch_size=8, learning_starts=40)
-TINY_SAC = sparl.SACConfig(hidden=(16, 16), batch_size=8, learning_starts=40)
+TINY = sparl.TD3(hidden=(16, 16), batch_size=8, learning_starts=40)
+TINY_SAC = sparl.SAC(hidden=(16, 16), batch_size=8, learning_starts=40)
 SMALL_OFENET = {
     "representation": "ofenet",
     "representation_units": 10,
     "representation_layers": 3,
 }
-TINY_DQN = sparl.DQNConfig(hidden=(16, 16), batch_size=8, learning_starts=40, epsilon_steps=100)
-TINY_ON_POLICY = sparl.PrimalDualConfig(hidden=(16, 16), batch_size=4)
+TINY_DQN = sparl.DQN(hidden=(16, 16), batch_size=8, learning_starts=40, epsilon_steps=100)
+TINY_ON_POLICY = sparl.PrimalDual(hidden=(16, 16), batch_size=4)
 OFTEN: dict[str, Any] = {
     "steps": 200,
     "eval_every": 50,

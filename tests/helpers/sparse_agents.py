@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparl.agents import DQNConfig, SACConfig, TD3Config
+from sparl.agents import DQN, SAC, TD3
 from sparl.engine import Engine
 from sparl.learner import Learner
 from sparl.methods import Method
@@ -13,9 +13,9 @@ from sparl.replay import Columns
 
 SMALL: dict[str, Any] = {"hidden": (16, 24), "batch_size": 8, "learning_rate": 3e-2}
 AGENTS = {
-    "td3": (TD3Config(**SMALL), Columns(5, 3)),
-    "sac": (SACConfig(**SMALL), Columns(5, 3)),
-    "dqn": (DQNConfig(**SMALL), Columns(5, 4, discrete=True)),
+    "td3": (TD3(**SMALL), Columns(5, 3)),
+    "sac": (SAC(**SMALL), Columns(5, 3)),
+    "dqn": (DQN(**SMALL), Columns(5, 4, discrete=True)),
 }
 SPARSE: dict[str, Any] = {"sparsity": 0.8, "actor_sparsity": 0.7}
 

@@ -18,7 +18,7 @@ from sparl.engine import Engine
 from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import Dense as DenseMethod
-from sparl.methods import Moment
+from sparl.methods import TrainingProgress
 from sparl.networks import Network
 from sparl.replay import Columns
 
@@ -34,9 +34,9 @@ def same_bits(a: Any, b: Any) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def at(progress: float) -> Moment:
+def at(progress: float) -> TrainingProgress:
     """The moment of a run when that share of its updates is made."""
-    return Moment(round(1000 * progress), 1000)
+    return TrainingProgress(round(1000 * progress), 1000)
 
 
 def normal(rng: np.random.Generator, *shape: int) -> jax.Array:

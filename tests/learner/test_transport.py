@@ -17,6 +17,7 @@ SIZES = (5, 6, 3)
 PATTERNS = [NofM(2, 4), PerRow(2), PerLayer(7)]
 
 # None is a dense layer; a pattern, packed rows.
+ROLES = {"critics": "critic", "actor": "actor"}
 CHOICES = st.sampled_from([None, *PATTERNS])
 NETWORKS = st.fixed_dictionaries(
     {"critic_0": st.tuples(CHOICES, CHOICES), "critic_1": st.tuples(CHOICES, CHOICES)}
@@ -66,7 +67,7 @@ def learner_of(choices, rng) -> Learner:
         "critics": networks_of(choices, rng, critics),
         "actor": {"actor": build(keys[2], (5, 2), squash=True)},
     }
-    learner = Learner.start(networks, optimizers, frozenset({"critics"}))
+    learner = Learner.start(networks, optimizers, frozenset({"critics"}), ROLES)
     return with_random_moments(learner, rng)
 
 
@@ -183,7 +184,7 @@ def test_move_by_hand():
 
 def test_a_part_without_targets_gets_none():
     networks = {"actor": {"actor": build(jax.random.key(0), (4, 3))}}
-    learner = Learner.start(networks, {"actor": optax.adam(1e-3)}, frozenset())
+    learner = Learner.start(networks, {"actor": optax.adam(1e-3)}, frozenset(), ROLES)
     layer = networks["actor"]["actor"].layers[0]
     packed = {"actor": plain((laid_out(layer, NofM(1, 4), np.random.default_rng(0)),), False)}
     after = transport.carry(learner, {"actor": packed})
@@ -197,7 +198,9 @@ def test_target_of_a_straight_through_layer_takes_online_values_where_it_was_pac
     online = jnp.array([[1.0, 2.0, 3.0, 4.0]])
     kept = pattern.select(jnp.array([[1.0, 0.0, 0.0, 1.0]]))
     packed = {"actor": plain((RowSparse.of(online, jnp.zeros(1), pattern, kept),), False)}
-    learner = Learner.start({"actor": packed}, {"actor": optax.adam(1e-3)}, frozenset({"actor"}))
+    learner = Learner.start(
+        {"actor": packed}, {"actor": optax.adam(1e-3)}, frozenset({"actor"}), ROLES
+    )
     part = learner.parts["actor"]
     learner = learner.with_parts({"actor": part._replace(target=part.target + 10.0)})
 

@@ -16,7 +16,7 @@ from support import adam_state, rows, with_random_moments
 import sparl
 from sparl.engine import Engine
 from sparl.errors import BadValue
-from sparl.methods import COMPILATION, DSP, RUNNING, Moment, Plan, Returns
+from sparl.methods import COMPILATION, DSP, RUNNING, Plan, Returns, TrainingProgress
 from sparl.methods.common import neurons
 from sparl.replay import Columns
 from sparl.training import inspect
@@ -44,7 +44,7 @@ def learned(engine: Engine, updates: int = 6) -> np.random.Generator:
 
 
 def look(engine: Engine, progress: float, returns: Returns = WELL, stage: str = "look") -> dict:
-    found = engine.restructure(stage, Moment(round(progress * UPDATES), UPDATES, returns))
+    found = engine.restructure(stage, TrainingProgress(round(progress * UPDATES), UPDATES, returns))
     assert found is not None
     return found
 
@@ -112,7 +112,7 @@ def test_importance_is_the_moving_average_of_the_saliency():
 
         agent, learner = engine.agent, engine.learner
         agent.update(
-            engine.config, learner.structures, learner.parts, frozenset({"q"}),
+            engine.agent, learner.structures, learner.parts, frozenset({"q"}),
             engine.columns.split(jnp.asarray(batch)), jax.random.key_data(jax.random.key(0)),
             capture,
         )  # fmt: skip
@@ -216,7 +216,7 @@ def planned(engine: Engine, off: int, update: int, returns: Returns = WELL, stag
     """The plan when so many of the 12 neurons of q's first layer are off."""
     alive = jnp.ones(22).at[:off].set(0.0)
     state = {**engine.method_state, "alive": {"q": alive}}
-    moment = Moment(update, UPDATES, returns)
+    moment = TrainingProgress(update, UPDATES, returns)
     return engine.method.plan(stage, engine.learner, state, moment)
 
 

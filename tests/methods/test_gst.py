@@ -16,7 +16,7 @@ import sparl
 from sparl.engine import Algorithm, Engine, update
 from sparl.errors import BadValue
 from sparl.layouts import BlockCirculant, Dense, RowSparse, projected
-from sparl.methods import GST, Moment, Returns
+from sparl.methods import GST, Returns, TrainingProgress
 from sparl.networks import build
 from sparl.replay import Columns
 
@@ -31,7 +31,7 @@ def engine_of(**options: Any) -> Engine:
 
 
 def look(engine: Engine, returns: Returns = WELL) -> dict:
-    found = engine.restructure("look", Moment(100, 1000, returns))
+    found = engine.restructure("look", TrainingProgress(100, 1000, returns))
     assert found is not None
     return found
 
@@ -106,7 +106,7 @@ def test_blocks_come_back_at_zero_where_the_gradient_is_largest():
         look(engine)
     engine.update(rows(np.random.default_rng(1), 8, engine.columns))
     before = middle(engine)
-    algorithm = Algorithm(engine.agent, engine.config, engine.method, engine.columns)
+    algorithm = Algorithm(engine.agent, engine.agent, engine.method, engine.columns)
     batch = engine.columns.split(jnp.asarray(engine._newest))
     found = update._gradients(algorithm, engine.learner, batch, engine.journal)
     gradient = found["q"]["q"].layers[1].to_dense()

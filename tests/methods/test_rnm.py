@@ -22,7 +22,7 @@ from support import (
 )
 
 import sparl
-from sparl.agents import TD3Config
+from sparl.agents import TD3
 from sparl.engine import Engine
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
@@ -35,7 +35,7 @@ SIX = {f"{t}{n}" for t in ("", "target_") for n in ("actor", "critic_0", "critic
 
 # 12 observations and 4 actions: every layer's inputs divide by 4.
 COLUMNS = Columns(12, 4)
-SMALL = TD3Config(hidden=(16, 16), batch_size=8, learning_rate=3e-2, tau=0.2)
+SMALL = TD3(hidden=(16, 16), batch_size=8, learning_rate=3e-2, tau=0.2)
 
 
 def flips(figures: dict[str, int | float]) -> list[float]:
@@ -313,7 +313,7 @@ class Restructurings(sparl.Callback):
 
 @pytest.mark.parametrize("interval, steps", [(0, []), (20, [30, 50, 70])])
 def test_interval_counts_updates_and_zero_never_restructures(tmp_path, interval, steps):
-    config = TD3Config(hidden=(16, 16), batch_size=8, learning_starts=10)
+    config = TD3(hidden=(16, 16), batch_size=8, learning_starts=10)
     seen = Restructurings()
     run = {"out": tmp_path / "run", "callbacks": [seen], "quiet": True, "steps": 80}
     sparl.train("Pendulum-v1", config, RNM(2, 4, interval=interval), eval_episodes=1, **run)

@@ -23,7 +23,7 @@ from support import (
     with_random_moments,
 )
 
-from sparl.agents import TD3Config
+from sparl.agents import TD3
 from sparl.engine import Engine
 from sparl.errors import BadValue
 from sparl.layouts import Dense, RowSparse
@@ -174,7 +174,7 @@ def test_topologies_move_between_two_restructurings_and_not_in_updates(name):
 
 
 def test_actor_and_critics_have_their_own_sparsity_and_er_its_counts():
-    engine = Engine(TD3Config(), Static(actor_sparsity=0.95), Columns(17, 6), seed=0)
+    engine = Engine(TD3(), Static(actor_sparsity=0.95), Columns(17, 6), seed=0)
     counts = {
         name: [layer.kept for layer in network.layers]
         for name, (_, network) in online(engine.learner).items()
@@ -212,7 +212,7 @@ def test_a_sparse_start_keeps_each_layers_norm_if_asked():
 
 def test_random_starts_differ_between_layers_networks_and_seeds():
     def masks(seed: int) -> list[np.ndarray]:
-        engine = Engine(TD3Config(hidden=(16, 16, 16)), Static(0.7), Columns(5, 3), seed)
+        engine = Engine(TD3(hidden=(16, 16, 16)), Static(0.7), Columns(5, 3), seed)
         return [active(net.layers[1]) for _, net in online(engine.learner).values()] + [
             active(engine.learner.networks("actor")["actor"].layers[2])
         ]

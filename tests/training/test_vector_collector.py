@@ -187,7 +187,7 @@ def test_an_environment_among_several_that_raises_saves_what_was_learned(tmp_pat
 
 def test_an_agent_that_learns_on_policy_wants_a_batch_of_all_environments(tmp_path):
     agent = replace(TINY_ON_POLICY, batch_size=2)
-    with pytest.raises(BadValue, match="batch-size is 2: with --envs 3 it must be at least 3"):
+    with pytest.raises(BadValue, match="batch_size is 2: with envs 3 a rollout must have at least 3"):
         sparl.train("environments:Steps-v0", agent, out=tmp_path / "run", envs=3, **OFTEN)
     assert not (tmp_path / "run").exists()
 
@@ -248,12 +248,12 @@ def test_the_command_line_has_several_environments(tmp_path, capsys):
     arguments = ["--steps", "60", "--hidden", "8", "--learning-starts", "20", "--eval-episodes"]
     out = ["1", "--quiet", "--out", str(tmp_path / "run")]
     told = ["--envs", "3", "--autoreset", "same_step", "--normalize-observations"]
-    assert main.main(["train", COUNTING, *arguments, *out, *told]) == 0
+    assert main(["train", COUNTING, *arguments, *out, *told]) == 0
     run = RunFolder(tmp_path / "run").read_config()[0]
     assert (run.envs, run.vectorization, run.autoreset) == (3, "sync", "same_step")
     assert run.normalize_observations
     with pytest.raises(SystemExit):
-        main.main(["train", "--help"])
+        main(["train", "--help"])
     help_text = capsys.readouterr().out
     for option in ("--envs", "--vectorization", "--autoreset", "--normalize-observations"):
         assert option in help_text

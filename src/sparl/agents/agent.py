@@ -281,7 +281,7 @@ class OffPolicyAgent(Agent):
         if run.actors and self.train_unit == "episodes":
             raise BadValue(
                 f"train_unit is episodes: the {run.actors} actors send steps, whenever they have "
-                "them. Leave one of --train-unit and --actors out"
+                "them. Leave one of train_unit and actors out"
             )
 
     def continued(self, step: int) -> Agent:

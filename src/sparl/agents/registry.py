@@ -23,7 +23,7 @@ def refuse_misfit(agent: Agent, env: str, actions: Actions, space: Any) -> None:
     fitting = [name for name in AGENTS.names if _acts(name) == actions]
     raise BadEnvironment(
         f"{env} has {actions} actions ({space}); {agent.name} needs {agent.actions} ones. "
-        f"What fits: --agent {' or --agent '.join(fitting)}"
+        f"What fits: {', '.join(fitting)}"
     )
 
 

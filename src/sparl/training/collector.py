@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Collected(NamedTuple):
     ended: tuple[Episode, ...] = ()
 
 
-class Host(Protocol):
+class Host(ABC):
     """What a collector may ask of the trainer that holds it."""
 
     config: RunConfig
@@ -44,35 +45,36 @@ class Host(Protocol):
     replay: Replay
     rng: np.random.Generator
 
+    @abstractmethod
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
-        ...
 
+    @abstractmethod
     def another_episode(self) -> bool:
         """Whether another episode is to begin before a checkpoint is saved."""
-        ...
 
+    @abstractmethod
     def updates_due(self) -> int:
         """Updates that the transitions so far allow and that are not made yet."""
-        ...
 
+    @abstractmethod
     def note(self, text: str) -> None:
         """Tells the user a sentence."""
-        ...
 
+    @abstractmethod
     def where(self) -> str:
         """The step and the episode that the run is at."""
-        ...
 
+    @abstractmethod
     def rescue(self) -> None:
         """Saves what was learned so far, before an error ends the run."""
-        ...
 
+    @abstractmethod
     def way_out(self) -> str:
         """A sentence on what the run can be resumed from."""
-        ...
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """When updates are made: an agent's `UpdateSchedule`, or what a collector has in its place."""
 
@@ -89,6 +91,7 @@ class Schedule(Protocol):
         ...
 
 
+@runtime_checkable
 class Collector(Protocol):
     """Steps environments, and puts what they give into the run's replay."""
 

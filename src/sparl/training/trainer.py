@@ -27,7 +27,7 @@ from sparl.replay import Columns, dynamic
 from sparl.storage import RunFolder
 from sparl.training import startup
 from sparl.training.callbacks import Callback
-from sparl.training.collector import Collected, Collector, LocalCollector
+from sparl.training.collector import Collected, Collector, Host, LocalCollector
 from sparl.training.compatibility import refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted
@@ -36,7 +36,7 @@ from sparl.training.state import LoopState
 from sparl.training.updater import Updater
 
 
-class Trainer:
+class Trainer(Host):
     """One run, from its folder. `run()` trains to the last step or to an interruption."""
 
     def __init__(

@@ -67,7 +67,7 @@ class OnPolicyAgent(Agent):
         if run.actors:
             raise BadValue(
                 f"actors is {run.actors}: {self.name} learns from the newest transitions alone, "
-                "and actors act by older policies. Leave --actors out, or choose --agent td3, sac "
+                "and actors act by older policies. Leave actors out, or choose td3, sac "
                 "or dqn"
             )
         if run.buffer_size < self.rollout_steps:
@@ -77,7 +77,7 @@ class OnPolicyAgent(Agent):
             )
         if self.rollout_steps < run.envs:
             raise BadValue(
-                f"batch_size is {self.batch_size}: with --envs {run.envs} a rollout must have at "
+                f"batch_size is {self.batch_size}: with envs {run.envs} a rollout must have at "
                 f"least {run.envs} steps, for an agent that learns from what its present policy "
                 "does"
             )
