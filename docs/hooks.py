@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.plugins import get_plugin_logger
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 
 log = get_plugin_logger("docs/hooks.py")
 
@@ -34,6 +34,7 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
                 log.warning("%s links to %s, which is no file", page.src_uri, target)
             elif files.get_file_from_path(f"files/{path}") is None:
                 copied = File.generated(config, f"files/{path}", abs_src_path=str(root / path))
+                copied.inclusion = InclusionLevel.NOT_IN_NAV  # of a table in Markdown
                 files.append(copied)
     return files
 

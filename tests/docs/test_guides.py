@@ -1,10 +1,10 @@
 """What the documentation shows works: its commands parse, and the Python of its guides runs.
 
-Every `sparl …` line of a bash block must parse, in all of `docs/` and the README; nothing is run. The
-Python blocks of a page of `docs/guides/`, or of the README, run one after the other in one namespace
-and in an empty folder. `sparl.train` and its like run for `STEPS` steps there, with tiny networks,
-whatever a block asks for. A block that begins with `# NAME.py` is written into a file of that name and
-imported. Comments before a block say what a reader need not see:
+Every `sparl …` line of a bash block must parse, in all of `docs/` and the README; nothing is run.
+The Python blocks of a page of `docs/guides/`, or of the README, run one after the other in one
+namespace and in an empty folder. `sparl.train` and its like run for `STEPS` steps there, with tiny
+networks, whatever a block asks for. A block that begins with `# NAME.py` is written into a file of
+that name and imported. Comments before a block say what a reader need not see:
 
     <!-- test: setup          code that runs before the block
     code -->
@@ -100,7 +100,7 @@ def command_lines(code: str) -> Iterator[list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Parses a command as the command line does, and does nothing. Leaves as argparse for misuse."""
+    """Parses a command as the command line does, and does nothing; leaves as argparse does."""
     name, *arguments = words
     if name == "train" and "--resume" not in arguments:
         options.parse(arguments)
