@@ -2,33 +2,42 @@
 
 import sparl
 
-agent = sparl.train("HalfCheetah-v5", method=sparl.RNM(2, 4), steps=100_000)
-action, _ = agent.predict(observation)
+run = sparl.train("HalfCheetah-v5", method=sparl.RNM(2, 4), steps=100_000)
+action, _ = run.predict(observation)
 """
 
 from importlib.metadata import version
 
 from sparl import methods
-from sparl.agents import DQNConfig, OneStepConfig, PrimalDualConfig, SACConfig, TD3Config
+from sparl.agents import DQN, SAC, TD3, ActorCritic, PrimalDual
 from sparl.analysis import compare, report
-from sparl.api import import_sb3, prune, resume, train
+from sparl.api import Run, import_sb3, load, prune, resume, train
 from sparl.config import RunConfig
 from sparl.errors import SparlError
 from sparl.exporters import export
 from sparl.methods import RNM
 from sparl.policy import Policy
 from sparl.training import Callback
-from sparl.training import load_policy as load
 
 __version__ = version("sparl")
 
+# The names of agents until 0.1.
+TD3Config, SACConfig, DQNConfig = TD3, SAC, DQN
+PrimalDualConfig, OneStepConfig = PrimalDual, ActorCritic
+
 __all__ = [
+    "DQN",
     "RNM",
+    "SAC",
+    "TD3",
+    "ActorCritic",
     "Callback",
     "DQNConfig",
     "OneStepConfig",
     "Policy",
+    "PrimalDual",
     "PrimalDualConfig",
+    "Run",
     "RunConfig",
     "SACConfig",
     "SparlError",

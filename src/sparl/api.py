@@ -1,29 +1,115 @@
-"""The Python interface: `train`, `resume`, `prune`, `import_sb3` and `load`."""
+"""The Python interface: `train`, `resume`, `prune`, `import_sb3`, `load`, and their `Run`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sparl.agents import TD3Config
+import numpy as np
+
+from sparl import analysis, exporters, launch
+from sparl.agents import TD3, Agent
 from sparl.config import RunConfig
-from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.errors import BadRun, BadValue
 from sparl.interop import sb3
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
 from sparl.storage import RunFolder, claimed
-from sparl.training import Callback, Trainer
-from sparl.training.load import snapshot
+from sparl.training import Callback, Evaluation, Evaluator, load_policy, snapshot
+
+
+class Run:
+    """A run folder: the policy that was learned, and all that can be done with it.
+
+    `predict` and `save` are the policy's, so that a run stands wherever an agent of
+    Stable-Baselines3 does.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """
+        Args:
+            folder: An existing run folder. `BadRun` is raised where there is none.
+        """
+        self.folder = RunFolder.open(folder).path
+        """Everything that the run left."""
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The final policy; of a run that has not come to its end that of its newest checkpoint."""
+        return load_policy(self.folder)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, Any]:
+        """The action for one observation, or the actions for a batch of them.
+
+        Args:
+            deterministic: False draws actions as the agent explores, by its newest checkpoint.
+
+        Returns:
+            Actions as the environment takes them, and `state` as it was given: see
+            `Policy.predict`.
+        """
+        if deterministic:
+            return self.policy.predict(observation, state, episode_start)
+        spaces = self.policy.spaces
+        flat = spaces.flat(observation)
+        engine, loop = self._snapshot
+        explored = [engine.explore(one, loop.step, self._rng) for one in np.atleast_2d(flat)]
+        actions = spaces.scaled(np.stack([np.asarray(action) for action in explored]))
+        return (actions[0] if flat.ndim == 1 else actions), state
+
+    def evaluate(self, episodes: int = 10, seed: int = 0) -> Evaluation:
+        """Returns of the policy without exploration, on episodes seeded by `seed`."""
+        run = RunFolder.open(self.folder).read_config()[0]
+        evaluator = Evaluator(run, self.policy.spaces, episodes, seed)
+        try:
+            return evaluator(self.policy.act)
+        finally:
+            evaluator.close()
+
+    def resume(self, **options: Any) -> Run:
+        """Goes on from the newest checkpoint; options are those of `sparl.resume`."""
+        return resume(self.folder, **options)
+
+    def prune(self, method: Method, **options: Any) -> Run:
+        """A new run that prunes what this one has learned; options are those of `sparl.prune`."""
+        return prune(self.folder, method, **options)
+
+    def export(self, to: exporters.Target = "c", **options: Any) -> dict[str, Any]:
+        """Writes the policy for a device; options are those of `sparl.export`."""
+        return exporters.export(self.folder, to, **options)
+
+    def report(self, out: str | Path | None = None, **options: Any) -> Path:
+        """Writes a web page about the run: `report.html` in its folder, if not said otherwise."""
+        return analysis.report(self.folder, out or self.folder / "report.html", **options)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the policy alone; `sparl.load` reads it."""
+        self.policy.save(folder)
+
+    @cached_property
+    def _snapshot(self) -> Any:
+        return snapshot(RunFolder.open(self.folder))
+
+    @cached_property
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng()
 
 
 def train(
     env: str,
-    agent: Any = None,
+    agent: Agent | None = None,
     method: Method | None = None,
     *,
     out: str | Path | None = None,
@@ -31,29 +117,29 @@ def train(
     quiet: bool = False,
     ray_address: str | None = None,
     **options: Any,
-) -> Policy:
-    """Trains an agent and returns its policy; the run folder keeps everything else.
+) -> Run:
+    """Trains an agent; the run folder keeps everything.
 
-    - `env`: a gymnasium id (`"HalfCheetah-v5"`) or `"module:EnvId"`.
-    - `agent`: its hyperparameters, `TD3Config()` if not given.
-    - `method`: `sparl.RNM(2, 4)`, or `sparl.methods.Dense()` if not given.
-    - `out`: the run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
-    - `ray_address`: of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
-      machine. A cluster that `ray.init` has connected to already is used.
-    - `options`: of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`, `actors`.
+    Args:
+        env: A gymnasium id (`"HalfCheetah-v5"`) or `"module:EnvId"`.
+        agent: `sparl.TD3()` if not given.
+        method: `sparl.RNM(2, 4)`, say; dense if not given.
+        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
+        ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
+            machine. A cluster that `ray.init` has connected to already is used.
+        options: Of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`, `actors`.
 
-    Raises `sparl.SparlError` for anything a user can put right, and `KeyboardInterrupt`, with the
-    run saved, after Ctrl-C or SIGTERM.
+    Raises:
+        SparlError: Anything a user can put right.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, with the run saved.
     """
-    agent = TD3Config() if agent is None else agent
+    agent = TD3() if agent is None else agent
     method = Dense() if method is None else method
     run = RunConfig(env, **options)
-    folder = RunFolder(default_folder(run, method) if out is None else out)
-    folder.refuse_if_taken()
-    # Only then is anything written: a run that cannot start leaves no folder behind.
-    with _trainer_for(run, ray_address) as kind:
-        trainer = kind(folder, run, agent, method, callbacks, quiet)
-        return _begun(trainer)
+    folder = launch.new_folder(out, run, method)
+    with launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address) as trainer:
+        launch.begin(trainer)
+    return Run(folder.path)
 
 
 def resume(
@@ -63,13 +149,18 @@ def resume(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     ray_address: str | None = None,
-) -> Policy:
+) -> Run:
     """Goes on with a run from its newest checkpoint, or from one: `RUN/checkpoints/step-…`.
 
     With the same `steps` the result is, byte for byte, that of a run never interrupted. More
     `steps` prolong a run; its last episode was cut where the run had ended. That holds for a run
     with one actor, too; several go on with what was learned and seen, and begin new episodes.
-    `ray_address` is as for `train`, and may be another one.
+
+    Args:
+        steps: Environment steps in all, if others than the run had.
+        callbacks: As for `train`.
+        quiet: As for `train`.
+        ray_address: As for `train`, and may be another one.
     """
     path = Path(path)
     chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
@@ -81,21 +172,22 @@ def resume(
     step = None if not saved else saved[-1] if chosen is None else int(chosen)
     if steps is not None:
         if step is not None and steps < step:
-            raise BadRun(f"{folder.path} is at step {step} already: --steps {steps} is behind it")
+            raise BadRun(f"{folder.path} is at step {step} already: steps {steps} is behind it")
         run = replace(run, steps=steps)
     if step is None and run.begun_from:
         raise BadRun(
             f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
-    with claimed(folder.path), _trainer_for(run, ray_address) as kind:
-        trainer = kind(folder, run, agent, method, callbacks, quiet)
-        _refuse_other_spaces(trainer, spaces)
+    started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
+    with claimed(folder.path), started as trainer:
+        launch.refuse_other_spaces(trainer, spaces)
         if step is None:
-            trainer.logs.resume(0, {})
+            trainer.logger.resume(0, {})
         else:
-            _take_up(trainer, step, [s for s in saved if s < step])
+            launch.take_up(trainer, step, [s for s in saved if s < step])
         folder.write_config(run, agent, method, spaces)
-        return trainer.run()
+        trainer.run()
+    return Run(folder.path)
 
 
 def prune(
@@ -106,7 +198,7 @@ def prune(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
-) -> Policy:
+) -> Run:
     """Prunes what a run has learned: a new run that begins with its newest checkpoint.
 
     Networks (with every weight stored), Adam's moments, targets, the replay and what observations
@@ -114,11 +206,12 @@ def prune(
     environment steps, over which its schedule stretches. Everything else is as in the run at
     `path`, which stays as it is.
 
-    Raises `BadValue` for a method that starts at random places (`Method.prunes` is False), and
-    otherwise as `train`.
+    Raises:
+        BadValue: A method that starts at random places (`Method.prunes` is False).
+        SparlError: As `train`.
     """
     if not method.prunes:
-        fitting = ", ".join(name for name, kind in METHODS.items() if kind.prunes)
+        fitting = ", ".join(name for name in METHODS.names if METHODS.find(name).prunes)
         raise BadValue(
             f"{method.name} does not choose by what a network has learned. What prunes: {fitting}"
         )
@@ -127,13 +220,13 @@ def prune(
     engine, state = snapshot(source)
     begun_from = str(source.checkpoints.path(state.step).absolute())
     run = replace(run, steps=steps, begun_from=begun_from)
-    folder = RunFolder(default_folder(run, method) if out is None else out)
-    folder.refuse_if_taken()
-    with _trainer_for(run) as kind:
-        trainer = kind(folder, run, agent.continued(state.step), method, callbacks, quiet)
-        _refuse_other_spaces(trainer, spaces)
+    folder = launch.new_folder(out, run, method)
+    agent = agent.continued(state.step)
+    with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
+        launch.refuse_other_spaces(trainer, spaces)
         trainer.begin_with_run(source, engine, state)
-        return _begun(trainer)
+        launch.begin(trainer)
+    return Run(folder.path)
 
 
 def import_sb3(
@@ -147,22 +240,26 @@ def import_sb3(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     **options: Any,
-) -> Policy:
+) -> Run:
     """Makes a run of an agent that Stable-Baselines3 saved: TD3, SAC or DQN, `model.save(path)`.
 
     The file has no replay, so the run consists of `steps` environment steps in which the agent
     acts, exploring, and learns nothing. Then it is like any other: `prune` and `resume` go on from
     it. PyTorch is not needed, and no code of the file is run.
 
-    - `env`: the environment that it was trained in, which the file does not name. If that was
-      within VecNormalize, one that gives what that gave: its statistics are not in the file.
-    - `learning_rate`: in place of the file's; needed where that is a schedule.
-    - `seed`: of exploration, sampling and episodes; the file's, or 0, if not given.
-    - `options`: of `sparl.RunConfig`; `buffer_size` is the file's if not given.
+    Args:
+        env: The environment that it was trained in, which the file does not name. If that was
+            within VecNormalize, one that gives what that gave: its statistics are not in the file.
+        learning_rate: In place of the file's; needed where that is a schedule.
+        seed: Of exploration, sampling and episodes; the file's, or 0, if not given.
+        options: Of `sparl.RunConfig`; `buffer_size` is the file's if not given.
 
-    Raises `BadCheckpoint` for a file that is truncated or altered, `BadValue` for an agent that
-    sparl has no equal of and for observations that it was not trained on (normalised ones),
-    `BadEnvironment` for an environment that it was not trained in, and otherwise as `train`.
+    Raises:
+        BadCheckpoint: A file that is truncated or altered.
+        BadValue: An agent that sparl has no equal of, or observations that it was not trained on
+            (normalised ones).
+        BadEnvironment: An environment that it was not trained in.
+        SparlError: As `train`.
     """
     path = Path(path)
     trained = sb3.read(path, learning_rate)
@@ -174,70 +271,18 @@ def import_sb3(
             "normalize_observations is True: the agent was trained on observations as its "
             "environment gave them, and would act otherwise. Leave it out"
         )
-    folder = RunFolder(default_folder(run, Dense()) if out is None else out)
-    folder.refuse_if_taken()
+    method = Dense()
+    folder = launch.new_folder(out, run, method)
     agent = replace(trained.agent, learning_starts=steps)
-    with _trainer_for(run) as kind:
-        trainer = kind(folder, run, agent, Dense(), callbacks, quiet)
+    with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
         trained.refuse_other_spaces(env, trainer.spaces)
         trainer.begin_with(trained.learner())
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
         trainer.notes = [*trained.notes, acts]
-        return _begun(trainer)
+        launch.begin(trainer)
+    return Run(folder.path)
 
 
-def default_folder(run: RunConfig, method: Method) -> Path:
-    """`runs/ENV-METHOD-SEED-TIME`."""
-    env = run.env.replace("/", "-").replace(":", "-")
-    return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-@contextmanager
-def _trainer_for(run: RunConfig, ray_address: str | None = None) -> Iterator[type[Trainer]]:
-    """The kind of trainer that a run needs, and while it trains the cluster that this needs."""
-    if not run.actors:
-        if ray_address is not None:
-            raise BadValue(
-                f"ray-address is {ray_address!r}, and there is nothing to run there: say --actors"
-            )
-        yield Trainer
-        return
-    try:
-        # Ray is an extra, and takes half a second to import.
-        from sparl import distributed
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
-        raise BadValue(
-            f"actors is {run.actors}: that needs Ray, which is not installed: "
-            'pip install "sparl[ray]"'
-        ) from error
-    with distributed.connected(ray_address, run.actors):
-        yield distributed.DistributedTrainer
-
-
-def _begun(trainer: Trainer) -> Policy:
-    """Writes down what a new run is, and trains."""
-    folder, run = trainer.folder, trainer.config
-    with claimed(folder.path):
-        folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
-        return trainer.run()
-
-
-def _refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
-    if trainer.spaces != spaces:
-        env = trainer.config.env
-        raise BadRun(f"{env} has {trainer.spaces} now; the run was made with {spaces}")
-
-
-def _take_up(trainer: Trainer, step: int, older: list[int]) -> None:
-    try:
-        trainer.resume(step)
-    except BadCheckpoint as error:
-        path = trainer.folder.checkpoints.path
-        way_out = (
-            f"An older one may be whole: sparl train --resume {path(older[-1])}"
-            if older
-            else "There is no older one to go back to."
-        )
-        raise BadCheckpoint(f"{error}. {way_out}") from error
+def load(path: str | Path) -> Run | Policy:
+    """A run of a run folder; a policy of a folder that `Policy.save` wrote."""
+    return Policy.load(path) if (Path(path) / "policy.json").exists() else Run(path)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadCheckpoint, BadValue
 from sparl.layouts import Layout, StraightThrough, pack, unpack
 from sparl.networks import BatchNorm, LayerNorm, Network, Norm, Normalization, Stage, Wiring, plain
 from sparl.storage import files
@@ -77,9 +77,16 @@ class Policy:
 
         Actions are as the environment takes them: in its bounds and shape and float32, or int64
         where they are discrete. `state` comes back as it was given (the policy has no memory);
-        `episode_start` and `deterministic` are there because callers of Stable-Baselines3's
-        agents pass them: a saved policy is deterministic.
+        `episode_start` is there because callers of Stable-Baselines3's agents pass it.
+
+        Raises:
+            BadValue: `deterministic` is False: how an agent explores is not part of its policy.
         """
+        if not deterministic:
+            raise BadValue(
+                "deterministic is False, and a saved policy does not know how its agent explores: "
+                "load the run folder, whose `predict` does"
+            )
         flat = self.spaces.flat(observation)
         actions = self.spaces.scaled(self.act(np.atleast_2d(flat)))
         return (actions[0] if flat.ndim == 1 else actions), state

@@ -1,26 +1,32 @@
 """Agents: one reinforcement-learning algorithm a file, over networks made of layers."""
 
-from sparl.agents.actor_critic import OneStepConfig
-from sparl.agents.common.config import Actions, AgentConfig
-from sparl.agents.common.one_step import OnPolicyConfig
-from sparl.agents.dqn import DQNConfig
-from sparl.agents.primal_dual import PrimalDualConfig
-from sparl.agents.registry import AGENTS, Agent, functions_of, name_of, refuse_misfit
-from sparl.agents.sac import SACConfig
-from sparl.agents.td3 import TD3Config
+from sparl.agents.actor_critic import ActorCritic
+from sparl.agents.agent import Acting, Actions, Agent, OffPolicyAgent
+from sparl.agents.common.on_policy import OnPolicyAgent
+from sparl.agents.common.one_step import OneStepAgent
+from sparl.agents.common.schedule import UpdateSchedule
+from sparl.agents.common.twin_critics import TwinCriticAgent
+from sparl.agents.dqn import DQN
+from sparl.agents.primal_dual import PrimalDual
+from sparl.agents.registry import AGENTS, name_of, refuse_misfit
+from sparl.agents.sac import SAC
+from sparl.agents.td3 import TD3
 
 __all__ = [
     "AGENTS",
+    "DQN",
+    "SAC",
+    "TD3",
+    "Acting",
     "Actions",
+    "ActorCritic",
     "Agent",
-    "AgentConfig",
-    "DQNConfig",
-    "OnPolicyConfig",
-    "OneStepConfig",
-    "PrimalDualConfig",
-    "SACConfig",
-    "TD3Config",
-    "functions_of",
+    "OffPolicyAgent",
+    "OnPolicyAgent",
+    "OneStepAgent",
+    "PrimalDual",
+    "TwinCriticAgent",
+    "UpdateSchedule",
     "name_of",
     "refuse_misfit",
 ]

@@ -9,19 +9,22 @@ that judge the actor.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl.agents.common.one_step import OnPolicyConfig, td_error, values
+from sparl.agents.common.one_step import OneStepAgent, td_error, values
 from sparl.networks import Network
 from sparl.replay import Batch
 
 
 @dataclass(frozen=True)
-class OneStepConfig(OnPolicyConfig):
-    """Hyperparameters of the one-step actor-critic."""
+class ActorCritic(OneStepAgent):
+    """The one-step actor-critic, on-policy, for discrete actions (Sutton and Barto, 13.5)."""
+
+    name: ClassVar[str] = "actor_critic"
 
     def critic_loss(
         self, critic: Network, batch: Batch

@@ -25,19 +25,22 @@ sizes) 0.1 took 126, 0.5 111, 1 132, 2 143, 8 180.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparl import validation
-from sparl.agents.common.one_step import OnPolicyConfig, td_error, values
+from sparl.agents.common.one_step import OneStepAgent, td_error, values
 from sparl.networks import Network
 from sparl.replay import Batch
 
 
 @dataclass(frozen=True)
-class PrimalDualConfig(OnPolicyConfig):
-    """Hyperparameters of primal-dual pi learning."""
+class PrimalDual(OneStepAgent):
+    """Primal-dual pi learning, on-policy, for discrete actions (1712.02467)."""
+
+    name: ClassVar[str] = "primal_dual"
 
     advantage_penalty: float = 0.5
     """c, the weight of the squared advantage in what the value descends."""

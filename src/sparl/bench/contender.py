@@ -59,9 +59,9 @@ def sparl(pattern: str, env: str, width: int, steps: int) -> float:
 
 def agent_of(width: int) -> Any:
     """TD3 with the settings of all contenders."""
-    from sparl.agents import TD3Config
+    from sparl.agents import TD3
 
-    return TD3Config(
+    return TD3(
         hidden=(width, width),
         learning_rate=LEARNING_RATE,
         batch_size=BATCH,

@@ -20,7 +20,7 @@ import numpy as np
 from sparl import envs
 from sparl.bench import contender, report
 from sparl.engine import Engine
-from sparl.methods import Moment
+from sparl.methods import TrainingProgress
 from sparl.replay import Columns, Replay
 
 WARM = 100
@@ -160,7 +160,7 @@ class Watch:
 
 def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
     """Until the call returns, and until its results are there."""
-    moves_actor = "actor" in engine.agent.moving(engine.config, engine.updates)
+    moves_actor = "actor" in engine.algorithm.due(engine.updates)
     started = time.perf_counter()
     watch.last = started
     engine.update(rows)
@@ -173,7 +173,7 @@ def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
 def time_restructures(engine: Engine, stage: Hashable, watch: Watch) -> None:
     for i in range(1 + RESTRUCTURES):
         watch.start()
-        engine.restructure(stage, Moment(engine.updates, RUN))
+        engine.restructure(stage, TrainingProgress(engine.updates, RUN))
         jax.block_until_ready(engine.arrays)
         if i:  # the first one compiled
             watch.lap(RESTRUCTURE)

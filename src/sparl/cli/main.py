@@ -13,7 +13,8 @@ import tyro
 from rich.console import Console
 
 import sparl
-from sparl import agents, api, bench, exporters, kernels, training
+from sparl import api, bench, exporters, kernels, launch, training
+from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
@@ -97,7 +98,7 @@ def train(arguments: list[str]) -> None:
         )
         return
     asked = options.parse(arguments)
-    out = asked.out or api.default_folder(asked.run, asked.method)
+    out = asked.out or launch.default_folder(asked.run, asked.method)
     api.train(
         agent=asked.agent,
         method=asked.method,
@@ -114,7 +115,7 @@ def prune(arguments: list[str]) -> None:
     """`sparl prune`."""
     asked = options.parse_prune(arguments)
     run = RunFolder.open(asked.dir).read_config()[0]
-    out = asked.out or api.default_folder(run, asked.method)
+    out = asked.out or launch.default_folder(run, asked.method)
     api.prune(asked.dir, asked.method, steps=asked.steps, out=out, quiet=asked.quiet)
     if not asked.quiet:
         _conclude(out)
@@ -248,8 +249,8 @@ def show_list(arguments: list[str]) -> None:
     tyro.cli(commands.List, prog="sparl list", args=arguments)
     tables.print_list(
         {
-            "agents": {name: kind.__doc__ for name, (kind, _) in agents.AGENTS.items()},
-            "methods": {name: kind.__doc__ for name, kind in METHODS.items()},
+            "agents": {name: AGENTS.find(name).__doc__ for name in AGENTS.names},
+            "methods": {name: METHODS.find(name).__doc__ for name in METHODS.names},
             "layouts": {name: kind.__doc__ for name, kind in LAYOUTS.items()},
         }
     )

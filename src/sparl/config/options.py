@@ -7,24 +7,25 @@ help texts are the docstrings under the dataclasses' fields. `command` goes the 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
-from sparl import agents
+from sparl import agents, methods
+from sparl.agents import AGENTS, Agent
 from sparl.config.run import RunConfig
 from sparl.methods import METHODS, Method
 from sparl.topology import NofM
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrainOptions:
     """What a command line asks `sparl train` for."""
 
     run: RunConfig
-    agent: Any
+    agent: Agent
     method: Method
     out: Path | None
     quiet: bool
@@ -32,7 +33,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class AskedToPrune:
+class PruneOptions:
     """What a command line asks `sparl prune` for."""
 
     dir: Path
@@ -42,17 +43,21 @@ class AskedToPrune:
     quiet: bool
 
 
-def parse(arguments: list[str]) -> Asked:
-    """Raises `BadValue` for a value out of range; usage errors and --help leave, as in argparse."""
-    prog, methods = "sparl train", list(METHODS)
-    agent = _named(prog, arguments, "agent", list(agents.AGENTS), "td3")
-    method = _named(prog, arguments, "method", methods, "dense")
-    agent_type, method_type = agents.AGENTS[agent][0], METHODS[method]
+def parse(arguments: list[str]) -> TrainOptions:
+    """The options of `sparl train`.
+
+    Raises:
+        BadValue: A value out of range, or an agent or method that there is not.
+        SystemExit: Usage errors and --help, as in argparse.
+    """
+    prog = "sparl train"
+    agent = AGENTS.find(_named(prog, arguments, "agent", "td3"))
+    method = METHODS.find(_named(prog, arguments, "method", "dense"))
     options = [
-        _flat("run", RunConfig, {}),
-        _option("agent", Literal[tuple(agents.AGENTS)], "td3", "Learning algorithm."),
-        _option("method", Literal[tuple(methods)], "dense", "Sparse training method."),
-        *_pattern(method_type),
+        _flat("run", RunConfig),
+        _option("agent", str, "td3", f"Learning algorithm: {_choices(AGENTS.names)}."),
+        _option("method", str, "dense", f"Sparse training method: {_choices(METHODS.names)}."),
+        *_pattern(method),
         *OUT_AND_QUIET,
         _option(
             "ray_address",
@@ -61,48 +66,44 @@ def parse(arguments: list[str]) -> Asked:
             "With --actors: the Ray cluster to run them on, HOST:PORT. If not given: RAY_ADDRESS, "
             "or a cluster of this machine alone, for this run.",
         ),
-        _flat(agent, agent_type, {"default_factory": agent_type}),
-        _flat(method, method_type, {"default_factory": method_type}),
+        _flat("agent_options", agent, agent()),
+        _flat("method_options", method, method()),
     ]
     text = "Train an agent. To go on with a run: sparl train --resume DIR."
-    found = _parsed(prog, text, options, arguments)
-    return Asked(
-        found.run,
-        getattr(found, agent),
-        _method(found, method),
-        found.out,
-        found.quiet,
-        found.ray_address,
+    parsed = _parsed(prog, text, options, arguments)
+    return TrainOptions(
+        parsed.run,
+        _exactly(agent, parsed.agent_options),
+        _with_pattern(_exactly(method, parsed.method_options), parsed),
+        parsed.out,
+        parsed.quiet,
+        parsed.ray_address,
     )
 
 
-def parse_prune(arguments: list[str]) -> AskedToPrune:
-    """As `parse`, for `sparl prune`."""
-    prog, methods = "sparl prune", [name for name, kind in METHODS.items() if kind.prunes]
-    method = _named(prog, arguments, "method", methods, "dsp")
-    kind = METHODS[method]
+def parse_prune(arguments: list[str]) -> PruneOptions:
+    """The options of `sparl prune`; raises as `parse`."""
+    prog = "sparl prune"
+    pruning = [name for name in METHODS.names if METHODS.find(name).prunes]
+    method = METHODS.find(_named(prog, arguments, "method", "dsp"))
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
-        _option("method", Literal[tuple(methods)], "dsp", "How to prune."),
-        _option(
-            "steps",
-            int,
-            100_000,
-            "Environment steps of pruning and training on.",
-        ),
-        *_pattern(kind),
+        _option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
+        _option("steps", int, 100_000, "Environment steps of pruning and training on."),
+        *_pattern(method),
         *OUT_AND_QUIET,
-        _flat(method, kind, {"default_factory": lambda: _as_trained(kind)}),
+        _flat("method_options", method, _as_trained(method)),
     ]
     text = (
         "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
         "included, and trains on while the method prunes. The run itself stays as it is."
     )
-    found = _parsed(prog, text, options, arguments)
-    return AskedToPrune(found.dir, _method(found, method), found.steps, found.out, found.quiet)
+    parsed = _parsed(prog, text, options, arguments)
+    pruner = _with_pattern(_exactly(method, parsed.method_options), parsed)
+    return PruneOptions(parsed.dir, pruner, parsed.steps, parsed.out, parsed.quiet)
 
 
-def command(run: RunConfig, agent: Any, method: Method) -> list[str]:
+def command(run: RunConfig, agent: Agent, method: Method) -> list[str]:
     """The words of the command line that makes this run; `parse` makes the same of them again.
 
     Options that have their default are left out, but for the steps and a pattern. A run that began
@@ -116,19 +117,23 @@ def command(run: RunConfig, agent: Any, method: Method) -> list[str]:
         words = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
         given = _changed(run, RunConfig(run.env)) | _changed(agent, type(agent)())
         given |= _changed(method, kind())
+    given = {name: value for name, value in given.items() if name not in kind.internal}
     if _pattern(kind):
-        pattern = {"pattern": str(method.pattern)}  # pyright: ignore[reportAttributeAccessIssue]
-        given = pattern | {name: v for name, v in given.items() if name not in ("n", "m", "v")}
-    words += ["--method", method.name]
+        given = {"pattern": str(method.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
+    words += ["--method", methods.name_of(method)]
     for name, value in ({"steps": run.steps} | given).items():
         words += _spelled(name.replace("_", "-"), value)
     return words
 
 
+def _choices(names: Any) -> str:
+    return f"{', '.join(names)}, or path/to/file.py:Class"
+
+
 def _changed(config: Any, usual: Any) -> dict[str, Any]:
     """The fields of a dataclass that differ from those of another one."""
-    found = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: value for name, value in found.items() if value != getattr(usual, name)}
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
 
 
 def _spelled(option: str, value: Any) -> list[str]:
@@ -138,15 +143,17 @@ def _spelled(option: str, value: Any) -> list[str]:
 
 
 def _as_trained(kind: type[Method]) -> Method:
-    """A method's defaults in `sparl prune`: a trained network's weights have the size that they
-    should have."""
+    """A method's defaults in `sparl prune`.
+
+    Norms are not kept there: a trained network's weights have the size that they should have.
+    """
     return kind(**{"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {})
 
 
-def _named(prog: str, arguments: list[str], option: str, choices: list[str], default: str) -> str:
+def _named(prog: str, arguments: list[str], option: str, default: str) -> str:
     """The agent or method that the arguments name: it decides the other options."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{option}", choices=choices, default=default)
+    parser.add_argument(f"--{option}", default=default)
     return getattr(parser.parse_known_args(arguments)[0], option)
 
 
@@ -155,35 +162,46 @@ def _parsed(prog: str, text: str, options: list[Any], arguments: list[str]) -> A
     return tyro.cli(kind, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
 
 
-def _method(found: Any, name: str) -> Method:
-    method = getattr(found, name)
-    if not hasattr(found, "pattern"):
+def _flat(name: str, kind: type, default: Any = MISSING) -> tuple[str, Any, Any]:
+    """A dataclass whose fields are options without a prefix, but for its `internal` ones."""
+    hidden = getattr(kind, "internal", ())
+    if hidden:
+        suppressed = [
+            (f.name, tyro.conf.Suppress[Any], field(default=f.default))
+            for f in fields(kind)
+            if f.name in hidden
+        ]
+        kind = make_dataclass(kind.__name__, suppressed, bases=(kind,), frozen=True)
+        default = kind(**{f.name: getattr(default, f.name) for f in fields(default)})
+    given = {} if default is MISSING else {"default": default}
+    return name, tyro.conf.OmitArgPrefixes[kind], field(**given)
+
+
+def _exactly(kind: type, parsed: Any) -> Any:
+    """The same values in the class itself; what was parsed may be of a derived one."""
+    return kind(**{f.name: getattr(parsed, f.name) for f in fields(kind)})
+
+
+def _with_pattern(method: Any, parsed: Any) -> Method:
+    if not hasattr(parsed, "pattern"):
         return method
-    pattern = NofM.parse(found.pattern)
+    pattern = NofM.parse(parsed.pattern)
     return replace(method, n=pattern.n, m=pattern.m, v=pattern.v)
 
 
 def _pattern(method: type[Method]) -> list[Any]:
     """A method with N, M and V has them as one option, --pattern N:M or N:MxV."""
-    if not {"n", "m"} <= {f.name for f in fields(method)}:
+    if not {"n", "m", "v"} <= {f.name for f in fields(method)}:
         return []
-    return [
-        _option(
-            "pattern",
-            str,
-            "2:4",
-            "N:M: of every M weights in a row, N are kept. N:MxV: "
-            "V neighbouring rows keep the same ones.",
-        )
-    ]
+    text = (
+        "N:M: of every M weights in a row, N are kept. N:MxV: V neighbouring rows keep the same "
+        "ones."
+    )
+    return [_option("pattern", str, "2:4", text)]
 
 
 def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:
     return name, Annotated[kind, tyro.conf.arg(help=text)], field(default=default)
-
-
-def _flat(name: str, kind: type, default: dict[str, Any]) -> tuple[str, Any, Any]:
-    return name, tyro.conf.OmitArgPrefixes[kind], field(**default)
 
 
 OUT_AND_QUIET = (

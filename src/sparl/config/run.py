@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import gymnasium as gym
 import tyro
@@ -94,14 +94,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         may_be_none = {"seed", "noise_inputs", "actors"}
-        counts = {f.name for f in dataclasses.fields(self) if f.type == "int"} - may_be_none
+        kinds = get_type_hints(type(self))
+        counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int} - may_be_none
         validation.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
         validation.one_of(get_args(Vectorization), vectorization=self.vectorization)
         validation.one_of(get_args(Autoreset), autoreset=self.autoreset)
         if self.vectorization == "envpool" and (self.noise_inputs or self.inputs):
             raise BadValue(
-                "vectorization is envpool: --noise-inputs and --inputs are for gymnasium's "
-                "environments. Leave them out, or use --vectorization sync or async"
+                "vectorization is envpool: noise_inputs and inputs are for gymnasium's "
+                "environments. Leave them out, or use vectorization sync or async"
             )
         validation.at_least(
             0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
@@ -117,14 +118,14 @@ class RunConfig:
         validation.at_least(1, rollout_length=self.rollout)
         if self.rollout > self.buffer_size:
             raise BadValue(
-                f"rollout-length is {self.rollout}: a rollout must fit into the replay, "
-                f"--buffer-size {self.buffer_size}"
+                f"rollout_length is {self.rollout}: a rollout must fit into the replay, "
+                f"buffer_size {self.buffer_size}"
             )
         asked = (self.samples_per_insert, self.rollout_length, self.prioritised)
         if not self.actors and asked != (1.0, None, False):
             raise BadValue(
-                "--samples-per-insert, --rollout-length and --prioritised are of runs with "
-                "--actors: say how many"
+                "samples_per_insert, rollout_length and prioritised are options of runs with "
+                "actors: say how many"
             )
 
     @property

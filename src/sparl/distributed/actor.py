@@ -16,12 +16,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents
 from sparl.config import RunConfig
 from sparl.distributed.weights import Received, Topology
 from sparl.networks import RunningStatistics
 from sparl.replay import Columns, Replay
-from sparl.training import Course, Transition
+from sparl.training import EpisodePlayer, Transition
 
 STREAM = 2
 """Beside the run's seed and an episode's number, what its exploration is seeded with."""
@@ -61,7 +60,6 @@ class Actor:
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns) -> None:
         self._run, self._agent, self._columns = run, agent, columns
-        self._functions = agents.functions_of(agent)
         self._received = Received(agent, columns)
         self._statistics: RunningStatistics | None = None
         self._rng = np.random.default_rng()
@@ -71,9 +69,9 @@ class Actor:
         """Number of the environment step that it takes, of all actors' steps."""
 
     @cached_property
-    def _course(self) -> Course:
+    def _player(self) -> EpisodePlayer:
         # Made when it is first needed: Ray tells less of what a constructor raises.
-        return Course(self._run, self._where, lambda: None, lambda: "")
+        return EpisodePlayer(self._run, self._where, lambda: None, lambda: "")
 
     def collect(
         self, order: Order, values: NDArray[np.float32] | None, topology: Topology | None
@@ -103,20 +101,20 @@ class Actor:
     def _begin(self, episode: int) -> None:
         self._episode, self._return, self._length = episode, 0.0, 0
         self._rng = np.random.default_rng([self._run.seed, STREAM, episode])
-        self._course.begun = episode
-        self._transitions = self._course.transitions(self._explore, lambda: False)
+        self._player.begun = episode
+        self._transitions = self._player.transitions(self._explore, lambda: False)
 
     def _explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         if self._statistics is not None:
             # The learner will count it, too, when it takes the rollout.
             self._statistics = self._statistics.including(observation)
         if self._step < self._agent.learning_starts and not self._run.begun_from:
-            return self._course.spaces.random(self._rng)
+            return self._player.spaces.random(self._rng)
         size = self._columns.action_size
-        network, explore = self._received.network, self._functions.explore
+        network = self._received.network
         if self._statistics is not None:
             observation = self._statistics.normalization(observation)
-        return explore(self._agent, network, observation, size, self._step, self._rng)
+        return self._agent.explore(network, observation, size, self._step, self._rng)
 
     def _where(self) -> str:
         return f"step {self._length} of episode {self._episode}"

@@ -46,7 +46,7 @@ class Under(NamedTuple):
     steps: int
 
 
-class Crew:
+class ActorPool:
     """So many actors. The learner gives orders to those that are idle, and takes what they give."""
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns, publisher: Publisher) -> None:

@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Limiter:
+class RateLimiter:
     """Holds updates at `ratio` times the transitions inserted after the first `starts`.
 
     It keeps no count of its own, so there is nothing of it to save: transitions `inserted` and
@@ -27,10 +27,17 @@ class Limiter:
     slack: int
     """Transitions that may be waiting to be learned from, those under way included."""
 
-    def due(self, inserted: int, updates: int) -> int:
-        """Updates that the transitions in the replay allow now."""
-        allowed = math.floor(self.ratio * (inserted - self.starts) + ROUNDING)
-        return max(0, allowed - updates)
+    def planned(self, inserted: int) -> int:
+        """Updates that so many transitions allow in all."""
+        return max(0, math.floor(self.ratio * (inserted - self.starts) + ROUNDING))
+
+    def due(self, step: int, episodes: int, ended: bool, made: int) -> int:
+        """Updates that the transitions in the replay, one a step, allow now."""
+        return max(0, self.planned(step) - made)
+
+    def step_of(self, update: int) -> int:
+        """The first environment step by which update number `update`, from 1, may be made."""
+        return self.starts + math.ceil(update / self.ratio)
 
     def admits(self, steps: int, known: int, updates: int) -> bool:
         """Whether `steps` more transitions may be collected.

@@ -149,13 +149,16 @@ class RemoteReplay(Replay):
         first = self._drawn.reshape(count, -1)[:, :batch]
         self._server.prioritise.remote(first.ravel(), errors.ravel())
 
-    def priorities(self) -> NDArray[np.float32]:
-        """Of every row, and what a new one gets: [capacity + 1]."""
-        return self._answer(self._server.priorities.remote())
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The priorities of every row, and what a new one gets: [capacity + 1]."""
+        if not self.prioritised:
+            return {}
+        return {"priorities": self._answer(self._server.priorities.remote())}
 
-    def set_priorities(self, state: NDArray[np.float32]) -> None:
-        """Puts back what `priorities` gave."""
-        self._server.set_priorities.remote(state)
+    def restore_arrays(self, arrays: dict[str, Any]) -> None:
+        if self.prioritised:
+            self._server.set_priorities.remote(np.asarray(arrays["priorities"]))
 
     def close(self) -> None:
         ray.kill(self._server)

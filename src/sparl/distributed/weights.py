@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents
 from sparl.agents.common import ofenet
 from sparl.engine import Engine, Forward, HostNetwork
 from sparl.learner import Structure
@@ -82,15 +81,12 @@ class Received:
 
     def __init__(self, agent: Any, columns: Columns) -> None:
         """`agent`: its hyperparameters, from which the networks' outlines follow."""
-        functions = agents.functions_of(agent)
         sizes = columns.observation_size, columns.action_size
         parts = jax.eval_shape(
-            lambda key: ofenet.dense_parts(agent, functions, key, *sizes),
+            lambda key: ofenet.dense_parts(agent, key, *sizes),
             jax.random.key(0),
         )
-        self._outlines = [
-            {name: parts[part][name]} for part, name in ofenet.acting(agent, functions)
-        ]
+        self._outlines = [{name: parts[part][name]} for part, name in ofenet.acting(agent)]
         self._networks: list[tuple[Forward, int, NDArray[np.int32]]] = []
         """Of each: how to run it, how many values it has, and its indices."""
         self.network: HostNetwork = _nothing_received

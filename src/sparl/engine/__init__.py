@@ -1,14 +1,18 @@
-"""A run's learner with its compiled update, restructuring and inference."""
+"""A run's learner with its compiled updates, restructurings and inference."""
 
-from sparl.engine.engine import Engine
+from sparl.engine.engine import Engine, Template
 from sparl.engine.inference import Forward, HostNetwork, Whole
-from sparl.engine.update import Algorithm, update_function
+from sparl.engine.restructure import densified
+from sparl.engine.update import Algorithm, Journal, update_function
 
 __all__ = [
     "Algorithm",
     "Engine",
     "Forward",
     "HostNetwork",
+    "Journal",
+    "Template",
     "Whole",
+    "densified",
     "update_function",
 ]

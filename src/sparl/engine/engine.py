@@ -1,6 +1,6 @@
 """A run's learner and its compiled functions: what the loop calls, and what a checkpoint holds.
 
-The state of an update is donated to it. Only the parts that it moves go in and come out as new
+The state of an update is donated to it. Only the parts that it changes go in and come out as new
 arrays; the actor of an update that leaves it alone can be used to act while that update is still
 running.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,107 +18,117 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents
+from sparl.agents import Agent
 from sparl.agents.common import ofenet
 from sparl.engine import malloc
-from sparl.engine.inference import Forward
-from sparl.engine.update import Algorithm, Journal, densified, restructure_function, update_function
-from sparl.learner import Learner, Structure, holds_networks, transport
-from sparl.methods import RUNNING, Method, Moment, Returns
+from sparl.engine.compiled import Compiled
+from sparl.engine.restructure import densified
+from sparl.engine.sizes import Sizes
+from sparl.engine.update import Algorithm, Journal
+from sparl.learner import Learner, holds_networks
+from sparl.learner.transport import carry
+from sparl.methods import RUNNING, Method, Returns, TrainingProgress
 from sparl.networks import (
-    Footprint,
     Network,
     Networks,
     Normalization,
     RunningStatistics,
-    Shapes,
     accounting,
     serialization,
 )
 from sparl.replay import Columns
 
 
-class Engine:
+@dataclass(frozen=True)
+class Template:
+    """Arrays of the shapes that a checkpoint must have, and the learner that they are for."""
+
+    arrays: dict[str, Any]
+    learner: Learner
+    method_state: Any
+
+
+class Engine(Sizes):
     """A learner with its method, journal, and compiled forward pass, update and restructuring."""
 
     def __init__(
         self,
-        config: Any,
+        agent: Agent,
         method: Method,
         columns: Columns,
         seed: int,
         normalize_observations: bool = False,
+        planned_updates: int | None = None,
     ) -> None:
+        """
+        Args:
+            seed: Of the networks, the method and the updates.
+            planned_updates: The agent's in the whole run, over which learning rates are annealed.
+        """
         malloc.keep_freed()
-        self.config, self.method, self.columns = config, method, columns
-        self.agent = agents.functions_of(config)
+        self.agent, self.method, self.columns = agent, method, columns
+        self.planned_updates = planned_updates
         init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
-        self.algorithm = Algorithm(self.agent, config, method, columns)
+        self.algorithm = Algorithm(agent, method, columns)
         sizes = columns.observation_size, columns.action_size
-        dense = ofenet.dense_parts(config, self.agent, init_key, *sizes)
-        optimizers = self.agent.optimizers(config)
-        if config.ofenet:
-            optimizers |= {ofenet.PART: ofenet.optimizer()}
+        dense = ofenet.dense_parts(agent, init_key, *sizes)
+        optimizers = {part: ofenet.optimizer(agent, part) for part in dense}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
         self.originals = serialization.shapes(networks)
-        """Shapes of the dense networks that the agent made, by name."""
-        self.original_policy = accounting.shapes_of(ofenet.policy(self.agent, networks))
-        self.notes = method.notes(networks)
-        networks, self.method_state = jax.jit(method.start)(networks, method_key)
-        self.learner = Learner.start(dense | networks, optimizers, self.agent.WITH_TARGET)
-        metrics = len(self.algorithm.metrics)
-        self.journal = Journal(
-            jax.random.key_data(update_key),
-            jnp.zeros((), jnp.int32),
-            jnp.zeros(metrics),
-            jnp.zeros(metrics),
-            jnp.zeros((), jnp.int32),
-        )
+        self.original_policy = accounting.shapes_of(ofenet.policy(agent, networks))
+        self.roles = ofenet.roles(agent)
+        networks = self._started(networks, method_key)
+        self.learner = Learner.start(dense | networks, optimizers, agent.with_target, self.roles)
+        self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
         self.statistics = (
             RunningStatistics.start(columns.observation_size) if normalize_observations else None
         )
         """Those that observations are normalised by; None where they are not."""
         self.updates = 0
         self.td_errors: jax.Array | None = None
-        """Of the newest update, absolute, [batch]; None if its rows had no importance weights."""
+        """Of the newest updates, absolute; None if their rows had no importance weights."""
         self.compile_seconds = 0.0
-        self._newest = np.zeros((config.rows_per_update, columns.width), np.float32)
-        self._compile()
+        self._newest = np.zeros((agent.rows_per_update, columns.width), np.float32)
+        self._compiled = Compiled(self.algorithm, self.learner)
 
     @property
     def arrays(self) -> dict[str, Any]:
         """All that a checkpoint must hold of the learner, as one pytree."""
-        found = {
-            "parts": self.learner.parts,
-            "journal": self.journal,
-            "method": self.method_state,
-        }
-        return found if self.statistics is None else found | {"observations": self.statistics}
+        return self._arrays_of(self.learner, self.method_state)
 
     @property
     def layouts(self) -> dict[str, Any]:
-        """How every layer is stored, as JSON: with it `arrays_in` knows the arrays' shapes."""
-        return {part: serialization.described(outline) for part, outline in self._outlines.items()}
+        """How every layer is stored, as JSON: with it `template` knows the arrays' shapes."""
+        outlines = self.outlines
+        return {part: serialization.described(outline) for part, outline in outlines.items()}
 
-    def arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
-        """Takes those layouts up; answers with `arrays` of their shapes, to be restored.
+    def template(self, layouts: dict[str, Any]) -> Template:
+        """What `arrays` is like with layers stored as in `layouts`; changes nothing.
 
-        Raises `BadCheckpoint` for layouts that cannot have come of this agent's networks.
+        Raises:
+            BadCheckpoint: Layouts that cannot have come of this agent's networks.
         """
         serialization.refuse_misfit(layouts, self.originals)
+        learner, state = self.learner, self.method_state
         if layouts != self.layouts:
-            found = {
+            blank = {
                 part: serialization.blanks(layouts[part], outline)
-                for part, outline in self._outlines.items()
+                for part, outline in self.outlines.items()
             }
-            self.learner = self.learner.afresh(found)
-            _, state = jax.eval_shape(self.method.start, found, jax.random.key(0))
-            self.method_state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
-            self._compile()
-        return self.arrays
+            learner = learner.afresh(blank)
+            _, shapes = jax.eval_shape(
+                lambda networks, key: self.method.start(networks, key, self.roles),
+                blank,
+                jax.random.key(0),
+            )
+            state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        return Template(self._arrays_of(learner, state), learner, state)
 
-    def restore(self, arrays: dict[str, Any]) -> None:
-        """Takes back what `arrays` gave."""
+    def restore(self, arrays: dict[str, Any], template: Template | None = None) -> None:
+        """Takes back what `arrays` gave, in the layouts of the template, if that has others."""
+        if template is not None and template.learner is not self.learner:
+            self.learner = template.learner
+            self._compiled = Compiled(self.algorithm, self.learner)
         self.learner = self.learner.with_parts(arrays["parts"])
         self.journal, self.method_state = arrays["journal"], arrays["method"]
         self.statistics = arrays.get("observations")
@@ -132,10 +142,8 @@ class Engine:
         learner = densified(learner)
         networks = {part: learner.networks(part) for part in learner.network_parts}
         key = jax.random.fold_in(jax.random.wrap_key_data(self.journal.key), 0)
-        self.notes = self.method.notes(networks)
-        networks, self.method_state = jax.jit(self.method.start)(networks, key)
-        self.learner = transport.carry(learner, networks)
-        self._compile()
+        self.learner = carry(learner, self._started(networks, key))
+        self._compiled = Compiled(self.algorithm, self.learner)
 
     def observe(self, observation: NDArray[np.float32]) -> None:
         """Counts an observation of training, [obs], into the statistics, if there are any."""
@@ -149,97 +157,96 @@ class Engine:
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-        return self.agent.act(self._forward, self._seen(observation))
+        return self.agent.act(self._forward, self._normalized(observation))
 
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
     ) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
-        size = self.columns.action_size
-        seen = self._seen(observation)
-        return self.agent.explore(self.config, self._forward, seen, size, step, rng)
+        seen = self._normalized(observation)
+        return self.agent.explore(self._forward, seen, self.columns.action_size, step, rng)
 
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         parts = {part: self.learner.networks(part) for part in self.learner.network_parts}
         return ofenet.policy(self.agent, parts)
 
+    @property
+    def acting(self) -> tuple[tuple[str, str], ...]:
+        """The networks that act, one behind the other: (part, name) of each."""
+        return ofenet.acting(self.agent)
+
     def update(self, rows: NDArray[np.float32]) -> None:
-        """One update from a batch of the replay; returns while it may still be running."""
-        parts = self.learner.parts
-        moves = self.algorithm.moving(self.updates)
-        moving = {name: parts[name] for name in moves if name in parts}
-        still = {name: part for name, part in parts.items() if name not in moves}
-        running = self.method_state.get(RUNNING, {})
-        with self._compiling(moves):
-            moved, self.journal, running, self.td_errors = self._update(
-                moving, self.journal, running, still, rows, self.normalization, moves
-            )
-        if running:
-            self.method_state = {**self.method_state, RUNNING: running}
-        self.learner = self.learner.with_parts(moved)
-        self.updates += 1
-        self._newest = rows
+        """Makes updates; returns while they may still be running.
 
-    def restructure(self, stage: Hashable, moment: Moment) -> dict[str, Any] | None:
-        """The method's restructuring; answers with its figures for the log: numbers and vectors.
-
-        None where the method, having seen more than the schedule, leaves everything as it is. What
-        it wants to know of gradients comes from the batch of the newest update.
+        Args:
+            rows: Of the replay, [batch, width] of one update or [updates, batch, width] of several,
+                which are one compiled call.
         """
-        planned = self.method.plan(stage, self.learner, self.method_state, moment)
+        count = 1 if rows.ndim == 2 else len(rows)
+        due = tuple(self.algorithm.due(self.updates + i) for i in range(count))
+        parts, words = self.learner.parts, frozenset().union(*due)
+        moving = {name: parts[name] for name in words if name in parts}
+        still = {name: part for name, part in parts.items() if name not in words}
+        planned = None
+        if self.agent.anneal is not None and self.planned_updates is not None:
+            planned = np.float32(self.planned_updates)
+        with self._compiling((due, rows.ndim)):
+            moved, self.journal, hooks, self.td_errors = self._compiled.update(
+                moving,
+                self.journal,
+                self.method_state.get(RUNNING, {}),
+                still,
+                rows,
+                self.normalization,
+                planned,
+                due=due,
+            )
+        if hooks:
+            self.method_state = {**self.method_state, RUNNING: hooks}
+        self.learner = self.learner.with_parts(moved)
+        self.updates += count
+        self._newest = rows if rows.ndim == 2 else rows[-1]
+
+    def evaluate(self, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """What an on-policy agent's networks say of newest rows: see `OnPolicyAgent.evaluate`."""
+        hooks = self.method_state.get(RUNNING, {})
+        evaluate = self._compiled.evaluate
+        return jax.tree.map(
+            np.asarray, evaluate(self.learner.parts, hooks, rows, self.normalization)
+        )
+
+    def restructure(self, stage: Hashable, progress: TrainingProgress) -> dict[str, Any] | None:
+        """The method's restructuring.
+
+        What the method wants to know of gradients comes from the batch of the newest update.
+
+        Returns:
+            Its figures for the log, numbers and vectors; None where the method, having seen more
+            than the schedule, leaves everything as it is.
+        """
+        planned = self.method.plan(stage, self.learner, self.method_state, progress)
         if planned is None:
             return None
         with self._compiling(("restructure", planned)):
-            parts, self.method_state, figures = self._restructure(
+            parts, self.method_state, figures = self._compiled.restructure(
                 self.learner.parts,
                 self.method_state,
-                np.float32(moment.progress),
-                Returns(*map(jnp.float32, moment.returns)),
+                np.float32(progress.progress),
+                Returns(*map(jnp.float32, progress.returns)),
                 self._newest,
                 self.normalization,
                 self.journal,
                 stage=planned,
             )
-        before, after = self.learner.structures, self._successors[planned]
+        before, after = self.learner.structures, self._compiled.successors[planned]
         self.learner = replace(self.learner, parts=parts, structures=after)
         if after != before:
-            self._compile()
+            self._compiled = Compiled(self.algorithm, self.learner)
         return {
             name: np.asarray(value) if value.ndim else np.asarray(value).item()
             for name, value in figures.items()
         }
-
-    @property
-    def acting(self) -> tuple[tuple[str, str], ...]:
-        """The networks that act, one behind the other: (part, name) of each."""
-        return ofenet.acting(self.config, self.agent)
-
-    @property
-    def _outlines(self) -> dict[str, Networks]:
-        """The networks by part, with shapes in place of arrays."""
-        structures = self.learner.structures
-        return {part: structures[part].outline() for part in self.learner.network_parts}
-
-    @property
-    def shapes(self) -> dict[str, Shapes]:
-        """(out, in) of every layer, by network."""
-        return serialization.shapes(self._outlines)
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the weights of all networks, targets included, that are left out or gone."""
-        return accounting.sparsity(self.learner.outline(), self.originals)
-
-    @property
-    def footprint(self) -> Footprint:
-        """What the networks, targets included, hold and move in an update."""
-        return accounting.footprint(self.learner.outline(), self.originals)
-
-    def report(self, average_compression_ratio: float | None = None) -> dict[str, Any]:
-        """What the networks hold: see `accounting.report`."""
-        networks = self.learner.all_networks()
-        return accounting.report(networks, self.originals, average_compression_ratio)
 
     def take_metrics(self) -> dict[str, float]:
         """Mean of each metric since the last call, nan where there was none; waits."""
@@ -254,36 +261,32 @@ class Engine:
         """The number (from 1) of the first update whose loss was not finite, or 0; waits."""
         return int(self.journal.first_nonfinite)
 
+    def _arrays_of(self, learner: Learner, method_state: Any) -> dict[str, Any]:
+        arrays = {"parts": learner.parts, "journal": self.journal, "method": method_state}
+        return arrays if self.statistics is None else arrays | {"observations": self.statistics}
+
+    def _started(self, networks: dict[str, Networks], key: jax.Array) -> dict[str, Networks]:
+        """Networks in the method's first layouts; sets its state and its notes."""
+        self.notes = self.method.notes(networks)
+        start = jax.jit(lambda networks, key: self.method.start(networks, key, self.roles))
+        networks, self.method_state = start(networks, key)
+        return networks
+
     @contextmanager
     def _compiling(self, what: Hashable) -> Iterator[None]:
-        """Adds the time to `compile_seconds` where this is the first call since `_compile`."""
-        if what in self._compiled:
+        """Adds the time to `compile_seconds` where this is the first call of compiled functions."""
+        if what in self._compiled.called:
             yield
             return
-        self._compiled.add(what)
+        self._compiled.called.add(what)
         started = time.perf_counter()
         yield
         self.compile_seconds += time.perf_counter() - started
 
-    def _compile(self) -> None:
-        self._compiled: set[Hashable] = set()
-        self._acting = [
-            (part, Forward(self.learner.structures[part], name)) for part, name in self.acting
-        ]
-        update = update_function(self.algorithm, self.learner)
-        self._update = jax.jit(update, donate_argnums=(0, 1, 2), static_argnames="moves")
-        self._successors: dict[Hashable, dict[str, Structure]] = {}
-        restructure = restructure_function(self.algorithm, self.learner, self._successors)
-        self._restructure = jax.jit(restructure, static_argnames="stage")
-
-    def _seen(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Observations as the networks see them."""
-        normalize = self.normalization
-        return observation if normalize is None else normalize(observation)
+        normalization = self.normalization
+        return observation if normalization is None else normalization(observation)
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
-        for name, network in self._acting:
-            part = self.learner.parts[name]
-            x = network.bound(part.values, part.indices)(x)
-        return x
+        return self._compiled.forward(self.learner, x)

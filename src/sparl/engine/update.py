@@ -1,51 +1,67 @@
-"""What is compiled of a run: one update, and one restructuring, as pure functions.
+"""Updates as pure functions, to be compiled.
 
-One call per update: networks, optimizer, Polyak averaging, what the method does around an optimizer
-step, and the log's sums, over a few flat arrays.
+One call an update, or one for several: networks, optimizer, Polyak averaging, what the method does
+around an optimizer step, and the log's sums, over a few flat arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
-from sparl.learner import Descend, Learner, Part, Structure, random, transport
-from sparl.methods import Method, MethodState, Returns, Signals
-from sparl.networks import Networks, Normalization, dense_copy
+from sparl.learner import AgentState, HookState, Learner, Part, StepRules, random
+from sparl.methods import Method
+from sparl.networks import Normalization
 from sparl.replay import Batch, Columns
 
+Due = frozenset[str]
+"""What one update changes: see `Agent.due`."""
 
-class Algorithm(NamedTuple):
+
+@dataclass(frozen=True)
+class Algorithm:
     """All that decides what an update computes."""
 
     agent: Agent
-    config: Any
     method: Method
     columns: Columns
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        return self.agent.METRICS + (ofenet.METRICS if self.config.ofenet else ())
+    def metrics(self) -> dict[str, str]:
+        """What an update tells, with the name of each in TensorBoard."""
+        return ofenet.metrics(self.agent)
 
-    def moving(self, updates: int) -> frozenset[str]:
-        """The parts that update number `updates` (from 0) changes."""
-        if self.config.ofenet is None:
-            return self.agent.moving(self.config, updates)
-        before = self.config.updates_before
-        agents = self.agent.moving(self.config, updates - before) if updates >= before else set()
-        return frozenset({ofenet.PART, *agents})
+    def due(self, update: int) -> Due:
+        """What update number `update`, from 0, changes: first the representation alone."""
+        before = self.agent.updates_before
+        if update < before:
+            return frozenset({ofenet.PART})
+        due = self.agent.due(update - before)
+        return due | {ofenet.PART} if self.agent.ofenet else due
+
+    def rules(self, learner: Learner) -> StepRules:
+        """What an optimizer step does to such a learner's parts."""
+        agent, method = self.agent, self.method
+        return StepRules(
+            learner.structures,
+            learner.optimizers,
+            {part: agent.learning_rate_of(part) for part in learner.parts},
+            method.before_step,
+            method.after_step,
+            agent.max_grad_norm,
+            agent.anneal,
+        )
 
 
 class Journal(NamedTuple):
-    """What updates keep for the loop: the random key, their count, and sums for the log."""
+    """The random key of updates, their number, and sums for the log."""
 
     key: UInt32[Array, " 2"]
     updates: Int32[Array, ""]
@@ -53,78 +69,112 @@ class Journal(NamedTuple):
     counts: Float[Array, " metrics"]
     first_nonfinite: Int32[Array, ""]  # number of the first update with a loss not finite, or 0
 
+    @classmethod
+    def start(cls, key: UInt32[Array, " 2"], metrics: int) -> Journal:
+        """Before the first update."""
+        zero = jnp.zeros((), jnp.int32)
+        return cls(key, zero, jnp.zeros(metrics), jnp.zeros(metrics), jnp.zeros((), jnp.int32))
 
-def update_function(algorithm: Algorithm, learner: Learner) -> Callable:
-    """One update of such a learner's parts: (the parts that it moves, journal, the method's running
-    state, the parts that it leaves, rows of the replay, what they are seen through, moves) -> the
-    first three, moved on, and the absolute TD errors [batch] of rows with importance weights, else
-    None. (With a representation: of the first half of the rows.)"""
-    config, method = algorithm.config, algorithm.method
-    structures, optimizers = learner.structures, learner.optimizers
-    before_step, after_step = method.before_step, method.after_step
 
-    def update(
+class UpdateResult(NamedTuple):
+    """What comes out of compiled updates."""
+
+    moved: dict[str, Part]
+    """The parts that they changed."""
+    journal: Journal
+    hooks: HookState
+    """What the method's hooks remember."""
+    td_errors: Float[Array, ...] | None
+    """Absolute TD errors, [batch] or [updates, batch], of rows with importance weights, else None;
+    with a representation those of the first half of the rows."""
+
+
+def update_function(algorithm: Algorithm, learner: Learner) -> Callable[..., UpdateResult]:
+    """Updates of such a learner's parts, to be compiled.
+
+    The function takes: the parts that are changed, the journal, the hooks' state, the parts that
+    stay, rows of the replay, what observations are seen through, how many updates the run makes
+    (None where nothing depends on it), and, static, what each update changes. Rows are
+    [batch, width] of one update, or [updates, batch, width] of several, which are scanned.
+    """
+    rules = algorithm.rules(learner)
+
+    def one(
         moving: dict[str, Part],
         journal: Journal,
-        running: MethodState,
+        hooks: HookState,
         still: dict[str, Part],
         rows: jax.Array,
         normalization: Normalization | None,
-        moves: frozenset[str],
-    ) -> tuple[dict[str, Part], Journal, MethodState, jax.Array | None]:
-        def descend(name: str, part: Part, gradient: Any) -> Part:
-            nonlocal running
-            structure = structures[name]
-            if before_step is not None and structure.holds_networks:
-                gradient, running = before_step(name, structure.online(part), gradient, running)
-            steps, optimizer = optimizers[name].update(
-                structure.flatten(gradient), part.optimizer, part.values
-            )
-            values = optax.apply_updates(part.values, steps)
-            part = part._replace(values=values, optimizer=optimizer)
-            if after_step is not None and structure.holds_networks:
-                networks = after_step(name, structure.online(part), running, config.rate_of(name))
-                part = part._replace(values=structure.flatten(networks))
-            return part
-
+        planned: jax.Array | None,
+        due: Due,
+    ) -> UpdateResult:
         key = random.fold_in(journal.key, journal.updates)
-        batch = _seen(algorithm.columns.split(rows), normalization)
-        parts = still | moving
-        moved, metrics = _learned(algorithm, structures, parts, moves, batch, key, descend)
-        errors = None if batch.weight is None else metrics.get("td_error")
-        return moved, _noted(journal, metrics, algorithm.metrics), running, errors
+        batch = normalize(algorithm.columns.split(rows), normalization)
+        progress = _progress(algorithm, journal, planned)
+        state = AgentState(still | moving, hooks, progress, {}, rules, due)
+        state, metrics = compute_update(algorithm.agent, state, batch, key)
+        return UpdateResult(
+            {name: state.parts[name] for name in moving},
+            accumulate_metrics(journal, metrics, tuple(algorithm.metrics)),
+            state.hooks,
+            None if batch.weight is None else metrics.get("td_error"),
+        )
 
-    return update
+    def updates(
+        moving: dict[str, Part],
+        journal: Journal,
+        hooks: HookState,
+        still: dict[str, Part],
+        rows: jax.Array,
+        normalization: Normalization | None,
+        planned: jax.Array | None,
+        due: tuple[Due, ...],
+    ) -> UpdateResult:
+        if rows.ndim == 2:
+            (only,) = due
+            return one(moving, journal, hooks, still, rows, normalization, planned, only)
+        period = _period(due)
+
+        def body(carried: Any, rows: jax.Array) -> tuple[Any, Any]:
+            errors = []
+            for i in range(period):
+                result = one(*carried, still, rows[i], normalization, planned, due[i])
+                carried = result.moved, result.journal, result.hooks
+                errors.append(result.td_errors)
+            return carried, None if None in errors else jnp.stack(errors)
+
+        groups = rows.reshape(-1, period, *rows.shape[1:])
+        carried, errors = jax.lax.scan(body, (moving, journal, hooks), groups)
+        if errors is not None:
+            errors = errors.reshape(-1, *errors.shape[2:])
+        return UpdateResult(*carried, errors)
+
+    return updates
 
 
-def _learned(
-    algorithm: Algorithm,
-    structures: dict[str, Structure],
-    parts: dict[str, Part],
-    moves: frozenset[str],
-    batch: Batch,
-    key: jax.Array,
-    descend: Descend,
-) -> tuple[dict[str, Part], dict[str, jax.Array]]:
-    """The parts in `moves` one update later, and metrics: the representation's first, if there is
-    one, by a batch of its own, and then the agent's, which sees what that makes of observations."""
-    agent, config = algorithm.agent, algorithm.config
-    if config.ofenet is None:
-        return agent.update(config, structures, parts, moves, batch, key, descend)
-    name, size = ofenet.PART, config.batch_size
+def compute_update(
+    agent: Agent, state: AgentState, batch: Batch, key: jax.Array
+) -> tuple[AgentState, dict[str, jax.Array]]:
+    """The state one update later, and metrics.
+
+    A representation comes first, by a batch of its own, which is the second half of the rows; the
+    agent sees what it makes of observations.
+    """
+    if agent.ofenet is None:
+        return agent.update(state, batch, key)
+    size = agent.batch_size
     batch, own = (
         jax.tree.map(lambda a, s=s: a[s], batch) for s in (slice(size), slice(size, None))
     )
-    part, metrics = ofenet.update(structures[name], parts[name], own, descend)
-    if moves == {name}:
-        return {name: part}, metrics
-    batch = ofenet.represented(structures[name], part, batch)
-    parts = parts | {name: part}
-    moved, found = agent.update(config, structures, parts, moves, batch, key, descend)
-    return moved | {name: part}, metrics | found
+    state, metrics = ofenet.update(state, own)
+    if state.due == {ofenet.PART}:
+        return state, metrics
+    state, of_agent = agent.update(state, ofenet.represented(state, batch), key)
+    return state, metrics | of_agent
 
 
-def _seen(batch: Batch, normalization: Normalization | None) -> Batch:
+def normalize(batch: Batch, normalization: Normalization | None) -> Batch:
     """A batch as the networks see it."""
     if normalization is None:
         return batch
@@ -134,7 +184,10 @@ def _seen(batch: Batch, normalization: Normalization | None) -> Batch:
     )
 
 
-def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]) -> Journal:
+def accumulate_metrics(
+    journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]
+) -> Journal:
+    """The journal with one update's metrics added."""
     values = jnp.stack([metrics.get(name, jnp.zeros(())) for name in names])
     updates = journal.updates + 1
     bad = jnp.logical_and(journal.first_nonfinite == 0, ~jnp.all(jnp.isfinite(values)))
@@ -147,61 +200,38 @@ def _noted(journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ..
     )
 
 
-def restructure_function(
-    algorithm: Algorithm, learner: Learner, successors: dict[Hashable, dict[str, Structure]]
-) -> Callable:
-    """The method's restructuring of such a learner: (parts, the method's state, progress, returns,
-    rows of the newest batch, what they are seen through, journal, stage) -> parts, state, figures.
+def evaluate_function(algorithm: Algorithm, learner: Learner) -> Callable[..., Any]:
+    """`OnPolicyAgent.evaluate` of such a learner, to be compiled: of newest rows [n, width]."""
+    rules = algorithm.rules(learner)
 
-    While it is compiled for a stage, the structures that come out are put into `successors`.
-    """
-
-    def restructure(
+    def evaluate(
         parts: dict[str, Part],
-        state: MethodState,
-        progress: jax.Array,
-        returns: Returns,
+        hooks: HookState,
         rows: jax.Array,
         normalization: Normalization | None,
-        journal: Journal,
-        stage: Hashable,
-    ) -> tuple[dict[str, Part], MethodState, dict[str, jax.Array]]:
-        present = replace(learner, parts=parts)
-        batch = _seen(algorithm.columns.split(rows), normalization)
-        signals = Signals(
-            stage, progress, returns, lambda: _gradients(algorithm, present, batch, journal)
-        )
-        after, state, figures = algorithm.method.restructure(present, state, signals)
-        successors[stage] = after.structures
-        return after.parts, state, figures
+    ) -> dict[str, jax.Array]:
+        stored = replace(algorithm.columns, extras=())
+        batch = normalize(stored.split(rows), normalization)
+        state = AgentState(parts, hooks, None, {}, rules, frozenset())
+        return algorithm.agent.evaluate(state, batch)
 
-    return restructure
+    return evaluate
 
 
-def _gradients(
-    algorithm: Algorithm, learner: Learner, batch: Batch, journal: Journal
-) -> dict[str, Networks]:
-    """The losses' gradients by every weight: an update of dense copies, in which none descends."""
-    dense = densified(learner)
-    found: dict[str, Networks] = {}
-
-    def capture(name: str, part: Part, gradient: Any) -> Part:
-        found[name] = gradient
-        return part
-
-    # Another key than any update's.
-    key = random.fold_in(random.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
-    everything = frozenset(learner.parts)
-    _learned(algorithm, dense.structures, dense.parts, everything, batch, key, capture)
-    return found
+def _period(due: tuple[Due, ...]) -> int:
+    """After how many updates what they change comes again; all of them if it never does."""
+    count = len(due)
+    fitting = (p for p in range(1, count) if count % p == 0 and due == due[:p] * (count // p))
+    return next(fitting, count)
 
 
-def densified(learner: Learner) -> Learner:
-    """The same functions with every weight stored."""
-    return transport.carry(
-        learner,
-        {
-            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
-            for part in learner.network_parts
-        },
-    )
+def _progress(
+    algorithm: Algorithm, journal: Journal, planned: jax.Array | None
+) -> Float[Array, ""] | None:
+    """Share of the agent's updates that are made, in [0, 1]; None where nothing depends on it."""
+    if algorithm.agent.anneal is None:
+        return None
+    if planned is None:
+        return jnp.zeros(())
+    made = journal.updates - algorithm.agent.updates_before
+    return jnp.clip(made / planned, 0.0, 1.0)

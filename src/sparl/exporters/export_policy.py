@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents
 from sparl.agents.common import ofenet
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
@@ -228,7 +227,7 @@ def dense_policy(policy: Policy, run: RunFolder | None) -> Network:
         return jax.eval_shape(dense_copy, policy.network)
     agent, spaces = run.read_config()[1], policy.spaces
     sizes = spaces.observation_size, spaces.action_size
-    return ofenet.dense_policy(agent, agents.functions_of(agent), *sizes)
+    return ofenet.dense_policy(agent, *sizes)
 
 
 def dense_bytes(dense: Network) -> int:

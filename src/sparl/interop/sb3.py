@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents import DQNConfig, SACConfig, TD3Config
+from sparl.agents import DQN, SAC, TD3
 from sparl.errors import BadCheckpoint, BadValue
 from sparl.interop.sb3_file import SB3File, numbers_in
 from sparl.interop.trained import Members, Moments, Trained, TrainedPart
@@ -49,7 +49,7 @@ def read(path: Path, learning_rate: float | None = None) -> Trained:
     return Trained(agent, parts, run, file.seen, tuple(file.notes))
 
 
-def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], TD3Config]:
+def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], TD3]:
     policy = file.policy(r"(actor|actor_target)\.mu\.\d+|(critic|critic_target)\.qf[01]\.\d+")
 
     def actor(prefix: str) -> Build:
@@ -63,7 +63,7 @@ def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         ),
         "critics": _critics(file, policy),
     }
-    config = TD3Config(
+    config = TD3(
         **_common(file, learning_rate),
         **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         policy_noise=file.number("target_policy_noise"),
@@ -74,7 +74,7 @@ def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
     return parts, config
 
 
-def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], SACConfig]:
+def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], SAC]:
     policy = file.policy(r"actor\.(latent_pi\.\d+|mu|log_std)|(critic|critic_target)\.qf[01]\.\d+")
 
     def actor(tensors: Tensors) -> Members:
@@ -114,7 +114,7 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         ),
     }
     target_entropy = file.data.get("target_entropy")
-    config = SACConfig(
+    config = SAC(
         **_common(file, learning_rate),
         **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         target_entropy=target_entropy if isinstance(target_entropy, float) else None,
@@ -123,7 +123,7 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
     return parts, config
 
 
-def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], DQNConfig]:
+def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], DQN]:
     policy = file.policy(r"(q_net|q_net_target)\.q_net\.\d+")
 
     def q(prefix: str) -> Build:
@@ -135,7 +135,7 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         _moments(file, "policy.optimizer", "q_net.", q("q_net")),
     )
     exploring = file.number("exploration_fraction") * file.number("_total_timesteps")
-    config = DQNConfig(
+    config = DQN(
         **_common(file, learning_rate),
         **_widths(part.members["q"]),
         double=False,
@@ -238,6 +238,6 @@ def _exploration_noise(file: SB3File) -> float:
         if sigma and len(set(sigma)) == 1:
             return sigma[0]
     kind = "no noise" if found is None else "noise of another kind than one Gaussian for all"
-    own = TD3Config.exploration_noise
+    own = TD3.exploration_noise
     file.notes.append(f"it explored with {kind}: here, with a standard deviation of {own}")
     return own

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sparl import agents
-from sparl.agents import AgentConfig
+from sparl.agents import Agent
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadEnvironment
 from sparl.learner import Learner, Part, Structure
@@ -49,7 +48,7 @@ class Seen(NamedTuple):
 class Trained:
     """Networks, targets and moments, with the hyperparameters that they were trained with."""
 
-    agent: AgentConfig
+    agent: Agent
     parts: dict[str, TrainedPart]
     """As the agent's `init` names them."""
     run: dict[str, Any]
@@ -60,11 +59,12 @@ class Trained:
 
     def learner(self) -> Learner:
         """Raises `BadCheckpoint` where targets or moments are not shaped as their networks."""
-        functions = agents.functions_of(self.agent)
+        agent = self.agent
         begun = Learner.start(
             {name: part.members for name, part in self.parts.items()},
-            functions.optimizers(self.agent),
-            functions.WITH_TARGET,
+            {name: agent.optimizer(name) for name in self.parts},
+            agent.with_target,
+            agent.roles,
         )
         return begun.with_parts(
             {
@@ -75,8 +75,7 @@ class Trained:
 
     def refuse_other_spaces(self, env: str, spaces: Spaces) -> None:
         """Raises `BadEnvironment` where this agent cannot have been trained in `env`."""
-        functions = agents.functions_of(self.agent)
-        policy = functions.policy(self.parts[functions.ACTING[0]].members)
+        policy = self.agent.policy(self.parts[self.agent.acting[0]].members)
         inputs, outputs = policy.layers[0].in_features, policy.layers[-1].out_features
         shape = self.seen.observation_shape or spaces.observation_shape
         if (inputs, outputs, shape) != (

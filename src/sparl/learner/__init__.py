@@ -1,12 +1,18 @@
 """An agent's whole state as a few flat vectors, and the way from one topology to another."""
 
-from sparl.learner.state import Descend, Learner
+from sparl.learner.agent_state import AfterStep, AgentState, BeforeStep, HookState, StepRules
+from sparl.learner.state import Learner, Role
 from sparl.learner.structure import Part, Structure, holds_networks
 
 __all__ = [
-    "Descend",
+    "AfterStep",
+    "AgentState",
+    "BeforeStep",
+    "HookState",
     "Learner",
     "Part",
+    "Role",
+    "StepRules",
     "Structure",
     "holds_networks",
 ]

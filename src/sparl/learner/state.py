@@ -11,9 +11,9 @@ any other part, and left alone by methods, transport and accounting.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import optax
@@ -21,8 +21,8 @@ import optax
 from sparl.learner.structure import Part, Structure
 from sparl.networks import Networks
 
-Descend = Callable[[str, Part, Any], Part]
-"""(name of the part, part, gradients as networks) -> the part one optimizer step later."""
+Role = Literal["actor", "critic", "representation"]
+"""What the networks of a part are for; a network of values that acts, as DQN's, is a critic."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Learner:
     parts: dict[str, Part]
     structures: dict[str, Structure]
     optimizers: dict[str, optax.GradientTransformation]
+    roles: dict[str, Role]
+    """Of every part that holds networks."""
 
     @classmethod
     def start(
@@ -39,8 +41,16 @@ class Learner:
         networks: dict[str, dict[str, Any]],
         optimizers: dict[str, optax.GradientTransformation],
         with_target: frozenset[str],
+        roles: Mapping[str, Role],
     ) -> Learner:
-        """Fresh optimizers; every target is its online network's copy."""
+        """Fresh optimizers; every target is its online network's copy.
+
+        Args:
+            networks: Of each part the networks, or bare arrays, by name.
+            optimizers: One for each part.
+            with_target: The parts that have target networks.
+            roles: Of the parts that hold networks.
+        """
         parts, structures = {}, {}
         for name, part in networks.items():
             structure = structures[name] = Structure.of(part)
@@ -51,12 +61,12 @@ class Learner:
                 optimizers[name].init(values),
                 structure.flatten_indices(part),
             )
-        return cls(parts, structures, optimizers)
+        return cls(parts, structures, optimizers, dict(roles))
 
     def afresh(self, networks: dict[str, Networks]) -> Learner:
         """As `start` makes it of `networks`: fresh optimizers, targets that are copies."""
         with_target = frozenset(name for name in networks if self.parts[name].target.size)
-        begun = Learner.start(networks, self.optimizers, with_target)
+        begun = Learner.start(networks, self.optimizers, with_target, self.roles)
         return replace(
             self,
             parts={**self.parts, **begun.parts},

@@ -1,31 +1,38 @@
 """Moving a learner from one set of layouts to another.
 
 A change of topology is a change of coordinates. `move` takes anything aligned with a layer's
-weights from the old coordinates to the new ones; `carry` applies it to the three things that are
-aligned with them besides the values themselves: both Adam moments and the target network. `along`
-does to all four what is done to the networks, as when neurons are cut out. No other place in the
-code touches them.
+weights from the old coordinates to the new ones; `carry` applies it to all that is aligned with
+them besides the values themselves: the target network, and every array of the optimizer's state
+that has the values' shape. `along` does to all of these what is done to the networks, as when
+neurons are cut out. No other place in the code touches them.
 
 A stored weight may stand for several entries of the matrix (`Layout.copies`). Its gradient is then
-the sum of theirs, so a moment on its way to such a layout is multiplied by their number, and the
-second moment by its square; on its way back it is divided by it: Adam goes on in steps of the same
-size.
+the sum of theirs, so a first moment on its way to such a layout is multiplied by their number, and
+a second moment by its square; on its way back it is divided by it: Adam goes on in steps of the
+same size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 
+from sparl.errors import BadValue
 from sparl.layouts import Layout
 from sparl.learner.state import Learner
 from sparl.learner.structure import Part, Structure
 from sparl.networks import Network, Networks
+
+POWERS = {"mu": 1, "trace": 1, "nu": 2, "nu_max": 2, "sum_of_squares": 2}
+"""By the names that optax gives them: in which power of the gradient a moment is."""
+
+Fill = Callable[[Layout], jax.Array | float]
+"""What places take that only the new layer stores: a number, or a dense [out, in] matrix."""
 
 
 def move(aligned: jax.Array, old: Layout, new: Layout, fill: jax.Array | float) -> jax.Array:
@@ -38,29 +45,34 @@ def move(aligned: jax.Array, old: Layout, new: Layout, fill: jax.Array | float) 
 
 
 def carry(learner: Learner, successors: dict[str, Networks]) -> Learner:
-    """`learner` with the networks of `successors`, part by part, in place of its own.
+    """`learner` with the networks of `successors` in place of its own.
 
-    A successor comes with its layouts and its online values: what a woken weight starts from is
-    the method's to say. Adam moments go along with the weights that stay, and are zero for woken
-    ones; a target's weights keep their Polyak value, woken ones take the online value.
+    Moments go along with the weights that stay, and are zero for woken ones. A target's weights
+    keep their Polyak value; woken ones take the online value.
+
+    Args:
+        successors: By part, networks in their new layouts with their online values: what a woken
+            weight starts from is the method's to say.
+
+    Raises:
+        BadValue: An optimizer's state that transport does not know how to carry.
     """
     parts, structures = dict(learner.parts), dict(learner.structures)
     for name, networks in successors.items():
-        structures[name] = Structure.of(networks)
-        parts[name] = _carry_part(
-            learner.parts[name],
-            learner.structures[name],
-            networks,
-            structures[name],
-        )
-    return Learner(parts, structures, learner.optimizers)
+        after = structures[name] = Structure.of(networks)
+        parts[name] = _carry_part(learner.parts[name], learner.structures[name], networks, after)
+    return replace(learner, parts=parts, structures=structures)
 
 
 def along(learner: Learner, change: Callable[[str, Network], Network]) -> Learner:
     """`learner` with `change` made to its networks, and in the same way to all aligned with them.
 
-    (name, network) -> network; it has to be linear in the numbers of the network, whose place
-    moments and targets take: a choice or a scaling of them.
+    Args:
+        change: Takes a network's name and the network. It must be linear in the network's numbers,
+            whose place moments and targets take: a choice or a scaling of them.
+
+    Raises:
+        BadValue: An optimizer's state that transport does not know how to carry.
     """
     parts, structures = dict(learner.parts), dict(learner.structures)
     for name in learner.network_parts:
@@ -70,32 +82,27 @@ def along(learner: Learner, change: Callable[[str, Network], Network]) -> Learne
             carried = structure.networks(aligned, part.indices)
             return {key: change(key, network) for key, network in carried.items()}
 
+        def flat(aligned: jax.Array, power: int | None, changed=changed) -> jax.Array:
+            networks = changed(aligned)
+            return Structure.of(networks).flatten(networks)
+
         networks = changed(part.values)
         after = structures[name] = Structure.of(networks)
         parts[name] = Part(
             values=after.flatten(networks),
-            target=after.flatten(changed(part.target)) if part.target.size else part.target,
-            optimizer=optax.tree.map_params(
-                learner.optimizers[name],
-                lambda moment, after=after, changed=changed: after.flatten(changed(moment)),
-                part.optimizer,
-            ),
+            target=flat(part.target, None) if part.target.size else part.target,
+            optimizer=_carry_optimizer(part, flat),
             indices=after.flatten_indices(networks),
         )
-    return Learner(parts, structures, learner.optimizers)
+    return replace(learner, parts=parts, structures=structures)
 
 
 def _carry_part(
-    part: Part,
-    structure: Structure,
-    successors: Networks,
-    successor_structure: Structure,
+    part: Part, structure: Structure, successors: Networks, successor_structure: Structure
 ) -> Part:
     old = structure.online(part)
 
-    def moved(
-        aligned: jax.Array, fill: Callable[[Layout], jax.Array | float], power: int = 0
-    ) -> jax.Array:
+    def moved(aligned: jax.Array, fill: Fill, power: int | None) -> jax.Array:
         carried = structure.networks(aligned, part.indices)
         networks = {
             name: _move_network(carried[name], old[name], new, fill, power)
@@ -103,43 +110,56 @@ def _carry_part(
         }
         return successor_structure.flatten(networks)
 
-    def moved_moments(adam: optax.ScaleByAdamState) -> optax.ScaleByAdamState:
-        moments: Any = adam
-        return adam._replace(
-            mu=moved(moments.mu, lambda new: 0.0, 1), nu=moved(moments.nu, lambda new: 0.0, 2)
-        )
+    def moment(aligned: jax.Array, power: int | None) -> jax.Array:
+        return moved(aligned, lambda new: 0.0, power)
 
+    target = part.target
     return Part(
         values=successor_structure.flatten(successors),
-        target=moved(part.target, lambda new: new.spread(new.weight))
-        if part.target.size
-        else part.target,
-        optimizer=jax.tree.map(
-            lambda state: moved_moments(state) if _is_adam(state) else state,
-            part.optimizer,
-            is_leaf=_is_adam,
-        ),
+        target=moved(target, lambda new: new.spread(new.weight), 0) if target.size else target,
+        optimizer=_carry_optimizer(part, moment),
         indices=successor_structure.flatten_indices(successors),
     )
 
 
-def _is_adam(state: Any) -> bool:
-    return isinstance(state, optax.ScaleByAdamState)
+def _carry_optimizer(part: Part, moved: Callable[[jax.Array, int | None], jax.Array]) -> Any:
+    """The optimizer's state with all moved that is aligned with the values.
+
+    Numbers, such as the count of steps, stay as they are.
+    """
+
+    def carried(path: Any, leaf: Any) -> Any:
+        shape = jnp.shape(leaf)
+        if shape == part.values.shape:
+            return moved(leaf, POWERS.get(getattr(path[-1], "name", "")))
+        if shape == ():
+            return leaf
+        raise BadValue(
+            f"the optimizer's state has an array {jax.tree_util.keystr(path)} of shape {shape}, "
+            f"which is neither a number nor aligned with the {part.values.size} values: no method "
+            "can change the topology under such an optimizer"
+        )
+
+    return jax.tree_util.tree_map_with_path(carried, part.optimizer)
 
 
 def _move_network(
-    aligned: Network,
-    old: Network,
-    new: Network,
-    fill: Callable[[Layout], jax.Array | float],
-    power: int,
+    aligned: Network, old: Network, new: Network, fill: Fill, power: int | None
 ) -> Network:
-    """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases, and
-    weights multiplied by that power of how many times as many copies they have."""
+    """`new` with `aligned`, whose layers hold the vectors to move, as its weights and biases.
+
+    Weights are multiplied by that power of how many times as many copies they have.
+    """
     layers = []
     for carried, before, after in zip(aligned.layers, old.layers, new.layers, strict=True):
+        if power is None and after.copies != before.copies:
+            raise BadValue(
+                "a moment of this optimizer cannot be carried between layouts whose weights stand "
+                f"for {before.copies} and {after.copies} entries: it is known of {list(POWERS)} "
+                "alone"
+            )
         weight = jnp.asarray(move(carried.weight, before, after, fill(after)))
-        weight = weight * (after.copies / before.copies) ** power
+        weight = weight * (after.copies / before.copies) ** (power or 0)
         layers.append(
             eqx.tree_at(lambda layer: (layer.weight, layer.bias), after, (weight, carried.bias))
         )

@@ -7,9 +7,9 @@ from sparl.methods.common.method import (
     BeforeStep,
     Method,
     MethodState,
-    Moment,
     Returns,
     Signals,
+    TrainingProgress,
     figures,
     replace_layers,
     scaled_to_norm,
@@ -20,7 +20,7 @@ from sparl.methods.dsp import COMPILATION, DSP, Plan
 from sparl.methods.gst import GST
 from sparl.methods.iterative import Iterative
 from sparl.methods.magnitude import Magnitude
-from sparl.methods.registry import METHODS
+from sparl.methods.registry import METHODS, name_of
 from sparl.methods.rigl import RigL
 from sparl.methods.rlx2 import RLx2
 from sparl.methods.rnm import RNM
@@ -43,16 +43,17 @@ __all__ = [
     "Magnitude",
     "Method",
     "MethodState",
-    "Moment",
     "Plan",
     "RLx2",
     "Returns",
     "RigL",
     "Signals",
     "Static",
+    "TrainingProgress",
     "Unstructured",
     "figures",
     "layer_of",
+    "name_of",
     "replace_layers",
     "scaled_to_norm",
 ]

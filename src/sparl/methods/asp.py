@@ -15,7 +15,7 @@ Our reading for reinforcement learning:
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
-from sparl.learner import Learner
+from sparl.learner import Learner, Role
 from sparl.methods.common import neurons
 from sparl.methods.common.method import MethodState, RowWise, Signals, figures, replace_layers
 from sparl.networks import Network, Networks
@@ -56,7 +56,7 @@ class ASP(RowWise):
         validation.at_least(0, swaps=self.swaps)
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         """Dense as they are; state: a random key for the permutations."""
         return networks, {"key": jax.random.key_data(key)}

@@ -29,7 +29,7 @@ Our reading:
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -38,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparl import validation
-from sparl.learner import Learner, transport
+from sparl.learner import Learner, Role, transport
 from sparl.methods.common import group_penalty, neurons
 from sparl.methods.common.method import (
     RUNNING,
@@ -46,8 +46,8 @@ from sparl.methods.common.method import (
     BeforeStep,
     Method,
     MethodState,
-    Moment,
     Signals,
+    TrainingProgress,
     check_window,
 )
 from sparl.networks import Networks
@@ -118,7 +118,7 @@ class DSP(Method):
         validation.one_of(("taylor", "magnitude"), importance=self.importance)
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         """Dense as they are. State, by network: of every neuron its importance and whether it is
         `alive`, of every layer the share of importance `lost`, its `widest` and its `fewest`
@@ -131,7 +131,7 @@ class DSP(Method):
             "lost": {name: jnp.zeros(len(neurons.widths(n))) for name, n in all_networks.items()},
             "widest": {name: jnp.asarray(neurons.widths(n)) for name, n in all_networks.items()},
             "fewest": {
-                name: jnp.asarray(self.fewest(neurons.widths(network), part, networks), jnp.int32)
+                name: jnp.asarray(self.fewest(neurons.widths(network), part, roles), jnp.int32)
                 for part, group in networks.items()
                 for name, network in group.items()
             },
@@ -145,9 +145,9 @@ class DSP(Method):
         }
         return networks, state
 
-    def fewest(self, widths: Sequence[int], part: str, parts: Container[str]) -> list[int]:
+    def fewest(self, widths: Sequence[int], part: str, roles: Mapping[str, Role]) -> list[int]:
         """Neurons that stay in each layer of a network of `part`."""
-        floor = self.critic_floor if _beside_actor(part, parts) else self.floor
+        floor = self.critic_floor if _beside_actor(part, roles) else self.floor
         return [min(width, max(FEWEST, math.ceil(floor * width))) for width in widths]
 
     def stage(self, update: int, updates: int) -> Hashable | None:
@@ -156,7 +156,9 @@ class DSP(Method):
             return None
         return "end" if update == last else "look"
 
-    def plan(self, stage: Hashable, learner: Learner, state: MethodState, moment: Moment) -> Plan:
+    def plan(
+        self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
+    ) -> Plan:
         """Whether pruning is over, and the widths to cut down to if it is time for that."""
         before, after, left = 0, 0, []
         for part in learner.network_parts:
@@ -166,8 +168,8 @@ class DSP(Method):
                 before += neurons.weights(network)
                 after += neurons.weights_between(network, left[-1][1])
         saved, over = before - after, stage == "end"
-        pays = (moment.updates - moment.update) * saved >= COMPILATION * int(state["weights"])
-        due = pays and saved >= SAVING * before and bool(moment.returns.hold(self.tolerance))
+        pays = (progress.updates - progress.update) * saved >= COMPILATION * int(state["weights"])
+        due = pays and saved >= SAVING * before and bool(progress.returns.hold(self.tolerance))
         return Plan(over, tuple(left) if saved and (due or over) else None)
 
     def restructure(
@@ -241,7 +243,7 @@ class DSP(Method):
         """Those neurons that the threshold says, if any `may` go."""
         alive, lost = {}, {}
         for part in learner.network_parts:
-            beside = _beside_actor(part, learner.network_parts)
+            beside = _beside_actor(part, learner.roles)
             limit = _cubic(advance) * (self.critic_epsilon if beside else self.epsilon)
             for name, network in learner.networks(part).items():
                 widest, fewest = state["widest"][name], state["fewest"][name]
@@ -284,6 +286,6 @@ def _cubic(advance: jax.Array) -> jax.Array:
     return 1.0 - (1.0 - advance) ** 3
 
 
-def _beside_actor(part: str, parts: Container[str]) -> bool:
-    """Whether networks of a part are critics that serve an actor; a DQN's acts itself."""
-    return part != "actor" and "actor" in parts
+def _beside_actor(part: str, roles: Mapping[str, Role]) -> bool:
+    """Whether networks of a part serve an actor; those of a DQN act themselves."""
+    return roles[part] != "actor" and "actor" in roles.values()

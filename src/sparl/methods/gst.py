@@ -22,7 +22,7 @@ Our reading:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
@@ -35,12 +35,12 @@ from sparl import validation
 from sparl.errors import BadValue
 from sparl.kernels import GROUPS
 from sparl.layouts import BlockCirculant, Layout, grid, projected
-from sparl.learner import Learner, transport
+from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import (
     Method,
     MethodState,
-    Moment,
     Signals,
+    TrainingProgress,
     figures,
     replace_layers,
     scaled_to_norm,
@@ -105,7 +105,7 @@ class GST(Method):
         return min(level * self.increment, self.sparsity)
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         """Large layers grouped, scaled to the norms they had. State: the `level` of the target, and
         at how many looks in a row the return `fell_short`.
@@ -134,16 +134,16 @@ class GST(Method):
         if large and left <= 0:
             raise BadValue(
                 f"sparsity is {target}: {name} has {total - large:,} of {total:,} weights in "
-                "layers that are not pruned, having fewer inputs or outputs than --smallest, "
+                "layers that are not pruned, having fewer inputs or outputs than smallest, "
                 f"{self.smallest}. "
-                f"Choose a sparsity below {large / total:.2f}, or a smaller --smallest"
+                f"Choose a sparsity below {large / total:.2f}, or a smaller `smallest`"
             )
         return left / large if large else 1.0
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         return [
             f"{name} has no layer with {self.smallest} inputs and outputs: it stays dense. "
-            "Lower --smallest, or make it wider."
+            "Lower smallest, or make it wider."
             for group in networks.values()
             for name, network in group.items()
             if not self.large(network)
@@ -152,8 +152,10 @@ class GST(Method):
     def stage(self, update: int, updates: int) -> Hashable | None:
         return None if update % self.interval else "look"
 
-    def plan(self, stage: Hashable, learner: Learner, state: MethodState, moment: Moment) -> Plan:
-        level, holds = int(state["level"]), bool(moment.returns.hold(self.tolerance))
+    def plan(
+        self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
+    ) -> Plan:
+        level, holds = int(state["level"]), bool(progress.returns.hold(self.tolerance))
         given_up = not holds and int(state["fell_short"]) + 1 >= self.patience
         return Plan(min(max(level + holds - given_up, 0), self.levels), holds)
 

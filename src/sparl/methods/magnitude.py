@@ -12,7 +12,7 @@ not trained, not stored from then on. Adam's moments and the targets of the othe
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from sparl import validation
 from sparl.layouts import Layout
-from sparl.learner import Learner, transport
+from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, check_window, figures, replace_layers
 from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.networks import Network, Networks
@@ -54,11 +54,11 @@ class Magnitude(Unstructured):
         return 1 - (1 - pruning / self.prunings) ** 3
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         for part, group in networks.items():
             for name, network in group.items():
-                self.counts(part, name, network)  # raises now what would fail at the end
+                self.counts(roles[part], name, network)  # raises now what would fail at the end
         return networks, {}
 
     def stage(self, update: int, updates: int) -> Hashable | None:
@@ -73,16 +73,17 @@ class Magnitude(Unstructured):
         successors, found = {}, {}
         for part in learner.network_parts:
             networks = learner.networks(part)
-            share = self.share(signals.stage, self.sparsity_of(part))
+            role = learner.roles[part]
+            share = self.share(signals.stage, self.sparsity_of(role))
             successors[part] = {
-                name: self._pruned(part, name, network, share) for name, network in networks.items()
+                name: self._pruned(role, name, network, share) for name, network in networks.items()
             }
             found |= figures(networks, successors[part])
         return transport.carry(learner, successors), state, found
 
-    def _pruned(self, part: str, name: str, network: Network, share: float) -> Network:
+    def _pruned(self, role: Role, name: str, network: Network, share: float) -> Network:
         new: dict[int, Layout] = {}
-        for i, count in enumerate(self.counts_after(share, part, name, network)):
+        for i, count in enumerate(self.counts_after(share, role, name, network)):
             layer = network.layers[i]
             if count < layer.kept:
                 dense = layer.to_dense()
@@ -90,13 +91,13 @@ class Magnitude(Unstructured):
                 new[i] = layer_of(dense, layer.bias, PerLayer(count).select(scores))
         return replace_layers(network, new)
 
-    def counts_after(self, share: float, part: str, name: str, network: Network) -> list[int]:
+    def counts_after(self, share: float, role: Role, name: str, network: Network) -> list[int]:
         """Weights that each layer keeps when `share` of those that will go are gone."""
         sizes = [math.prod(layer.shape) for layer in network.layers]
-        final = self.counts(part, name, network)
+        final = self.counts(role, name, network)
         # A run that was prolonged has another schedule, and what is gone stays gone.
         there = [layer.kept for layer in network.layers]
-        kept = min(budget(sum(sizes), share * self.sparsity_of(part)), sum(there))
+        kept = min(budget(sum(sizes), share * self.sparsity_of(role)), sum(there))
         shares = [
             size - Fraction(share) * (size - count)
             for size, count in zip(sizes, final, strict=True)

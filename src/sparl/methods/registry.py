@@ -1,36 +1,13 @@
-"""Methods by name: which weights there are, and when that changes."""
+"""Methods by name: sparl's own, other packages' and those of files."""
 
-from sparl.methods.asp import ASP
-from sparl.methods.common.method import Method, Signals
-from sparl.methods.dense import Dense
-from sparl.methods.dsp import DSP
-from sparl.methods.gst import GST
-from sparl.methods.iterative import Iterative
-from sparl.methods.magnitude import Magnitude
-from sparl.methods.rigl import RigL
-from sparl.methods.rlx2 import RLx2
-from sparl.methods.rnm import RNM
-from sparl.methods.set import SET
-from sparl.methods.static import Static
+from __future__ import annotations
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Dense, RNM, Static, SET, RigL, RLx2, Magnitude, Iterative, ASP, DSP, GST)
-}
+from sparl.methods.common.method import Method
+from sparl.plugins import Registry
 
-__all__ = [
-    "ASP",
-    "DSP",
-    "GST",
-    "METHODS",
-    "RNM",
-    "SET",
-    "Dense",
-    "Iterative",
-    "Magnitude",
-    "Method",
-    "RLx2",
-    "RigL",
-    "Signals",
-    "Static",
-]
+METHODS: Registry[Method] = Registry("method", Method)
+
+
+def name_of(method: Method) -> str:
+    """What a run folder calls exactly this method by; see `Registry.spec_of`."""
+    return METHODS.spec_of(type(method))

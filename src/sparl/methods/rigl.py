@@ -15,7 +15,6 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from tyro.conf import Suppress
 
 from sparl.errors import BadValue
 from sparl.learner import Learner
@@ -28,6 +27,7 @@ class RigL(SET):
     """Drop the smallest weights, grow those whose gradient is largest."""
 
     name: ClassVar[str] = "rigl"
+    internal: ClassVar[frozenset[str]] = frozenset({"last_drop"})
 
     drop_fraction: float = 0.5
     """Share of each layer's kept weights that is dropped at first; a cosine takes it to 0."""
@@ -36,7 +36,7 @@ class RigL(SET):
     until: float = 0.8
     """Share of the run's updates after which the topology stays."""
 
-    last_drop: Suppress[bool] = False  # SET's alone: here the fraction has come to 0 by then
+    last_drop: bool = False  # SET's alone: here the fraction has come to 0 by then
 
     def __post_init__(self) -> None:
         super().__post_init__()

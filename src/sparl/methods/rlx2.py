@@ -34,6 +34,7 @@ class RLx2(RigL):
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         return [
-            "RLx2 is this topology together with --n-step 3 --n-step-from 300000 and, for "
-            "continuous actions, --dynamic-replay: options of their own here."
+            "RLx2 is this topology together with the agent's n_step 3 and n_step_from "
+            "300000 and, for continuous actions, the run's dynamic_replay: options of their "
+            "own here."
         ]

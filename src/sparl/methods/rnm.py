@@ -17,7 +17,7 @@ Our reading, where the paper leaves room:
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse, StraightThrough
-from sparl.learner import Learner, transport
+from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import (
     AfterStep,
     MethodState,
@@ -75,7 +75,7 @@ class RNM(RowWise):
         return "reselect" if self.interval and update % self.interval == 0 else None
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         parts = {
             part: {name: self._sparsified(network) for name, network in group.items()}
@@ -143,7 +143,7 @@ class RNM(RowWise):
                 if not positions:
                     found.append(
                         f"{name} has no layer to make sparse: small first layers and heads stay "
-                        "dense. --sparse-layers all changes that."
+                        "dense. sparse_layers 'all' changes that."
                     )
                 found += [
                     f"{name}.{layer_names(network)[i]} has {network.layers[i].in_features} inputs, "

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
-from sparl.learner import Learner, transport
+from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, figures, replace_layers
 from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.networks import Network
@@ -69,9 +69,9 @@ class SET(Unstructured):
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
 
-    def counts(self, part: str, name: str, network: Network) -> list[int]:
+    def counts(self, role: Role, name: str, network: Network) -> list[int]:
         if not self.lambdas:
-            return super().counts(part, name, network)
+            return super().counts(role, name, network)
         shapes = [layer.shape for layer in network.layers]
         if len(self.lambdas) > len(shapes):
             raise BadValue(f"{len(self.lambdas)} lambdas for the {len(shapes)} layers of {name}")

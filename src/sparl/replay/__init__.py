@@ -1,9 +1,10 @@
-"""Transitions: batches, the replay buffer, priorities and what a rollout holds."""
+"""Transitions: batches, the replay buffer, priorities and rollouts."""
 
 from sparl.replay.batch import Batch
 from sparl.replay.buffer import Columns, Replay
 from sparl.replay.dynamic import OLDEST, drift, shrink
 from sparl.replay.prioritised import Priorities
+from sparl.replay.rollout import Rollout
 
 __all__ = [
     "OLDEST",
@@ -11,6 +12,7 @@ __all__ = [
     "Columns",
     "Priorities",
     "Replay",
+    "Rollout",
     "drift",
     "shrink",
 ]

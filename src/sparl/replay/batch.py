@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     discount: Float[Array, " batch"]
     weight: Float[Array, " batch"] | None = None
     """Of each transition in the critics' loss, where they were not drawn uniformly."""
+    extras: dict[str, Float[Array, " batch"]] | None = None
+    """What an agent put behind a rollout's transitions, by name (`Agent.extras`)."""
 
     def mean(self, losses: Float[Array, "*critics batch"]) -> Float[Array, "*critics"]:
         """The mean loss over the batch, weighted where there are weights."""

@@ -10,6 +10,7 @@ which they came, mixed; each says where its episode's next one lies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from sparl.replay.batch import Batch
+from sparl.replay.rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Columns:
     action_size: int
     """Of a continuous action; or how many choices there are, of which a row stores the number."""
     discrete: bool = False
+    extras: tuple[str, ...] = ()
+    """Of what comes behind the rows of an agent's rollouts; stored rows have no such columns."""
 
     @property
     def stored_action(self) -> int:
@@ -48,8 +52,9 @@ class Columns:
         return self.observation_size + self.stored_action
 
     def split(self, rows: Float[jax.Array, "batch width"]) -> Batch:
-        """The fields of sampled rows; a column behind them has importance weights."""
+        """The fields of sampled rows; behind them come extras, or importance weights."""
         o, r, w = self.observation_size, self.reward, self.width
+        behind = dict(zip(self.extras or ("weight",), rows[:, w:].T, strict=False))
         return Batch(
             observation=rows[:, :o],
             action=rows[:, o:r],
@@ -57,7 +62,8 @@ class Columns:
             next_observation=rows[:, r + 1 : w - 2],
             terminated=rows[:, w - 2],
             discount=rows[:, w - 1],
-            weight=rows[:, w] if rows.shape[1] > w else None,
+            weight=behind.pop("weight", None),
+            extras=behind or None,
         )
 
 
@@ -67,6 +73,9 @@ class Replay:
     `added` counts all transitions ever added; transition number t lies in row t mod capacity.
     Those from `oldest` on are there. They are of `streams` environments.
     """
+
+    prioritised: bool = False
+    """Whether rows are drawn by priorities; sampled rows have importance weights then."""
 
     def __init__(self, capacity: int, columns: Columns, streams: int = 1) -> None:
         # Untouched pages of a large zeroed array cost no memory until they are written.
@@ -157,6 +166,18 @@ class Replay:
         rows[:, -1] = gamma
         return rows
 
+    def rollout(
+        self, rows: NDArray[np.float32], evaluated: dict[str, NDArray[np.float32]]
+    ) -> Rollout:
+        """The newest rows, as `newest` gave them, with what was said of them."""
+        first = self.added - len(rows)
+        numbers = np.arange(first, self.added)
+        link = self.rows[numbers % self.capacity, -1]
+        # The newest transition of an episode under way links to none yet.
+        open_ended = (link > 0) | np.isin(numbers, self._open)
+        following = np.where(open_ended, -1, np.arange(len(rows)) + 1 - link).astype(np.int64)
+        return Rollout(rows[:, self.columns.reward], rows[:, -2], following, evaluated)
+
     def _sum_rewards(
         self, rows: NDArray[np.float32], first: NDArray[np.int64], gamma: float, n_step: int
     ) -> None:
@@ -183,6 +204,18 @@ class Replay:
     def drop(self, count: int) -> None:
         """Forgets the `count` oldest transitions."""
         self._dropped = self.oldest + count
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What a checkpoint must hold besides the rows."""
+        return {}
+
+    def restore_arrays(self, arrays: dict[str, Any]) -> None:
+        """Takes back what `arrays` gave; others may be among them."""
+
+    def prioritise(self, errors: Float[np.ndarray, "updates batch"]) -> None:
+        """Takes the absolute TD errors of the newest sample."""
+        raise AssertionError("this replay draws uniformly")
 
     def restore(self, first: int, rows: NDArray[np.float32]) -> None:
         """Puts transitions back under their numbers, from `first` on, and counts on from there."""

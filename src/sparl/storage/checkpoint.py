@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,17 @@ FORMAT = 3
 KEEP = 3
 SEGMENT = 100_000
 """Most transitions in one file of the replay."""
+
+
+class Loaded(NamedTuple):
+    """A checkpoint as it was saved, but for its replay."""
+
+    arrays: Any
+    """The pytree of arrays."""
+    layouts: Any
+    """How the layers of the networks are stored, as JSON."""
+    state: dict[str, Any]
+    """The loop's state, as JSON."""
 
 
 class Checkpoints:
@@ -87,8 +98,8 @@ class Checkpoints:
         self._prune(step)
         return final
 
-    def load(self, step: int, template: Callable[[Any], Any]) -> tuple[Any, dict[str, Any]]:
-        """The arrays and the state of a checkpoint; `template` makes their pytree from layouts.
+    def load(self, step: int, template: Callable[[Any], Any]) -> Loaded:
+        """A checkpoint; `template` makes the pytree of its arrays from its layouts.
 
         Raises `BadCheckpoint`, naming the file, for anything missing, truncated, altered, or of
         another format.
@@ -96,7 +107,8 @@ class Checkpoints:
         path = self.path(step)
         content = self._read_state(path)
         arrays = files.read_arrays(path / "learner.safetensors", content["learner"])
-        return _unnamed(arrays, template(content["layouts"]), path), content["state"]
+        layouts = content["layouts"]
+        return Loaded(_unnamed(arrays, template(layouts), path), layouts, content["state"])
 
     def load_replay(self, step: int, replay: Replay) -> None:
         """Fills `replay`, which must be empty, with that of a checkpoint; raises as `load`."""

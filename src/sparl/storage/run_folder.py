@@ -20,7 +20,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from sparl import agents, kernels
+from sparl import agents, kernels, methods
+from sparl.agents import AGENTS, Agent
 from sparl.config.run import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun
@@ -67,7 +68,7 @@ class RunFolder:
             raise BadRun(f"{folder.path} is no run folder of sparl: it has no config.json")
         return folder
 
-    def write_config(self, run: RunConfig, agent: Any, method: Method, spaces: Spaces) -> None:
+    def write_config(self, run: RunConfig, agent: Agent, method: Method, spaces: Spaces) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         files.write_json(
             self.path / "config.json",
@@ -75,7 +76,7 @@ class RunFolder:
                 "format": FORMAT,
                 "run": dataclasses.asdict(run),
                 "agent": {"name": agents.name_of(agent)} | dataclasses.asdict(agent),
-                "method": {"name": method.name} | dataclasses.asdict(method),
+                "method": {"name": methods.name_of(method)} | dataclasses.asdict(method),
                 "spaces": dataclasses.asdict(spaces),
                 "versions": {name: importlib.metadata.version(name) for name in RECORDED}
                 | {"python": platform.python_version()},
@@ -84,7 +85,7 @@ class RunFolder:
             },
         )
 
-    def read_config(self) -> tuple[RunConfig, Any, Method, Spaces]:
+    def read_config(self) -> tuple[RunConfig, Agent, Method, Spaces]:
         """Run, agent, method and spaces as written; `BadCheckpoint` if altered beyond use."""
         path = self.path / "config.json"
         content = files.read_json(path)
@@ -96,8 +97,8 @@ class RunFolder:
             agent, method = dict(content["agent"]), dict(content["method"])
             return (
                 _made(RunConfig, content["run"]),
-                _made(agents.AGENTS[agent.pop("name")][0], agent),
-                _made(METHODS[method.pop("name")], method),
+                _made(AGENTS.find(agent.pop("name")), agent),
+                _made(METHODS.find(method.pop("name")), method),
                 _made(Spaces, content["spaces"]),
             )
         except (KeyError, TypeError) as error:

@@ -1,12 +1,12 @@
 """The training loop: collecting, updating, evaluating, logging and saving one run."""
 
 from sparl.training.callbacks import Callback
-from sparl.training.collector import Course, Transition
+from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import inspect, load_policy, snapshot
 from sparl.training.logger import TIMES
-from sparl.training.restructuring import restructured
+from sparl.training.player import EpisodePlayer, Transition
 from sparl.training.state import FINAL, LoopState
 from sparl.training.trainer import Trainer
 
@@ -15,15 +15,19 @@ __all__ = [
     "SIDE_BY_SIDE",
     "TIMES",
     "Callback",
-    "Course",
+    "Collected",
+    "Collector",
+    "Episode",
+    "EpisodePlayer",
     "Evaluation",
     "Evaluator",
+    "Host",
     "Interrupted",
+    "LocalCollector",
     "LoopState",
     "Trainer",
     "Transition",
     "inspect",
     "load_policy",
-    "restructured",
     "snapshot",
 ]

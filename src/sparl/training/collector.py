@@ -1,118 +1,208 @@
-"""A run's environment as the loop sees it: episodes by number, flat finite observations, and what
-goes wrong told with where it did."""
+"""Where a run's transitions come from: the seam between the loop and what steps environments."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import envs
+from sparl.agents import Agent
 from sparl.config import RunConfig
-from sparl.errors import Diverged, EnvironmentFailed, SparlError
-
-Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
-"""An observation [obs] to an action as agents give it."""
-
-
-class Transition(NamedTuple):
-    """As `Replay.add` takes it."""
-
-    observation: NDArray[np.float32]
-    action: NDArray[np.float32] | int
-    reward: float
-    next_observation: NDArray[np.float32]
-    terminated: bool
-    ended: bool
-    stream: int = 0
+from sparl.engine import Engine
+from sparl.envs import Spaces
+from sparl.replay import Columns, Replay
+from sparl.training.player import EpisodePlayer
+from sparl.training.state import LoopState
+from sparl.training.vector_player import VectorPlayer
 
 
-class Course:
-    """Plays the episodes of a run, one after the other.
+class Episode(NamedTuple):
+    """A training episode that came to its end."""
 
-    `where` tells the step that the run is at; `rescue` saves what was learned so far, before an
-    exception of the environment ends the run; `way_out` tells what can be resumed from.
-    """
+    episode_return: float
+    length: int
 
-    def __init__(
-        self,
-        run: RunConfig,
-        where: Callable[[], str],
-        rescue: Callable[[], None],
-        way_out: Callable[[], str],
-    ) -> None:
-        self._run, self._where, self._rescue, self._way_out = run, where, rescue, way_out
-        self.env = run.make()
-        self.spaces = envs.spaces_of(self.env)
-        self.begun = 0
-        """Number of the episode that begins next."""
-        self._seeds = [0]
 
-    def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Transition]:
-        """Those of episodes from number `begun` on, one at a time, until one has ended and
-        `another` is not wanted."""
-        wanted = True
-        while wanted:
-            observation, ended = self._reset(), False
-            while not ended:
-                action = explore(observation)
-                following, reward, terminated, truncated = self._step(action)
-                ended = terminated or truncated
-                yield Transition(observation, action, reward, following, terminated, ended)
-                observation = following
-            wanted = another()
+class Collected(NamedTuple):
+    """What came in: its transitions are in the replay already."""
+
+    steps: int
+    """Environment steps, perhaps none."""
+    ended: tuple[Episode, ...] = ()
+
+
+class Host(Protocol):
+    """What a collector may ask of the trainer that holds it."""
+
+    config: RunConfig
+    agent: Agent
+    engine: Engine
+    state: LoopState
+    replay: Replay
+    rng: np.random.Generator
+
+    def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs]."""
+        ...
+
+    def another_episode(self) -> bool:
+        """Whether another episode is to begin before a checkpoint is saved."""
+        ...
+
+    def updates_due(self) -> int:
+        """Updates that the transitions so far allow and that are not made yet."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tells the user a sentence."""
+        ...
+
+    def where(self) -> str:
+        """The step and the episode that the run is at."""
+        ...
+
+    def rescue(self) -> None:
+        """Saves what was learned so far, before an error ends the run."""
+        ...
+
+    def way_out(self) -> str:
+        """A sentence on what the run can be resumed from."""
+        ...
+
+
+class Schedule(Protocol):
+    """When updates are made: an agent's `UpdateSchedule`, or what a collector has in its place."""
+
+    def planned(self, step: int) -> int:
+        """Updates that are made in all by environment step `step`."""
+        ...
+
+    def due(self, step: int, episodes: int, ended: bool, made: int) -> int:
+        """Updates to make now."""
+        ...
+
+    def step_of(self, update: int) -> int:
+        """The first environment step by which update number `update`, from 1, may be made."""
+        ...
+
+
+class Collector(Protocol):
+    """Steps environments, and puts what they give into the run's replay."""
+
+    spaces: Spaces
+    action_space: Any
+    columns: tuple[str, ...]
+    """Columns of metrics.csv that only runs with this collector have; `figures` fills them."""
+    most_updates: int | None
+    """Batches that are sampled at once, before more is collected; None for all that are due."""
+
+    def make_replay(self, columns: Columns) -> Replay:
+        """The replay that the transitions go to."""
+        ...
+
+    def schedule(self, agent: Agent) -> Schedule:
+        """When updates are made."""
+        ...
+
+    def start(self) -> None:
+        """Takes up the trainer's engine and replay, which are there now."""
+        ...
+
+    def collect(self) -> Iterator[Collected]:
+        """Collects until it is a good moment for a checkpoint, an episode's end say."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """Episodes that have begun and not ended."""
+        ...
+
+    def cut(self) -> None:
+        """Gives up the episodes under way: their last transitions lead to no others."""
+        ...
+
+    def guarded(self, doing: str) -> AbstractContextManager[None]:
+        """Rescues the run from what an environment raises."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What a user should know before the run starts, a sentence each."""
+        ...
+
+    def figures(self) -> dict[str, Any]:
+        """The values of `columns` since the last call."""
+        ...
+
+    def totals(self) -> dict[str, Any]:
+        """Entries of summary.json that only runs with this collector have."""
+        ...
 
     def close(self) -> None:
-        self.env.close()
+        """Ends what it has started."""
+        ...
 
-    @contextmanager
-    def guarded(self, doing: str) -> Iterator[None]:
-        """Saves what was learned before an exception of the environment ends the run."""
-        try:
-            yield
-        except Exception as error:
-            at = self._at()
-            self._rescue()
-            if isinstance(error, SparlError):
-                raise
-            raise EnvironmentFailed(
-                f"{self._run.env} raised {type(error).__name__} in {doing}: {error} ({at}). "
-                f"{self._way_out()}"
-            ) from error
 
-    def _reset(self) -> NDArray[np.float32]:
-        """The first observation [obs] of an episode."""
-        self._seeds = [self._next_seed()]
-        with self.guarded("reset"):
-            observation, _ = self.env.reset(seed=self._seeds[0])
-        return self._finite(observation, 0.0)[0]
+class LocalCollector:
+    """One environment, or several that are stepped together, in the process of the trainer."""
 
-    def _step(self, action: NDArray[np.float32] | int) -> tuple[Any, float, bool, bool]:
-        """Next observation [obs], reward, terminated, truncated; of an action as agents give it."""
-        with self.guarded("step"):
-            observation, reward, terminated, truncated, _ = self.env.step(
-                self.spaces.scaled(action)
-            )
-        return *self._finite(observation, float(reward)), bool(terminated), bool(truncated)
+    columns: tuple[str, ...] = ()
+    most_updates: int | None = None
 
-    def _next_seed(self) -> int:
-        """That of the episode which begins now: it follows from the episode's number."""
-        self.begun += 1
-        return envs.episode_seed(self._run.seed, "train", self.begun - 1)
+    def __init__(self, run: RunConfig, host: Host) -> None:
+        several = run.envs > 1 or run.vectorization != "sync"
+        kind = VectorPlayer if several else EpisodePlayer
+        self._host, self._streams = host, run.envs
+        self._player = kind(run, host.where, host.rescue, host.way_out)
+        self._buffer_size = run.buffer_size
+        self.spaces = self._player.spaces
+        self.action_space = self._player.env.action_space
+        self.guarded = self._player.guarded
 
-    def _finite(self, observation: Any, reward: float) -> tuple[NDArray[np.float32], float]:
-        flat = self.spaces.flat(observation)
-        if not (math.isfinite(reward) and np.isfinite(flat).all()):
-            what = "an observation" if math.isfinite(reward) else f"the reward {reward},"
-            raise Diverged(
-                f"{self._run.env} gave {what} that is not finite ({self._at()}). {self._way_out()}"
-            )
-        return flat, reward
+    def make_replay(self, columns: Columns) -> Replay:
+        return Replay(self._buffer_size, columns, self._streams)
 
-    def _at(self) -> str:
-        seeds = ", ".join(map(str, self._seeds))
-        return f"{self._where()}, reset with seed{'s' if len(self._seeds) > 1 else ''} {seeds}"
+    def schedule(self, agent: Agent) -> Schedule:
+        return agent.schedule
+
+    def start(self) -> None:
+        pass
+
+    def collect(self) -> Iterator[Collected]:
+        """A step at a time, until no other episode is to begin and those under way have ended."""
+        host, replay = self._host, self._host.replay
+        returns, lengths = [0.0] * self._streams, [0] * self._streams
+        self._player.begun = host.state.episode
+        for transition in self._player.transitions(host.explore, host.another_episode):
+            replay.add(*transition)
+            stream = transition.stream
+            returns[stream] += transition.reward
+            lengths[stream] += 1
+            if not transition.ended:
+                yield Collected(1)
+                continue
+            ended = Episode(returns[stream], lengths[stream])
+            returns[stream], lengths[stream] = 0.0, 0
+            yield Collected(1, (ended,))
+
+    @property
+    def under_way(self) -> int:
+        return max(0, self._player.begun - self._host.state.episode)
+
+    def cut(self) -> None:
+        self._host.replay.cut()
+        self._host.state.episode += self.under_way
+
+    def notes(self) -> list[str]:
+        return []
+
+    def figures(self) -> dict[str, Any]:
+        return {}
+
+    def totals(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        self._player.close()

@@ -22,11 +22,11 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     saved = folder.checkpoints.steps()
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
-    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
+    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete, agent.extras)
     engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
-    arrays, state = folder.checkpoints.load(saved[-1], engine.arrays_in)
-    engine.restore(arrays)
-    return engine, LoopState.from_json(state)
+    loaded = folder.checkpoints.load(saved[-1], lambda layouts: engine.template(layouts).arrays)
+    engine.restore(loaded.arrays, engine.template(loaded.layouts))
+    return engine, LoopState.from_json(loaded.state)
 
 
 def load_policy(path: str | Path) -> Policy:

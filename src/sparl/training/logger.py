@@ -21,7 +21,7 @@ TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
 """Columns of metrics.csv that differ from one machine, and one run, to the next."""
 
 
-class Logs:
+class Logger:
     """One row per log point into every log."""
 
     def __init__(
@@ -33,7 +33,8 @@ class Logs:
         more: tuple[str, ...] = (),
     ) -> None:
         """`more`: columns of metrics.csv beside those of every run."""
-        self.folder, self.agent = folder, engine.config
+        self.folder, self.agent = folder, engine.agent
+        self._metrics = engine.algorithm.metrics
         self.progress = Progress(run.steps, quiet)
         self.tables: dict[str, Table] = {
             "metrics.csv": folder.table(
@@ -61,7 +62,7 @@ class Logs:
         self._writer: SummaryWriter | None = None
         self._last = (0, 0.0)
 
-    def __enter__(self) -> Logs:
+    def __enter__(self) -> Logger:
         # The writer starts threads: not before the run does.
         self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._purge)
         self._last = (self._purge or 0, time.perf_counter())
@@ -165,16 +166,7 @@ class Logs:
             "time/time_elapsed": "wall_seconds",
             "time/episodes": "episodes",
             "train/n_updates": "updates",
-            "train/loss": "loss",
-            "train/critic_loss": "critic_loss",
-            "train/value_loss": "value_loss",
-            "train/value": "value",
-            "train/policy_gradient_loss": "policy_loss",
-            "train/advantage": "advantage",
-            "train/actor_loss": "actor_loss",
-            "train/q_value": "q_value",
-            "train/entropy": "entropy",
-            "train/ent_coef": "temperature",
+            **{tag: name for name, tag in self._metrics.items()},
             "sparsity/sparsity": "sparsity",
             **{f"sparsity/{name}": name for name in Footprint._fields},
             **{f"distributed/{name}": name for name in self._more},

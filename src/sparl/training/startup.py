@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparl import agents
 from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.storage import RunFolder
@@ -15,7 +14,7 @@ def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
     networks = engine.learner.all_networks()
     held = 1 - engine.footprint.compression_ratio_with_indices
     return (
-        f"{run.env}: {agents.name_of(engine.config)} with method {engine.method.name}, seed "
+        f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
         f"{run.seed}, into {folder.path}\n{len(networks)} networks, targets included, "
         f"{engine.sparsity:.0%} of their weights left out, in {held:.0%} of the bytes of dense ones"
     )

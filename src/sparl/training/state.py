@@ -63,10 +63,11 @@ class LoopState:
             self.best_recent = recent if best is None else max(best, recent)
             self.lowest_recent = recent if lowest is None else min(lowest, recent)
 
-    def updated(self, footprint: Footprint) -> None:
-        """Counts an update of networks with that footprint."""
-        self.updates += 1
-        self.footprints = [a + b for a, b in zip(self.footprints, footprint, strict=True)]
+    def updated(self, footprint: Footprint, count: int = 1) -> None:
+        """Counts updates of networks with that footprint."""
+        self.updates += count
+        for _ in range(count):
+            self.footprints = [a + b for a, b in zip(self.footprints, footprint, strict=True)]
 
     @property
     def recent_returns(self) -> Returns:

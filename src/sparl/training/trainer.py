@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparl import agents
+from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.errors import BadRun, Diverged
@@ -22,75 +23,89 @@ from sparl.learner import Learner
 from sparl.methods import Method
 from sparl.networks import accounting
 from sparl.policy import GOLDEN, Policy
-from sparl.replay import Columns, Replay, dynamic
+from sparl.replay import Columns, dynamic
 from sparl.storage import RunFolder
 from sparl.training import startup
 from sparl.training.callbacks import Callback
-from sparl.training.collector import Course
+from sparl.training.collector import Collected, Collector, LocalCollector
 from sparl.training.compatibility import refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted
-from sparl.training.logger import Logs
-from sparl.training.restructuring import restructured
+from sparl.training.logger import Logger
 from sparl.training.state import LoopState
-from sparl.training.vector_collector import VectorCourse
+from sparl.training.updater import Updater
 
 
 class Trainer:
     """One run, from its folder. `run()` trains to the last step or to an interruption."""
 
-    FIGURES: ClassVar[tuple[str, ...]] = ()
-    """Columns of metrics.csv that only this kind of trainer has; `_figures` fills them."""
-
     def __init__(
         self,
         folder: RunFolder,
         run: RunConfig,
-        agent: Any,
+        agent: Agent,
         method: Method,
         callbacks: Sequence[Callback] = (),
         quiet: bool = False,
+        collector: Callable[[RunConfig, Any], Collector] = LocalCollector,
     ) -> None:
+        """
+        Args:
+            collector: Makes what steps environments, of the run and this trainer.
+        """
         self.folder, self.config = folder, run
         self.agent, self.callbacks = agent, callbacks
-        several = run.envs > 1 or run.vectorization != "sync"
-        kind = VectorCourse if several else Course
-        self.course = kind(run, self._where, self._rescue, self.folder.resumable)
-        self.spaces = self.course.spaces
-        refuse_misfit(run, agent, self.spaces, self.course.env.action_space)
-        columns = Columns(
-            self.spaces.observation_size, self.spaces.action_size, self.spaces.discrete
-        )
-        self.replay = Replay(run.buffer_size, columns, run.envs)
-        self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
-        self.rng = np.random.default_rng([run.seed, 1])
         self.state = LoopState()
-        self.logs = Logs(folder, run, self.engine, quiet, self.FIGURES)
+        self.collector = collector(run, self)
+        self.spaces = self.collector.spaces
+        refuse_misfit(run, agent, self.spaces, self.collector.action_space)
+        columns = Columns(
+            self.spaces.observation_size,
+            self.spaces.action_size,
+            self.spaces.discrete,
+            agent.extras,
+        )
+        self.replay = self.collector.make_replay(columns)
+        schedule = self.collector.schedule(agent)
+        planned = schedule.planned(run.steps)
+        self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations, planned)
+        self.rng = np.random.default_rng([run.seed, 1])
+        self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
+        self.updater = Updater(
+            *(self.engine, self.replay, self.rng, schedule, planned),
+            *(self.collector.most_updates, self.logger, callbacks),
+        )
         self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
-        self.interrupt = Interrupt(self.logs.note)
-        self.notes = startup.notes(run, agent)
+        self.interrupt = Interrupt(self.note)
+        self.collector.start()
+        self.notes = [*startup.notes(run, agent), *self.collector.notes()]
         """What is told of this run when it starts."""
-        self._footprint = self.engine.footprint
+        self._ended = False
+        """An episode ended with the newest steps."""
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
-        arrays, state = self.folder.checkpoints.load(step, self._arrays_in)
+        loaded = self.folder.checkpoints.load(step, self._template)
         self.folder.checkpoints.load_replay(step, self.replay)
-        self._restore(arrays)
-        self.state = LoopState.from_json(state)
+        self.engine.restore(loaded.arrays, self.engine.template(loaded.layouts))
+        self.replay.restore_arrays(loaded.arrays)
+        self.state = LoopState.from_json(loaded.state)
         self.rng.bit_generator.state = self.state.rng
-        self.logs.resume(self.state.step, self.state.tables)
-        self._footprint = self.engine.footprint
+        self.logger.resume(self.state.step, self.state.tables)
+        self.updater.footprint = self.engine.footprint
 
     def begin_with(self, learner: Learner) -> None:
         """Takes up what was learned elsewhere, as a start: networks, targets and moments."""
         self.engine.begin_with(learner)
-        self._footprint = self.engine.footprint
+        self.updater.footprint = self.engine.footprint
         self.state.checkpointed = -1
 
     def begin_with_run(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
-        """Takes up what another run has learned and seen: its replay, too, the statistics of its
-        observations, and the returns that the method measures its own by."""
+        """Takes up what another run has learned and seen.
+
+        Its replay comes along, the statistics of its observations, and the returns that the method
+        measures its own by.
+        """
         self.begin_with(engine.learner)
         self.engine.statistics = engine.statistics
         source.checkpoints.load_replay(state.step, self.replay)
@@ -101,8 +116,10 @@ class Trainer:
     def run(self) -> Policy:
         """Trains; leaves the final policy and the summary in the folder.
 
-        Raises `Interrupted` after saving when the run was asked to stop, and `Diverged`,
-        `EnvironmentFailed` or `BadRun` (a full disk) with what can be resumed from.
+        Raises:
+            Interrupted: The run was asked to stop; it is saved.
+            Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
+                message tells what the run can be resumed from.
         """
         before = self.state.wall_seconds
         started = time.perf_counter()
@@ -110,10 +127,10 @@ class Trainer:
         def elapsed() -> float:
             return before + time.perf_counter() - started
 
-        with self.interrupt, self.logs:
+        with self.interrupt, self.logger:
             headline = startup.headline(self.config, self.engine, self.folder)
-            for note in [headline, *self.engine.notes, *self.notes]:
-                self.logs.note(note)
+            for text in [headline, *self.engine.notes, *self.notes]:
+                self.note(text)
             try:
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave: this one must not need it any more
@@ -121,114 +138,99 @@ class Trainer:
                     self._stretch(elapsed)
                     if self.interrupt.signal is not None:
                         self._save()
-                        raise Interrupted(self.interrupt.signal, self.folder.resumable())
+                        raise Interrupted(self.interrupt.signal, self.way_out())
                 return self._finish(elapsed())
             except OSError as error:
                 raise BadRun(
                     f"could not write at step {self.state.step}: {error}. Make room. "
-                    f"{self.folder.resumable()}"
+                    f"{self.way_out()}"
                 ) from error
             finally:
-                self.course.close()
+                self.collector.close()
                 self.evaluator.close()
 
-    def _stretch(self, elapsed: Callable[[], float]) -> None:
-        """Episodes until a checkpoint is due, the run is over, or an interruption will not wait."""
-        state, config, streams = self.state, self.config, self.config.envs
-        returns, lengths = [0.0] * streams, [0] * streams
-        self.course.begun = state.episode
-        for transition in self.course.transitions(self._explore, self._another):
-            self.replay.add(*transition)
-            stream, ended = transition.stream, transition.ended
-            state.step += 1
-            returns[stream] += transition.reward
-            lengths[stream] += 1
-            if ended:
-                state.episode_ended(returns[stream], lengths[stream])
-                for callback in self.callbacks:
-                    callback.on_episode(state.step, returns[stream], lengths[stream])
-                returns[stream], lengths[stream] = 0.0, 0
-            learned = state.step - self.agent.learning_starts
-            if learned > 0 and learned % self.agent.steps_per_update == 0:
-                while self.state.updates < self.agent.updates_before:
-                    self._update()
-                self._update()
-            if config.dynamic_replay and state.step % dynamic.EVERY == 0:
-                dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
-            state.wall_seconds = elapsed()
-            self._log_if_due()
-            self.logs.progress.tick(state.step)
-            if state.step == config.steps or self.interrupt.overdue:
-                break
-        if self.course.begun > state.episode:
-            if state.step < config.steps:
-                self.logs.note(f"the episode at step {state.step} was cut there to save in time")
-            self._cut()
-        if self._due():
-            self._save()
-
-    def _another(self) -> bool:
-        """Whether another episode is to begin before a checkpoint is saved."""
-        return not self._due() and self.interrupt.signal is None
-
-    def _due(self) -> bool:
-        return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
-
-    def _rescue(self) -> None:
-        """Saves what was learned before the environment failed."""
-        # Resumed, the run goes on with another episode: this one would only fail again.
-        self._cut()
-        self._save()
-
-    def _cut(self) -> None:
-        """Episodes under way are given up: their last transitions lead to no others."""
-        self.replay.cut()
-        self.state.episode = self.course.begun
-
-    def _update(self) -> None:
-        self.engine.update(self._batch())
-        self.state.updated(self._footprint)
-        if restructured(self.engine, self.state, self._updates_in_all(), self.logs, self.callbacks):
-            self._footprint = self.engine.footprint
-
-    def _updates_in_all(self) -> int:
-        """The agent's, of the whole run."""
-        learning = self.config.steps - self.agent.learning_starts
-        return learning // self.agent.steps_per_update
-
-    def _batch(self) -> np.ndarray:
-        agent = self.agent
-        if isinstance(agent, agents.OnPolicyConfig):
-            return self.replay.newest(agent.batch_size, agent.gamma)
-        n_step = agent.n_step if self.state.step >= agent.n_step_from else 1
-        return self.replay.sample(agent.rows_per_update, self.rng, agent.gamma, n_step)
-
-    def _explore(self, observation: np.ndarray) -> np.ndarray | int:
+    def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs]."""
         self.engine.observe(observation)
         # An agent that has learned elsewhere fills the replay better than chance does.
         if self.state.step < self.agent.learning_starts and not self.config.begun_from:
             return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 
-    def _log_if_due(self, steps: int = 1) -> None:
-        """Logs, and evaluates, where one of the newest `steps` steps asks for it."""
-        step, config = self.state.step, self.config
+    def another_episode(self) -> bool:
+        """Whether another episode is to begin before a checkpoint is saved."""
+        return not self._save_due() and self.interrupt.signal is None
+
+    def updates_due(self) -> int:
+        """Updates that the transitions so far allow and that are not made yet."""
+        return self.updater.due(self.state, self._ended)
+
+    def note(self, text: str) -> None:
+        """Tells the user a sentence."""
+        self.logger.note(text)
+
+    def where(self) -> str:
+        """The step and the episode that the run is at."""
+        return f"step {self.state.step}, episode {self.state.episode}"
+
+    def way_out(self) -> str:
+        """A sentence on what the run can be resumed from."""
+        return self.folder.resumable()
+
+    def rescue(self) -> None:
+        """Saves what was learned before the environment failed."""
+        # Resumed, the run goes on with another episode: this one would only fail again.
+        self.collector.cut()
+        self._save()
+
+    def _stretch(self, elapsed: Callable[[], float]) -> None:
+        """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
+        state, last, logged = self.state, self.config.steps, self.state.step
+        for collected in self.collector.collect():
+            self._count(collected)
+            self.updater.learn(state, self._ended)
+            state.wall_seconds = elapsed()
+            over = state.step >= last and not self.updates_due()
+            if state.step > logged and (state.step < last or over):
+                self._after(state.step - logged)
+                logged = state.step
+            if over or self.interrupt.overdue:
+                self._cut()
+                break
+        if self._save_due():
+            self._save()
+
+    def _count(self, collected: Collected) -> None:
+        self.state.step += collected.steps
+        self._ended = bool(collected.ended)
+        for episode_return, length in collected.ended:
+            self.state.episode_ended(episode_return, length)
+            for callback in self.callbacks:
+                callback.on_episode(self.state.step, episode_return, length)
+
+    def _cut(self) -> None:
+        if self.collector.under_way and self.state.step < self.config.steps:
+            self.note(f"episodes under way at step {self.state.step} were cut to save in time")
+        self.collector.cut()
+
+    def _after(self, steps: int) -> None:
+        """What is due now and then, after that many more steps and their updates."""
+        config, step = self.config, self.state.step
+        if config.dynamic_replay and step % dynamic.EVERY < steps:
+            dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
         evaluate = step % config.eval_every < steps or step == config.steps
-        if not (evaluate or step % config.log_every < steps):
-            return
-        self._check_finite()
-        evaluation = self._evaluate() if evaluate else None
-        self.logs.row(self.state, evaluation, self.engine, self._footprint, self._figures())
+        if evaluate or step % config.log_every < steps:
+            self._check_finite()
+            evaluation = self._evaluate() if evaluate else None
+            figures = self.collector.figures()
+            self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
+        self.logger.progress.tick(step, steps)
 
-    def _figures(self) -> dict[str, Any]:
-        return {}
-
-    def _totals(self) -> dict[str, Any]:
-        """Entries of summary.json that only this kind of trainer has."""
-        return {}
+    def _save_due(self) -> bool:
+        return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
 
     def _evaluate(self) -> Evaluation:
-        with self.course.guarded("an evaluation"):
+        with self.collector.guarded("an evaluation"):
             evaluation = self.evaluator(self.engine.act)
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
@@ -238,15 +240,14 @@ class Trainer:
     def _check_finite(self) -> None:
         bad = self.engine.first_nonfinite()
         if bad:
+            step = self.updater.schedule.step_of(max(1, bad - self.agent.updates_before))
             raise Diverged(
-                f"the loss of update {bad} (step {self._step_of(bad)}) is not finite. A smaller "
-                f"--learning-rate may help. {self.folder.resumable()}"
+                f"the loss of update {bad} (step {step}) is not finite. A smaller learning rate "
+                f"may help. {self.way_out()}"
             )
 
-    def _step_of(self, update: int) -> int:
-        """The environment step after which an update, numbered from 1, was made."""
-        own = max(1, update - self.agent.updates_before)
-        return self.agent.learning_starts + own * self.agent.steps_per_update
+    def _template(self, layouts: dict[str, Any]) -> dict[str, Any]:
+        return self.engine.template(layouts).arrays | self.replay.arrays
 
     def _save(self) -> None:
         self._check_finite()
@@ -255,33 +256,20 @@ class Trainer:
             return
         state.checkpointed = state.step
         state.rng = dict(self.rng.bit_generator.state)
-        state.tables = self.logs.sizes()
+        state.tables = self.logger.sizes()
+        # Whoever resumes begins other episodes than those under way.
+        saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
+        arrays = self.engine.arrays | self.replay.arrays
         path = self.folder.checkpoints.save(
-            state.step, self._arrays(), self.engine.layouts, self._saved(), self.replay
+            state.step, arrays, self.engine.layouts, saved, self.replay
         )
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
 
-    def _arrays(self) -> dict[str, Any]:
-        """What a checkpoint holds as arrays; `_arrays_in` and `_restore` are the way back."""
-        return self.engine.arrays
-
-    def _arrays_in(self, layouts: dict[str, Any]) -> dict[str, Any]:
-        return self.engine.arrays_in(layouts)
-
-    def _restore(self, arrays: dict[str, Any]) -> None:
-        self.engine.restore(arrays)
-
-    def _saved(self) -> dict[str, Any]:
-        """The loop's state as a checkpoint holds it."""
-        return asdict(self.state)
-
     def _finish(self, wall_seconds: float) -> Policy:
         self._save()
-        newest = self.replay.span(
-            self.replay.added - min(GOLDEN, self.replay.size), self.replay.added
-        )
-        golden = newest[:, : self.spaces.observation_size]
+        first = self.replay.added - min(GOLDEN, self.replay.size)
+        golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
         policy = Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
@@ -289,13 +277,6 @@ class Trainer:
         sizes = accounting.sizes(
             self.engine.report(), accounting.report({"policy": policy.network}, original)
         )
-        self.folder.write_summary(
-            {"env": self.config.env, "seed": self.config.seed}
-            | self.state.summary()
-            | sizes
-            | self._totals()
-        )
+        run = {"env": self.config.env, "seed": self.config.seed}
+        self.folder.write_summary(run | self.state.summary() | sizes | self.collector.totals())
         return policy
-
-    def _where(self) -> str:
-        return f"step {self.state.step}, episode {self.state.episode}"

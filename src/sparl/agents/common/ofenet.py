@@ -8,7 +8,7 @@ its own in every update. The agent's losses see them as they are, batch norms by
 statistics; the actor's is differentiated through z_sa with respect to the action alone.
 
 The networks are a part of the learner like an actor: methods make them sparse as they make others.
-To an agent's functions a batch has z_s for observations, and `joined` is all that they know of it.
+To an agent a batch has z_s for observations, and `critic_inputs` is all that it knows of it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from sparl import kernels
-from sparl.learner import Descend, Part, Structure
+from sparl.learner import AgentState, Role
 from sparl.networks import BatchNorm, Network, Networks, build, feature_tower, then, wiring
+from sparl.replay import Batch
 
 PART = "representation"
 STATE, ACTION, PREDICTION = "state_branch", "action_branch", "prediction"
-METRICS = ("representation_loss",)
+METRICS = {"representation_loss": "train/representation_loss"}
 LEARNING_RATE = 3e-4
 
 
@@ -67,90 +68,89 @@ def init(
 
 
 def dense_parts(
-    config: Any, agent: Any, key: jax.Array, observation_size: int, action_size: int
+    agent: Any, key: jax.Array, observation_size: int, action_size: int
 ) -> dict[str, Any]:
-    """All parts of a learner, dense: those of `agent`, and the representation if `config` has one.
+    """All parts of a learner, dense: those of `agent`, and the representation if it has one.
 
     The agent's networks read its features then, and are drawn by the same key as without it.
     """
-    ofenet = config.ofenet
+    ofenet = agent.ofenet
     if ofenet is None:
-        return agent.init(config, key, observation_size, action_size)
+        return agent.networks(key, observation_size, action_size)
     own = init(ofenet, jax.random.fold_in(key, 0), observation_size, action_size)
-    return own | agent.init(config, key, observation_size + ofenet.units, action_size)
+    return own | agent.networks(key, observation_size + ofenet.units, action_size)
 
 
-def optimizer() -> optax.GradientTransformation:
-    return optax.adam(LEARNING_RATE)
+def optimizer(agent: Any, part: str) -> optax.GradientTransformation:
+    """That of a part: the agent's own, or the representation's Adam."""
+    return optax.adam(LEARNING_RATE) if part == PART else agent.optimizer(part)
 
 
-def joined(
-    structures: dict[str, Structure],
-    parts: dict[str, Part],
-    observation: Float[Array, "obs batch"],
-    action: Float[Array, "act batch"],
+def roles(agent: Any) -> dict[str, Role]:
+    """What the networks of each part are for."""
+    own: dict[str, Role] = {PART: "representation"} if agent.ofenet else {}
+    return own | dict(agent.roles)
+
+
+def metrics(agent: Any) -> dict[str, str]:
+    """What an update tells, with the name of each in TensorBoard."""
+    return dict(agent.metrics) | (METRICS if agent.ofenet else {})
+
+
+def critic_inputs(
+    state: AgentState, observation: Float[Array, "obs batch"], action: Float[Array, "act batch"]
 ) -> Float[Array, "obs_act batch"]:
     """What critics read: z_sa; without a representation the observation and the action."""
     both = jnp.concatenate([observation, action])
-    if PART not in structures:
-        return both
-    return structures[PART].online(parts[PART])[ACTION](both)
+    return state.online(PART)[ACTION](both) if state.has(PART) else both
 
 
-def acting(config: Any, agent: Any) -> tuple[tuple[str, str], ...]:
+def acting(agent: Any) -> tuple[tuple[str, str], ...]:
     """The networks that act, one behind the other: (part, name) of each."""
-    return ((PART, STATE), agent.ACTING) if config.ofenet else (agent.ACTING,)
+    return ((PART, STATE), agent.acting) if agent.ofenet else (agent.acting,)
 
 
 def policy(agent: Any, networks: dict[str, Networks]) -> Network:
     """What is saved of an agent's networks, by part: what acts on observations, which is behind the
     state branch where there is one."""
-    acting = agent.policy(networks[agent.ACTING[0]])
-    return then(networks[PART][STATE], acting) if PART in networks else acting
+    network = agent.policy(networks[agent.acting[0]])
+    return then(networks[PART][STATE], network) if PART in networks else network
 
 
-def dense_policy(config: Any, agent: Any, observation_size: int, action_size: int) -> Network:
+def dense_policy(agent: Any, observation_size: int, action_size: int) -> Network:
     """The policy as it was before the method started; shapes in place of arrays."""
 
     def made(key: jax.Array) -> Network:
-        return policy(agent, dense_parts(config, agent, key, observation_size, action_size))
+        return policy(agent, dense_parts(agent, key, observation_size, action_size))
 
     return jax.eval_shape(made, jax.random.key(0))
 
 
-def represented(structure: Structure, part: Part, batch: Any) -> Any:
+def represented(state: AgentState, batch: Batch) -> Batch:
     """The batch with z_s in place of observations."""
-    tower = structure.online(part)[STATE]
+    tower = state.online(PART)[STATE]
     return batch._replace(
         observation=tower(batch.observation.T).T,
         next_observation=tower(batch.next_observation.T).T,
     )
 
 
-def update(
-    structure: Structure, part: Part, batch: Any, descend: Descend
-) -> tuple[Part, dict[str, jax.Array]]:
+def update(state: AgentState, batch: Batch) -> tuple[AgentState, dict[str, jax.Array]]:
     """One step on the error of prediction; batch norms go by the batch, and take it in."""
 
     def prediction_loss(networks: Networks) -> tuple[jax.Array, Networks]:
-        z_s, state = trained(networks[STATE], batch.observation.T)
+        z_s, after_state = trained(networks[STATE], batch.observation.T)
         both = jnp.concatenate([z_s, batch.action.T])
-        z_sa, action = trained(networks[ACTION], both)
+        z_sa, after_action = trained(networks[ACTION], both)
         predicted = networks[PREDICTION](z_sa)
         error = predicted - batch.next_observation.T[: len(predicted)]
-        return jnp.mean(error**2), {**networks, STATE: state, ACTION: action}
+        return jnp.mean(error**2), {**networks, STATE: after_state, ACTION: after_action}
 
-    online = structure.online(part)
-    (loss, seen), gradient = jax.value_and_grad(prediction_loss, has_aux=True, allow_int=True)(
-        online
-    )
-    moved = descend(PART, part, gradient)
+    state, loss, seen = state.step(PART, prediction_loss)
     # Running statistics are no parameters: their gradient is 0, and what was seen goes in here.
-    networks = {
-        name: with_statistics(network, seen[name])
-        for name, network in structure.online(moved).items()
-    }
-    return moved._replace(values=structure.flatten(networks)), {METRICS[0]: loss}
+    online = state.online(PART)
+    moved = {name: with_statistics(network, seen[name]) for name, network in online.items()}
+    return state.with_online(PART, moved), {"representation_loss": loss}
 
 
 def trained(

@@ -1,42 +1,44 @@
-"""What agents share that learn from each transition once, when it is new; for discrete actions.
+"""One-step policy gradients for discrete actions: what `actor_critic` and `primal_dual` share.
 
 Two networks: the actor, whose outputs are the logits of a policy pi(a|s), and a critic of v(s).
 Every `batch_size` environment steps there is one update, from the transitions of those steps alone.
-What an agent adds is the critic's loss, and which critic judges the actor; its hyperparameters
-carry both: see `actor_critic` and `primal_dual`.
-
-Pure functions over networks made of layers; how the layers are stored is nobody's business here.
+What an agent adds is the critic's loss, and which critic judges the actor.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, UInt32
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.agents.common.config import Actions, AgentConfig, adam, chosen
-from sparl.learner import Descend, Part, Structure
+from sparl.agents.agent import Acting, Actions
+from sparl.agents.common.discrete import chosen, greedy
+from sparl.agents.common.on_policy import OnPolicyAgent
+from sparl.learner import AgentState
 from sparl.networks import Network, Networks
 from sparl.replay import Batch
 
-ACTIONS: Actions = "discrete"
-ACTING: tuple[str, str] = ("actor", "actor")
-METRICS: tuple[str, ...] = ("value_loss", "value", "policy_loss", "advantage", "entropy")
-WITH_TARGET: frozenset[str] = frozenset()
-
 
 @dataclass(frozen=True)
-class OnPolicyConfig(AgentConfig, ABC):
-    """Hyperparameters of agents that learn from the newest transitions alone, each once."""
+class OneStepAgent(OnPolicyAgent):
+    """Hyperparameters of agents that learn from each transition once, when it is new."""
+
+    actions: ClassVar[Actions] = "discrete"
+    roles: ClassVar[Any] = {"actor": "actor", "critic": "critic"}
+    metrics: ClassVar[Any] = {
+        "value_loss": "train/value_loss",
+        "value": "train/value",
+        "policy_loss": "train/policy_gradient_loss",
+        "advantage": "train/advantage",
+        "entropy": "train/entropy",
+    }
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers, of the policy's network and of the value's."""
@@ -56,13 +58,6 @@ class OnPolicyConfig(AgentConfig, ABC):
         validation.positive(value_learning_rate=self.value_learning_rate)
         validation.at_least(0, entropy_bonus=self.entropy_bonus)
 
-    def rate_of(self, part: str) -> float:
-        return self.value_learning_rate if part == "critic" else self.learning_rate
-
-    @property
-    def steps_per_update(self) -> int:
-        return self.batch_size
-
     @abstractmethod
     def critic_loss(
         self, critic: Network, batch: Batch
@@ -71,89 +66,61 @@ class OnPolicyConfig(AgentConfig, ABC):
 
     @abstractmethod
     def judge(self, before: Network, after: Network) -> Network:
-        """Whose TD errors the actor ascends: the critic's before its move, or after it."""
+        """Whose TD errors the actor ascends: the critic's before its step, or after it."""
 
+    def learning_rate_of(self, part: str) -> float:
+        return self.value_learning_rate if part == "critic" else self.learning_rate
 
-def init(
-    config: OnPolicyConfig, key: jax.Array, observation_size: int, action_size: int
-) -> dict[str, Networks]:
-    """Two parts of one dense network: `actor`, a logit for each of the `action_size` choices, and
-    `critic`, the value of a state."""
-    actor_key, critic_key = jax.random.split(key)
-    sizes = (observation_size, *config.hidden)
-    return {
-        "actor": {"actor": config.built(actor_key, (*sizes, action_size))},
-        "critic": {"critic": config.built(critic_key, (*sizes, 1))},
-    }
+    def networks(
+        self, key: jax.Array, observation_size: int, action_size: int
+    ) -> dict[str, Networks]:
+        """`actor`, a logit for each of the `action_size` choices, and `critic`, a state's value."""
+        actor_key, critic_key = jax.random.split(key)
+        sizes = (observation_size, *self.hidden)
+        return {
+            "actor": {"actor": self.build(actor_key, (*sizes, action_size))},
+            "critic": {"critic": self.build(critic_key, (*sizes, 1))},
+        }
 
+    def act(self, network: Acting, observation: NDArray[np.float32]) -> NDArray[np.integer]:
+        return greedy(network, observation)
 
-def optimizers(config: OnPolicyConfig) -> dict[str, optax.GradientTransformation]:
-    return {part: adam(config, part) for part in ("actor", "critic")}
+    def explore(
+        self,
+        network: Acting,
+        observation: NDArray[np.float32],
+        action_size: int,
+        step: int,
+        rng: np.random.Generator,
+    ) -> int:
+        """A choice drawn from the policy."""
+        # The largest of the logits with Gumbel noise added is distributed as their softmax.
+        return int(np.argmax(network(observation[:, None])[:, 0] + rng.gumbel(size=action_size)))
 
+    def update(
+        self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
+    ) -> tuple[AgentState, dict[str, jax.Array]]:
+        """The critic descends its loss; then the actor ascends log pi(a|s) times the TD error."""
+        before = state.online("critic")["critic"]
 
-def moving(config: OnPolicyConfig, updates: int) -> frozenset[str]:
-    """Every update changes both."""
-    return frozenset({"actor", "critic"})
+        def value_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
+            return self.critic_loss(networks["critic"], batch)
 
+        state, loss, value = state.step("critic", value_loss)
+        metrics = {"value_loss": loss, "value": jnp.mean(value)}
+        after = state.online("critic")["critic"]
+        advantage = td_error(self.judge(before, after), batch)
+        observation, action = batch.observation.T, batch.action[:, 0].astype(jnp.int32)
 
-def act(network: Callable[[Any], Any], observation: NDArray[np.float32]) -> NDArray[np.integer]:
-    """The likeliest choices: [batch, obs] to [batch]."""
-    return network(observation.T).argmax(axis=0)
+        def policy_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
+            log_pi = jax.nn.log_softmax(networks["actor"](observation), axis=0)
+            entropy = -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0))
+            gain = jnp.mean(chosen(log_pi, action) * advantage)
+            return -gain - self.entropy_bonus * entropy, entropy
 
-
-def explore(
-    config: OnPolicyConfig,
-    network: Callable[[Any], Any],
-    observation: NDArray[np.float32],
-    action_size: int,
-    step: int,
-    rng: np.random.Generator,
-) -> int:
-    """A choice drawn from the policy."""
-    # The largest of the logits with Gumbel noise added is distributed as their softmax.
-    return int(np.argmax(network(observation[:, None])[:, 0] + rng.gumbel(size=action_size)))
-
-
-def policy(networks: Networks) -> Network:
-    """The network that is saved when training is over: the logits of the choices."""
-    return networks["actor"]
-
-
-def update(
-    config: OnPolicyConfig,
-    structures: dict[str, Structure],
-    parts: dict[str, Part],
-    moves: frozenset[str],
-    batch: Batch,
-    key: UInt32[Array, " 2"],
-    descend: Descend,
-) -> tuple[dict[str, Part], dict[str, jax.Array]]:
-    """One update of the critic by the config's loss, then one of the actor: it ascends
-    log pi(a|s) times the TD error by the critic that the config has it judged by."""
-    before = structures["critic"].online(parts["critic"])
-
-    def value_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
-        return config.critic_loss(networks["critic"], batch)
-
-    (loss, value), gradient = jax.value_and_grad(value_loss, has_aux=True, allow_int=True)(before)
-    moved = {"critic": descend("critic", parts["critic"], gradient)}
-    metrics = {"value_loss": loss, "value": jnp.mean(value)}
-
-    after = structures["critic"].online(moved["critic"])
-    advantage = td_error(config.judge(before["critic"], after["critic"]), batch)
-    observation, action = batch.observation.T, batch.action[:, 0].astype(jnp.int32)
-
-    def policy_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
-        log_pi = jax.nn.log_softmax(networks["actor"](observation), axis=0)
-        entropy = -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0))
-        gain = jnp.mean(chosen(log_pi, action) * advantage)
-        return -gain - config.entropy_bonus * entropy, entropy
-
-    actor = structures["actor"].online(parts["actor"])
-    (loss, entropy), gradient = jax.value_and_grad(policy_loss, has_aux=True, allow_int=True)(actor)
-    moved["actor"] = descend("actor", parts["actor"], gradient)
-    metrics |= {"policy_loss": loss, "advantage": jnp.mean(advantage), "entropy": entropy}
-    return moved, metrics
+        state, loss, entropy = state.step("actor", policy_loss)
+        metrics |= {"policy_loss": loss, "advantage": jnp.mean(advantage), "entropy": entropy}
+        return state, metrics
 
 
 def td_error(critic: Network, batch: Batch) -> Float[Array, " batch"]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import agents
 from sparl.agents.common import ofenet
 from sparl.config import RunConfig
 from sparl.engine import Engine
@@ -164,7 +163,7 @@ def _sizes(
 ) -> dict[str, Any] | None:
     """What the policy holds, beside what the agent's dense network held."""
     sizes = spaces.observation_size, spaces.action_size
-    dense = ofenet.dense_policy(agent, agents.functions_of(agent), *sizes)
+    dense = ofenet.dense_policy(agent, *sizes)
     original = accounting.shapes_of(dense)
     if dense.wiring != policy.network.wiring:
         left_out.append("The policy: policy/ is not of the agent in config.json.")

@@ -6,7 +6,7 @@ knows of it. See CONTRIBUTING.md for how to add one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,11 +14,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
-from tyro.conf import Suppress
 
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
-from sparl.learner import Learner
+from sparl.learner import AfterStep, BeforeStep, Learner, Role
 from sparl.networks import Network, Networks
 from sparl.topology import NofM, divergence
 
@@ -28,9 +27,6 @@ networks: they are those that `Method.start` gives for networks so stored."""
 
 RUNNING = "running"
 """The key of what an update may change of a method's state, for methods with `before_step`."""
-
-BeforeStep = Callable[[str, Networks, Networks, MethodState], tuple[Networks, MethodState]]
-AfterStep = Callable[[str, Networks, MethodState, float], Networks]
 
 
 class Returns(NamedTuple):
@@ -48,7 +44,7 @@ class Returns(NamedTuple):
         return tolerance == 1 or self.recent >= self.best - tolerance * (self.best - self.lowest)
 
 
-class Moment(NamedTuple):
+class TrainingProgress(NamedTuple):
     """Where a run stands."""
 
     update: int
@@ -79,17 +75,26 @@ class Signals(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """Dense as it stands: networks start and stay as the agent made them."""
+    """What every method is. As it stands, networks start and stay as the agent made them."""
 
-    name: ClassVar[str] = "dense"
+    name: ClassVar[str] = ""
+    """What it is called on the command line and in run folders."""
+    internal: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are no options of the command line."""
     prunes: ClassVar[bool] = False
     """Whether it makes sense for networks that are trained already: what it leaves out of them at
     the start, or later, is what matters least. (SET and others start at random places.)"""
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
-        """The dense networks of every part in their first layout, and the method's state."""
+        """The dense networks of every part in their first layout, and the method's state.
+
+        Args:
+            networks: Of each part, by name.
+            key: For what is drawn at random.
+            roles: What each part is for; names of parts are the agent's own.
+        """
         return networks, {}
 
     def stage(self, update: int, updates: int) -> Hashable | None:
@@ -101,12 +106,12 @@ class Method:
         return None
 
     def plan(
-        self, stage: Hashable, learner: Learner, state: MethodState, moment: Moment
+        self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
     ) -> Hashable | None:
         """The stage once more, where what is to be done depends on more than the schedule.
 
-        Called where `stage` answered, outside of compiled code: `learner`, `state` and `moment`
-        hold numbers, and what the shapes of arrays shall depend on goes into the answer.
+        Called where `stage` answered, outside of compiled code: `learner`, `state` and
+        `progress` hold numbers, and what the shapes of arrays shall depend on goes into the answer.
         """
         return stage
 
@@ -147,11 +152,13 @@ class Method:
 class RowWise(Method):
     """What methods of row-wise N:M sparsity share: the pattern, --pattern N:M or N:MxV."""
 
-    n: Suppress[int] = 2
+    internal: ClassVar[frozenset[str]] = frozenset({"n", "m", "v"})
+
+    n: int = 2
     """Weights kept in every group."""
-    m: Suppress[int] = 4
+    m: int = 4
     """Inputs in a group."""
-    v: Suppress[int] = 1
+    v: int = 1
     """Neighbouring rows that keep the same columns."""
 
     def __post_init__(self) -> None:

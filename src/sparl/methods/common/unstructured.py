@@ -7,6 +7,7 @@ allocation shares what is kept among its layers, to the last weight.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ import jax
 from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout, RowSparse
+from sparl.learner import Role
 from sparl.methods.common.method import Method, MethodState, replace_layers, scaled_to_norm
 from sparl.networks import Network, Networks
 from sparl.topology import RULES, Kept, PerLayer, Rule, allocation
@@ -50,11 +52,11 @@ class Unstructured(Method):
         validation.one_of(RULES, allocation=self.allocation)
         validation.one_of(("all", "hidden"), sparse_layers=self.sparse_layers)
 
-    def sparsity_of(self, part: str) -> float:
-        own = self.actor_sparsity if part == "actor" else self.critic_sparsity
+    def sparsity_of(self, role: Role) -> float:
+        own = self.actor_sparsity if role == "actor" else self.critic_sparsity
         return self.sparsity if own is None else own
 
-    def counts(self, part: str, name: str, network: Network) -> list[int]:
+    def counts(self, role: Role, name: str, network: Network) -> list[int]:
         """Weights that each layer of a network keeps; they add up to its budget.
 
         Raises `BadValue`, naming the network, where the budget cannot be met.
@@ -63,30 +65,30 @@ class Unstructured(Method):
         dense_head = self.sparse_layers == "hidden" and network.has_head
         whole = [math.prod(shapes.pop())] if dense_head else []
         total = sum(map(math.prod, shapes)) + sum(whole)
-        kept = allocation.budget(total, self.sparsity_of(part))
+        kept = allocation.budget(total, self.sparsity_of(role))
         try:
             return [*allocation.allocate(shapes, kept - sum(whole), self.allocation), *whole]
         except BadValue as error:
-            raise BadValue(f"{name} at sparsity {self.sparsity_of(part)}: {error}") from error
+            raise BadValue(f"{name} at sparsity {self.sparsity_of(role)}: {error}") from error
 
     def start(
-        self, networks: dict[str, Networks], key: jax.Array
+        self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
         """Every layer with its own count of weights; state: a random key."""
         key, *keys = jax.random.split(key, 1 + sum(map(len, networks.values())))
         parts = {part: dict(group) for part, group in networks.items()}
         for part, group in networks.items():
             for name, network in group.items():
-                parts[part][name] = self._sparsified(part, name, network, keys.pop())
+                parts[part][name] = self._sparsified(roles[part], name, network, keys.pop())
         return parts, {"key": jax.random.key_data(key)}
 
     def first_scores(self, dense: jax.Array, key: jax.Array) -> jax.Array:
         """Scores of a layer's weights, [out, in]: the largest are kept at the start."""
         return jax.random.uniform(key, dense.shape)
 
-    def _sparsified(self, part: str, name: str, network: Network, key: jax.Array) -> Network:
+    def _sparsified(self, role: Role, name: str, network: Network, key: jax.Array) -> Network:
         new: dict[int, Layout] = {}
-        for i, count in enumerate(self.counts(part, name, network)):
+        for i, count in enumerate(self.counts(role, name, network)):
             dense, bias = network.layers[i].to_dense(), network.layers[i].bias
             scores = self.first_scores(dense, jax.random.fold_in(key, i))
             new[i] = layer_of(dense, bias, PerLayer(count).select(scores))

@@ -23,10 +23,10 @@ from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadEnvironment
-from sparl.training.collector import Course, Explore, Transition
+from sparl.training.player import EpisodePlayer, Explore, Transition
 
 
-class VectorCourse(Course):
+class VectorPlayer(EpisodePlayer):
     """Plays the episodes of a run in several environments at once.
 
     Where the environments are reset by themselves (`AutoresetMode.DISABLED`), the seed of every
@@ -48,9 +48,12 @@ class VectorCourse(Course):
         self._idle = 0 if self.spaces.discrete else np.zeros(self.spaces.action_size, np.float32)
 
     def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Transition]:
-        """Those of episodes from number `begun` on, of all environments in turn, until each has
-        ended one when `another` was not wanted. Those that wait for the last are stepped on, and
-        nothing is told of it."""
+        """The transitions of episodes from number `begun` on, of all environments in turn.
+
+        They end when every environment has ended an episode and `another` was not wanted.
+        Environments that finished early keep stepping until the last one finishes; their
+        transitions are dropped.
+        """
         observations = self._begin()
         mode = self._vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         playing = np.ones(self._run.envs, bool)

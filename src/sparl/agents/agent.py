@@ -1,0 +1,289 @@
+"""What every agent is: hyperparameters, and an algorithm as pure functions over networks.
+
+An agent is a frozen dataclass. Its fields are the options of the command line, their docstrings the
+help; its methods are the paper's mathematics. It never learns how the layers of a network are
+stored.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from sparl import validation
+from sparl.agents.common.schedule import Unit, UpdateSchedule
+from sparl.errors import BadValue
+from sparl.kernels import ACTIVATIONS, Activation
+from sparl.learner import AgentState, Role
+from sparl.networks import KINDS, Kind, Network, Networks, build
+from sparl.replay import Batch, Replay
+
+Actions = Literal["continuous", "discrete"]
+"""What an agent acts by: numbers in [-1, 1], or one choice out of several."""
+Acting = Callable[[Any], Any]
+"""The acting network on NumPy arrays, [inputs, batch] to [outputs, batch]."""
+Anneal = Literal["constant", "linear", "cosine"]
+ANNEALS: dict[str, Callable[[Any], Any] | None] = {
+    "constant": None,
+    "linear": lambda progress: 1.0 - progress,
+    "cosine": lambda progress: 0.5 * (1.0 + jnp.cos(jnp.pi * progress)),
+}
+
+
+@dataclass(frozen=True)
+class Agent(ABC):
+    """Hyperparameters that every agent has, and what every agent can do."""
+
+    name: ClassVar[str] = ""
+    """What it is called on the command line and in run folders."""
+    actions: ClassVar[Actions]
+    acting: ClassVar[tuple[str, str]] = ("actor", "actor")
+    """The part, and the network in it, that acts."""
+    roles: ClassVar[Mapping[str, Role]]
+    """Of every part that holds networks."""
+    with_target: ClassVar[frozenset[str]] = frozenset()
+    """The parts that have target networks."""
+    metrics: ClassVar[Mapping[str, str]]
+    """What `update` tells, with the name of each in TensorBoard."""
+
+    network: Kind = "mlp"
+    """How layers are connected. mlp: one after the other. densenet: each reads all before it
+    (2102.07920). d2rl: each reads the observation again (2010.09163). simba: residual blocks behind
+    layer norms (2410.09754)."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers, of every network; of a simba one for each block, all alike."""
+    activation: Activation = "relu"
+    """Between layers; swish is also known as SiLU."""
+    learning_rate: float = 3e-4
+    """Adam's step size, for everything that is trained."""
+    learning_rate_schedule: Anneal = "constant"
+    """How learning rates go over the run: constant, or to 0 along a line or a cosine."""
+    weight_decay: float = 0.0
+    """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
+    decoupled_weight_decay: float = 0.0
+    """AdamW's: times learning rate and weights, taken off them in every step (1711.05101)."""
+    max_grad_norm: float | None = None
+    """Longest gradient of a part (all its networks together); a longer one is scaled down."""
+    batch_size: int = 256
+    """Transitions in one update."""
+    gamma: float = 0.99
+    """Discount of future rewards."""
+    learning_starts: int = 10_000
+    """Steps of uniformly random actions, without updates, before learning begins."""
+
+    def __post_init__(self) -> None:
+        validation.positive(
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            hidden=min(self.hidden, default=0),
+        )
+        if self.max_grad_norm is not None:
+            validation.positive(max_grad_norm=self.max_grad_norm)
+        validation.one_of(KINDS, network=self.network)
+        validation.one_of(ACTIVATIONS, activation=self.activation)
+        validation.one_of(ANNEALS, learning_rate_schedule=self.learning_rate_schedule)
+        self._check_widths(self.hidden)
+        validation.fractions(gamma=self.gamma)
+        validation.at_least(
+            0,
+            weight_decay=self.weight_decay,
+            decoupled_weight_decay=self.decoupled_weight_decay,
+            learning_starts=self.learning_starts,
+        )
+
+    # What an agent brings.
+
+    @abstractmethod
+    def networks(
+        self, key: jax.Array, observation_size: int, action_size: int
+    ) -> dict[str, dict[str, Any]]:
+        """All parts: dense networks by name, which one optimizer trains together.
+
+        A part may hold a few bare arrays instead, as SAC's temperature: they are trained and saved,
+        and methods never see them.
+
+        Args:
+            action_size: Numbers of an action; the number of choices where actions are discrete.
+        """
+
+    @abstractmethod
+    def update(
+        self, state: AgentState, batch: Batch, key: jax.Array
+    ) -> tuple[AgentState, dict[str, jax.Array]]:
+        """One update, pure and compiled.
+
+        Returns:
+            The state with the parts in `state.due` moved, and metrics. An off-policy agent's have
+            `td_error`, the absolute TD errors [batch], among them.
+        """
+
+    @abstractmethod
+    def act(
+        self, network: Acting, observation: NDArray[np.float32]
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
+
+    @abstractmethod
+    def explore(
+        self,
+        network: Acting,
+        observation: NDArray[np.float32],
+        action_size: int,
+        step: int,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs] at an environment step."""
+
+    @property
+    @abstractmethod
+    def schedule(self) -> UpdateSchedule:
+        """When updates are made."""
+
+    @abstractmethod
+    def batches(
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+    ) -> NDArray[np.float32]:
+        """The rows of the next `updates` updates, [updates, batch, width].
+
+        Args:
+            prepare: Takes newest rows [n, width] and gives them with the agent's `extras` behind.
+        """
+
+    # What it may change.
+
+    def due(self, update: int) -> frozenset[str]:
+        """What update number `update` (from 0) changes: names of parts, and further words.
+
+        `update` is compiled once for every set that occurs, and finds it in `state.due`.
+        """
+        return frozenset(self.roles)
+
+    def policy(self, networks: Networks) -> Network:
+        """What is saved of the acting part's networks: gives actions, or values of choices."""
+        return networks[self.acting[1]]
+
+    def learning_rate_of(self, part: str) -> float:
+        """Adam's step size for a part, before it is annealed."""
+        return self.learning_rate
+
+    def optimizer(self, part: str) -> optax.GradientTransformation:
+        """Adam (1412.6980), with decay of the weights where it is asked for.
+
+        L2's is added to the gradient, so Adam's moments see it: as PyTorch's Adam has it, and so
+        the papers whose codes use that one (DS-TD3, 2106.04217). AdamW's goes by them.
+        """
+        rate, decay = self.learning_rate_of(part), self.decoupled_weight_decay
+        step = optax.adamw(rate, weight_decay=decay) if decay else optax.adam(rate)
+        if not self.weight_decay:
+            return step
+        return optax.chain(optax.add_decayed_weights(self.weight_decay), step)
+
+    def check_run(self, run: Any) -> None:  # noqa: B027 - most agents go with every run
+        """Raises `BadValue` for options of the run that do not go with this agent."""
+
+    def continued(self, step: int) -> Agent:
+        """The same from an environment step on.
+
+        For a run that begins with what another has learned until then, and counts its own steps
+        from 0.
+        """
+        return replace(self, learning_starts=max(0, self.learning_starts - step))
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Columns that `prepare` puts behind the rows of a rollout, as `batch.extras` has them."""
+        return ()
+
+    @property
+    def ofenet(self) -> Any:
+        """The representation that is learned beside the agent, if there is one."""
+        return None
+
+    # What follows from it.
+
+    @property
+    def anneal(self) -> Callable[[Any], Any] | None:
+        """Share of a run that is over -> what learning rates are multiplied by."""
+        return ANNEALS[self.learning_rate_schedule]
+
+    @property
+    def updates_before(self) -> int:
+        """Updates of the representation alone, before the agent's begin."""
+        return self.ofenet.updates if self.ofenet else 0
+
+    @property
+    def rows_per_update(self) -> int:
+        """Transitions that an update takes: a representation has a batch of its own."""
+        return self.batch_size * (2 if self.ofenet else 1)
+
+    def build(self, key: jax.Array, sizes: Sequence[int], squash: bool = False) -> Network:
+        """A dense network from `sizes`: inputs, hidden widths, outputs."""
+        return build(key, sizes, squash, self.network, self.activation)
+
+    def _check_widths(self, hidden: tuple[int, ...]) -> None:
+        if self.network == "simba" and len(set(hidden)) > 1:
+            raise BadValue(
+                f"hidden is {' '.join(map(str, hidden))}: a simba has one width throughout, given "
+                "once for each block, for example 128 128"
+            )
+
+
+@dataclass(frozen=True)
+class OffPolicyAgent(Agent):
+    """Hyperparameters of agents that learn from a replay of all that they have done."""
+
+    train_freq: int = 1
+    """Environment steps, or episodes, between two times of learning."""
+    train_unit: Unit = "steps"
+    """What --train-freq counts. episodes: learn while the environment stands still, as real
+    hardware wants it."""
+    gradient_steps: int = 1
+    """Updates each time; with --train-unit episodes, for each step of these episodes."""
+    tau: float = 0.005
+    """Share of the online network that goes into its target whenever that moves (Polyak)."""
+    n_step: int = 1
+    """Rewards summed before the target network's value takes over; fewer where an episode ends.
+    Without off-policy correction, as in RLx2 (2205.15043)."""
+    n_step_from: int = 0
+    """Environment step from which --n-step rewards are summed; one reward before."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.at_least(1, train_freq=self.train_freq, gradient_steps=self.gradient_steps)
+        validation.positive(n_step=self.n_step)
+        validation.one_of(("steps", "episodes"), train_unit=self.train_unit)
+        validation.fractions(tau=self.tau)
+        validation.at_least(0, n_step_from=self.n_step_from)
+
+    @property
+    def schedule(self) -> UpdateSchedule:
+        return UpdateSchedule(
+            self.learning_starts, self.train_freq, self.gradient_steps, self.train_unit
+        )
+
+    def batches(
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+    ) -> NDArray[np.float32]:
+        """Drawn from the whole replay."""
+        n_step = self.n_step if step >= self.n_step_from else 1
+        rows = replay.sample(updates * self.rows_per_update, rng, self.gamma, n_step)
+        return rows.reshape(updates, self.rows_per_update, -1)
+
+    def check_run(self, run: Any) -> None:
+        if run.actors and self.train_unit == "episodes":
+            raise BadValue(
+                f"train_unit is episodes: the {run.actors} actors send steps, whenever they have "
+                "them. Leave one of --train-unit and --actors out"
+            )
+
+    def continued(self, step: int) -> Agent:
+        shifted = replace(self, n_step_from=max(0, self.n_step_from - step))
+        return super(OffPolicyAgent, shifted).continued(step)

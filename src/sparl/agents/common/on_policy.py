@@ -1,0 +1,83 @@
+"""What agents share that learn from what their present policy does, and then leave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.agents.agent import Agent
+from sparl.agents.common.schedule import UpdateSchedule
+from sparl.errors import BadValue
+from sparl.learner import AgentState
+from sparl.replay import Batch, Replay, Rollout
+
+
+@dataclass(frozen=True)
+class OnPolicyAgent(Agent):
+    """Hyperparameters of agents that learn from rollouts: the newest transitions, each used once,
+    or in several epochs of minibatches."""
+
+    @property
+    def rollout_steps(self) -> int:
+        """Environment steps, of all environments, between two times of learning."""
+        return self.batch_size
+
+    @property
+    def epochs(self) -> int:
+        """Passes over a rollout."""
+        return 1
+
+    @property
+    def schedule(self) -> UpdateSchedule:
+        minibatches = self.rollout_steps // self.batch_size
+        return UpdateSchedule(self.learning_starts, self.rollout_steps, self.epochs * minibatches)
+
+    def evaluate(self, state: AgentState, batch: Batch) -> dict[str, jax.Array]:
+        """What the networks say of a whole rollout before the first update from it; compiled.
+
+        Returns:
+            Arrays [n] by name: `log_prob` of the actions taken, `value` of observations and
+            `next_value`, say. They are given to `targets`.
+        """
+        return {}
+
+    def targets(self, rollout: Rollout) -> dict[str, NDArray[np.float32]]:
+        """What updates need besides the transitions: an array [n] for each name in `extras`."""
+        return {}
+
+    def batches(
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
+    ) -> NDArray[np.float32]:
+        """Every minibatch of every epoch; shuffled where a rollout has several minibatches."""
+        rows = replay.newest(self.rollout_steps, self.gamma)
+        if self.extras:
+            targets = self.targets(replay.rollout(rows, evaluate(rows)))
+            rows = np.column_stack([rows, *(targets[name] for name in self.extras)])
+        if self.rollout_steps == self.batch_size:
+            order = np.tile(np.arange(len(rows)), (self.epochs, 1))
+        else:
+            order = np.stack([rng.permutation(len(rows)) for _ in range(self.epochs)])
+        return rows[order.reshape(-1, self.batch_size)].astype(np.float32)
+
+    def check_run(self, run: Any) -> None:
+        if run.actors:
+            raise BadValue(
+                f"actors is {run.actors}: {self.name} learns from the newest transitions alone, "
+                "and actors act by older policies. Leave --actors out, or choose --agent td3, sac "
+                "or dqn"
+            )
+        if run.buffer_size < self.rollout_steps:
+            raise BadValue(
+                f"buffer_size is {run.buffer_size}: it must be at least a rollout, "
+                f"{self.rollout_steps}, for an agent that learns from the newest transitions"
+            )
+        if self.rollout_steps < run.envs:
+            raise BadValue(
+                f"batch_size is {self.batch_size}: with --envs {run.envs} a rollout must have at "
+                f"least {run.envs} steps, for an agent that learns from what its present policy "
+                "does"
+            )

@@ -1,0 +1,99 @@
+"""What TD3 and SAC share: twin critics beside an actor, and features learned for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparl import validation
+from sparl.agents.agent import Actions, Agent, OffPolicyAgent
+from sparl.agents.common import ofenet
+from sparl.agents.common.ofenet import OFENet
+from sparl.errors import BadValue
+from sparl.networks import Networks, all_of
+
+
+@dataclass(frozen=True)
+class TwinCriticAgent(OffPolicyAgent):
+    """Hyperparameters of agents whose critics are other networks than the one that acts."""
+
+    actions: ClassVar[Actions] = "continuous"
+    roles: ClassVar[Any] = {"actor": "actor", "critics": "critic"}
+
+    critic_hidden: tuple[int, ...] = ()
+    """Widths of the critics' hidden layers, if others than --hidden."""
+    representation: Literal["none", "ofenet"] = "none"
+    """What networks see of observations. ofenet: features that are learned by predicting the next
+    one, beside the agent (2003.01629, 2102.07920)."""
+    representation_units: int = 240
+    """Features that are made of an observation, and as many again of it with an action."""
+    representation_layers: int = 6
+    """Dense blocks that these are made in; the paper has 8 for HalfCheetah and Humanoid."""
+    representation_targets: int = 0
+    """Leading components of the next observation to predict; 0 for all. The paper leaves out
+    contact forces, with 27 for Ant and 292 for Humanoid."""
+    representation_updates: int = 10_000
+    """Updates of the representation alone, before the agent's begin."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.one_of(("none", "ofenet"), representation=self.representation)
+        validation.positive(
+            representation_units=self.representation_units,
+            representation_layers=self.representation_layers,
+        )
+        validation.at_least(
+            0,
+            representation_targets=self.representation_targets,
+            representation_updates=self.representation_updates,
+        )
+        if self.representation_units < self.representation_layers:
+            raise BadValue(
+                f"representation_units is {self.representation_units}: it must be at least "
+                f"representation_layers, {self.representation_layers}"
+            )
+        if self.representation != "none" and self.n_step > 1:
+            raise BadValue(
+                f"n_step is {self.n_step}: a representation predicts the next observation, which "
+                "such a batch does not have. Leave one of the two out"
+            )
+        validation.positive(critic_hidden=min(self.critic_hidden, default=1))
+        self._check_widths(self.critic_hidden)
+
+    def critics(
+        self, keys: jax.Array, observation_size: int, action_size: int, count: int = 2
+    ) -> Networks:
+        """`critic_0`, `critic_1`, dense, which read an observation with an action."""
+        features = self.ofenet.units if self.ofenet else 0
+        inputs = observation_size + action_size + features
+        sizes = (inputs, *(self.critic_hidden or self.hidden), 1)
+        return {f"critic_{i}": self.build(key, sizes) for i, key in enumerate(keys[:count])}
+
+    def learning_rate_of(self, part: str) -> float:
+        # A representation's is what the paper has, whatever the agent's is.
+        return ofenet.LEARNING_RATE if part == ofenet.PART else super().learning_rate_of(part)
+
+    @property
+    def ofenet(self) -> OFENet | None:
+        if self.representation == "none":
+            return None
+        return OFENet(
+            self.representation_units,
+            self.representation_layers,
+            self.representation_targets,
+            self.representation_updates,
+        )
+
+    def continued(self, step: int) -> Agent:
+        # What is continued has learned its representation.
+        shifted = replace(self, representation_updates=0) if step else self
+        return super(TwinCriticAgent, shifted).continued(step)
+
+
+def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
+    """The smaller of the critics' values (clipped double Q-learning, 1802.09477)."""
+    return jnp.min(all_of(critics, inputs)[:, 0], axis=0)

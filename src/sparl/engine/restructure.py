@@ -1,0 +1,81 @@
+"""A restructuring as a pure function, to be compiled, and the dense gradients it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sparl.engine.update import Algorithm, Journal, compute_update, normalize
+from sparl.learner import AgentState, Learner, Part, Structure, random
+from sparl.learner.transport import carry
+from sparl.methods import MethodState, Returns, Signals
+from sparl.networks import Networks, Normalization, dense_copy
+from sparl.replay import Batch
+
+
+class RestructureResult(NamedTuple):
+    """What comes out of a compiled restructuring."""
+
+    parts: dict[str, Part]
+    method_state: MethodState
+    figures: dict[str, jax.Array]
+    """For the log, by name."""
+
+
+def restructure_function(
+    algorithm: Algorithm, learner: Learner, successors: dict[Hashable, dict[str, Structure]]
+) -> Callable[..., RestructureResult]:
+    """The method's restructuring of such a learner, to be compiled.
+
+    While it is compiled for a stage, the structures that come out are put into `successors`.
+    """
+
+    def restructure(
+        parts: dict[str, Part],
+        state: MethodState,
+        progress: jax.Array,
+        returns: Returns,
+        rows: jax.Array,
+        normalization: Normalization | None,
+        journal: Journal,
+        stage: Hashable,
+    ) -> RestructureResult:
+        present = replace(learner, parts=parts)
+        batch = normalize(algorithm.columns.split(rows), normalization)
+        signals = Signals(
+            stage, progress, returns, lambda: _gradients(algorithm, present, batch, journal)
+        )
+        after, state, figures = algorithm.method.restructure(present, state, signals)
+        successors[stage] = after.structures
+        return RestructureResult(after.parts, state, figures)
+
+    return restructure
+
+
+def _gradients(
+    algorithm: Algorithm, learner: Learner, batch: Batch, journal: Journal
+) -> dict[str, Networks]:
+    """The losses' gradients by every weight: an update of dense copies in which none descends."""
+    dense = densified(learner)
+    # Another key than any update's.
+    key = random.fold_in(random.fold_in(journal.key, journal.updates), jnp.uint32(2**32 - 1))
+    rules = replace(algorithm.rules(dense), collect_gradients=True)
+    # All that an agent may ever change, whatever is due.
+    everything = frozenset(dense.parts)
+    state = AgentState(dense.parts, {}, None, {}, rules, everything)
+    return compute_update(algorithm.agent, state, batch, key)[0].gradients
+
+
+def densified(learner: Learner) -> Learner:
+    """The same functions with every weight stored."""
+    return carry(
+        learner,
+        {
+            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
+            for part in learner.network_parts
+        },
+    )

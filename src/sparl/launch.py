@@ -1,0 +1,100 @@
+"""How a run starts: the trainer with the collector that it needs, its folder, its lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sparl.agents import Agent
+from sparl.config import RunConfig
+from sparl.envs import Spaces
+from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.methods import Method
+from sparl.storage import RunFolder, claimed
+from sparl.training import Callback, LocalCollector, Trainer
+
+
+def default_folder(run: RunConfig, method: Method) -> Path:
+    """`runs/ENV-METHOD-SEED-TIME`."""
+    env = run.env.replace("/", "-").replace(":", "-")
+    return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def new_folder(path: str | Path | None, run: RunConfig, method: Method) -> RunFolder:
+    """The folder of a run to begin, not yet made; `BadRun` where it holds anything."""
+    folder = RunFolder(default_folder(run, method) if path is None else path)
+    folder.refuse_if_taken()
+    return folder
+
+
+@contextmanager
+def trainer(
+    folder: RunFolder,
+    run: RunConfig,
+    agent: Agent,
+    method: Method,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    ray_address: str | None = None,
+) -> Iterator[Trainer]:
+    """The trainer of a run, and while it trains the cluster that its actors need.
+
+    Nothing is written before it is there: a run that cannot start leaves no folder behind.
+    """
+    with _collector(run, ray_address) as collector:
+        yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
+
+
+def begin(trainer: Trainer) -> None:
+    """Writes down what a new run is, and trains."""
+    folder, run = trainer.folder, trainer.config
+    with claimed(folder.path):
+        folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
+        trainer.run()
+
+
+def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
+    """Resumes the checkpoint of `step`; the error of a broken one names the newest older one."""
+    try:
+        trainer.resume(step)
+    except BadCheckpoint as error:
+        path = trainer.folder.checkpoints.path
+        way_out = (
+            f"An older one may be whole: sparl train --resume {path(older[-1])}"
+            if older
+            else "There is no older one to go back to."
+        )
+        raise BadCheckpoint(f"{error}. {way_out}") from error
+
+
+def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
+    """Raises `BadRun` where the environment has other spaces than the run was made with."""
+    if trainer.spaces != spaces:
+        env = trainer.config.env
+        raise BadRun(f"{env} has {trainer.spaces} now; the run was made with {spaces}")
+
+
+@contextmanager
+def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
+    if not run.actors:
+        if ray_address is not None:
+            raise BadValue(
+                f"ray_address is {ray_address!r}, and there is nothing to run there: ask for actors"
+            )
+        yield LocalCollector
+        return
+    try:
+        # Ray is an extra, and takes half a second to import.
+        from sparl import distributed
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise BadValue(
+            f"actors is {run.actors}: that needs Ray, which is not installed: "
+            'pip install "sparl[ray]"'
+        ) from error
+    with distributed.connected(ray_address, run.actors):
+        yield distributed.RayCollector

@@ -1,0 +1,109 @@
+"""Updates as they are due, and the method's restructurings between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.engine import Engine
+from sparl.methods import TrainingProgress
+from sparl.replay import Replay
+from sparl.training.callbacks import Callback
+from sparl.training.collector import Schedule
+from sparl.training.logger import Logger
+from sparl.training.state import LoopState
+
+
+class Updater:
+    """Draws batches and makes the updates of a run; a method's time is the agent's updates."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        replay: Replay,
+        rng: np.random.Generator,
+        schedule: Schedule,
+        planned: int,
+        most_at_once: int | None,
+        logger: Logger,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        """
+        Args:
+            planned: Updates of the agent in the whole run; those of a representation alone, before
+                the agent's begin, do not count.
+            most_at_once: See `Collector.most_updates`.
+        """
+        self.engine, self.replay, self.rng, self.schedule = engine, replay, rng, schedule
+        self.planned, self._most = planned, most_at_once
+        self._logger, self._callbacks = logger, callbacks
+        self._agent, self._before = engine.agent, engine.agent.updates_before
+        self.footprint = engine.footprint
+        """What the networks hold and move in an update, as they are now."""
+
+    def due(self, state: LoopState, ended: bool) -> int:
+        """The agent's updates to make now; `ended` tells whether an episode has just ended."""
+        made = max(0, state.updates - self._before)
+        return self.schedule.due(state.step, state.episode, ended, made)
+
+    def learn(self, state: LoopState, ended: bool) -> None:
+        """Makes the updates that are due, or as many as the collector wants at once."""
+        while due := self.due(state, ended):
+            # Before the first that is due come those of the representation alone, one by one.
+            alone = self._before - state.updates
+            count = min(alone if alone > 0 else due, self._most or (1 if alone > 0 else due))
+            errors = self._update(state, count)
+            if errors is not None:
+                self.replay.prioritise(errors)
+            if self._most is not None:
+                return
+
+    def _update(self, state: LoopState, count: int) -> NDArray[np.float32] | None:
+        """Makes so many updates; gives absolute TD errors, where batches have weights.
+
+        Several are one compiled call, unless the method has something to do between them.
+        """
+        rows = self._agent.batches(self.replay, count, state.step, self.rng, self.engine.evaluate)
+        together = self._most is None and count > 1 and not self._restructures_before_last(count)
+        errors: list[Any] = []
+        for batch in [rows] if together else rows:
+            self.engine.update(batch)
+            state.updated(self.footprint, count if together else 1)
+            errors.append(self.engine.td_errors)
+            self._restructure_if_due(state)
+        if any(found is None for found in errors):
+            return None
+        return np.concatenate([np.atleast_2d(np.asarray(found)) for found in errors])
+
+    def _stage(self, update: int) -> Any:
+        made = update - self._before
+        return self.engine.method.stage(made, self.planned) if made > 0 else None
+
+    def _restructures_before_last(self, count: int) -> bool:
+        """Whether the method wants to restructure after one of the next updates but the last."""
+        done = self.engine.updates
+        return any(self._stage(done + i) is not None for i in range(1, count))
+
+    def _restructure_if_due(self, state: LoopState) -> None:
+        """Restructures if the method says so after the newest update, and tells of it."""
+        engine, logger = self.engine, self._logger
+        stage = self._stage(engine.updates)
+        if stage is None:
+            return
+        before = engine.shapes
+        made = engine.updates - self._before
+        progress = TrainingProgress(made, self.planned, state.recent_returns)
+        figures = engine.restructure(stage, progress)
+        if figures is None:
+            return
+        logger.restructured(state.step, engine.updates, figures)
+        for warning in engine.method.warnings(figures):
+            logger.warn(state.step, warning)
+        if engine.shapes != before:
+            logger.shrunk(state.step, before, engine)
+        for callback in self._callbacks:
+            callback.on_restructure(state.step, figures)
+        self.footprint = engine.footprint
