@@ -114,9 +114,18 @@ def parse(words: list[str]) -> None:
         tyro.cli(kind, args=arguments)
 
 
+FILE = re.compile(r"# (\w+\.py)\n")
+"""How a Python block begins that is a file."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_parse(page):
-    for block in blocks(page):
+def test_commands_parse(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = list(blocks(page))
+    for block in shown:
+        if file := FILE.match(block.code):
+            Path(file[1]).write_text(block.code)
+    for block in shown:
         if block.language != "bash":
             continue
         for words in command_lines(block.code):
@@ -140,7 +149,7 @@ def shortened(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def small_train(env: str, agent: Any = None, method: Any = None, **given: Any) -> Any:
     """`sparl.train` with tiny networks that learn from the start."""
-    agent = sparl.TD3Config() if agent is None else agent
+    agent = sparl.TD3() if agent is None else agent
     hidden = (16,) * len(agent.hidden)
     tiny = replace(agent, hidden=hidden, batch_size=8, learning_starts=50)
     return shortened(train)(env, tiny, method, **(given | OFTEN))
@@ -157,6 +166,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sparl, "train", small_train)
     for name in ("prune", "import_sb3"):
         monkeypatch.setattr(sparl, name, shortened(getattr(sparl, name)))
+    for name in ("resume", "prune"):
+        monkeypatch.setattr(sparl.Run, name, shortened(getattr(sparl.Run, name)))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -173,10 +184,9 @@ def test_python_runs(page, folder):
         if block.language != "python":
             continue
         exec(compile(block.setup, f"{page.name}, set-up for line {block.line}", "exec"), namespace)
-        file = re.match(r"# (\w+)\.py\n", block.code)
-        if file:
-            (folder / f"{file[1]}.py").write_text(block.code)
-            namespace |= vars(importlib.import_module(file[1]))
+        if file := FILE.match(block.code):
+            (folder / file[1]).write_text(block.code)
+            namespace |= vars(importlib.import_module(Path(file[1]).stem))
         else:
             # A traceback names the line of the page.
             code = "\n" * (block.line - 1) + block.code
