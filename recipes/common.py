@@ -1,4 +1,4 @@
-"""The command line of the recipes that compare variants: run, record, draw."""
+"""The command line of the recipes that compare variants: run, record, make table and picture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 from itertools import product
 from pathlib import Path
 
+from drawing.data import CURVES, SPEEDS
+from drawing.study import outputs
+from figures import make
 from jobs import Job, Study, measure, run_all
-from records import SPEEDS, draw, record
+from records import record
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +55,8 @@ def main(
             # One that takes its shape from a run has none yet.
             variants = [variant for variant in variants if variant.shape_of is None]
             measure(variants, known[study], asked.results / study / SPEEDS)
+            if (asked.results / study / CURVES).exists():
+                make(outputs(asked.results / study))
     elif not asked.record:
         # A variant that two studies share is one run.
         in_order = list(dict.fromkeys(job for study in jobs.values() for job in study))
@@ -62,6 +67,7 @@ def main(
         if done:
             folder = asked.results / study
             record(found, asked.runs, folder)
-            draw(folder, f"{known[study].env}: {study}")
+            make(outputs(folder))
+            print((folder / "table.md").read_text())
             recorded.append((folder, done))
     return recorded

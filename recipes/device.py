@@ -20,10 +20,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from drawing.cost import COSTS, DTYPES, outputs
+from figures import make
 
-from sparl.bench import CORTEX, cortex_m4, missing
+from sparl.bench import device
 from sparl.envs import Spaces
-from sparl.exporters import CProgram, Dtype, device_network
+from sparl.exporters import CProgram, device_network
 from sparl.layouts import BlockCirculant, Layout, RowSparse, grid
 from sparl.networks import Network, build
 from sparl.policy import Policy
@@ -31,12 +33,11 @@ from sparl.topology import Kept, NofM, Pattern, PerLayer
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "device"
 SIZES = (17, 256, 256, 6)
-DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
 
 
 def main() -> None:
-    if missing(CORTEX):
-        raise SystemExit(f"not installed: {', '.join(missing(CORTEX))}")
+    if device.missing(device.CORTEX):
+        raise SystemExit(f"not installed: {', '.join(device.missing(device.CORTEX))}")
     rows = []
     for name, network in networks().items():
         policy = policy_of(network)
@@ -45,11 +46,11 @@ def main() -> None:
             rows.append({"policy": name, "dtype": dtype, "bytes": program.nbytes, **cost(program)})
             print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / "cortex_m4.csv", "w", newline="") as file:
+    with open(RESULTS / COSTS, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (RESULTS / "table.md").write_text(table(rows))
+    make(outputs(RESULTS))
 
 
 def networks() -> dict[str, Network]:
@@ -59,7 +60,7 @@ def networks() -> dict[str, Network]:
     tenth = [PerLayer(round(0.1 * layer.weight.size)) for layer in dense.layers]
 
     def around(middle: Layout) -> Network:
-        return Network((first, middle, head), True)
+        return dense.with_layers((first, middle, head))
 
     return {
         "dense": dense,
@@ -75,7 +76,7 @@ def networks() -> dict[str, Network]:
 
 def stored(network: Network, patterns: Sequence[Pattern]) -> Network:
     layers = zip(network.layers, patterns, strict=True)
-    return Network(tuple(packed(layer, pattern) for layer, pattern in layers), network.squash)
+    return network.with_layers([packed(layer, pattern) for layer, pattern in layers])
 
 
 def packed(layer: Any, pattern: Pattern) -> RowSparse:
@@ -101,19 +102,7 @@ def cost(program: CProgram) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in program.files().items():
             (Path(folder) / name).write_text(text)
-        return cortex_m4(Path(folder))
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a line per policy, figures of the three types beside each other."""
-    types = " | ".join(DTYPES)
-    lines = [f"| policy | bytes: {types} | instructions: {types} |"]
-    lines.append("|---" * 7 + "|")
-    for name in dict.fromkeys(row["policy"] for row in rows):
-        own = {row["dtype"]: row for row in rows if row["policy"] == name}
-        counts = [own[dtype][key] for key in ("bytes", "instructions") for dtype in DTYPES]
-        lines.append(f"| {name} | " + " | ".join(f"{count:,.0f}" for count in counts) + " |")
-    return "\n".join(lines) + "\n"
+        return device.cortex_m4(Path(folder))
 
 
 if __name__ == "__main__":

@@ -27,22 +27,15 @@ and plots of what is done go to `results/larger_networks/`.
 
 from __future__ import annotations
 
-import csv
-from itertools import product
-from pathlib import Path
-
-import numpy as np
 from common import main
+from drawing import clock
+from figures import make
 from jobs import Study, Variant
-from records import CURVES, recorded, speeds
 
 RNM = ("--method", "rnm", "--pattern", "1:8")
 SPARSER = ("--method", "rnm", "--pattern", "1:16")
 STATIC = ("--method", "static", "--sparsity", "0.9", "--keep-norm")
 WIDE = ("--hidden", "512", "512")
-WINDOW = 300
-"""Seconds over whose evaluations a return by the clock is the mean."""
-LONGER = "mlp-256-longer"
 SIMBA = (
     *("--network", "simba", "--hidden", "128", "--critic-hidden", "128", "128"),
     *("--learning-rate", "1e-4", "--decoupled-weight-decay", "1e-2", "--normalize-observations"),
@@ -73,7 +66,7 @@ def studies() -> dict[str, Study]:
     common = ("--agent", "sac")
     cheetah = variants(0)  # 17 components in all
     ant = variants(27)  # the paper leaves contact forces out
-    longer = Variant(LONGER, (), 1_000_000)
+    longer = Variant(clock.LONGER, (), 1_000_000)
     on_ofenet = tuple(v for v in cheetah if "--representation" in v.options)
     return {
         "halfcheetah": Study("HalfCheetah-v5", (0, 1), cheetah, 200_000, common),
@@ -82,32 +75,7 @@ def studies() -> dict[str, Study]:
     }
 
 
-def by_the_clock(results: Path) -> None:
-    """Into `clock.csv`: what each variant and the dense agent of the same seed return after equal
-    times, as far as both go: the mean of the evaluations of the last `WINDOW` seconds."""
-    measured, curves = speeds(results), recorded(results / CURVES)
-
-    def at(seconds: int, name: str, seed: int) -> tuple[int, int] | None:
-        steps, curve = seconds * measured.get(name, np.inf), curves.get((name, seed), [])
-        if not curve or steps > int(curve[-1]["step"]):
-            return None
-        begun = steps * (1 - WINDOW / seconds)
-        found = [float(r["eval_return"]) for r in curve if begun < int(r["step"]) <= steps]
-        return (round(steps), round(np.mean(found))) if found else None
-
-    rows = []
-    for (name, seed), seconds in product(curves, range(WINDOW, 7200, WINDOW)):
-        own, dense = at(seconds, name, seed), at(seconds, LONGER, seed)
-        if name != LONGER and own and dense:
-            rows.append([name, seed, seconds, *own, *dense])
-    with open(results / "clock.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = "variant,seed,seconds,steps,return,dense_steps,dense_return"
-        writer.writerow(columns.split(","))
-        writer.writerows(rows)
-
-
 if __name__ == "__main__":
     for folder, _ in main(__doc__, "larger_networks", studies()):
         if folder.name == "halfcheetah-clock":
-            by_the_clock(folder)
+            make(clock.outputs(folder))

@@ -16,31 +16,29 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from drawing.regret import EXPLORATORY, REGRET, UNIFORM, H, Row, outputs, read
+from figures import make
 
 from sparl.linear_mdp import FQI, LSVI, HardSparse, LassoFQI, RidgeFQI, commit, exploration
 
 ROOT = Path(__file__).resolve().parent.parent
-H = 6
 EPISODES = tuple(4**i for i in range(3, 9))
 """N of those that commit."""
 RUNNING = 1024
 """Episodes of those that never stop learning."""
 COLUMNS = ("learner", "m", "d", "seed", "N", "N1", "regret", "recovered", "best")
 
-COMMITTING: dict[str, tuple[FQI, bool]] = {
-    "LassoFQI": (LassoFQI(), True),
-    "LassoFQI, cross-validated": (LassoFQI(penalty="cv"), True),
-    "ridge FQI": (RidgeFQI(), True),
-    "LassoFQI, uniform exploration": (LassoFQI(), False),
+COMMITTING: dict[str, FQI] = {
+    "LassoFQI": LassoFQI(),
+    "LassoFQI, cross-validated": LassoFQI(penalty="cv"),
+    "ridge FQI": RidgeFQI(),
+    UNIFORM: LassoFQI(),
 }
-"""Learners, and whether they have the exploratory policy."""
 LEARNING = {
     "epsilon-greedy LSVI": LSVI(),
     "LSVI-UCB": LSVI(epsilon=0.0, bonus=0.3),
@@ -48,12 +46,10 @@ LEARNING = {
 SLOW = "LassoFQI, cross-validated"
 """Up to m = 256 and N = 1024 only."""
 
-Row = dict[str, Any]
-
 
 def committed(name: str, mdp: HardSparse, seed: int) -> Iterator[Row]:
-    learner, has_policy = COMMITTING[name]
-    explorer = mdp.exploratory if has_policy else mdp.uniform()
+    learner = COMMITTING[name]
+    explorer = mdp.exploratory if name in EXPLORATORY else mdp.uniform()
     assert explorer is not None and mdp.exploratory is not None
     c = mdp.eigenvalue(mdp.exploratory)
     for episodes in EPISODES if name != SLOW else EPISODES[:3]:
@@ -75,7 +71,7 @@ def learned(name: str, mdp: HardSparse, seed: int) -> Iterator[Row]:
 
 
 def run(path: Path, ms: list[int], seeds: int) -> None:
-    done = {(r["learner"], r["m"], r["seed"]) for r in rows(path)}
+    done = {(r["learner"], r["m"], r["seed"]) for r in read(path)}
     # What takes longest comes last.
     for names, kind in ((COMMITTING, committed), (LEARNING, learned)):
         for seed, m in product(range(seeds), ms):
@@ -124,123 +120,6 @@ def append(path: Path, found: list[Row], columns: tuple[str, ...]) -> None:
         writer.writerows(found)
 
 
-def rows(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        kinds: dict[str, Callable[[str], Any]] = {"learner": str, "regret": float}
-        return [
-            {key: kinds.get(key, int)(value) for key, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def curves(found: list[Row], name: str, m: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """N [points] and regret [seeds, points] of a learner; without seeds if it was not run."""
-    of_it = [row for row in found if row["learner"] == name and row["m"] == m]
-    at = sorted({row["N"] for row in of_it})
-    seeds = sorted({row["seed"] for row in of_it})
-    by = {(row["seed"], row["N"]): row["regret"] for row in of_it}
-    return np.array(at), np.array([[by[seed, n] for n in at] for seed in seeds])
-
-
-def slope(n: NDArray[Any], regret: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The exponent of mean regret in N, and its 95 % interval over the seeds (bootstrap)."""
-
-    def fitted(of: NDArray[np.float64]) -> float:
-        return float(np.polyfit(np.log(n), np.log(of.mean(0)), 1)[0])
-
-    rng = np.random.default_rng(0)
-    again = [fitted(regret[rng.integers(len(regret), size=len(regret))]) for _ in range(1000)]
-    return fitted(regret), *map(float, np.percentile(again, [2.5, 97.5]))
-
-
-def record(found: list[Row], folder: Path) -> None:
-    shown = (64, 256, 1024, 4096, 16384, 65536)
-    ms = sorted({row["m"] for row in found})
-    lines = [
-        f"| learner | d | seeds | {' | '.join(f'N = {n:,}' for n in shown)} "
-        "| exponent, 95 % | secret found |",
-        "|---|---|---|" + "---|" * (len(shown) + 2),
-    ]
-    for name in (*COMMITTING, *LEARNING):
-        for m in ms:
-            n, regret = curves(found, name, m)
-            if not len(regret):
-                continue
-            cells = [f"{regret[:, n == at].mean():,.0f}" if at in n else "" for at in shown]
-            got = [
-                row["recovered"]
-                for row in found
-                if row["learner"] == name and row["m"] == m and "recovered" in row
-            ]
-            # Of those that never stop learning, of the part where N < d.
-            few = n <= m if name in LEARNING else n > 0
-            middle, low, high = slope(n[few], regret[:, few])
-            cells += [f"{middle:.2f} [{low:.2f}, {high:.2f}]", f"{np.mean(got):.1%}" if got else ""]
-            lines.append(f"| {name} | {m + 4} | {len(regret)} | {' | '.join(cells)} |")
-    lines.append("")
-    means = [curves(found, "LassoFQI", m)[1].mean(0) for m in ms if m >= 64]
-    if len(means) > 1:
-        worst = (np.max(means, axis=0) / np.min(means, axis=0)).max()
-        lines.append(
-            f"Largest ratio of LassoFQI's curves from d = {min(m for m in ms if m >= 64) + 4}"
-            f" on: {worst:.2f}."
-        )
-    for name in (*(k for k, (_, has) in COMMITTING.items() if not has), *LEARNING):
-        ratio, upper = [], []
-        for m in ms:
-            n, regret = curves(found, name, m)
-            for at in n[n <= m] if len(regret) else ():
-                of_it = regret[:, n == at]
-                error = of_it.std(ddof=1) / np.sqrt(len(of_it)) if len(of_it) > 1 else 0.0
-                ratio.append(of_it.mean() / bound(m, int(at)))
-                upper.append((of_it.mean() + 1.96 * error) / bound(m, int(at)))
-        if ratio:
-            lines.append(
-                f"{name}: mean regret for N <= m is {min(ratio):.2f} to {max(ratio):.2f} of the "
-                f"lower bound; the upper ends of the intervals are at least {min(upper):.2f} of it."
-            )
-    (folder / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-
-
-def bound(m: int, n: int) -> float:
-    return (H - 1) * n * (1 - (n + 1) / (2 * m))
-
-
-def draw(found: list[Row], path: Path) -> None:
-    """Mean regret of each learner against N, one line per d, with 95 % intervals."""
-    from matplotlib.figure import Figure
-
-    names = [name for name in (*COMMITTING, *LEARNING) if any(r["learner"] == name for r in found)]
-    figure = Figure(figsize=(12, 7.5), layout="constrained")
-    panels = figure.subplots(2, 3, sharex=True, sharey=True).reshape(-1)
-    ms = sorted({row["m"] for row in found})
-    for axes, name in zip(panels, names, strict=False):
-        for i, m in enumerate(ms):
-            n, regret = curves(found, name, m)
-            if not len(regret):
-                continue
-            middle = regret.mean(0)
-            half = 1.96 * regret.std(0, ddof=1) / np.sqrt(len(regret)) if len(regret) > 1 else 0
-            axes.plot(n, middle, "-o", ms=2.5, lw=1.3, color=f"C{i}", label=f"d = {m + 4}")
-            low = np.maximum(middle - half, 1)
-            axes.fill_between(n, low, middle + half, color=f"C{i}", alpha=0.2, lw=0)
-            if not COMMITTING.get(name, (None, False))[1]:
-                few = np.unique(np.geomspace(4, m, 30).astype(int))
-                below = [bound(m, int(at)) for at in few]
-                axes.plot(few, below, ":", lw=1, color=f"C{i}")
-        axes.set(xscale="log", yscale="log", title=name)
-        axes.grid(alpha=0.3)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    panels[0].legend(fontsize="small")
-    figure.supxlabel("episodes N (dotted: least regret without an exploratory policy, for N <= m)")
-    figure.supylabel("regret: mean and 95 % interval over the seeds")
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -254,12 +133,11 @@ def main() -> None:
     if asked.constants:
         constants(asked.results / "constants.csv", asked.m, asked.seeds)
         return
-    path = asked.results / "regret.csv"
+    path = asked.results / REGRET
     if not asked.record:
         run(path, asked.m, asked.seeds)
-    found = rows(path)
-    record(found, asked.results)
-    draw(found, asked.results / "regret.png")
+    make(outputs(asked.results))
+    print((asked.results / "table.md").read_text())
 
 
 if __name__ == "__main__":

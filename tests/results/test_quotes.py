@@ -1,0 +1,110 @@
+"""Tables in the documentation that quote results say what the results say, wherever they stand."""
+
+import json
+import re
+from pathlib import Path
+
+from figures import RESULTS
+
+ROOT = RESULTS.parent
+FRONT = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+"""Where a reader meets results first."""
+CONTENDERS = {"Stable-Baselines3": "sb3", "SBX": "sbx"}
+
+Table = list[dict[str, str]]
+
+
+def quoted(path: Path) -> list[Table]:
+    """The tables of a Markdown file: rows by column, numbers without separators of thousands."""
+    found: list[Table] = []
+    header: list[str] = []
+    for line in path.read_text().splitlines():
+        cells = [_plain(cell) for cell in re.findall(r"\|([^|]*)(?=\|)", line.strip())]
+        if not cells:
+            header = []
+        elif not header:
+            header = cells
+            found.append([])
+        elif set("".join(cells)) - set("-: "):
+            found[-1].append(dict(zip(header, cells, strict=False)))
+    return found
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", cell.strip(" *`"))
+
+
+def returns_in(path: Path) -> list[Table]:
+    """The tables of final returns by variant."""
+    return [t for t in quoted(path) if t and {"variant", "final return of each seed"} <= {*t[0]}]
+
+
+def agrees(quote: Table, table: Table) -> bool:
+    """Whether every filled cell of a quote is that of the table, in the columns that both have."""
+    rows = {row["variant"]: row for row in table}
+    return all(
+        value == rows[row["variant"]][column]
+        for row in quote
+        for column, value in row.items()
+        if value and column in rows[row["variant"]]
+    )
+
+
+def of(quote: Table, table: Table) -> bool:
+    """Whether all the variants of a quote are in the table."""
+    return {row["variant"] for row in quote} <= {row["variant"] for row in table}
+
+
+STUDIES = {
+    path: returns_in(path)[0] for path in sorted(RESULTS.glob("**/table.md")) if returns_in(path)
+}
+PATTERNS = STUDIES[RESULTS / "rnm_td3" / "patterns" / "table.md"]
+
+
+def test_quoted_returns_are_those_of_a_study():
+    for path in (*FRONT, RESULTS / "README.md"):
+        for quote in returns_in(path):
+            tables = [table for table in STUDIES.values() if of(quote, table)]
+            names = [row["variant"] for row in quote]
+            assert not tables or any(agrees(quote, t) for t in tables), f"{path.name}: {names}"
+
+
+def test_the_front_page_or_the_documentation_quotes_all_patterns():
+    quotes = [q for path in FRONT for q in returns_in(path) if of(q, PATTERNS) and of(PATTERNS, q)]
+    assert quotes, "no Markdown table has the variants of results/rnm_td3/patterns/table.md"
+    assert all(agrees(quote, PATTERNS) for quote in quotes)
+
+
+def test_quoted_speeds_of_training_are_measured_ones():
+    measured = json.loads((RESULTS / "speed" / "train_halfcheetah_256.json").read_text())["rows"]
+    figures = {row["name"]: (row["steps_per_second"], row["ratio_to_sb3"]) for row in measured}
+    quotes = [table for path in FRONT for table in quoted(path) if _speeds(table)]
+    assert quotes, "no Markdown table has the steps/s of sparl and of Stable-Baselines3"
+    for quote in map(_speeds, quotes):
+        assert quote.keys() == figures.keys()
+        for name, cells in quote.items():
+            for cell, figure in zip(cells, figures[name], strict=True):
+                decimals = len(cell.partition(".")[2])
+                assert cell == f"{figure:.{decimals}f}", name
+
+
+def _speeds(table: Table) -> dict[str, tuple[str, str]]:
+    """Steps per second and ratio by contender, if it is a table of these."""
+    if not table or not {"steps/s", "ratio"} <= {*table[0]}:
+        return {}
+    found = {}
+    for row in table:
+        name = next(iter(row.values())).removesuffix(" TD3").removeprefix("sparl, ")
+        found[CONTENDERS.get(name, name)] = row["steps/s"], row["ratio"]
+    return found if "sb3" in found else {}
+
+
+def test_a_changed_figure_is_found(tmp_path):
+    text = (RESULTS / "rnm_td3" / "patterns" / "table.md").read_text()
+    page = tmp_path / "page.md"
+    page.write_text(f"Somewhere else:\n\n{text}\nThe end.\n")
+    (quote,) = returns_in(page)
+    assert len(quote) == len(PATTERNS) and agrees(quote, PATTERNS)
+    final = PATTERNS[0]["final return of each seed"]
+    page.write_text(page.read_text().replace(final, final[::-1]))
+    assert not agrees(returns_in(page)[0], PATTERNS)
