@@ -2,9 +2,10 @@
 
 Every `sparl …` line of a bash block must parse, in all of `docs/` and the README; nothing is run.
 The Python blocks of a page of `docs/guides/`, or of the README, run one after the other in one
-namespace and in an empty folder. `sparl.train` and its like run for `STEPS` steps there, with tiny
-networks, whatever a block asks for. A block that begins with `# NAME.py` is written into a file of
-that name and imported. Comments before a block say what a reader need not see:
+namespace and in an empty folder. There `sparl.train` and its like run for a few steps, with tiny
+networks and without films, whatever a block asks for. A block that begins with `# NAME.py` is
+written into a file of that name and imported. Comments before a block say what a reader need not
+see:
 
     <!-- test: setup          code that runs before the block
     code -->
@@ -37,7 +38,7 @@ GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 HELPERS = ROOT / "tests" / "helpers"
 
-STEPS = 200
+SHORT = {"steps": 200, "quiet": True}
 OFTEN = {"eval_every": 100, "eval_episodes": 1, "log_every": 100, "checkpoint_every": 100}
 
 COMMENT_OR_BLOCK = re.compile(
@@ -136,15 +137,17 @@ def test_commands_parse(page, tmp_path, monkeypatch):
                 assert helped, f"{page.name}:{block.line}: sparl {shlex.join(words)}: {error}"
 
 
-def shortened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, which trains, for a few steps and without a word."""
+def with_options(function: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
+    """`function` with these options, whatever it is called with."""
 
     @functools.wraps(function)
-    def short(*arguments: Any, **given: Any) -> Any:
-        steps = min(STEPS, given.get("steps", STEPS))
-        return function(*arguments, **(given | {"steps": steps, "quiet": True}))
+    def fixed_function(*arguments: Any, **given: Any) -> Any:
+        return function(*arguments, **(given | fixed))
 
-    return short
+    return fixed_function
+
+
+train = with_options(sparl.train, **SHORT, **OFTEN)
 
 
 def small_train(env: str, agent: Any = None, method: Any = None, **given: Any) -> Any:
@@ -152,10 +155,7 @@ def small_train(env: str, agent: Any = None, method: Any = None, **given: Any) -
     agent = sparl.TD3() if agent is None else agent
     hidden = (16,) * len(agent.hidden)
     tiny = replace(agent, hidden=hidden, batch_size=8, learning_starts=50)
-    return shortened(train)(env, tiny, method, **(given | OFTEN))
-
-
-train = sparl.train
+    return train(env, tiny, method, **given)
 
 
 @pytest.fixture
@@ -164,10 +164,15 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sparl, "train", small_train)
-    for name in ("prune", "import_sb3"):
-        monkeypatch.setattr(sparl, name, shortened(getattr(sparl, name)))
-    for name in ("resume", "prune"):
-        monkeypatch.setattr(sparl.Run, name, shortened(getattr(sparl.Run, name)))
+    for owner, name, fixed in (
+        (sparl, "prune", SHORT),
+        (sparl, "import_sb3", SHORT),
+        (sparl.Run, "resume", SHORT),
+        (sparl.Run, "prune", SHORT),
+        (sparl.Run, "evaluate", {"episodes": 1}),
+        (sparl.Run, "report", {"video": False, "quiet": True}),
+    ):
+        monkeypatch.setattr(owner, name, with_options(getattr(owner, name), **fixed))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -191,6 +196,27 @@ def test_python_runs(page, folder):
             # A traceback names the line of the page.
             code = "\n" * (block.line - 1) + block.code
             exec(compile(code, str(page), "exec"), namespace)
+
+
+OTHERS = sorted(set(PAGES) - {README, *GUIDES})
+
+
+def checked_train(env: str, agent: Any = None, method: Any = None, **given: Any) -> None:
+    """Trains nothing; raises for an option that a run does not have."""
+    sparl.RunConfig(env, **given)
+
+
+def checked_prune(path: str, method: Any, *, steps: int) -> None:
+    assert method.prunes, f"sparl prune refuses {method.name}"
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_of_other_pages_names_what_there_is(page, monkeypatch):
+    monkeypatch.setattr(sparl, "train", checked_train)
+    monkeypatch.setattr(sparl, "prune", checked_prune)
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile(block.code, str(page), "exec"), {"sparl": sparl})
 
 
 def test_the_readme_is_two_screens():
