@@ -21,6 +21,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 HELPERS = ROOT / "tests" / "helpers"
 
 SHORT = {"steps": 200, "quiet": True}
-OFTEN = {"eval_every": 100, "eval_episodes": 1, "log_every": 100, "checkpoint_every": 100}
+OFTEN = {"eval_every": 200, "eval_episodes": 1, "log_every": 100, "checkpoint_every": 100}
 
 COMMENT_OR_BLOCK = re.compile(
     r"^<!-- test: (?P<what>setup|skip)(?P<text>.*?)-->$"
@@ -217,6 +218,19 @@ def test_python_of_other_pages_names_what_there_is(page, monkeypatch):
     for block in blocks(page):
         if block.language == "python":
             exec(compile(block.code, str(page), "exec"), {"sparl": sparl})
+
+
+NAMED = re.compile(r"`([\w/*.-]+\.(?:py|cpp|h|sh|toml|yml))`")
+"""A file that is spoken of."""
+FOLDERS = ("src", "tests", "recipes", "docs")
+TREE = [str(path) for name in FOLDERS for path in (ROOT / name).rglob("*")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_spoken_of_are_there(page):
+    for name in NAMED.findall(page.read_text()):
+        found = any(fnmatch(path, f"*/{name}") for path in TREE) or (ROOT / name).exists()
+        assert found, f"{page.name} speaks of {name}"
 
 
 def test_the_readme_is_two_screens():
