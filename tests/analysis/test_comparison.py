@@ -281,7 +281,7 @@ def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(made):
 
 
 def test_the_command_prints_a_table_within_100_columns(trained, capsys):
-    assert main.main(["compare", str(trained), "--reach", "-1000"]) == 0
+    assert main(["compare", str(trained), "--reach", "-1000"]) == 0
     told = capsys.readouterr().out
     assert f"{ENV}, 200 steps. To reach: a return of -1000.0, as asked." in told
     for word in ("dense", "rnm", "1 seed: no interval", "compete"):
@@ -296,7 +296,7 @@ def test_the_command_writes_what_it_is_asked_for(trained, tmp_path, capsys):
     arguments = ["compare", str(trained / "dense"), str(trained / "rnm"), "--json"]
     arguments += ["--out", str(out), "--plots", str(tmp_path / "plots")]
     arguments += [str(part) for name, path in single.items() for part in (f"--{name}", path)]
-    assert main.main(arguments) == 0
+    assert main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert [variant["label"] for variant in told["variants"]] == ["dense", "rnm"]
     assert told["variants"][0]["runs"] == [str(trained / "dense")]
@@ -315,12 +315,12 @@ def test_the_command_writes_what_it_is_asked_for(trained, tmp_path, capsys):
 
 
 def test_errors_of_the_command_are_one_sentence_and_exit_1(trained, tmp_path, capsys):
-    assert main.main(["compare", str(tmp_path)]) == 1
+    assert main(["compare", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("sparl: ")
-    assert main.main(["compare"]) == 1
+    assert main(["compare"]) == 1
     assert "no runs to compare" in capsys.readouterr().err
     nowhere = tmp_path / "nowhere" / "table.csv"
-    assert main.main(["compare", str(trained), "--csv", str(nowhere)]) == 1
+    assert main(["compare", str(trained), "--csv", str(nowhere)]) == 1
     assert f"{nowhere} cannot be written" in capsys.readouterr().err
 
 

@@ -24,6 +24,7 @@ from sparl import methods
 from sparl.analysis.html import report
 from sparl.cli.main import main
 from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.storage import files
 from sparl.training import inspect
 
 STEPS, POINT = "environments:Steps-v0", "environments:Point-v0"
@@ -472,7 +473,7 @@ def test_what_a_user_can_put_right_is_told_in_one_sentence(trained, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "write_bytes", full)
+        patched.setattr(files, "write_bytes", full)
         with pytest.raises(BadValue, match="cannot be written: No space left on device"):
             made(trained / "dense", tmp_path)
     run = copied(trained / "dense", tmp_path)

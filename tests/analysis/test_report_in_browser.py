@@ -63,7 +63,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name, method in {"dense": methods.Dense(), "rnm": sparl.RNM(1, 4, interval=30)}.items():
         sparl.train("environments:Steps-v0", TINY_DQN, method, out=folder / name, **OFTEN)
-    return page.report(folder, folder / "report.html")
+    return sparl.report(folder, folder / "report.html")
 
 
 def browse(path, tmp_path, *options):

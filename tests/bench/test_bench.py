@@ -19,7 +19,7 @@ MACHINE = {"cpus", "instruction_set", "jax", "load_average"}
 def bench(arguments: str, tmp_path) -> dict:
     """What a benchmark writes into its JSON file."""
     file = tmp_path / "figures.json"
-    assert main.main(["bench", *arguments.split(), "--json", str(file)]) == 0
+    assert main(["bench", *arguments.split(), "--json", str(file)]) == 0
     return json.loads(file.read_text())
 
 
@@ -114,12 +114,12 @@ def test_a_contender_that_fails_is_named():
 
 def test_contenders_that_are_not_installed_are_named_with_the_way_out(monkeypatch, capsys):
     monkeypatch.setattr(train, "PEERS", {"sb3": "sys", "sbx": "no_such_module"})
-    assert main.main(["bench", "train", "--envs", ENV]) == 1
+    assert main(["bench", "train", "--envs", ENV]) == 1
     told = capsys.readouterr().err
     assert "sbx" in told and 'pip install "sparl[bench]"' in told
     assert "--names sb3 dense 2:4 1:4 1:8" in told
     monkeypatch.setattr(train, "PEERS", {"sb3": "no_such_module"})
-    assert main.main(["bench", "train", "--envs", ENV, "--names", "sb3", "dense"]) == 1
+    assert main(["bench", "train", "--envs", ENV, "--names", "sb3", "dense"]) == 1
     told = capsys.readouterr().err
     assert "sb3" in told and "--names" not in told
 
@@ -150,16 +150,16 @@ def test_all_contenders_share_their_settings():
     ],
 )
 def test_bad_values_are_named(arguments, told, capsys):
-    assert main.main(["bench", *arguments.split()]) == 1
+    assert main(["bench", *arguments.split()]) == 1
     assert told in capsys.readouterr().err
 
 
 def test_bench_alone_and_its_help_explain(capsys):
     for arguments in ([], ["--help"]):
-        assert main.main(["bench", *arguments]) == 0
+        assert main(["bench", *arguments]) == 0
         told = capsys.readouterr().out
         assert all(f"sparl bench {name}" in told for name in ("layers", "train", "step"))
     with pytest.raises(SystemExit) as ended:
-        main.main(["bench", "lawyers"])
+        main(["bench", "lawyers"])
     assert ended.value.code == 2
     assert "no benchmark 'lawyers'" in capsys.readouterr().err

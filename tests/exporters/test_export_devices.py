@@ -42,7 +42,7 @@ def test_the_figures_stay_with_the_export(run, capfd):
         pytest.skip(f"not installed: {missing(CORTEX) + missing(AARCH64)}")
     sparl.export(run)
     export = run / "export" / "c-float32"
-    assert main.main(["bench", "device", str(export)]) == 0
+    assert main(["bench", "device", str(export)]) == 0
     found = json.loads((export / "device.json").read_text())
     assert found.get("cortex_m4", "passed") == found.get("aarch64", "passed") == "passed"
     if "instructions" in found:
@@ -70,7 +70,7 @@ def test_the_self_test_passes_on_aarch64(name, dtype, tmp_path):
 
 
 def test_what_is_no_export_is_refused(tmp_path, capsys):
-    assert main.main(["bench", "device", str(tmp_path)]) == 1
+    assert main(["bench", "device", str(tmp_path)]) == 1
     assert "is no exported policy: sparl export DIR --to c makes one" in capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ def test_latencies_of_what_is_there(run, tmp_path, capfd):
     names = ["sparl", *(["c", "c-int8"] if compiler() else [])]
     command = ["bench", "latency", str(run), "--names", *names]
     command += ["--calls", "50", "--repetitions", "2", "--json", str(tmp_path / "found.json")]
-    assert main.main(command) == 0
+    assert main(command) == 0
     found = {row["name"]: row for row in json.loads((tmp_path / "found.json").read_text())["rows"]}
     assert list(found) == names
     for row in found.values():
@@ -102,12 +102,12 @@ def test_latencies_of_what_is_there(run, tmp_path, capfd):
 def test_a_contender_without_its_package_is_left_out_and_said(run, monkeypatch, capsys):
     monkeypatch.setattr("sparl.bench.latency._found", lambda package: package != "torch")
     names = ["--names", "sparl", "torch", "sb3", "--calls", "5", "--repetitions", "1"]
-    assert main.main(["bench", "latency", str(run), *names]) == 0
+    assert main(["bench", "latency", str(run), *names]) == 0
     said = capsys.readouterr().err
     assert "PyTorch eager, dense is left out: it needs torch" in said
     assert "Stable-Baselines3's predict, dense is left out: it needs torch" in said
 
 
 def test_other_contenders_are_refused(run, capsys):
-    assert main.main(["bench", "latency", str(run), "--names", "tensorflow"]) == 1
+    assert main(["bench", "latency", str(run), "--names", "tensorflow"]) == 1
     assert "no contender 'tensorflow': choose of c, c-int8, sparl" in capsys.readouterr().err

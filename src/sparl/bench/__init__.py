@@ -15,6 +15,9 @@ from typing import Any
 import tyro
 
 from sparl.bench import device, latency, layers, step, train
+from sparl.bench.device import CORTEX, cortex_m4, missing
+
+__all__ = ["CORTEX", "cortex_m4", "main", "missing"]
 
 OVERVIEW = """\
 usage: sparl bench BENCHMARK …

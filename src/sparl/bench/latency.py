@@ -25,7 +25,19 @@ import tyro
 
 from sparl.bench import caller, report, timing
 from sparl.errors import BadRun, BadValue
-from sparl.exporters import FLAGS, CProgram, Dtype, compiler, device_network, export, onnx, text_of
+from sparl.exporters import (
+    FLAGS,
+    LATENCY,
+    CProgram,
+    Dtype,
+    compiler,
+    dense_bytes,
+    dense_policy,
+    device_network,
+    onnx,
+    recorded,
+    text_of,
+)
 from sparl.networks import build
 from sparl.policy import Policy
 from sparl.storage import RunFolder
@@ -106,7 +118,7 @@ def run(asked: Latency) -> None:
             for row in rows
         ],
     )
-    path = asked.json or asked.dir / "export" / export.LATENCY
+    path = asked.json or asked.dir / "export" / LATENCY
     path.parent.mkdir(exist_ok=True)
     report.write(
         path, {"machine": machine, "rows": [row | {"told": TOLD[row["name"]]} for row in rows]}
@@ -134,10 +146,10 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     """What the contenders act with, written into `folder`; those that can be measured here."""
     run = RunFolder.open(asked.dir)
     policy = load_policy(asked.dir)
-    spaces, dense = policy.spaces, export.dense_policy(policy, run)
+    spaces, dense = policy.spaces, dense_policy(policy, run)
     sizes = dense.widths
-    recorded = export.recorded(run)
-    observations = policy.golden if recorded is None else recorded[-1024:]
+    seen = recorded(run)
+    observations = policy.golden if seen is None else seen[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
     (folder / "task.json").write_text(json.dumps(task))
     np.save(folder / "observations.npy", observations)
@@ -151,14 +163,14 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
             _left_out(name, ", ".join(missing) or "a C compiler")
             continue
         if name in PROGRAMS:
-            if PROGRAMS[name] == "int8" and recorded is None:
+            if PROGRAMS[name] == "int8" and seen is None:
                 _left_out(name, "observations: the run has no checkpoint")
                 continue
-            program = CProgram(policy, device_network(policy, PROGRAMS[name], recorded))
+            program = CProgram(policy, device_network(policy, PROGRAMS[name], seen))
             assert compiled_by is not None
             there[name] = _compiled(program, folder, name, compiled_by)
             continue
-        size = export.dense_bytes(dense)
+        size = dense_bytes(dense)
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):

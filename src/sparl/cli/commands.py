@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from sparl.exporters import Dtype, export
+from sparl.exporters import Dtype, Target
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Export:
 
     dir: tyro.conf.Positional[Path]
     """Run folder, or folder of a saved policy."""
-    to: export.Target = "c"
+    to: Target = "c"
     """c: a folder of C99 with a self-test. onnx: policy.onnx, sparse weights written out."""
     out: Path | None = None
     """Folder; DIR/export/TO-DTYPE if not given."""

@@ -2,13 +2,24 @@
 
 from sparl.exporters.c import CProgram, text_of
 from sparl.exporters.compiled import FLAGS, CompiledPolicy, compiler
-from sparl.exporters.export_policy import DEVICE, REPORT, Target, default_folder, export
+from sparl.exporters.export_policy import (
+    DEVICE,
+    LATENCY,
+    REPORT,
+    Target,
+    default_folder,
+    dense_bytes,
+    dense_policy,
+    export,
+    recorded,
+)
 from sparl.exporters.layers import device_layer, matrix
 from sparl.exporters.network import Dtype, device_network
 
 __all__ = [
     "DEVICE",
     "FLAGS",
+    "LATENCY",
     "REPORT",
     "CProgram",
     "CompiledPolicy",
@@ -16,9 +27,12 @@ __all__ = [
     "Target",
     "compiler",
     "default_folder",
+    "dense_bytes",
+    "dense_policy",
     "device_layer",
     "device_network",
     "export",
     "matrix",
+    "recorded",
     "text_of",
 ]

@@ -20,7 +20,7 @@ from sparl.exporters.network import DeviceNetwork, Dtype, device_network
 from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
 from sparl.replay import Columns, Replay
-from sparl.storage import RunFolder
+from sparl.storage import RunFolder, files
 from sparl.training import Evaluator, load_policy
 
 REPORT = "export.json"
@@ -80,17 +80,17 @@ def export(
     }
     if to == "onnx":
         content = onnx.model(policy).SerializeToString(deterministic=True)
-        files = {"policy.onnx": content}
+        written = {"policy.onnx": content}
         report |= _checked(policy, content, compared)
     else:
         program = CProgram(policy, device_network(policy, dtype, observations))
-        files = {name: text.encode() for name, text in program.files().items()}
-        report |= _sizes(program) | _tried(program, files, compared)
+        written = {name: text.encode() for name, text in program.files().items()}
+        report |= _sizes(program) | _tried(program, written, compared)
         if run is not None and episodes and dtype != "float32":
             report["returns"] = _returns(run, policy, program.network, episodes)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
+        for name, content in written.items():
             files.write_bytes(out / name, content)
         files.write_json(out / REPORT, report)
     except OSError as error:
@@ -140,7 +140,7 @@ def _sizes(program: CProgram) -> dict[str, Any]:
 
 
 def _tried(
-    program: CProgram, files: dict[str, bytes], observations: NDArray[np.float32]
+    program: CProgram, written: dict[str, bytes], observations: NDArray[np.float32]
 ) -> dict[str, Any]:
     """What compiled the export and ran it here, and how far it is from the policy; without a
     compiler how far the same arithmetic is, done in Python."""
@@ -150,7 +150,7 @@ def _tried(
         return {"checked": None, "error": _error(program.policy, outputs, observations)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, content in files.items():
+        for file, content in written.items():
             (folder / file).write_bytes(content)
         made = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
         failed, outputs = made.failed_test(), made.outputs(observations)
