@@ -192,15 +192,15 @@ class Form(NamedTuple):
     def taped_features(self) -> int:
         """Numbers that a forward call tapes for the backward call, per sample (`Taped` in form.h).
 
-        They are the inputs of all layers, the outputs that no layer reads but that have an
-        activation, and the sums in front of every swish.
+        They are the inputs of all layers, the outputs with an activation that no layer reads, and
+        the sigmoids of every swish.
         """
         reads, activations, _ = self.connections
         read = {value for values in reads for value in values}
         layers = list(enumerate(zip(self.widths[1:], activations, strict=True), start=1))
         unread = sum(width for value, (width, a) in layers if a and value not in read)
-        swish_sums = sum(width for _, (width, a) in layers if a == "swish")
-        return sum(self.inputs) + unread + swish_sums
+        sigmoids = sum(width for _, (width, a) in layers if a == "swish")
+        return sum(self.inputs) + unread + sigmoids
 
     @property
     def delta_features(self) -> int:
