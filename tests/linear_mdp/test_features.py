@@ -70,14 +70,14 @@ def test_inputs_of_earlier_rounds_are_kept():
 
 
 def test_the_four_inputs_of_the_cart_are_found_among_noise():
-    told = []
-    found = features.find("CartPole-v1", 100, steps=20_000, seed=0, tell=told.append)
+    lines = []
+    found = features.find("CartPole-v1", 100, steps=20_000, seed=0, tell=lines.append)
     assert found.inputs_in_all == 104
     assert {0, 1, 2, 3} <= set(found.inputs)
     assert len(found.inputs) <= 6
     # A random policy does not get to where the position matters.
-    assert len(told) == 4
-    assert not {"0", "1"} & set(told[0].partition("inputs")[2].split())
+    assert len(lines) == 4
+    assert not {"0", "1"} & set(lines[0].partition("inputs")[2].split())
     assert found.command()[:6] == [
         "sparl",
         "train",
@@ -153,7 +153,7 @@ def test_the_spec_makes_the_wrapped_environment_again():
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         ({"inputs": (4,)}, "inputs has 4: CartPole-v1 has the inputs 0 to 3"),
         ({"inputs": (6,), "noise_inputs": 2}, "has the inputs 0 to 5"),
@@ -162,8 +162,8 @@ def test_the_spec_makes_the_wrapped_environment_again():
         ({"noise_inputs": -1}, "noise_inputs is -1"),
     ],
 )
-def test_inputs_that_do_not_exist_are_refused_before_a_run_folder_is_made(tmp_path, options, told):
-    with pytest.raises(BadValue, match=told):
+def test_inputs_that_do_not_exist_are_refused_before_a_run_begins(tmp_path, options, message):
+    with pytest.raises(BadValue, match=message):
         sparl.train("CartPole-v1", TINY_DQN, out=tmp_path / "run", **OFTEN | options)
     assert not (tmp_path / "run").exists()
 
@@ -220,10 +220,10 @@ def test_the_command_line_names_inputs_and_writes_the_environment(tmp_path, caps
     out = tmp_path / "sub" / "inputs.json"
     words = "features Pendulum-v1 --noise-inputs 10 --steps 4000 --out"
     assert main([*words.split(), str(out)]) == 0
-    told = capsys.readouterr()
-    assert "sparl train Pendulum-v1 --noise-inputs 10 --inputs 0 1 2" in told.out
-    assert "of 13 inputs of Pendulum-v1 matter" in told.out
-    assert "round 4/4" in told.err
+    output = capsys.readouterr()
+    assert "sparl train Pendulum-v1 --noise-inputs 10 --inputs 0 1 2" in output.out
+    assert "of 13 inputs of Pendulum-v1 matter" in output.out
+    assert "round 4/4" in output.err
     env = gym.make(EnvSpec.from_json(out.read_text()))
     assert env.reset(seed=0)[0].shape == env.observation_space.shape
     assert main([*words.split()[:-1], "--json", "--quiet"]) == 0
@@ -233,7 +233,7 @@ def test_the_command_line_names_inputs_and_writes_the_environment(tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         ("Pendulum-v999", "no environment 'Pendulum-v999'"),
         ("CartPole-v1 --steps 0", "steps is 0: it must be at least 4"),
@@ -241,22 +241,22 @@ def test_the_command_line_names_inputs_and_writes_the_environment(tmp_path, caps
         ("environments:Words-v0", "Dict observations"),
     ],
 )
-def test_bad_arguments_give_a_one_line_error(capsys, words, told):
+def test_bad_arguments_give_a_one_line_error(capsys, words, message):
     assert main(["features", *words.split()]) == 1
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
 
 
 def test_an_environment_that_gymnasium_cannot_write_gives_an_error(tmp_path, capsys):
     words = ["features", STEPS, "--steps", "2000", "--out", str(tmp_path / "spec.json")]
     assert main(words) == 1
-    told = capsys.readouterr()
-    assert f"sparl train {STEPS} --agent dqn --inputs 0" in told.out
-    assert "cannot write environments:Steps-v0 as JSON" in told.err
+    output = capsys.readouterr()
+    assert f"sparl train {STEPS} --agent dqn --inputs 0" in output.out
+    assert "cannot write environments:Steps-v0 as JSON" in output.err
 
 
 def test_importing_sparl_does_not_import_scikit_learn():
     unwanted = {"sklearn", "sparl.linear_mdp"}
     words = f"import sys, sparl, sparl.cli; print({unwanted} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

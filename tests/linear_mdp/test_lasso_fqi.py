@@ -236,7 +236,7 @@ def nan_at(row):
 
 
 @pytest.mark.parametrize(
-    "changed, told",
+    "changed, message",
     [
         ({"rewards": nan_at(4)}, "rewards of transition 4 are not finite"),
         ({"observations": np.full((6, 2), np.inf)}, "observations of transition 0 are not finite"),
@@ -244,8 +244,8 @@ def nan_at(row):
         ({"observations": np.zeros((6, 3))}, r"shapes \(6, 3\) and \(6, 2\)"),
     ],
 )
-def test_malformed_data_sets_are_refused(changed, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_data_sets_are_refused(changed, message):
+    with pytest.raises(BadValue, match=message):
         small(**changed)
 
 
@@ -256,15 +256,15 @@ def test_an_empty_data_set_is_refused():
 
 
 @pytest.mark.parametrize(
-    "features, told",
+    "features, message",
     [
         (lambda o: np.ones((len(o), 3)), r"gives shape \(2, 3\) for .*\[2, actions, features\]"),
         (lambda o: np.ones((1, 2, 3)), r"gives shape \(1, 2, 3\)"),
         (lambda o: np.full((len(o), 2, 3), np.nan), "feature 0 of action 0 is nan for .*finite"),
     ],
 )
-def test_malformed_feature_maps_are_refused(features, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_feature_maps_are_refused(features, message):
+    with pytest.raises(BadValue, match=message):
         LassoFQI(fold=False).fit(small(), features, 2)
 
 
@@ -283,14 +283,14 @@ def test_data_that_does_not_fit_the_feature_map_is_refused():
 
 
 def test_options_out_of_range_are_named():
-    for made, told in (
+    for made, message in (
         (lambda: LassoFQI(penalty=-1.0), "penalty is -1"),
         (lambda: LassoFQI(delta=0.0), "delta is 0"),
         (lambda: RidgeFQI(ridge=0.0), "ridge is 0"),
         (lambda: LSVI(epsilon=2.0), "epsilon is 2"),
         (lambda: LSVI(bonus=-1.0), "bonus is -1"),
     ):
-        with pytest.raises(BadValue, match=told):
+        with pytest.raises(BadValue, match=message):
             made()
 
 

@@ -149,7 +149,7 @@ def test_actions_that_do_not_exist_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         ({"m": 12}, "m is 12: it must be a power of 2"),
         ({"m": 1}, "m is 1"),
@@ -158,8 +158,8 @@ def test_actions_that_do_not_exist_are_refused():
         ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_options_out_of_range_are_named(options, told):
-    with pytest.raises(BadValue, match=told):
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(BadValue, match=message):
         HardSparse(**options)
 
 
@@ -172,7 +172,7 @@ def made(features=None, psi=None, rewards=None, **options):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         ({"psi": np.array([[1.0, 0.1], [0.0, 1.0]])}, r"action 0 in state 0 .*\[1.0, 0.1\]"),
         ({"psi": np.array([[1.5, -0.5], [0.0, 1.0]])}, "no probabilities"),
@@ -189,8 +189,8 @@ def made(features=None, psi=None, rewards=None, **options):
         ({"exploratory": [np.full(1, 0.5), np.ones(1)]}, "in state 0: give 1 probabilities"),
     ],
 )
-def test_malformed_mdps_are_refused(options, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_mdps_are_refused(options, message):
+    with pytest.raises(BadValue, match=message):
         made(**options)
 
 

@@ -197,7 +197,7 @@ def relevant_inputs(
         rng: Permutes the targets.
         before: Inputs that mattered in earlier rounds; they stay, and their changes are targets.
     """
-    kept = {i: RelevantInput(i, dict(known.predicts)) for i, known in (before or {}).items()}
+    kept = {i: RelevantInput(i, dict(earlier.predicts)) for i, earlier in (before or {}).items()}
     x, size = _predictors(data), data.observations.shape[1]
     targets: list[str | int] = [REWARD, END, *kept]
     while targets:
