@@ -1,12 +1,12 @@
-"""What goes wrong through no fault of the code: bad values, bad files, bad environments.
+"""Errors that a user can put right: bad values, bad files, bad environments.
 
-Every message names the value and the way out. The command line prints the message alone; a
-traceback means a bug of ours.
+Every message names the value that is wrong and the way out. The command line prints the message
+alone; where it prints a traceback, the fault is a bug of sparl.
 """
 
 
 class SparlError(Exception):
-    """Something a user can put right; the message says how."""
+    """Base of all errors that a user can put right; the message says how."""
 
 
 class BadValue(SparlError, ValueError):
@@ -14,11 +14,11 @@ class BadValue(SparlError, ValueError):
 
 
 class BadEnvironment(SparlError):
-    """An environment that cannot be made, or that the chosen agent cannot act in."""
+    """An environment that cannot be made, or in which the chosen agent cannot act."""
 
 
 class BadRun(SparlError):
-    """A run folder that cannot be used as asked: missing, taken, or of another run."""
+    """A run folder that is missing, is in use, or belongs to another run."""
 
 
 class BadCheckpoint(SparlError):
@@ -26,8 +26,8 @@ class BadCheckpoint(SparlError):
 
 
 class Diverged(SparlError):
-    """Training met a value that is not finite and stopped."""
+    """Training met a value that is not finite, and stopped."""
 
 
 class EnvironmentFailed(SparlError):
-    """The environment raised while training stepped it."""
+    """The environment raised an exception while training stepped it."""

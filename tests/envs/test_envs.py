@@ -41,11 +41,11 @@ DISCRETE = Spaces((3,), (), (), (), choices=4, first=-1)
 
 
 @pytest.mark.parametrize("action, scaled", [(0, -1), ([3, 0], [2, -1]), ([[1], [2]], [[0], [1]])])
-def test_choices_are_counted_from_the_environments_first(action, scaled):
+def test_discrete_actions_are_counted_from_the_environments_first(action, scaled):
     assert same_bits(DISCRETE.scaled(np.array(action)), np.array(scaled, np.int64))
 
 
-def test_random_actions_are_as_agents_give_them():
+def test_random_actions_are_uniform():
     rng = np.random.default_rng(0)
     drawn = [DISCRETE.random(rng) for _ in range(400)]
     assert np.bincount(drawn).min() > 60
@@ -99,21 +99,21 @@ def test_observations_are_flattened_alone_or_in_a_batch(spaces, shape, flat):
         (MATRIX, (1, 1, 2, 3)),
     ],
 )
-def test_an_observation_of_another_shape_is_refused_with_both(spaces, shape):
+def test_an_observation_of_another_shape_is_refused_with_both_shapes(spaces, shape):
     with pytest.raises(BadEnvironment) as error:
         spaces.flat(np.zeros(shape))
     assert str(shape) in str(error.value)
     assert str(spaces.observation_shape) in str(error.value)
 
 
-def test_sizes():
+def test_sizes_of_observations_and_actions():
     assert (BOX.observation_size, BOX.action_size) == (3, 3)
     assert (MATRIX.observation_size, MATRIX.action_size) == (6, 4)
     assert Spaces((), (1,), (0.0,), (1.0,)).observation_size == 1
     assert (DISCRETE.action_size, DISCRETE.discrete, BOX.discrete) == (4, True, False)
 
 
-def test_episodes_have_seeds_of_their_own_that_can_be_repeated():
+def test_episode_seeds_are_distinct_and_reproducible():
     cases = [
         (seed, stream, episode)
         for seed in range(20)

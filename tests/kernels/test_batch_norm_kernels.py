@@ -116,7 +116,7 @@ def along_blocks(layer, full):
 
 @settings(max_examples=12, deadline=None)
 @given(st.data(), st.integers(1, 3), BATCHES.filter(lambda batch: batch > 4), st.integers(0, 2**16))
-def test_values_statistics_and_gradients(data, depth, batch, seed):
+def test_output_statistics_and_gradients_equal_plain_jax(data, depth, batch, seed):
     connected = data.draw(connections(depth))
     widths = data.draw(st.lists(st.integers(1, 40), min_size=depth + 1, max_size=depth + 1))
     net = normed(widths, [data.draw(any_pattern()) for _ in range(depth)], batch, seed, connected)
@@ -136,7 +136,7 @@ def test_a_larger_tower_on_each_instruction_set(batch):
         assert all(map(same_bits, first, again))
 
 
-def test_one_sample_is_its_own_mean():
+def test_a_batch_of_one_sample_gives_the_shift():
     net = normed([3, 5, 4], [None, PerRow(2)], 1, 0, Connections.chain(2, relu_last=True))
     y, moments, gradients, dx = results(net)
     wanted = np.maximum(net.layers[1].norm[1], 0)  # the shift is all that is left
@@ -145,7 +145,7 @@ def test_one_sample_is_its_own_mean():
     assert not gradients[0][0].any() and gradients[1][2][1].any()
 
 
-def test_what_is_not_asked_for_changes_nothing_of_what_is():
+def test_a_gradient_does_not_depend_on_which_others_are_requested():
     net = normed(WIDTHS, PATTERNS, 40, 2, TOWER)
     _, _, gradients, dx = results(net)
 
@@ -159,7 +159,7 @@ def test_what_is_not_asked_for_changes_nothing_of_what_is():
     assert same_bits(of_x(weight, net.x), dx)
 
 
-def test_nothing_is_differentiated_by_the_statistics():
+def test_statistics_have_no_gradient():
     net = normed(WIDTHS, PATTERNS, 40, 2, TOWER)
 
     def seen(x):
@@ -169,7 +169,7 @@ def test_nothing_is_differentiated_by_the_statistics():
     assert not jax.grad(seen)(net.x).any()
 
 
-def test_vmap_gives_what_each_network_gives():
+def test_vmap_equals_one_call_per_network():
     nets = [normed(WIDTHS, PATTERNS, 33, seed, TOWER) for seed in range(2)]
     operands = jax.tree.map(lambda *a: jnp.stack(a), *(net[:2] for net in nets))
 
@@ -186,7 +186,7 @@ def test_vmap_gives_what_each_network_gives():
         assert all(same_bits(a[i], b) for a, b in zip(found, alone, strict=True))
 
 
-def test_what_does_not_fit_is_refused():
+def test_shapes_that_do_not_fit_are_refused():
     net = normed(WIDTHS, PATTERNS, 5, 0, TOWER)
     first, *others = net.layers
     with pytest.raises(ValueError, match="layer 0 has no batch norm to train"):

@@ -27,7 +27,7 @@ from sparl.topology import NofM, PerLayer, PerRow
 pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
-def test_the_block_of_the_definition():
+def test_a_block_of_four_equals_its_definition():
     layer = build([4, 4], [Blocks(4, ALL)], 1, False, 0).layers[0]
     a, b, c, d = np.asarray(layer.weight[0])
     block = [[a, b, c, d], [d, a, b, c], [c, d, a, b], [b, c, d, a]]
@@ -53,12 +53,12 @@ def test_larger_networks_on_each_instruction_set(fixed):
         assert all(map(same_bits, results(net), results(net)))
 
 
-def test_plain_jax_is_the_same():
+def test_plain_jax_equals_the_kernels():
     net = build(*FIXED["mixed"], relu_last=True, seed=2)
     assert_close(net, results(net, compiled=False), expected(net))
 
 
-def test_reference_expands_as_defined():
+def test_expand_blocks_turns_the_first_row():
     layers = build([19, 21, 7, 40, 3], [Blocks(g, PerLayer(3)) for g in GROUPS], 1, False, 3).layers
     expand = jax.jit(reference.expand_blocks, static_argnums=(2, 3))
     for layer in layers:
@@ -66,7 +66,7 @@ def test_reference_expands_as_defined():
         np.testing.assert_array_equal(found, dense(layer))
 
 
-def test_all_inputs_of_the_last_block_unless_told():
+def test_without_a_number_of_inputs_all_blocks_are_whole():
     layer = build([8, 5], [Blocks(4, ALL)], 1, False, 0).layers[0]._replace(inputs=None)
     assert kernels.Form.of([layer]) == kernels.Form(
         (8, 5), (4,), (4,), (False,), kernels.Connections.chain(1)._replace(gives=(1,))
@@ -76,7 +76,7 @@ def test_all_inputs_of_the_last_block_unless_told():
 CHOSEN = [Blocks(4, PerLayer(6)), PerRow(5), Blocks(2, ALL), None]
 
 
-def test_vmap_gives_what_each_network_gives():
+def test_vmap_equals_one_call_per_network():
     nets = [build([9, 21, 33, 20, 2], CHOSEN, 37, True, seed) for seed in range(3)]
     operands = jax.tree.map(lambda *a: jnp.stack(a), *(net[:3] for net in nets))
     found = jax.tree.leaves(
@@ -86,7 +86,7 @@ def test_vmap_gives_what_each_network_gives():
         assert all(same_bits(a[i], b) for a, b in zip(found, results(net), strict=True))
 
 
-def test_several_networks_in_one_call_are_what_each_is_alone():
+def test_networks_in_one_call_equal_separate_calls():
     nets = [build([9, 21, 33, 20, 2], CHOSEN, 37, False, seed) for seed in range(3)]
     x, dy = nets[0].x, jnp.stack([net.dy for net in nets])
 
@@ -107,7 +107,7 @@ def test_several_networks_in_one_call_are_what_each_is_alone():
     np.testing.assert_allclose(dx, sum(one[-1] for one in alone), rtol=1e-5, atol=1e-5)
 
 
-def test_only_what_is_asked_for_is_computed():
+def test_only_the_requested_gradients_are_computed():
     net = build([9, 12, 5], [Blocks(4, PerLayer(4)), None], 19, False, 4)
     _, *gradients, dx = results(net)
 
@@ -122,7 +122,7 @@ def test_only_what_is_asked_for_is_computed():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 40])
-def test_inference_is_the_network(batch):
+def test_inference_equals_the_network(batch):
     net = build([9, 21, 33, 20, 2], CHOSEN, batch, False, 5)
     values, indices = map(np.asarray, kernels.vectors(net.layers))
     inference = kernels.Inference(kernels.Form.of(net.layers))
@@ -156,11 +156,13 @@ def test_compiled_calls_refuse_malformed_operands(array, position, value, messag
 
 
 @pytest.mark.parametrize("array, position, value, _", MALFORMED)
-def test_eager_calls_refuse_them_before_the_kernels(array, position, value, _, monkeypatch):
+def test_eager_calls_refuse_malformed_operands_before_the_kernels(
+    array, position, value, _, monkeypatch
+):
     assert_eager_call_refuses(broken(whole(), array, position, value), array, monkeypatch)
 
 
-def test_other_groups_are_refused():
+def test_unsupported_groups_are_refused():
     first, layer = whole().layers
     x = jnp.zeros((5, 7))
     for group in (0, 3, 32, -2):
@@ -174,7 +176,7 @@ def test_other_groups_are_refused():
         kernels.network([first, layer._replace(group=2)], x)
 
 
-def test_inference_refuses_what_does_not_fit():
+def test_inference_refuses_arrays_that_do_not_fit():
     layers = whole().layers
     values, indices = map(np.asarray, kernels.vectors(layers))
     form, x = kernels.Form.of(layers), np.zeros((5, 1), np.float32)

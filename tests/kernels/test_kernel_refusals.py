@@ -40,7 +40,9 @@ def test_compiled_calls_refuse_malformed_operands(array, position, value, messag
 
 
 @pytest.mark.parametrize("array, position, value, _", MALFORMED)
-def test_eager_calls_refuse_them_before_the_kernels(array, position, value, _, monkeypatch):
+def test_eager_calls_refuse_malformed_operands_before_the_kernels(
+    array, position, value, _, monkeypatch
+):
     assert_eager_call_refuses(broken(whole(), array, position, value), array, monkeypatch)
 
 

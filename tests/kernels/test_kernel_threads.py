@@ -16,8 +16,8 @@ import jax, jax.numpy as jnp, numpy as np
 from sparl import kernels
 from sparl.agents import TD3Config
 from sparl.engine import Engine
-from sparl.methods import RNM
-from sparl.methods.base import Moment, frobenius
+from sparl.methods import RNM, Moment
+from sparl.methods.common.method import frobenius
 from sparl.replay import Columns
 from sparl.topology import NofM, PerLayer
 
@@ -113,7 +113,7 @@ def hashes():
     return {cores: lines for cores, (lines, _) in found.items()}
 
 
-def test_many_networks_at_once_do_not_wait_for_each_other(hashes):
+def test_many_networks_at_once_do_not_deadlock(hashes):
     assert all(len(lines) == 5 for lines in hashes.values())
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparl import kernels
+from sparl.kernels import native, reference
 
 
 def packed(counts: list[int], in_features: int, seed: int = 0):
@@ -49,22 +50,23 @@ def test_extension_is_built_and_loaded():
 
 
 @partial(jax.jit, static_argnums=3)  # most shapes are new: one compilation for each, not four
-def both_ways(values, columns, row_starts, in_features):
-    native = kernels.expand_native(values, columns, row_starts, in_features)
-    reference = kernels.expand_reference(values, columns, row_starts, in_features)
-    back_native = kernels.gather_native(native, columns, row_starts)
-    back_reference = kernels.gather_reference(native, columns, row_starts)
-    return native, reference, back_native, back_reference
+def expanded_and_gathered(values, columns, row_starts, in_features):
+    """The dense matrix by both paths, and the values gathered from it by both."""
+    dense = native.expand(values, columns, row_starts, in_features)
+    dense_reference = reference.expand(values, columns, row_starts, in_features)
+    gathered = native.gather(dense, columns, row_starts)
+    gathered_reference = reference.gather(dense, columns, row_starts)
+    return dense, dense_reference, gathered, gathered_reference
 
 
 @settings(max_examples=30, deadline=None)
 @given(matrices())
 def test_native_equals_reference_bit_for_bit(matrix):
     values, columns, row_starts, dense, in_features = matrix
-    native, reference, *back = both_ways(values, columns, row_starts, in_features)
-    assert same_bits(native, dense)
-    assert same_bits(reference, dense)
-    assert all(same_bits(b, values) for b in back)
+    one, other, *gathered = expanded_and_gathered(values, columns, row_starts, in_features)
+    assert same_bits(one, dense)
+    assert same_bits(other, dense)
+    assert all(same_bits(again, values) for again in gathered)
 
 
 @pytest.mark.parametrize(
@@ -78,44 +80,45 @@ def test_native_equals_reference_bit_for_bit(matrix):
         ([0, 0], 0),  # no columns
     ],
 )
-def test_corner_shapes(counts, in_features):
+def test_shapes_with_nothing_kept_or_no_rows(counts, in_features):
     values, columns, row_starts, dense = packed(counts, in_features)
-    for expand in (kernels.expand_native, kernels.expand_reference, kernels.expand):
+    for expand in (native.expand, reference.expand, kernels.expand):
         assert same_bits(expand(values, columns, row_starts, in_features), dense)
-    for gather in (kernels.gather_native, kernels.gather_reference, kernels.gather):
+    for gather in (native.gather, reference.gather, kernels.gather):
         assert same_bits(gather(jnp.asarray(dense), columns, row_starts), values)
 
 
 def test_special_values_are_copied_untouched():
     values = jnp.array([-0.0, jnp.nan, jnp.inf, 1e-42], jnp.float32)
     columns, row_starts = jnp.array([1, 0, 2, 0], jnp.int32), jnp.array([0, 1, 3, 4], jnp.int32)
-    native = kernels.expand_native(values, columns, row_starts, 3)
-    assert same_bits(native, kernels.expand_reference(values, columns, row_starts, 3))
-    assert same_bits(kernels.gather_native(native, columns, row_starts), values)
+    dense = native.expand(values, columns, row_starts, 3)
+    assert same_bits(dense, reference.expand(values, columns, row_starts, 3))
+    assert same_bits(native.gather(dense, columns, row_starts), values)
 
 
-def test_nothing_of_an_earlier_result_shows_through():
+def test_expand_overwrites_used_memory_with_zeros():
     """XLA hands out used memory, so every zero has to be written."""
-    expand = jax.jit(kernels.expand_native, static_argnums=3)
+    expand = jax.jit(native.expand, static_argnums=3)
     full, empty = packed([64] * 64, 64), packed([0] * 64, 64)
     for _ in range(5):
         assert same_bits(expand(*full[:3], 64), full[3])
         assert same_bits(expand(*empty[:3], 64), empty[3])
 
 
-@pytest.mark.parametrize("expand", [kernels.expand, kernels.expand_native])
-def test_gradient_equals_that_of_a_masked_dense_matrix(expand):
+def test_gradient_equals_that_of_a_masked_dense_matrix():
+    assert kernels.usable()
     values, columns, row_starts, dense = packed([3, 0, 5, 1], 6)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(6, 8)), jnp.float32)
 
     def loss(matrix):
         return jnp.sum(jnp.tanh(matrix @ x) ** 2)
 
-    gradient = jax.jit(jax.grad(lambda v: loss(expand(v, columns, row_starts, 6))))(values)
+    by_values = jax.grad(lambda v: loss(kernels.expand(v, columns, row_starts, 6)))
+    gradient = jax.jit(by_values)(values)
     of_dense = jax.grad(loss)(jnp.asarray(dense))
     rows = np.repeat(np.arange(4), [3, 0, 5, 1])
     np.testing.assert_allclose(gradient, of_dense[rows, columns], rtol=1e-5)
-    by_autodiff = jax.grad(lambda v: loss(kernels.expand_reference(v, columns, row_starts, 6)))
+    by_autodiff = jax.grad(lambda v: loss(reference.expand(v, columns, row_starts, 6)))
     np.testing.assert_allclose(gradient, by_autodiff(values), rtol=1e-5)
 
 
@@ -132,8 +135,8 @@ def test_gather_and_expand_are_each_others_gradient():
     np.testing.assert_allclose(curvature, 6 * values, rtol=1e-5)
 
 
-@pytest.mark.parametrize("expand", [kernels.expand_native, kernels.expand_reference])
-def test_vmap(expand):
+@pytest.mark.parametrize("expand", [kernels.expand, reference.expand])
+def test_vmap_over_values_and_over_places(expand):
     a, b = packed([2, 0, 3], 5, seed=1), packed([1, 3, 1], 5, seed=2)
     values, columns, row_starts = (jnp.stack([x, y]) for x, y in zip(a[:3], b[:3], strict=True))
     wide = jax.vmap(lambda v, c, s: expand(v, c, s, 5))(values, columns, row_starts)
@@ -171,7 +174,7 @@ MALFORMED = [  # what the kernels say of them, and which array is named before t
 @pytest.mark.parametrize("columns, row_starts, message, _", MALFORMED)
 def test_malformed_indices_are_refused_by_the_kernels(columns, row_starts, message, _, batched):
     columns, row_starts = jnp.array(columns, jnp.int32), jnp.array(row_starts, jnp.int32)
-    expand, gather = (lambda v, c, s: kernels.expand_native(v, c, s, 3)), kernels.gather_native
+    expand, gather = (lambda v, c, s: native.expand(v, c, s, 3)), native.gather
     packed_in, dense_in = jnp.ones(4), jnp.ones((2, 3))
     if batched:
         expand, gather = (jax.vmap(f, in_axes=(0, None, None)) for f in (expand, gather))
@@ -195,7 +198,7 @@ def test_malformed_indices_are_refused_before_the_kernels(columns, row_starts, _
 
 def test_reference_keeps_malformed_columns_out_of_other_rows():
     columns, row_starts = jnp.array([0, 3, 1, -1], jnp.int32), jnp.array([0, 2, 4], jnp.int32)
-    dense = kernels.expand_reference(jnp.arange(1.0, 5.0), columns, row_starts, 3)
+    dense = reference.expand(jnp.arange(1.0, 5.0), columns, row_starts, 3)
     assert dense.tolist() == [[1, 0, 0], [0, 3, 0]]
 
 
@@ -205,7 +208,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
-def test_without_the_extension_one_warning_and_the_reference():
+def test_without_the_extension_plain_jax_runs_after_one_warning():
     done = run(
         """
 import sys, warnings
@@ -214,7 +217,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import jax, jax.numpy as jnp
     from sparl import kernels
-    import sparl.kernels
+    from sparl.kernels import native
     v = jnp.arange(1.0, 4.0)
     c, s = jnp.array([2, 0, 1], jnp.int32), jnp.array([0, 1, 1, 3], jnp.int32)
     for _ in range(3):
@@ -226,17 +229,17 @@ assert "pip install" in str(ours[0].message)
 assert dense.tolist() == [[0, 0, 1], [0, 0, 0], [2, 3, 0]] and gradient.tolist() == [2, 4, 6]
 assert "_cpu" in kernels.why_not_native() and kernels.instruction_set() == "none"
 try:
-    kernels.expand_native(v, c, s, 3)
+    native.expand(v, c, s, 3)
 except RuntimeError as error:
     assert "_cpu" in str(error)
 else:
-    raise AssertionError("expand_native ran without the extension")
+    raise AssertionError("it ran without the extension")
 """
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_wrong_types_and_shapes_are_named():
+def test_errors_name_wrong_types_and_shapes():
     done = run(
         """
 import jax.numpy as jnp

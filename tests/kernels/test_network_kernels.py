@@ -48,12 +48,12 @@ def test_whole_numbers_are_exact_and_a_sum_of_zero_has_no_gradient(batch, relu_l
 
 
 @pytest.mark.parametrize("relu_last", [False, True])
-def test_plain_jax_is_the_same(relu_last):
+def test_plain_jax_equals_the_kernels(relu_last):
     net = build([24, 90, 40, 3], [PerRow(12), PerLayer(50), None], 33, relu_last, 2)
     assert_close(net, results(net, compiled=False), expected(net))
 
 
-def test_plain_jax_where_the_kernels_cannot_be_used(monkeypatch):
+def test_plain_jax_runs_where_the_kernels_cannot_be_used(monkeypatch):
     net = build([3, 4, 2], [NofM(1, 2), None], 5, False, 0)
 
     def program():  # a function of its own each time: JAX remembers what it has traced
@@ -66,7 +66,7 @@ def test_plain_jax_where_the_kernels_cannot_be_used(monkeypatch):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 100), st.integers(0, 2**16))
-def test_places_are_a_transposition(outputs, inputs, percent, seed):
+def test_places_by_columns_are_the_transposed_places_by_rows(outputs, inputs, percent, seed):
     mask = np.random.default_rng(seed).random((outputs, inputs)) * 100 < percent
     rows, columns = (a.astype(np.int32) for a in mask.nonzero())
     starts = np.cumsum([0, *mask.sum(axis=1)]).astype(np.int32)
@@ -84,7 +84,7 @@ WHOLE, SHARED = (0, 0, 0), (0, 0, None)
 
 
 @pytest.mark.parametrize("shared", ["", "places", "x", "weight places"])
-def test_vmap_gives_what_each_network_gives(shared):
+def test_vmap_equals_one_call_per_network(shared):
     chosen = [PerRow(3), NofM(2, 4), None, PerRow(5)]
     nets = [build([9, 12, 33, 20, 2], chosen, 37, True, seed) for seed in range(3)]
 
@@ -113,7 +113,7 @@ def test_vmap_gives_what_each_network_gives(shared):
         assert all(same_bits(a[i], b) for a, b in zip(found, results(net), strict=True))
 
 
-def test_only_what_is_asked_for_is_computed():
+def test_only_the_requested_gradients_are_computed():
     net = build([9, 12, 5], [NofM(1, 4), None], 19, False, 4)
     _, *gradients, dx = results(net)
     weights = [layer.weight for layer in net.layers]
@@ -131,7 +131,7 @@ def test_only_what_is_asked_for_is_computed():
     assert ["f32[1,0] " in program for program in programs] == [False, True]
 
 
-def test_several_networks_in_one_call_are_what_each_is_alone():
+def test_networks_in_one_call_equal_separate_calls():
     patterns = [PerRow(3), NofM(2, 4), None]
     nets = [build([9, 12, 33, 2], patterns, 37, False, seed) for seed in range(3)]
     x, dy = nets[0].x, jnp.stack([net.dy for net in nets])
@@ -158,7 +158,7 @@ def test_several_networks_in_one_call_are_what_each_is_alone():
         kernels.networks([nets[0].layers, nets[0].layers[:2]], x)
 
 
-def test_a_column_that_a_row_names_many_times():
+def test_a_column_that_occurs_many_times_in_a_row_is_added_up():
     places = kernels.places(jnp.zeros(40, jnp.int32), jnp.array([0, 40]), 1)
     layer, x = kernels.Layer(jnp.ones(40), jnp.zeros(1), places), jnp.array([[1.0, 2, 3]])
     found = jax.grad(lambda w: kernels.network([layer._replace(weight=w)], x).sum())(layer.weight)

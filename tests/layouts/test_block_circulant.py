@@ -104,7 +104,7 @@ def test_product_and_gradients_equal_those_of_the_dense_matrix(case):
 
 @settings(max_examples=30, deadline=None)
 @given(layers(), st.integers(0, 2**16))
-def test_projection_is_the_nearest_and_idempotent(case, seed):
+def test_pick_gives_the_nearest_blocks_and_is_idempotent(case, seed):
     layer, _ = case
     assert close(layer.to_dense(), matrix(layer), np.abs(matrix(layer)))
     assert same_bits(layer.active(), matrix(layer, jnp.ones_like(layer.weight)).astype(np.float32))
@@ -126,7 +126,7 @@ def test_projection_is_the_nearest_and_idempotent(case, seed):
     assert np.abs(sums).max() < 1e-5
 
 
-def test_sizes():
+def test_kept_weights_macs_and_bytes():
     rng = np.random.default_rng(0)
     whole = BlockCirculant.of(
         normal(rng, 256, 256), jnp.zeros(256), 4, chosen(rng, (256, 256), 4, True)
@@ -142,7 +142,7 @@ def test_sizes():
 
 @settings(max_examples=20, deadline=None)
 @given(layers())
-def test_the_first_rows_are_those_of_the_matrix(case):
+def test_first_rows_are_those_of_the_dense_matrix(case):
     layer, _ = case
     for count in {1, (layer.out_features + 1) // 2, layer.out_features}:
         first = layer.first_rows(count)
@@ -153,7 +153,7 @@ def test_the_first_rows_are_those_of_the_matrix(case):
 
 @settings(max_examples=20, deadline=None)
 @given(layers())
-def test_a_description_has_all_that_shapes_depend_on(case):
+def test_a_blank_layer_has_the_shapes_of_the_described_one(case):
     layer, _ = case
     description = json.loads(json.dumps(describe(layer)))
     again = blank(description)
@@ -182,7 +182,7 @@ def carried(before, after, seed=0):
     return parts(learner), parts(moved)
 
 
-def test_to_entries_and_back_loses_nothing():
+def test_carrying_to_single_entries_and_back_loses_nothing():
     """Ungrouping and grouping again, moments in the scale of their gradients."""
     rng = np.random.default_rng(0)
     kept = Kept.of(jnp.zeros((3, 4), bool).at[1].set(True).at[0, 2].set(True), 5)
@@ -205,7 +205,7 @@ def test_to_entries_and_back_loses_nothing():
         assert np.array_equal(again[kind], expected)
 
 
-def test_of_more_blocks_the_old_ones_keep_everything_and_the_new_ones_begin():
+def test_carrying_to_more_blocks_keeps_the_old_ones_and_zeroes_the_new_ones():
     rng = np.random.default_rng(0)
     few = Kept.of(jnp.zeros((2, 3), bool).at[0, 1].set(True).at[1].set(True), 4)
     more = Kept.of(jnp.ones((2, 3), bool), 6)
@@ -218,7 +218,7 @@ def test_of_more_blocks_the_old_ones_keep_everything_and_the_new_ones_begin():
         assert not after[kind][[0, 2]].any()
 
 
-def test_dense_blocks_are_averaged():
+def test_projection_averages_along_wrapped_diagonals():
     dense = jnp.arange(16.0).reshape(4, 4)
     found = projected(dense, 2)
     assert found.shape == (2, 2, 2)
@@ -229,7 +229,7 @@ def test_dense_blocks_are_averaged():
 
 
 @pytest.mark.parametrize("group", [2, 4, 8, 16])
-def test_blocks_turn_to_the_right(group):
+def test_each_row_of_a_block_is_turned_to_the_right(group):
     c = jnp.arange(1.0, group + 1)
     layer = BlockCirculant.packed(
         c[None], jnp.zeros(group), group, Kept.of(jnp.ones((1, 1), bool), 1)

@@ -91,7 +91,7 @@ def test_gradients_equal_those_of_the_dense_product_where_trained(case):
 
 @settings(max_examples=30, deadline=None)
 @given(layers(["straight-through"]))
-def test_straight_through_acts_as_its_packed_layer(case):
+def test_straight_through_equals_its_packed_layer(case):
     layer, dense, x = case
     packed = layer.packed()
     assert isinstance(packed, RowSparse)
@@ -180,7 +180,7 @@ def test_stored_bytes(inputs, pattern, kept, stored_bytes):
 
 @pytest.mark.parametrize("layout", [RowSparse, StraightThrough])
 @pytest.mark.parametrize("pattern", [NofM(2, 4), PerRow(3), PerLayer(13)])
-def test_first_rows_are_the_layer_without_the_others(layout, pattern):
+def test_first_rows_cut_the_other_rows_off(layout, pattern):
     rng = np.random.default_rng(0)
     dense, bias = normal(rng, 6, 10), normal(rng, 6)
     layer = layout.of(dense, bias, pattern, pattern.select(jnp.abs(dense)))

@@ -19,8 +19,7 @@ from sparl.analysis import video
 from sparl.cli import main
 from sparl.envs import NoiseInputs, SelectInputs, wrapped
 from sparl.errors import BadEnvironment, BadValue
-from sparl.linear_mdp import Steering, Transitions
-from sparl.linear_mdp.features import FewActions, find, needed
+from sparl.linear_mdp import FewActions, Steering, Transitions, features
 
 POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
 
@@ -39,8 +38,8 @@ def chain(seed=0, count=3000, inputs=8):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_the_reward_the_end_and_these_inputs_themselves_hang_on_is_kept(seed):
-    found = needed(chain(seed), np.random.default_rng(seed))
+def test_inputs_behind_the_reward_the_end_and_kept_inputs_are_kept(seed):
+    found = features.relevant_inputs(chain(seed), np.random.default_rng(seed))
     assert {2, 3, 5} <= found.keys()
     assert len(found) <= 4
     assert "reward" in found[2].predicts
@@ -59,26 +58,26 @@ def test_noise_alone_is_left_out():
             | {"observations": data.observations[shuffled]}
             | {"next_observations": data.next_observations[shuffled]}
         )
-        kept += bool(needed(noise, rng))
+        kept += bool(features.relevant_inputs(noise, rng))
     # Two targets each, at about one in a hundred.
     assert kept <= 3
 
 
-def test_what_was_kept_before_stays_and_is_asked_about():
-    before = needed(chain(0), np.random.default_rng(0))
-    short = needed(chain(1, count=60), np.random.default_rng(0), before)
+def test_inputs_of_earlier_rounds_are_kept():
+    before = features.relevant_inputs(chain(0), np.random.default_rng(0))
+    short = features.relevant_inputs(chain(1, count=60), np.random.default_rng(0), before)
     assert before.keys() <= short.keys()
 
 
 def test_the_four_inputs_of_the_cart_are_found_among_noise():
-    told = []
-    found = find("CartPole-v1", 100, steps=20_000, seed=0, tell=told.append)
+    lines = []
+    found = features.find("CartPole-v1", 100, steps=20_000, seed=0, tell=lines.append)
     assert found.inputs_in_all == 104
     assert {0, 1, 2, 3} <= set(found.inputs)
     assert len(found.inputs) <= 6
     # A random policy does not get to where the position matters.
-    assert len(told) == 4
-    assert not {"0", "1"} & set(told[0].partition("inputs")[2].split())
+    assert len(lines) == 4
+    assert not {"0", "1"} & set(lines[0].partition("inputs")[2].split())
     assert found.command()[:6] == [
         "sparl",
         "train",
@@ -89,18 +88,18 @@ def test_the_four_inputs_of_the_cart_are_found_among_noise():
     ]
 
 
-def test_continuous_actions_are_tried_at_their_ends():
+def test_few_actions_offers_the_ends_and_the_middle():
     env = FewActions(gym.make("Pendulum-v1"))
     assert [env.action(i).tolist() for i in range(3)] == [[-2.0], [0.0], [2.0]]
     several = FewActions(gym.make("Hopper-v5"))
     assert isinstance(several.action_space, spaces.Discrete)
     assert all(gym.make("Hopper-v5").action_space.contains(several.action(i)) for i in range(12))
-    found = find("Pendulum-v1", 20, steps=4000)
+    found = features.find("Pendulum-v1", 20, steps=4000)
     assert {0, 1, 2} <= set(found.inputs)
     assert "--agent" not in found.command()
 
 
-def test_steering_learns_what_to_do():
+def test_steering_learns_the_better_action():
     """Reward for going towards 0, by one of two actions; a quadratic says so exactly."""
     rng = np.random.default_rng(0)
     seen, actions = rng.uniform(-1, 1, (2000, 3)), rng.integers(0, 2, 2000)
@@ -112,15 +111,15 @@ def test_steering_learns_what_to_do():
     assert [act(np.array([x, 0.0, 0.0])) for x in (-0.9, -0.3, 0.3, 0.9)] == [1, 1, 0, 0]
 
 
-def test_nothing_to_go_by_is_told():
-    with pytest.raises(BadValue, match=r"in 400 steps of MountainCar-v0 neither .* --steps"):
-        find("MountainCar-v0", steps=400)
+def test_an_environment_without_rewards_or_ends_is_refused():
+    with pytest.raises(BadValue, match=r"in 400 steps of MountainCar-v0 no input .* more steps"):
+        features.find("MountainCar-v0", steps=400)
 
 
 # The wrappers, and runs with them.
 
 
-def test_noise_comes_behind_the_inputs_and_the_seed_of_reset_decides_it():
+def test_noise_follows_the_inputs_and_the_seed_of_reset():
     env = wrapped(gym.make("CartPole-v1"), noise_inputs=3)
     plain = gym.make("CartPole-v1")
     first, again = [], []
@@ -137,7 +136,7 @@ def test_noise_comes_behind_the_inputs_and_the_seed_of_reset_decides_it():
     assert abs(many.mean()) < 0.1 and abs(many.std() - 1) < 0.1
 
 
-def test_inputs_come_in_the_order_given():
+def test_selected_inputs_come_in_the_given_order():
     env = wrapped(gym.make("CartPole-v1"), 2, (5, 0, 2))
     seen, all_of_it = env.reset(seed=1)[0], wrapped(gym.make("CartPole-v1"), 2).reset(seed=1)[0]
     np.testing.assert_array_equal(seen, all_of_it[[5, 0, 2]])
@@ -154,22 +153,22 @@ def test_the_spec_makes_the_wrapped_environment_again():
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         ({"inputs": (4,)}, "inputs has 4: CartPole-v1 has the inputs 0 to 3"),
         ({"inputs": (6,), "noise_inputs": 2}, "has the inputs 0 to 5"),
         ({"inputs": (0, -1)}, "inputs has -1: CartPole-v1 has the inputs 0 to 3"),
         ({"inputs": (1, 2, 1)}, "inputs has 1 more than once"),
-        ({"noise_inputs": -1}, "noise-inputs is -1"),
+        ({"noise_inputs": -1}, "noise_inputs is -1"),
     ],
 )
-def test_inputs_that_there_are_not_leave_no_run_behind(tmp_path, options, told):
-    with pytest.raises(BadValue, match=told):
+def test_inputs_that_do_not_exist_are_refused_before_a_run_begins(tmp_path, options, message):
+    with pytest.raises(BadValue, match=message):
         sparl.train("CartPole-v1", TINY_DQN, out=tmp_path / "run", **OFTEN | options)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_wrappers_refuse_what_has_no_entries():
+def test_the_wrappers_refuse_dict_observations_and_no_inputs():
     words = gym.make("environments:Words-v0")
     with pytest.raises(BadEnvironment, match=r"Words-v0 has Dict observations.*FlattenObs"):
         NoiseInputs(words, 3)
@@ -177,7 +176,7 @@ def test_the_wrappers_refuse_what_has_no_entries():
         SelectInputs(gym.make("CartPole-v1"), ())
 
 
-def test_a_run_on_the_true_inputs_is_the_run_without_noise(tmp_path):
+def test_a_run_on_the_true_inputs_equals_one_without_noise(tmp_path):
     options = {"noise_inputs": 5, "inputs": (0, 1)}
     sparl.train(STEPS, TINY_DQN, out=tmp_path / "chosen", **OFTEN | options)
     sparl.train(STEPS, TINY_DQN, out=tmp_path / "plain", **OFTEN)
@@ -199,15 +198,15 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("features") / "run"
     words = f"train {STEPS} --agent dqn --hidden 8 --batch-size 8 --learning-starts 20 --steps 60"
     words += " --eval-every 30 --eval-episodes 2 --noise-inputs 5 --inputs 0 6 --quiet --out"
-    assert main.main([*words.split(), str(out)]) == 0
+    assert main([*words.split(), str(out)]) == 0
     return out
 
 
-def test_a_run_of_the_command_line_is_evaluated_filmed_and_exported(run, capsys):
+def test_a_run_on_selected_inputs_is_evaluated_filmed_and_exported(run, capsys):
     config = json.loads((run / "config.json").read_text())
     assert (config["run"]["noise_inputs"], config["run"]["inputs"]) == (5, [0, 6])
     assert config["spaces"]["observation_shape"] == [2]
-    assert main.main(["eval", str(run), "--episodes", "2", "--json"]) == 0
+    assert main(["eval", str(run), "--episodes", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     summary = json.loads((run / "summary.json").read_text())
     assert found["mean_return"] == pytest.approx(summary["evals"][-1]["return"], rel=1e-6)
@@ -220,43 +219,44 @@ def test_a_run_of_the_command_line_is_evaluated_filmed_and_exported(run, capsys)
 def test_the_command_line_names_inputs_and_writes_the_environment(tmp_path, capsys):
     out = tmp_path / "sub" / "inputs.json"
     words = "features Pendulum-v1 --noise-inputs 10 --steps 4000 --out"
-    assert main.main([*words.split(), str(out)]) == 0
-    told = capsys.readouterr()
-    assert "sparl train Pendulum-v1 --noise-inputs 10 --inputs 0 1 2" in told.out
-    assert "of 13 inputs of Pendulum-v1 matter" in told.out
-    assert "round 4/4" in told.err
+    assert main([*words.split(), str(out)]) == 0
+    output = capsys.readouterr()
+    assert "sparl train Pendulum-v1 --noise-inputs 10 --inputs 0 1 2" in output.out
+    assert "of 13 inputs of Pendulum-v1 matter" in output.out
+    assert "round 4/4" in output.err
     env = gym.make(EnvSpec.from_json(out.read_text()))
     assert env.reset(seed=0)[0].shape == env.observation_space.shape
-    assert main.main([*words.split()[:-1], "--json", "--quiet"]) == 0
+    assert main([*words.split()[:-1], "--json", "--quiet"]) == 0
     found = capsys.readouterr()
     assert not found.err
     assert set(json.loads(found.out)["inputs"]) >= {0, 1, 2}
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         ("Pendulum-v999", "no environment 'Pendulum-v999'"),
         ("CartPole-v1 --steps 0", "steps is 0: it must be at least 4"),
-        ("CartPole-v1 --noise-inputs -3", "noise-inputs is -3"),
+        ("CartPole-v1 --noise-inputs -3", "noise_inputs is -3"),
         ("environments:Words-v0", "Dict observations"),
     ],
 )
-def test_bad_arguments_are_told_in_one_line(capsys, words, told):
-    assert main.main(["features", *words.split()]) == 1
+def test_bad_arguments_give_a_one_line_error(capsys, words, message):
+    assert main(["features", *words.split()]) == 1
     error = capsys.readouterr().err
-    assert told in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
 
 
-def test_an_environment_that_gymnasium_cannot_write_is_told(tmp_path, capsys):
+def test_an_environment_that_gymnasium_cannot_write_gives_an_error(tmp_path, capsys):
     words = ["features", STEPS, "--steps", "2000", "--out", str(tmp_path / "spec.json")]
-    assert main.main(words) == 1
-    told = capsys.readouterr()
-    assert f"sparl train {STEPS} --agent dqn --inputs 0" in told.out
-    assert "cannot write environments:Steps-v0 as JSON" in told.err
+    assert main(words) == 1
+    output = capsys.readouterr()
+    assert f"sparl train {STEPS} --agent dqn --inputs 0" in output.out
+    assert "cannot write environments:Steps-v0 as JSON" in output.err
 
 
-def test_scikit_learn_is_not_imported_before_it_is_needed():
-    words = "import sys, sparl, sparl.cli; print({'sklearn', 'sparl.linear'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+def test_importing_sparl_does_not_import_scikit_learn():
+    unwanted = {"sklearn", "sparl.linear_mdp"}
+    words = f"import sys, sparl, sparl.cli; print({unwanted} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

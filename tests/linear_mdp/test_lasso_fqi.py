@@ -72,7 +72,7 @@ def test_ridge_solves_the_normal_equations(rows):
 
 
 @pytest.mark.parametrize("learner", [LassoFQI(penalty=1e-7), RidgeFQI(ridge=1e-6)])
-def test_with_much_data_values_are_the_exact_ones(learner):
+def test_values_become_exact_with_much_data(learner):
     """But for the actions of the start that the exploratory policy never takes."""
     mdp = HardSparse(2, H=4, k=1)
     data = explored(mdp, 3000)
@@ -99,7 +99,7 @@ def test_the_secret_is_recovered_at_the_theorys_order_of_exploration():
     assert found >= 19
 
 
-def test_regret_is_what_exploration_and_the_learned_policy_lose():
+def test_regret_adds_the_losses_of_exploration_and_of_the_learned_policy():
     mdp = HardSparse(8, k=3)
     assert mdp.exploratory is not None
     got = commit(mdp, LassoFQI(penalty=1e9), 100, 40, mdp.exploratory, np.random.default_rng(0))
@@ -128,7 +128,7 @@ def test_n1_above_n_is_refused():
         commit(mdp, RidgeFQI(), 10, 11, mdp.uniform(), np.random.default_rng(0))
 
 
-def test_least_squares_kept_up_to_date_are_those_solved_anew(monkeypatch):
+def test_rank_one_updates_of_lsvi_equal_a_fresh_solution(monkeypatch):
     """The rank-one steps of LSVI against the ridge problem of all transitions so far."""
     mdp = HardSparse(4, H=4, k=1)
     seen, given_states, given_pairs = [], [], []
@@ -187,7 +187,7 @@ def place_map(observations):
     return found
 
 
-def test_any_environment_with_a_feature_map_and_its_policy_has_the_usual_predict():
+def test_fqi_learns_any_environment_with_a_feature_map():
     env = gym.wrappers.TimeLimit(Corridor(), 12)
     data = collect(env, uniformly(2), episodes=400)
     assert data.count == len(data.rewards) > 400
@@ -236,7 +236,7 @@ def nan_at(row):
 
 
 @pytest.mark.parametrize(
-    "changed, told",
+    "changed, message",
     [
         ({"rewards": nan_at(4)}, "rewards of transition 4 are not finite"),
         ({"observations": np.full((6, 2), np.inf)}, "observations of transition 0 are not finite"),
@@ -244,8 +244,8 @@ def nan_at(row):
         ({"observations": np.zeros((6, 3))}, r"shapes \(6, 3\) and \(6, 2\)"),
     ],
 )
-def test_data_sets_that_are_none_are_refused(changed, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_data_sets_are_refused(changed, message):
+    with pytest.raises(BadValue, match=message):
         small(**changed)
 
 
@@ -256,19 +256,19 @@ def test_an_empty_data_set_is_refused():
 
 
 @pytest.mark.parametrize(
-    "features, told",
+    "features, message",
     [
         (lambda o: np.ones((len(o), 3)), r"gives shape \(2, 3\) for .*\[2, actions, features\]"),
         (lambda o: np.ones((1, 2, 3)), r"gives shape \(1, 2, 3\)"),
         (lambda o: np.full((len(o), 2, 3), np.nan), "feature 0 of action 0 is nan for .*finite"),
     ],
 )
-def test_feature_maps_that_are_none_are_refused(features, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_feature_maps_are_refused(features, message):
+    with pytest.raises(BadValue, match=message):
         LassoFQI(fold=False).fit(small(), features, 2)
 
 
-def test_what_does_not_fit_the_feature_map_is_refused():
+def test_data_that_does_not_fit_the_feature_map_is_refused():
     def one(observations):
         return np.ones((len(observations), 1, 2))
 
@@ -283,18 +283,18 @@ def test_what_does_not_fit_the_feature_map_is_refused():
 
 
 def test_options_out_of_range_are_named():
-    for made, told in (
+    for made, message in (
         (lambda: LassoFQI(penalty=-1.0), "penalty is -1"),
         (lambda: LassoFQI(delta=0.0), "delta is 0"),
         (lambda: RidgeFQI(ridge=0.0), "ridge is 0"),
         (lambda: LSVI(epsilon=2.0), "epsilon is 2"),
         (lambda: LSVI(bonus=-1.0), "bonus is -1"),
     ):
-        with pytest.raises(BadValue, match=told):
+        with pytest.raises(BadValue, match=message):
             made()
 
 
-def test_nothing_to_collect_and_nowhere_to_act_are_told():
+def test_collect_refuses_no_amount_and_continuous_actions():
     env = gym.wrappers.TimeLimit(Corridor(), 12)
     for amount in ({}, {"episodes": 0}, {"steps": 0}):
         with pytest.raises(BadValue, match="episodes"):

@@ -47,7 +47,7 @@ def test_the_uniform_policys_eigenvalue_falls_with_the_number_of_actions():
     assert found == pytest.approx([1.2e-3, 3.1e-4, 7.9e-5], rel=0.03)
 
 
-def test_only_the_secret_action_leads_on_and_half_of_those_inside_never_fail():
+def test_only_the_secret_action_leads_to_the_good_state():
     mdp = HardSparse(8, k=5)
     leads = mdp.transitions[0, :8]
     np.testing.assert_array_equal(leads[:, 1], np.arange(8) == 5)
@@ -79,13 +79,13 @@ def test_a_learner_without_the_exploratory_policy_pays_at_least_the_bound():
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None)
-def test_the_best_value_is_that_of_the_best_of_all_policies(seed):
+def test_planning_finds_the_best_of_all_policies(seed):
     mdp = tiny(seed, horizon=2)
     q, best = mdp.best()
     choices = list(product(*(range(n) for n in mdp.actions)))
     values = []
     for first, second in product(choices, choices):
-        policy = np.zeros((2, *mdp.own.shape))
+        policy = np.zeros((2, *mdp.available.shape))
         policy[0, range(3), first] = policy[1, range(3), second] = 1
         values.append(mdp.value(policy))
     assert best == pytest.approx(max(values))
@@ -94,14 +94,14 @@ def test_the_best_value_is_that_of_the_best_of_all_policies(seed):
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=10, deadline=None)
-def test_occupancies_are_probabilities_whose_rewards_add_up_to_the_value(seed):
+def test_occupancies_are_probabilities_and_give_the_value(seed):
     mdp = tiny(seed)
     found = mdp.occupancy(mdp.uniform())
     np.testing.assert_allclose(found.sum((1, 2)), 1)
     assert (found * mdp.rewards).sum() == pytest.approx(mdp.value(mdp.uniform()))
 
 
-def test_simulated_and_played_episodes_have_the_exact_value_in_the_mean():
+def test_mean_returns_of_simulated_and_played_episodes_equal_the_value():
     mdp = tiny(3)
     policy, rng, count = mdp.uniform(), np.random.default_rng(0), 4000
     simulated = mdp.simulate(policy, count, rng)
@@ -117,7 +117,7 @@ def test_simulated_and_played_episodes_have_the_exact_value_in_the_mean():
         assert abs(found.mean() - mdp.value(policy)) < 4 * found.std() / np.sqrt(len(found))
 
 
-def test_it_is_an_environment_like_others():
+def test_the_hard_instance_is_a_gymnasium_environment():
     env = gym.make("sparl/HardSparse-v0", m=8, H=4, seed=3)
     assert env.spec is not None and env.spec.kwargs == {"m": 8, "H": 4, "seed": 3}
     check_env(env.unwrapped, skip_render_check=True)
@@ -134,14 +134,14 @@ def test_it_is_an_environment_like_others():
     assert len({HardSparse(16, seed=s).secret for s in range(8)}) > 3
 
 
-def test_an_agent_trains_on_it(tmp_path):
+def test_an_agent_trains_on_the_hard_instance(tmp_path):
     tiny_dqn = sparl.DQNConfig(hidden=(8,), batch_size=8, learning_starts=40)
     options = {"steps": 60, "eval_every": 30, "eval_episodes": 1, "quiet": True}
     policy = sparl.train("sparl/HardSparse-v0", tiny_dqn, out=tmp_path / "run", **options)
     assert 0 <= policy.predict(np.eye(4, dtype=np.float32)[0])[0] < 32
 
 
-def test_actions_beyond_those_there_are_are_refused():
+def test_actions_that_do_not_exist_are_refused():
     mdp = HardSparse(4)
     mdp.reset(seed=0)
     with pytest.raises(BadValue, match="action 8: there are the actions 0 to 7"):
@@ -149,7 +149,7 @@ def test_actions_beyond_those_there_are_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
         ({"m": 12}, "m is 12: it must be a power of 2"),
         ({"m": 1}, "m is 1"),
@@ -158,8 +158,8 @@ def test_actions_beyond_those_there_are_are_refused():
         ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_options_out_of_range_are_named(options, told):
-    with pytest.raises(BadValue, match=told):
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(BadValue, match=message):
         HardSparse(**options)
 
 
@@ -172,9 +172,9 @@ def made(features=None, psi=None, rewards=None, **options):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, message",
     [
-        ({"psi": np.array([[1.0, 0.1], [0.0, 1.0]])}, r"action 0 in state 0 leads.*\[1.0, 0.1\]"),
+        ({"psi": np.array([[1.0, 0.1], [0.0, 1.0]])}, r"action 0 in state 0 .*\[1.0, 0.1\]"),
         ({"psi": np.array([[1.5, -0.5], [0.0, 1.0]])}, "no probabilities"),
         ({"psi": np.full((2, 2), np.nan)}, "psi is not finite"),
         ({"psi": np.eye(3)}, "psi has 3 states: there are features of 2"),
@@ -184,17 +184,17 @@ def made(features=None, psi=None, rewards=None, **options):
         ({"rewards": [np.zeros(1), np.full(1, 2.0)]}, "state 1 are not within 0 and 1"),
         ({"horizon": 0}, "horizon is 0"),
         ({"start": 2}, "start is 2: there are the states 0 to 1"),
-        ({"exploratory": [np.ones(1)] * 2}, "smallest eigenvalue is .*never sees"),
-        ({"exploratory": [np.ones(1)]}, "a policy of 1 states"),
+        ({"exploratory": [np.ones(1)] * 2}, "smallest eigenvalue is .*never meets"),
+        ({"exploratory": [np.ones(1)]}, "probabilities for 1 states: give them for all 2"),
         ({"exploratory": [np.full(1, 0.5), np.ones(1)]}, "in state 0: give 1 probabilities"),
     ],
 )
-def test_what_is_no_sparse_linear_mdp_is_refused(options, told):
-    with pytest.raises(BadValue, match=told):
+def test_malformed_mdps_are_refused(options, message):
+    with pytest.raises(BadValue, match=message):
         made(**options)
 
 
-def test_features_that_say_the_same_are_refused():
+def test_redundant_features_are_refused():
     twice = [np.array([[0.5, 0.5, 0.0]]), np.array([[0.0, 0.0, 1.0]])]
     psi = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(BadValue, match=r"3 features .* have rank 2"):

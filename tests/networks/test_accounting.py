@@ -122,7 +122,7 @@ def test_report_of_hand_made_networks():
     }
 
 
-def test_sparsity_counts_what_is_multiplied_compression_what_is_stored():
+def test_sparsity_counts_products_and_compression_counts_storage():
     networks = {"actor": ACTOR, "critic_0": CRITIC}
     assert accounting.sparsity(networks) == pytest.approx(1 - (53 + 56) / (84 + 88))
     assert accounting.sparsity({"critic_0": CRITIC}) == pytest.approx(1 - 56 / 88)
@@ -142,7 +142,7 @@ def test_footprint_counts_every_pass_over_weights_and_indices():
     assert found.weight_bytes_written == 2 * values
 
 
-def test_a_block_circulant_layer_leaves_nothing_out_but_its_pruned_blocks():
+def test_sparsity_of_a_block_circulant_layer_counts_only_pruned_blocks():
     kept = Kept.of(jnp.array([[True, False], [True, True]]), 3)
     layer = BlockCirculant.of(matrix(4, 4), jnp.zeros(4), 2, kept)
     networks = {"q": plain((layer,), False)}
@@ -165,7 +165,7 @@ def test_max_per_group_is_counted_from_the_mask_whatever_the_pattern_says(column
     assert network["layers"][0]["max_per_group"] == fullest
 
 
-def test_what_was_cut_out_is_counted_from_the_original_shapes():
+def test_neurons_that_were_cut_out_count_in_the_original_shapes():
     narrow = plain((Dense(matrix(2, 3), jnp.zeros(2)), Dense(matrix(4, 2), jnp.zeros(4))), False)
     originals = {"q": ((8, 3), (4, 8))}
     networks = {"q": narrow, "target_q": narrow}

@@ -39,7 +39,7 @@ def far(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), seed=st.integers(0, 99))
-def test_statistics_are_those_of_all_observations_however_they_came(sizes, seed):
+def test_statistics_do_not_depend_on_how_observations_are_batched(sizes, seed):
     seen = far(np.random.default_rng(seed), sum(sizes))
     statistics = RunningStatistics.start(4)
     for batch in np.split(seen, np.cumsum(sizes)[:-1]):
@@ -57,7 +57,7 @@ def test_statistics_are_those_of_all_observations_however_they_came(sizes, seed)
     assert (error <= room + 1e-5 * (1 + np.abs(wanted))).all()
 
 
-def test_the_variance_survives_a_mean_that_is_far_away():
+def test_the_variance_is_accurate_far_from_0():
     """Sums of squares would have lost it in the rounding of 1e18."""
     rng, statistics = np.random.default_rng(0), RunningStatistics.start(1)
     for _ in range(2000):
@@ -65,7 +65,7 @@ def test_the_variance_survives_a_mean_that_is_far_away():
     assert statistics.variance == pytest.approx(64**2 * 2 / 3, rel=0.05)
 
 
-def test_nothing_is_changed_before_there_is_an_observation_and_what_never_moves_is_0():
+def test_normalisation_is_the_identity_at_first_and_zeroes_constant_entries():
     nothing = RunningStatistics.start(4)
     x = far(np.random.default_rng(0), 5)
     np.testing.assert_allclose(nothing.normalization(x), x, rtol=1e-6)
@@ -78,7 +78,7 @@ def test_nothing_is_changed_before_there_is_an_observation_and_what_never_moves_
     [(TINY, Columns(4, 2)), (TINY_DQN, Columns(4, 3, True))],
     ids=["td3", "dqn"],
 )
-def test_an_engine_that_normalises_is_one_that_is_shown_normalised_observations(agent, columns):
+def test_an_engine_that_normalises_equals_one_that_gets_normalised_observations(agent, columns):
     """Acting, updates and the gradients that a method asks for."""
     rng = np.random.default_rng(0)
     method = methods.RigL(sparsity=0.5, interval=1)
@@ -104,7 +104,7 @@ def test_an_engine_that_normalises_is_one_that_is_shown_normalised_observations(
         one.update(batch)
         other.update(shown)
         stage = method.stage(one.updates, 100)
-        moment = sparl.methods.base.Moment(one.updates, 100)
+        moment = methods.Moment(one.updates, 100)
         figures = [engine.restructure(stage, moment) for engine in (one, other)]
         assert figures[0] == figures[1]
     for name, part in one.learner.parts.items():
@@ -112,7 +112,7 @@ def test_an_engine_that_normalises_is_one_that_is_shown_normalised_observations(
     assert not np.allclose(one.act(x), other.act(x), atol=1e-2) or columns.discrete
 
 
-def test_the_drift_of_a_replay_is_told_by_what_the_policy_does_with_what_is_stored():
+def test_replay_drift_normalises_the_stored_observations():
     """Which is as the environment gave it."""
     engine = Engine(TINY, Dense(), Columns(4, 2), 0, normalize_observations=True)
     replay = sparl.replay.Replay(20, Columns(4, 2))
@@ -138,7 +138,7 @@ def normalized(name: str, discrete: bool = False) -> tuple[Policy, np.ndarray]:
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_a_saved_policy_takes_observations_as_they_are(discrete, tmp_path):
+def test_a_saved_policy_takes_raw_observations(discrete, tmp_path):
     policy, tried = normalized("mixed", discrete)
     assert policy.normalization is not None
     plain = policy_like("mixed", discrete)
@@ -157,7 +157,7 @@ def test_a_saved_policy_takes_observations_as_they_are(discrete, tmp_path):
     assert content["observation"] == {"shape": [300]}
 
 
-def test_a_policy_whose_normalisation_is_lost_is_refused(tmp_path):
+def test_a_policy_file_without_its_normalisation_is_refused(tmp_path):
     policy, _ = normalized("mixed")
     policy.save(tmp_path)
     content = json.loads((tmp_path / "policy.json").read_text())
@@ -236,7 +236,7 @@ def test_a_run_counts_every_observation_that_it_acted_on(tmp_path):
         assert inspect(path)["normalized_observations"]
 
 
-def test_an_unfinished_run_and_a_pruned_one_go_on_with_the_statistics(tmp_path):
+def test_unfinished_and_pruned_runs_keep_the_statistics(tmp_path):
     with pytest.raises(Stopped):
         train(tmp_path / "run", callbacks=[StopAt(checkpoint=3)])
     engine, _ = snapshot(RunFolder(tmp_path / "run"))
@@ -253,7 +253,7 @@ def test_an_unfinished_run_and_a_pruned_one_go_on_with_the_statistics(tmp_path):
     assert sparl.load(tmp_path / "less").normalization is not None
 
 
-def test_an_agent_of_another_library_is_not_shown_what_it_was_not_trained_on(tmp_path):
+def test_import_sb3_refuses_normalised_observations(tmp_path):
     file = Path(__file__).parents[1] / "helpers" / "sb3_files" / "td3.zip"
     with pytest.raises(BadValue, match=r"normalize_observations is True.*Leave it out"):
         sparl.import_sb3(file, POINT, out=tmp_path / "run", normalize_observations=True)

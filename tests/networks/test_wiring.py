@@ -87,7 +87,7 @@ def by_hand(kind, network, activation, x):
 
 @pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 @pytest.mark.parametrize("kind", ["mlp", "densenet", "d2rl", "simba"])
-def test_a_network_is_what_its_paper_says(kind, activation):
+def test_each_kind_computes_what_its_paper_defines(kind, activation):
     network, x = made(kind, activation), observations(5, 9).T
     wanted = by_hand(kind, network, activation, x)
     np.testing.assert_allclose(network(jnp.asarray(x)), wanted, rtol=2e-5, atol=2e-5)
@@ -95,7 +95,7 @@ def test_a_network_is_what_its_paper_says(kind, activation):
     assert [layer.out_features for layer in network.layers] == widths
 
 
-def test_a_tower_gives_all_that_it_made_normalised_by_what_was_seen():
+def test_a_tower_gives_all_its_values_normalised_by_running_statistics():
     tower, x = shaken(feature_tower(KEY, 5, (6, 4), "swish")), observations(5, 9).T
     values = x.astype(np.float64)
     for layer, norm in zip(tower.layers, tower.norms, strict=True):
@@ -113,7 +113,7 @@ def test_a_tower_gives_all_that_it_made_normalised_by_what_was_seen():
 @pytest.mark.parametrize(
     "kind, hidden", [("densenet", [0, 1]), ("d2rl", [0, 1]), ("simba", [1, 3])]
 )
-def test_a_neuron_that_is_cut_out_is_gone_from_every_layer_that_read_it(kind, hidden):
+def test_cutting_a_neuron_out_removes_it_from_every_layer_that_reads_it(kind, hidden):
     network = made(kind, "swish")
     assert list(neurons.hidden(network)) == hidden
     rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_a_neuron_that_is_cut_out_is_gone_from_every_layer_that_read_it(kind, hi
 
 
 @pytest.mark.parametrize("kind", ["densenet", "d2rl", "simba"])
-def test_saliency_is_that_of_the_incoming_rows_of_relus(kind):
+def test_saliency_of_relus_equals_that_of_their_incoming_rows(kind):
     """Where relu(z) = relu'(z) z, a dL/da is also the sum over a neuron's own row and bias."""
     network, x = made(kind), jnp.asarray(observations(5, 9).T)
     gradient = jax.grad(lambda n: jnp.sum(jnp.sin(n(x))))(network)

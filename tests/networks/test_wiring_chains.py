@@ -36,7 +36,7 @@ def wirings(draw):
 
 @given(wirings())
 @settings(max_examples=400, deadline=None)
-def test_with_chains_as_stages_it_is_the_same_network(drawn):
+def test_segments_compute_the_same_network(drawn):
     stages, gives = drawn
     wired = Wiring(tuple(Stage(*stage) for stage in stages), gives)
 
@@ -60,7 +60,7 @@ def test_with_chains_as_stages_it_is_the_same_network(drawn):
     ) == wiring.run(wired, "x", plain, normalised, IN_WORDS)
 
 
-def test_chains_are_as_long_as_can_be():
+def test_chains_are_as_long_as_possible():
     assert wiring.chain(4).segments()[1] == [(0, 1, 2, 3)]
     assert wiring.simba(2, "relu").segments()[1] == [(0,), (1, 2), (3, 4), (5,)]
     assert wiring.d2rl(3, "relu").segments()[1] == [(0,), (1, 2)]

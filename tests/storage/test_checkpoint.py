@@ -60,7 +60,7 @@ def test_no_file_of_a_run_needs_pickle(run):
 
 @pytest.mark.parametrize("name", ["learner.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
-def test_damage_is_named_with_the_checkpoint_to_go_back_to(run, name, damage):
+def test_damage_is_named_with_an_intact_checkpoint(run, name, damage):
     path = newest(run) / name
     _damage(path, damage)
     with pytest.raises(BadCheckpoint) as caught:
@@ -81,7 +81,7 @@ def test_damage_to_the_replay_is_named(run, damage):
         sparl.resume(run, quiet=True)
 
 
-def test_another_format_is_refused_with_the_way_out(run):
+def test_a_checkpoint_of_another_format_is_refused(run):
     path = newest(run) / "state.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"format": 99}))
@@ -105,9 +105,7 @@ def test_a_config_of_another_format_or_shape_is_refused(run):
 
 
 @pytest.mark.parametrize("where", ["replay", "learner.safetensors", "state.json"])
-def test_a_disk_that_fills_up_leaves_earlier_checkpoints_and_no_litter(
-    tmp_path, monkeypatch, where
-):
+def test_a_full_disk_leaves_earlier_checkpoints_and_no_partial_files(tmp_path, monkeypatch, where):
     out = tmp_path / "run"
     write = files.write_bytes
     saves = []
@@ -119,7 +117,7 @@ def test_a_disk_that_fills_up_leaves_earlier_checkpoints_and_no_litter(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, content)
 
-    monkeypatch.setattr(storage, "write_bytes", full)
+    monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(BadRun, match=r"No space left.*checkpoint of step 80 is safe") as caught:
         sparl.train(ENV, TINY, out=out, **OFTEN)
     assert f"sparl train --resume {out}" in str(caught.value)

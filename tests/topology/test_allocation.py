@@ -25,26 +25,26 @@ def test_uniform_gives_every_layer_the_same_density():
     assert allocate([(10, 10), (10, 20), (5, 10)], 35, "uniform") == [10, 20, 5]
 
 
-def test_erdos_renyi_is_in_proportion_to_inputs_and_outputs():
+def test_erdos_renyi_counts_are_proportional_to_inputs_plus_outputs():
     # 30, 60 and 40 neurons at the ends: 130 shares for 260 weights, two weights to a share.
     assert allocate([(10, 20), (40, 20), (20, 20)], 260, "er") == [60, 120, 80]
 
 
-def test_what_would_be_more_than_dense_is_dense_and_the_rest_is_solved_again():
+def test_a_layer_denser_than_1_becomes_dense_and_the_rest_is_solved_again():
     # By the first solution (shares 273, 512, 262) the head would get 1787 of its 1536 weights.
     assert allocate(ACTOR, 7_142, "er") == [1950, 3656, 1536]
     # Solved twice: first the 40 are too many for their layer, then 20 for the layer of 16.
     assert allocate([(1, 40), (10, 10), (2, 8)], 100, "er") == [40, 44, 16]
 
 
-def test_kernel_sizes_count_for_erk_alone():
+def test_only_erk_counts_kernel_sizes():
     shapes = [(8, 4, 3, 3), (8, 8, 1, 1)]
     assert allocate(shapes, 100, "erk") == [50, 50]  # 18 and 18
     assert allocate(shapes, 100, "er") == [43, 57]  # 12 and 16
     assert allocate(CRITIC, 7_168, "erk") == allocate(CRITIC, 7_168, "er")
 
 
-def test_remainders_decide_who_gets_the_last_ones():
+def test_the_largest_remainders_get_the_last_weights():
     thirds = [Fraction(10, 3)] * 3
     assert apportion(thirds, 10, [9, 9, 9]) == [4, 3, 3]
     assert apportion([Fraction(1, 10), Fraction(29, 10)], 3, [5, 5]) == [1, 2]
@@ -81,6 +81,6 @@ def test_layers_that_are_not_full_follow_the_rule(widths, share):
 
 
 @pytest.mark.parametrize("kept", [2, 101])
-def test_what_cannot_be_shared_is_refused(kept):
+def test_impossible_budgets_are_refused(kept):
     with pytest.raises(BadValue, match=f"{kept} weights cannot be shared among 3 layers with 100"):
         allocate([(4, 10), (5, 10), (1, 10)], kept, "er")

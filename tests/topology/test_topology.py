@@ -111,7 +111,7 @@ def test_every_pattern_keeps_the_best_of_each_group(case):
             assert all((flat[k], -k) > (flat[o], -o) for o in outside)
 
 
-def test_text_and_pattern_are_each_others_inverse():
+def test_parse_inverts_str():
     for pattern in (NofM(2, 4), NofM(1, 16), NofM(16, 16), NofM(1, 1)):
         assert NofM.parse(str(pattern)) == pattern
     assert NofM.parse(" 2 : 4 ") == NofM(2, 4)
@@ -119,7 +119,7 @@ def test_text_and_pattern_are_each_others_inverse():
 
 @given(cases(st.sampled_from([(1, 2, 2), (2, 4, 4), (1, 8, 3), (2, 5, 16)])))
 @settings(max_examples=30, deadline=None)
-def test_rows_that_share_keep_what_their_sum_would(case):
+def test_rows_that_share_columns_keep_the_largest_summed_scores(case):
     (n, m, v), scores = case
     columns = selected(NofM(n, m, v), scores)
     for first in range(0, len(scores), v):
@@ -128,7 +128,7 @@ def test_rows_that_share_keep_what_their_sum_would(case):
         assert columns[first : first + v] == [alone] * len(group)
 
 
-def test_rows_that_share_are_written_behind_the_pattern():
+def test_shared_rows_are_written_as_n_m_x_v():
     assert NofM.parse("1:8x4") == NofM(1, 8, 4)
     assert str(NofM(1, 8, 4)) == "1:8x4"
     assert NofM.parse("1:8x1") == NofM.parse("1:8")
@@ -137,7 +137,7 @@ def test_rows_that_share_are_written_behind_the_pattern():
 
 
 @pytest.mark.parametrize("text", ["5:4", "0:4", "1:17", "0:0"])
-def test_impossible_counts_are_refused_with_the_rule(text):
+def test_impossible_patterns_are_refused_with_the_rule(text):
     with pytest.raises(BadValue, match=rf"pattern {text} is not possible.*1 <= N <= M <= 16"):
         NofM.parse(text)
 
@@ -145,13 +145,13 @@ def test_impossible_counts_are_refused_with_the_rule(text):
 @pytest.mark.parametrize(
     "text", ["2:", ":4", "a:b", "2", "", "2:4:8", "-2:4", "2.0:4", "2/4", "1:8x", "1:8x-1"]
 )
-def test_other_forms_are_refused_with_an_example(text):
+def test_texts_of_another_form_are_refused_with_an_example(text):
     with pytest.raises(BadValue, match="is not of the form N:M or N:MxV, for example 2:4"):
         NofM.parse(text)
 
 
 @pytest.mark.parametrize("pattern", [PerRow, PerLayer])
-def test_nothing_kept_is_refused(pattern):
+def test_patterns_that_keep_nothing_are_refused(pattern):
     with pytest.raises(BadValue, match="at least 1"):
         pattern(0)
 
@@ -186,7 +186,7 @@ def test_largest_is_a_stable_sort_of_any_scores(case, count):
     assert np.array_equal(np.asarray(found), expected.reshape(scores.shape))
 
 
-def test_kept_of_a_mask_are_its_places():
+def test_kept_lists_the_places_of_a_mask():
     kept = Kept.of(jnp.array([[False, True, True], [False, False, False], [True, False, True]]), 4)
     assert kept.columns.tolist() == [1, 2, 0, 2]
     assert kept.row_starts.tolist() == [0, 2, 2, 4]
@@ -204,7 +204,7 @@ def test_the_smallest_magnitudes_are_dropped():
     assert places(survivors(WEIGHT, ACTIVE, 1.0)) == [[], []]
 
 
-def test_by_sign_each_sign_loses_its_own_share():
+def test_drop_by_sign_takes_a_share_of_each_sign():
     # Positive: 5, 2, 3, 9, half of them 2 and 3. Negative: -1, -4, -2, a third of them -1.
     assert places(survivors(WEIGHT, ACTIVE, 0.5, by_sign=True)) == [[0], [0, 2, 3]]
 
@@ -235,7 +235,7 @@ def test_dropping_and_growing_keeps_the_count(case, fraction, by_sign):
     assert int(after.sum()) == count and bool(jnp.all(after | ~rest))
 
 
-def test_permuting_brings_large_columns_apart():
+def test_permuting_separates_large_columns():
     # Both large columns are in one group of 1:2, both small ones in the other.
     scores = matrix([9, 8, 1, 2])
     order = permuted_for(NofM(1, 2), scores, 50, jax.random.key(0))

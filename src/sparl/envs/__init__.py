@@ -1,4 +1,4 @@
-"""Gymnasium environments: making them, their spaces, and wrappers."""
+"""Gymnasium environments: how they are made, their spaces, and wrappers."""
 
 from sparl.envs.environment import episode_seed, make
 from sparl.envs.spaces import Spaces, spaces_for, spaces_of

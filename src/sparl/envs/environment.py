@@ -1,8 +1,4 @@
-"""Gymnasium environments: making them, checking that an agent can act in them, scaling.
-
-Agents and the replay see flat float32 observations and actions in [-1, 1]; the bounds of the
-environment's actions are applied at its door. Discrete actions are choices counted from 0.
-"""
+"""Gymnasium environments from their ids, and the seeds of their episodes."""
 
 from __future__ import annotations
 
@@ -16,14 +12,19 @@ import numpy as np
 from sparl.errors import BadEnvironment
 
 EXTRAS = {"highway_env": ("highway", "merge", "roundabout", "intersection", "racetrack")}
-"""Packages of the `envs` extra that register environments, by how the ids begin."""
+"""Packages of the `envs` extra, and how the ids begin that they register."""
 
 
 def make(env_id: str, **options: Any) -> gym.Env:
-    """The environment of that id (also `module:EnvId`, which imports the module first).
+    """A new environment.
 
-    Raises `BadEnvironment` for an unknown id, with the closest known ones, and for a package or
-    extra that is missing, with what to install.
+    Args:
+        env_id: A registered id, or `module:EnvId`, which imports the module first.
+        **options: Passed to `gymnasium.make`.
+
+    Raises:
+        BadEnvironment: The id is unknown (the closest known ids are named), or a package is missing
+            (the message says what to install).
     """
     try:
         if ":" not in env_id:
@@ -32,7 +33,7 @@ def make(env_id: str, **options: Any) -> gym.Env:
     except gym.error.DependencyNotInstalled as error:
         raise BadEnvironment(f"{env_id} needs a package that is missing: {error}") from error
     except (gym.error.UnregisteredEnv, gym.error.Error) as error:
-        raise BadEnvironment(f"{_unknown(env_id)} ({error})") from error
+        raise BadEnvironment(f"{_describe_unknown(env_id)} ({error})") from error
     except ModuleNotFoundError as error:
         raise BadEnvironment(
             f"{env_id} needs the Python module {error.name or env_id.split(':')[0]!r}, "
@@ -41,13 +42,19 @@ def make(env_id: str, **options: Any) -> gym.Env:
 
 
 def episode_seed(seed: int, stream: str, episode: int) -> int:
-    """The seed that episode number `episode` of a stream ("train", "eval") is reset with."""
+    """The seed with which an episode is reset.
+
+    Args:
+        seed: Of the run.
+        stream: What the episode is for, for example "train" or "eval".
+        episode: Its number within the stream, from 0.
+    """
     words = [seed, *stream.encode(), episode]
     return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def _register_extra(env_id: str) -> None:
-    """Imports the package that registers `env_id`, if it is one of the `envs` extra."""
+    """Imports the package that registers `env_id`, if one of the `envs` extra does."""
     for package, beginnings in EXTRAS.items():
         if env_id.startswith(tuple(f"{name}-" for name in beginnings)):
             try:
@@ -59,11 +66,12 @@ def _register_extra(env_id: str) -> None:
                 ) from error
 
 
-def _unknown(env_id: str) -> str:
+def _describe_unknown(env_id: str) -> str:
+    """What a message says of an id that cannot be made."""
     close = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.5)
     hint = f"close matches: {', '.join(close)}" if close else "gymnasium's ids look like Hopper-v5"
     return f"no environment {env_id!r} can be made; {hint}"
 
 
-# Made, and imported, when it is asked for.
+# gymnasium imports the module when the environment is made.
 gym.register("sparl/HardSparse-v0", "sparl.linear_mdp.hard:HardSparse")

@@ -1,4 +1,8 @@
-"""Sizes and bounds of an environment, and the way between its arrays and those of agents."""
+"""Sizes and bounds of an environment, and conversions between its arrays and those of agents.
+
+Agents and the replay see flat float32 observations, continuous actions in [-1, 1], and discrete
+actions counted from 0. The environment's own shapes and bounds are applied where it is stepped.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +21,28 @@ from sparl.errors import BadEnvironment
 
 @dataclass(frozen=True)
 class Spaces:
-    """Sizes and bounds of an environment, flattened; what a saved policy needs of it.
-
-    `low` and `high` bound continuous actions per dimension and need be neither symmetric nor
-    equal. Discrete actions are `choices` numbers from `first` on, and have no shape or bounds.
-    """
+    """Sizes and bounds of an environment: all that a saved policy needs to know of it."""
 
     observation_shape: tuple[int, ...]
     action_shape: tuple[int, ...]
+    """Of continuous actions; () for discrete ones."""
     low: tuple[float, ...]
+    """Lower bound of each number of a continuous action, flattened; () for discrete actions."""
     high: tuple[float, ...]
+    """Upper bounds; bounds need be neither symmetric nor equal."""
     choices: int = 0
+    """Number of discrete actions; 0 for continuous ones."""
     first: int = 0
+    """The environment's number for the first discrete action."""
 
     @property
     def discrete(self) -> bool:
+        """Whether actions are discrete."""
         return self.choices > 0
 
     @property
     def observation_size(self) -> int:
+        """Numbers of a flat observation."""
         return math.prod(self.observation_shape)
 
     @property
@@ -44,7 +51,17 @@ class Spaces:
         return self.choices or len(self.low)
 
     def flat(self, observation: Any) -> NDArray[np.float32]:
-        """One observation as [obs], or a batch of them as [batch, obs]; float32."""
+        """Flattened observations.
+
+        Args:
+            observation: One observation, or a batch of them.
+
+        Returns:
+            float32 [obs], or [batch, obs].
+
+        Raises:
+            BadEnvironment: The shape is not that of the environment's observations.
+        """
         array = np.asarray(observation, np.float32)
         rank = len(self.observation_shape)
         if array.shape[array.ndim - rank :] != self.observation_shape or array.ndim > rank + 1:
@@ -55,57 +72,75 @@ class Spaces:
         return array.reshape(*array.shape[: array.ndim - rank], self.observation_size)
 
     def random(self, rng: np.random.Generator) -> NDArray[np.float32] | int:
-        """An action as agents give it, all being equally likely."""
+        """A uniformly random action, in the form in which agents give actions."""
         if self.discrete:
             return int(rng.integers(self.choices))
         return rng.uniform(-1.0, 1.0, self.action_size).astype(np.float32)
 
     def scaled(self, action: Any) -> Any:
-        """Actions as the environment takes them.
+        """Agents' actions as the environment takes them.
 
-        Continuous ones in [-1, 1], [..., act], in its bounds and shape, float32; discrete ones of
-        any shape counted from its first, int64.
+        Args:
+            action: Continuous actions in [-1, 1], [..., act]; values beyond are clipped. Or
+                discrete actions counted from 0, of any shape.
+
+        Returns:
+            Continuous actions within the environment's bounds, float32 in its shape. Or discrete
+            actions counted from the environment's first, int64.
         """
         if self.discrete:
             return np.asarray(action, np.int64) + self.first
         low, high = self._bounds
-        inside = low + 0.5 * (action + 1.0) * (high - low)
-        # At each step of a run: two of these take a third of the time of np.clip.
-        inside = np.minimum(np.maximum(inside, low), high).astype(np.float32)
-        return inside.reshape(*action.shape[:-1], *self.action_shape)
+        unclipped = low + 0.5 * (action + 1.0) * (high - low)
+        # Called at every step of a run: these two take a third of the time of np.clip.
+        clipped = np.minimum(np.maximum(unclipped, low), high).astype(np.float32)
+        return clipped.reshape(*action.shape[:-1], *self.action_shape)
 
     @cached_property
     def _bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`low` and `high` as arrays."""
         return np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
 
 
 def spaces_of(env: gym.Env) -> Spaces:
-    """What an agent needs to know; raises `BadEnvironment` where no agent of ours could act.
+    """The sizes and bounds of an environment.
 
-    Wanted: a Box of numbers (no image) as observation, a bounded Box or Discrete as action.
+    Raises:
+        BadEnvironment: No agent can act in it. Observations must be a Box of numbers and no image;
+            actions must be a bounded Box or Discrete. The message names a wrapper where one helps.
     """
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
     return spaces_for(name, env.observation_space, env.action_space)
 
 
-def spaces_for(name: str, seen: spaces.Space, action: spaces.Space) -> Spaces:
-    """`spaces_of` the environment that has these spaces."""
-    if not isinstance(seen, spaces.Box):
+def spaces_for(name: str, observation: spaces.Space, action: spaces.Space) -> Spaces:
+    """The sizes and bounds of an environment, from its spaces.
+
+    Args:
+        name: What messages call the environment.
+        observation: Its observation space.
+        action: Its action space.
+
+    Raises:
+        BadEnvironment: As for `spaces_of`.
+    """
+    if not isinstance(observation, spaces.Box):
         raise BadEnvironment(
-            f"{name} has {type(seen).__name__} observations; sparl takes Box observations. "
+            f"{name} has {type(observation).__name__} observations; sparl takes Box observations. "
             "gymnasium.wrappers.FlattenObservation turns many others into a Box"
         )
-    if seen.dtype == np.uint8 and len(seen.shape) >= 2:
+    observation_shape = tuple(observation.shape)
+    if observation.dtype == np.uint8 and len(observation_shape) >= 2:
         raise BadEnvironment(
-            f"{name} has image observations {seen.shape}; sparl's networks take vectors. Choose "
-            "an environment with state observations, or wrap this one to give features"
+            f"{name} has image observations {observation_shape}; sparl's networks take vectors. "
+            "Choose an environment with state observations, or wrap this one to give features"
         )
     if isinstance(action, spaces.Discrete):
-        return Spaces(tuple(seen.shape), (), (), (), int(action.n), int(action.start))
+        return Spaces(observation_shape, (), (), (), int(action.n), int(action.start))
     if isinstance(action, spaces.MultiDiscrete | spaces.MultiBinary):
         raise BadEnvironment(
             f"{name} has several discrete actions at once ({action}); sparl's agents give one. "
-            "A wrapper can number their combinations as one Discrete"
+            "A wrapper can number all combinations as one Discrete space"
         )
     if not isinstance(action, spaces.Box):
         raise BadEnvironment(
@@ -117,7 +152,7 @@ def spaces_for(name: str, seen: spaces.Space, action: spaces.Space) -> Spaces:
             "give them bounds with gymnasium.wrappers.RescaleAction or ClipAction"
         )
     return Spaces(
-        tuple(seen.shape),
+        observation_shape,
         tuple(action.shape),
         tuple(float(v) for v in action.low.reshape(-1)),
         tuple(float(v) for v in action.high.reshape(-1)),

@@ -1,8 +1,7 @@
-"""Which entries of an observation an agent sees, and entries of noise among which to find them.
+"""Wrappers that add noise entries to an observation, or show only some of its entries.
 
-Both wrappers flatten the observation and record their arguments, so that the `EnvSpec` of a
-wrapped environment says all: `EnvSpec.from_json` and `gymnasium.make` make it again, in any
-library.
+Both wrappers flatten the observation and record their arguments in the environment's `EnvSpec`. So
+any library can make the wrapped environment again, by `EnvSpec.from_json` and `gymnasium.make`.
 """
 
 from __future__ import annotations
@@ -21,66 +20,100 @@ from sparl.errors import BadEnvironment, BadValue
 
 
 class NoiseInputs(gym.ObservationWrapper, RecordConstructorArgs):
-    """Puts `count` standard normal numbers behind the entries of the observation, new ones at
-    every step. The seed of `reset` decides them, too."""
+    """Appends standard normal numbers to the observation, new ones at every step.
+
+    The seed of `reset` determines them too.
+    """
 
     def __init__(self, env: gym.Env, count: int) -> None:
-        """Raises `BadValue` for a negative count, `BadEnvironment` for observations that are no
-        Box."""
+        """Wraps an environment.
+
+        Args:
+            env: The environment.
+            count: How many numbers are appended.
+
+        Raises:
+            BadValue: `count` is negative.
+            BadEnvironment: The observations are not a Box.
+        """
         validation.at_least(0, noise_inputs=count)
         RecordConstructorArgs.__init__(self, count=count)
         gym.ObservationWrapper.__init__(self, env)
-        seen = _box(env)
-        kind = np.result_type(seen.dtype or np.float32, np.float32)
-        endless = np.full(count, np.inf)
+        box = _box_observations(env)
+        dtype = np.result_type(box.dtype or np.float32, np.float32)
+        unbounded = np.full(count, np.inf)
         self.observation_space = spaces.Box(
-            np.concatenate([seen.low.reshape(-1), -endless]).astype(kind),
-            np.concatenate([seen.high.reshape(-1), endless]).astype(kind),
-            dtype=kind.type,
+            np.concatenate([box.low.reshape(-1), -unbounded]).astype(dtype),
+            np.concatenate([box.high.reshape(-1), unbounded]).astype(dtype),
+            dtype=dtype.type,
         )
-        self._count, self._kind = count, kind
+        self._count, self._dtype = count, dtype
         self._rng = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        """Resets the environment; a seed also restarts the noise."""
         if seed is not None:
-            # Not the numbers that the environment itself draws with this seed.
+            # The environment draws from the same seed; the noise must be other numbers.
             self._rng = np.random.default_rng([seed, 1])
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: Any) -> NDArray[Any]:
+        """The flat observation with noise behind it."""
         noise = self._rng.standard_normal(self._count)
-        return np.concatenate([np.asarray(observation).reshape(-1), noise]).astype(self._kind)
+        return np.concatenate([np.asarray(observation).reshape(-1), noise]).astype(self._dtype)
 
 
 class SelectInputs(gym.ObservationWrapper, RecordConstructorArgs):
-    """Shows only the entries `inputs` of the observation, counted from 0, in the order given."""
+    """Shows only some entries of the observation."""
 
     def __init__(self, env: gym.Env, inputs: Sequence[int]) -> None:
-        """Raises `BadValue` for entries that there are not, or that are named twice, or none;
-        `BadEnvironment` for observations that are no Box."""
-        seen = _box(env)
-        _refuse(inputs, int(np.prod(seen.shape)), env)
+        """Wraps an environment.
+
+        Args:
+            env: The environment.
+            inputs: The entries of the flat observation that are shown, counted from 0, in this
+                order.
+
+        Raises:
+            BadValue: `inputs` is empty, names an entry twice, or names one that does not exist.
+            BadEnvironment: The observations are not a Box.
+        """
+        box = _box_observations(env)
+        _check_inputs(inputs, int(np.prod(box.shape)), env)
         RecordConstructorArgs.__init__(self, inputs=[int(i) for i in inputs])
         gym.ObservationWrapper.__init__(self, env)
         self._inputs = np.asarray(inputs, np.intp)
         self.observation_space = spaces.Box(
-            seen.low.reshape(-1)[self._inputs],
-            seen.high.reshape(-1)[self._inputs],
-            dtype=seen.dtype.type if seen.dtype is not None else np.float32,
+            box.low.reshape(-1)[self._inputs],
+            box.high.reshape(-1)[self._inputs],
+            dtype=box.dtype.type if box.dtype is not None else np.float32,
         )
 
     def observation(self, observation: Any) -> NDArray[Any]:
+        """The chosen entries of the observation."""
         return np.asarray(observation).reshape(-1)[self._inputs]
 
 
 def wrapped(env: gym.Env, noise_inputs: int = 0, inputs: Sequence[int] = ()) -> gym.Env:
-    """The environment with that many entries of noise, of which, if any are named, only those are
-    seen; without either, the environment itself."""
+    """The environment in the wrappers that its arguments ask for.
+
+    Args:
+        env: The environment.
+        noise_inputs: How many noise entries are appended; none without.
+        inputs: The entries, noise included, that are shown; all without.
+
+    Returns:
+        The wrapped environment, or `env` itself if nothing was asked for.
+
+    Raises:
+        BadValue, BadEnvironment: As for `NoiseInputs` and `SelectInputs`.
+    """
     env = NoiseInputs(env, noise_inputs) if noise_inputs else env
     return SelectInputs(env, inputs) if len(inputs) else env
 
 
-def _box(env: gym.Env) -> spaces.Box:
+def _box_observations(env: gym.Env) -> spaces.Box:
+    """The observation space, which must be a Box."""
     if isinstance(env.observation_space, spaces.Box):
         return env.observation_space
     raise BadEnvironment(
@@ -89,17 +122,19 @@ def _box(env: gym.Env) -> spaces.Box:
     )
 
 
-def _refuse(inputs: Sequence[int], size: int, env: gym.Env) -> None:
-    there_are = f"{_name(env)} has the inputs 0 to {size - 1}"
+def _check_inputs(inputs: Sequence[int], size: int, env: gym.Env) -> None:
+    """Raises `BadValue` for inputs that `SelectInputs` cannot show."""
+    choices = f"{_name(env)} has the inputs 0 to {size - 1}"
     if not len(inputs):
-        raise BadValue(f"inputs is empty: name at least one; {there_are}")
+        raise BadValue(f"inputs is empty: name at least one; {choices}")
     for i in inputs:
         if not 0 <= i < size:
-            raise BadValue(f"inputs has {i}: {there_are}")
-    twice = sorted({i for i in inputs if list(inputs).count(i) > 1})
-    if twice:
-        raise BadValue(f"inputs has {twice[0]} more than once: name each once; {there_are}")
+            raise BadValue(f"inputs has {i}: {choices}")
+    repeated = sorted({i for i in inputs if list(inputs).count(i) > 1})
+    if repeated:
+        raise BadValue(f"inputs has {repeated[0]} more than once: name each once; {choices}")
 
 
 def _name(env: gym.Env) -> str:
+    """What messages call an environment."""
     return env.spec.id if env.spec else type(env.unwrapped).__name__

@@ -2,19 +2,22 @@
 
 A matrix W [out, in] of which `kept` entries are stored is three arrays:
 
-- `values` [kept], float32: the entries, row after row;
-- `columns` [kept], int32: the column of each, no column twice within a row;
-- `row_starts` [out + 1], int32: row r is `values[row_starts[r]:row_starts[r + 1]]`, so the first
-  is 0, none is smaller than the one before, and the last is `kept`.
+- `values` [kept], float32: the entries, row by row;
+- `columns` [kept], int32: the column of each entry; no column occurs twice within a row;
+- `row_starts` [out + 1], int32: row r is `values[row_starts[r]:row_starts[r + 1]]`. So the first
+  entry is 0, the entries never decrease, and the last is `kept`.
 
-`expand` and `gather` work under `jax.jit`, `jax.vmap` and `jax.grad`, each being the other's
-gradient. Indices that break the rules above are refused with `ValueError`; those of a computation
-being traced cannot be looked at then, and are refused while it runs by the compiled kernels, with
-`jax.errors.JaxRuntimeError`. These run on the CPU; elsewhere, or where the extension could not be
-loaded (a `RuntimeWarning` says so once, at import), plain JAX does, which cannot raise while it
-runs and drops or clamps such indices. Both give the same bits.
+`expand` and `gather` work under `jax.jit`, `jax.vmap` and `jax.grad`, and each is the gradient of
+the other.
 
-Whole networks (`network`, `networks`) may also have layers of circulant blocks and batch norms, see
+The compiled kernels run on the CPU. On other devices, and where the extension could not be loaded
+(a `RuntimeWarning` at import says so), plain JAX runs. Both give the same bits.
+
+Indices that break the rules above raise `ValueError`. Indices that are being traced have no values
+to check yet. The compiled kernels check them when they run and raise `jax.errors.JaxRuntimeError`.
+Plain JAX cannot raise then, and drops or clamps such indices.
+
+Whole networks (`network`, `networks`) may also have layers of circulant blocks and batch norms: see
 `Layer`.
 """
 
@@ -56,11 +59,7 @@ __all__ = [
     "by_batch",
     "expand",
     "expand_blocks",
-    "expand_native",
-    "expand_reference",
     "gather",
-    "gather_native",
-    "gather_reference",
     "instruction_set",
     "network",
     "networks",
@@ -73,8 +72,6 @@ __all__ = [
 ]
 
 expand_blocks = reference.expand_blocks
-expand_reference = reference.expand
-gather_reference = reference.gather
 rows_of = reference.rows_of
 instruction_set = native.instruction_set
 usable = native.usable
@@ -82,7 +79,7 @@ Inference = native.Inference
 
 
 def why_not_native() -> str | None:
-    """Why the compiled kernels could not be loaded; None if they were."""
+    """The reason why the compiled kernels could not be loaded; None if they are loaded."""
     return native.why_not
 
 
@@ -92,10 +89,13 @@ def expand(
     row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
-    """Packed rows to a dense matrix: W[r, columns[k]] = values[k], zero where nothing is kept.
+    """The dense matrix of packed rows: W[r, columns[k]] = values[k], and 0 where nothing is kept.
 
-    Differentiable (in reverse) in `values`. Raises `TypeError` for another dtype and `ValueError`
-    for shapes that do not belong together, both while tracing.
+    Differentiable (in reverse) in `values`.
+
+    Raises:
+        TypeError: An array has another dtype than the module says (while tracing).
+        ValueError: Shapes do not belong together, or indices break the rules of the module.
     """
     _check(values, columns, row_starts, in_features)
     return _expand(_best(), in_features, values, columns, row_starts)
@@ -108,50 +108,36 @@ def gather(
 ) -> Float[Array, " kept"]:
     """The entries of a dense matrix at the places of packed rows: values[k] = W[r, columns[k]].
 
-    Differentiable (in reverse) in `dense`. Errors as `expand`.
+    Differentiable (in reverse) in `dense`.
+
+    Raises:
+        TypeError, ValueError: As for `expand`.
     """
     _check(dense, columns, row_starts, dense.shape[1])
     return _gather(_best(), dense, columns, row_starts)
 
 
-def expand_native(
-    values: Float[Array, " kept"],
-    columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " starts"],
-    in_features: int,
-) -> Float[Array, "out in"]:
-    """`expand` by the compiled kernel; `RuntimeError` if that is not loaded."""
-    _check(values, columns, row_starts, in_features)
-    return _expand(native, in_features, values, columns, row_starts)
-
-
-def gather_native(
-    dense: Float[Array, "out in"],
-    columns: Int32[Array, " kept"],
-    row_starts: Int32[Array, " starts"],
-) -> Float[Array, " kept"]:
-    """`gather` by the compiled kernel; `RuntimeError` if that is not loaded."""
-    _check(dense, columns, row_starts, dense.shape[1])
-    return _gather(native, dense, columns, row_starts)
-
-
 def places(
     columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
 ) -> Places:
-    """The places of packed rows, with the column-wise order that input gradients need.
+    """The places of packed rows, with their order by columns, which gradients of the input need.
 
-    To be made once per choice of places. Errors as `expand`.
+    It is computed once for each choice of places.
+
+    Raises:
+        TypeError, ValueError: As for `expand`.
     """
     _check_indices(columns, row_starts, in_features)
     return Places(columns, row_starts, *_best().transpose(columns, row_starts, in_features))
 
 
 def _best():
+    """The module that runs: `native` or `reference`."""
     return native if native.usable() else reference
 
 
 def _check(floats: Array, columns: Array, row_starts: Array, in_features: int) -> None:
-    """What XLA's own messages would not name."""
+    """Raises errors that say more than XLA's own messages."""
     if floats.dtype != jnp.float32:
         raise TypeError(f"packed rows are float32, not {floats.dtype}")
     _check_indices(columns, row_starts, in_features)
@@ -163,6 +149,7 @@ def _check(floats: Array, columns: Array, row_starts: Array, in_features: int) -
 
 
 def _check_indices(columns: Array, row_starts: Array, in_features: int) -> None:
+    """Raises errors for indices that break the rules of the module."""
     if columns.dtype != jnp.int32 or row_starts.dtype != jnp.int32:
         raise TypeError(f"indices are int32, not {columns.dtype} and {row_starts.dtype}")
     if columns.ndim != 1 or row_starts.ndim != 1 or row_starts.shape[0] == 0:
@@ -174,7 +161,7 @@ def _check_indices(columns: Array, row_starts: Array, in_features: int) -> None:
     check_indices(arrays, row_starts.shape[0] - 1, in_features)
 
 
-# `path` is one of the modules native and reference; both have the same two functions.
+# `path` is one of the modules `native` and `reference`, which have the same functions.
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -183,7 +170,7 @@ def _expand(path, in_features, values, columns, row_starts):
 
 
 def _expand_forward(path, in_features, values, columns, row_starts):
-    # By way of _expand, so that this can itself be differentiated.
+    # `_expand` and not `path.expand`, so that the gradient can itself be differentiated.
     return _expand(path, in_features, values, columns, row_starts), (columns, row_starts)
 
 
@@ -197,7 +184,7 @@ def _gather(path, dense, columns, row_starts):
 
 
 def _gather_forward(path, dense, columns, row_starts):
-    # The width is static, so it travels as the shape of an array that holds nothing.
+    # The width must be static, so it is passed on as the shape of an empty array.
     width = jnp.zeros((0, dense.shape[1]))
     return _gather(path, dense, columns, row_starts), (width, columns, row_starts)
 

@@ -1,6 +1,7 @@
-"""Networks while their batch norms are trained, as compiled calls: norms go by the batch itself.
+"""Networks whose batch norms are being trained, as compiled calls.
 
-As `network.py`, whose vectors these are.
+The norms use the statistics of the batch itself, not the running ones. Networks are passed as two
+vectors, as in `network.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,47 +19,61 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from sparl.kernels import native
-from sparl.kernels.forms import Connections, Form, Layer, check
+from sparl.kernels.forms import Connections, Form, Layer, check_layers
 from sparl.kernels.network import tiles, vectors
 
-Moments = tuple[Float[Array, " features"], Float[Array, " features"]]
-"""Mean and variance."""
+
+class Moments(NamedTuple):
+    """The statistics of one layer's sums over a batch."""
+
+    mean: Float[Array, " features"]
+    variance: Float[Array, " features"]
 
 
 def by_batch(
     layers: Sequence[Layer], x: Float[Array, "in batch"], connections: Connections
 ) -> tuple[Float[Array, "out batch"], list[Moments]]:
-    """What the network gives where every layer's sums are normalised by the batch's own mean and
-    variance, and these, layer by layer; all layers have a norm.
+    """The output of a network whose batch norms use the statistics of the batch.
 
-    Differentiable (in reverse) in weights, gains, shifts and `x`. A bias has no gradient, for the
-    batch's mean takes it away again; nor have running statistics, which nothing here reads, nor
-    anything by the batch's. The compiled kernels must be usable. `ValueError` while tracing for
-    shapes that do not belong together.
+    Differentiable (in reverse) in weights, gains, shifts and `x`. A bias has gradient 0, because
+    subtracting the batch's mean cancels it. The running statistics are not read and have gradient
+    0. The returned statistics of the batch have no gradient.
+
+    Args:
+        layers: In order; each must have a norm.
+        x: The input.
+        connections: How the layers are connected.
+
+    Returns:
+        The output, and the batch's statistics of each layer's sums.
+
+    Raises:
+        ValueError: A layer has no norm, or shapes do not belong together (while tracing).
+        RuntimeError: The compiled kernels are not loaded.
     """
     form = Form.of(layers, connections)
     if not all(form.normed):
         raise ValueError(f"layer {form.normed.index(False)} has no batch norm to train")
     form.check_input(x)
-    check(layers)
+    check_layers(layers)
     values, indices = vectors(layers)
-    found: Any = _by_batch(form, values, indices, x)
-    y, statistics = found
-    ends = np.cumsum([0, *(2 * width for width in form.widths[1:])])
-    found = (stop_gradient(statistics[i:j]).reshape(2, -1) for i, j in pairwise(ends))
-    return y, [(moments[0], moments[1]) for moments in found]
+    results: Any = _by_batch(form, values, indices, x)
+    y, statistics = results
+    starts = np.cumsum([0, *(2 * width for width in form.widths[1:])])
+    of_layers = (stop_gradient(statistics[i:j]).reshape(2, -1) for i, j in pairwise(starts))
+    return y, [Moments(moments[0], moments[1]) for moments in of_layers]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _by_batch(
     form: Form, values: jax.Array, indices: jax.Array, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    y, _, statistics = _called(form, values, indices, x)
+    y, _, statistics = _call_forward(form, values, indices, x)
     return y, statistics
 
 
-def _called(form: Form, values: jax.Array, indices: jax.Array, x: jax.Array) -> Any:
-    """Values, tape and statistics."""
+def _call_forward(form: Form, values: jax.Array, indices: jax.Array, x: jax.Array) -> Any:
+    """Output, tape and statistics."""
     batch, features = x.shape[1], sum(form.widths[1:])
     results = [
         jax.ShapeDtypeStruct((form.outputs, batch), jnp.float32),
@@ -69,19 +84,21 @@ def _called(form: Form, values: jax.Array, indices: jax.Array, x: jax.Array) -> 
 
 
 def _forward(form: Form, values: Any, indices: Any, x: Any) -> Any:
+    """The results, and what the backward call needs."""
     of_x, (values, indices, x) = x.perturbed, (a.value for a in (values, indices, x))
-    y, tape, statistics = _called(form, values, indices, x)
-    # Whether dx is wanted travels as the shape of an array that holds nothing.
-    wanted = jnp.zeros((0, form.widths[0] if of_x else 0))
-    return (y, statistics), (values, indices, tape, statistics, wanted)
+    y, tape, statistics = _call_forward(form, values, indices, x)
+    # An empty array: its static width says of how many inputs the backward call computes gradients.
+    dx_width = jnp.zeros((0, form.widths[0] if of_x else 0))
+    return (y, statistics), (values, indices, tape, statistics, dx_width)
 
 
-def _backward(form: Form, saved: Any, by_results: Any) -> Any:
-    values, indices, tape, statistics, wanted = saved
-    dy, _ = by_results
+def _backward(form: Form, saved: Any, cotangents: Any) -> Any:
+    """The gradients of values, indices and x."""
+    values, indices, tape, statistics, dx_width = saved
+    dy, _ = cotangents
     if isinstance(dy, SymbolicZero):
         return None, None, None
-    batch, inputs = dy.shape[1], wanted.shape[1]
+    batch, inputs = dy.shape[1], dx_width.shape[1]
     dvalues, dx, _ = native.call(
         "backward_by_batch",
         [

@@ -1,7 +1,7 @@
-"""The compiled kernels: loading, registering with XLA, calling.
+"""The compiled kernels: how they are loaded, registered with XLA, and called.
 
-Shapes as in `sparl.kernels`. The handlers check every index and end the computation with an
-INVALID_ARGUMENT error instead of reading or writing outside a matrix. JAX raises it as
+Shapes are as in `sparl.kernels`. The handlers check every index. Instead of reading or writing
+outside a matrix they end the computation with an INVALID_ARGUMENT error, which JAX raises as
 `jax.errors.JaxRuntimeError` or, from some eager calls, as `ValueError`.
 """
 
@@ -17,18 +17,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 from numpy.typing import NDArray
 
-from sparl.kernels.forms import Form
+from sparl.kernels.forms import ColumnOrder, Form
 
 
 def _load() -> tuple[ModuleType | None, str | None]:
-    """The extension with its handlers registered, or None and the reason."""
+    """The extension, with its handlers registered; if it cannot be loaded, None and the reason."""
     try:
         from sparl.kernels import _cpu
 
         for name, handler in _cpu.handlers().items():
             jax.ffi.register_ffi_target(f"sparl_{name}", handler, platform="cpu")
-    # Whatever a stale or foreign build raises (a missing symbol, an XLA FFI version this jaxlib
-    # refuses), sparl can still work without it.
+    # A stale or foreign build may raise anything (a missing symbol, an XLA FFI version that this
+    # jaxlib refuses), and sparl works without it.
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
     return _cpu, None
@@ -48,7 +48,10 @@ if why_not is not None:
 
 
 def instruction_set() -> str:
-    """ "avx512", "avx2+fma", "neon" or "portable", as in use; "none" without the extension."""
+    """The instruction set in use.
+
+    "avx512", "avx2+fma", "neon" or "portable"; "none" if the extension is not loaded.
+    """
     return "none" if _extension is None else _extension.instruction_set()
 
 
@@ -58,7 +61,7 @@ def expand(
     row_starts: Int32[Array, " starts"],
     in_features: int,
 ) -> Float[Array, "out in"]:
-    """Packed rows to a dense matrix, zero where nothing is kept. Has no gradient of its own."""
+    """`sparl.kernels.expand` by the compiled kernel, without a gradient."""
     dense = jax.ShapeDtypeStruct((row_starts.shape[0] - 1, in_features), jnp.float32)
     return call("expand", dense, values, columns, row_starts)
 
@@ -68,51 +71,68 @@ def gather(
     columns: Int32[Array, " kept"],
     row_starts: Int32[Array, " starts"],
 ) -> Float[Array, " kept"]:
-    """The entries of a dense matrix at the places of packed rows. Has no gradient of its own."""
+    """`sparl.kernels.gather` by the compiled kernel, without a gradient."""
     values = jax.ShapeDtypeStruct(columns.shape, jnp.float32)
     return call("gather", values, dense, columns, row_starts)
 
 
 def transpose(
     columns: Int32[Array, " kept"], row_starts: Int32[Array, " starts"], in_features: int
-) -> tuple[Int32[Array, " kept"], Int32[Array, " in_starts"], Int32[Array, " kept"]]:
-    """Packed places column by column: rows, column_starts, order."""
+) -> ColumnOrder:
+    """The places of packed rows, column by column."""
     kept = jax.ShapeDtypeStruct(columns.shape, jnp.int32)
     starts = jax.ShapeDtypeStruct((in_features + 1,), jnp.int32)
-    return tuple(call("transpose", (kept, starts, kept), columns, row_starts))
+    return ColumnOrder(*call("transpose", (kept, starts, kept), columns, row_starts))
 
 
 def usable() -> bool:
-    """Whether computations run where the compiled kernels can."""
+    """Whether the compiled kernels are loaded and computations run on the CPU."""
     return why_not is None and jax.default_backend() == "cpu"
 
 
 class Inference:
-    """One network, run directly by the calling thread: no XLA, no dispatch, no gradient."""
+    """A network that the calling thread runs directly, without XLA, dispatch or gradients."""
 
     def __init__(self, form: Form) -> None:
-        """`RuntimeError` if the extension is not loaded."""
+        """A network of this form.
+
+        Raises:
+            RuntimeError: The extension is not loaded.
+        """
         self._outputs = form.outputs
         self._run = _loaded().Inference(form.code).run
 
     def __call__(
         self, values: NDArray[np.float32], indices: NDArray[np.int32], x: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """[inputs, batch] to [outputs, batch]; `ValueError` for what does not fit."""
+        """The network's output, [outputs, batch].
+
+        Args:
+            values: The network's values, as `vectors` gives them.
+            indices: The network's indices, as `vectors` gives them.
+            x: The input, [inputs, batch].
+
+        Raises:
+            ValueError: An array does not fit the form.
+        """
         y = np.empty((self._outputs, x.shape[1]), np.float32)
         self._run(values, indices, np.ascontiguousarray(x), y)
         return y
 
 
 def lanes(batch: int) -> int:
-    """Samples in a tile of a batch."""
+    """The number of samples in a tile, for a batch of so many samples."""
     return _loaded().lanes(batch)
 
 
 def force_instruction_set(name: str) -> bool:
-    """Makes the network kernels use another instruction set; "" for the best. For tests.
+    """Makes the network kernels use another instruction set; for tests.
 
-    False where the build or the processor does not have it.
+    Args:
+        name: As of `instruction_set`; "" for the best one.
+
+    Returns:
+        Whether the build and the processor have it.
     """
     return _loaded().force_instruction_set(name)
 
@@ -123,14 +143,25 @@ def call(
     *operands: Array,
     **attributes: Any,
 ) -> Any:
-    """What a handler gives; `result` is its `jax.ShapeDtypeStruct`, or a sequence of them."""
+    """The result of a handler.
+
+    Args:
+        name: Of the handler.
+        result: The `jax.ShapeDtypeStruct` of the result, or a sequence of them.
+        *operands: The arrays that it takes.
+        **attributes: Its static arguments.
+
+    Raises:
+        RuntimeError: The extension is not loaded.
+    """
     _loaded()
-    # expand_dims: indices shared by a whole batch of seeds are passed once, not copied per seed.
+    # With expand_dims, indices that all seeds share are passed once and not copied for each seed.
     compiled = jax.ffi.ffi_call(f"sparl_{name}", result, vmap_method="expand_dims")
     return compiled(*operands, **attributes)
 
 
 def _loaded() -> ModuleType:
+    """The extension, which must be loaded."""
     if _extension is None:
         raise RuntimeError(f"sparl's compiled kernels are not loaded ({why_not})")
     return _extension

@@ -1,9 +1,8 @@
-"""Whole networks of layers of any kind, one compiled call for values and one for gradients.
+"""Whole networks by one compiled call for the output and one for the gradients.
 
-`networks` is layers and how they are connected, several networks of one form at once. A network
-travels as two vectors, its values and its indices, which are cut up in the kernels: XLA would
-copy every array of every layer out of the flat vectors in which a learner keeps them, but folds
-slices that are put together again into nothing.
+A network is passed as two vectors, its values and its indices, which the kernels cut up. A learner
+keeps all arrays of its layers in such flat vectors. If XLA had to pass each array by itself, it
+would copy it out of them; slices that are concatenated again it optimises away.
 """
 
 from __future__ import annotations
@@ -19,17 +18,19 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.forms import Connections, Form, Layer, check
+from sparl.kernels.forms import Connections, Form, Layer, check_layers
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class _Call:
-    """What is known while tracing; the last two of a backward call alone."""
+    """What is known while tracing."""
 
     form: Form
     of_values: bool = True
+    """Whether the backward call computes gradients of the values."""
     of_x: bool = True
+    """Whether the backward call computes the gradient of x."""
 
 
 def network(
@@ -38,9 +39,13 @@ def network(
     connections: Connections | None = None,
     compiled: bool | None = None,
 ) -> Float[Array, "out batch"]:
-    """The layers, connected so or, if nothing is said, one after the other with ReLU between them.
+    """The output of one network, computed as by `networks`.
 
-    As `networks`, for one of them.
+    Args:
+        layers: In order.
+        x: The input.
+        connections: Without, the layers follow one another with ReLU between them.
+        compiled: Whether the compiled kernels run, or plain JAX; without, the kernels if usable.
     """
     return networks([layers], x, connections, compiled)[0]
 
@@ -51,38 +56,50 @@ def networks(
     connections: Connections | None = None,
     compiled: bool | None = None,
 ) -> Float[Array, "members out batch"]:
-    """Several networks of the same form on the same inputs.
+    """The outputs of several networks of the same form for the same input.
 
-    Differentiable (in reverse) in weights, biases and `x`, with batch norms in `x` alone.
-    `compiled` chooses between the compiled kernels and plain JAX; the kernels if they can be used,
-    when it is not given. Raises `ValueError` while tracing for shapes that do not belong together,
-    and `NotImplementedError` for a gradient that there is not.
+    Differentiable (in reverse) in weights, biases and `x`; networks with batch norms in `x` only.
+
+    Args:
+        members: The layers of each network.
+        x: The input of all networks.
+        connections: Of each network. Without, layers follow one another with ReLU between them.
+        compiled: Whether the compiled kernels run, or plain JAX; without, the kernels if usable.
+
+    Raises:
+        ValueError: Shapes do not belong together, or places lie outside a layer (while tracing).
+        NotImplementedError: A gradient of the values of a network with batch norms is asked for.
     """
     form = Form.of(members[0], connections)
     if any(Form.of(layers, connections) != form for layers in members):
         raise ValueError("networks that are called together must have the same form")
     form.check_input(x)
     for layers in members:
-        check(layers)
+        check_layers(layers)
     if compiled is None:
         compiled = native.usable()
     if not compiled:
         return jnp.stack([reference.network(layers, x, form.connections) for layers in members])
     values, indices = vectors([layer for layers in members for layer in layers])
-    count = len(members)  # and not -1 for the length of each: there may be no indices
+    # reshape(count, -1) would fail for networks without indices.
+    count = len(members)
     values, indices = (v.reshape(count, len(v) // count) for v in (values, indices))
     return _networks(_Call(form), values, indices, x)
 
 
 def vectors(layers: Sequence[Layer]) -> tuple[Float[Array, " values"], Int32[Array, " indices"]]:
-    """All values, layer by layer weights and biases, then norms, and all indices, in the order of
-    `Places`."""
+    """The values and the indices of layers as two vectors.
+
+    Returns:
+        Weights and biases layer by layer, followed by all norms; and indices layer by layer, in the
+        order of `Places`.
+    """
     values, indices = ordered(layers)
     return jnp.concatenate(values), jnp.concatenate([jnp.zeros(0, jnp.int32), *indices])
 
 
 def ordered(layers: Sequence[Layer]) -> tuple[list[Any], list[Any]]:
-    """What `vectors` joins, flat."""
+    """The flat arrays that `vectors` concatenates: those of values, and those of indices."""
     values = [array.reshape(-1) for layer in layers for array in (layer.weight, layer.bias)]
     values += [array for layer in layers for array in layer.norm or ()]
     return values, [array for layer in layers for array in layer.places or ()]
@@ -95,9 +112,12 @@ def _networks(call: _Call, values: jax.Array, indices: jax.Array, x: jax.Array) 
 
 
 def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array, Any]:
-    """`symbolic_zeros` hands over which of the arguments a gradient is wanted of."""
+    """The output, and what the backward call needs for the gradients that are asked for."""
     if values.perturbed and any(call.form.normed):
-        raise NotImplementedError("the kernels have no gradient of values behind batch norms")
+        raise NotImplementedError(
+            "the kernels have no gradient of the values of a network with batch norms. Use "
+            "`by_batch` to train it, or compiled=False"
+        )
     call = replace(call, of_values=values.perturbed, of_x=x.perturbed)
     values, indices, x = values.value, indices.value, x.value
     members, batch = len(values), x.shape[1]
@@ -108,13 +128,14 @@ def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array,
 
 
 def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, jax.Array | None]:
+    """The gradients of values, indices and x."""
     call, values, indices, tape = saved
     if isinstance(dy, SymbolicZero):
         return None, None, None
     members, widths, batch = len(values), call.form.widths, dy.shape[-1]
     dvalues = (members, values.shape[1] if call.of_values else 0)
     dx = (members, widths[0] if call.of_x else 0, batch)
-    # What the gradients of the values are made from; XLA's memory, which it has anyway.
+    # Scratch from which the gradients of the values are made; XLA has the memory anyway.
     deltas = tiles((members,), call.form.delta_features if call.of_values else 0, batch)
     dvalues, dx, _ = native.call(
         "backward",
@@ -122,8 +143,8 @@ def _backward(_: _Call, saved: Any, dy: Any) -> tuple[jax.Array | None, None, ja
         *(dy, tape, values, indices),
         **call.form.attributes,
     )
-    # Added up one by one: XLA's reduction over members is slow (on two threads, of [2, 503, 256],
-    # 1.3 ms for 0.1).
+    # Added one by one, because XLA's reduction over members is slow: for [2, 503, 256] on two
+    # threads it takes 1.3 ms instead of 0.1 ms.
     return dvalues if call.of_values else None, None, reduce(jnp.add, dx) if call.of_x else None
 
 
@@ -131,6 +152,6 @@ _networks.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def tiles(leading: tuple[int, ...], features: int, batch: int) -> jax.ShapeDtypeStruct:
-    """A batch of so many features as the kernels cut it up (`layer.h`)."""
+    """The shape of a batch with so many features, cut into tiles of samples (`layer.h`)."""
     lanes = native.lanes(batch)
     return jax.ShapeDtypeStruct((*leading, -(-batch // lanes), features, lanes), jnp.float32)

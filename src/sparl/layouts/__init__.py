@@ -12,6 +12,7 @@ from sparl.layouts.straight_through import StraightThrough
 LAYOUTS: dict[str, type[Layout]] = {
     layout.name: layout for layout in (Dense, RowSparse, BlockCirculant, StraightThrough)
 }
+"""Every layout by its name."""
 
 __all__ = [
     "GROUPS",

@@ -1,4 +1,4 @@
-"""What every layout answers: how one linear layer is stored and multiplied."""
+"""The interface of every layout: how one linear layer is stored and multiplied."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from sparl import kernels
 
 
 class Layout(eqx.Module):
-    """One linear layer, y = W x + b, in some way of storing W.
+    """One linear layer, y = W x + b, with its own way of storing W.
 
-    `weight` holds what is stored of W and trained, in the shape the layout likes; anything else
-    with that shape (a gradient, an Adam moment, a target's weights) is *aligned* with it, and
-    `spread` and `pick` take it to and from the coordinates of the dense matrix. Activations are
-    feature-major, [features, batch].
+    `weight` holds the stored, trained part of W, in a shape that the layout chooses. Every other
+    array of that shape (a gradient, an Adam moment, a target's weights) is *aligned* with it:
+    `spread` takes it to the coordinates of the dense matrix, and `pick` takes it back. Activations
+    are feature-major, [features, batch].
     """
 
     name: ClassVar[str]
+    """What reports and saved policies call the layout."""
 
     weight: eqx.AbstractVar[jax.Array]
     bias: eqx.AbstractVar[jax.Array]
 
     @property
     def out_features(self) -> int:
+        """Rows of W."""
         return self.bias.shape[0]
 
     @property
     @abstractmethod
-    def in_features(self) -> int: ...
+    def in_features(self) -> int:
+        """Columns of W."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the matrix that the layer stands for, (out, in)."""
+        """The shape of W, (out, in)."""
         return self.out_features, self.in_features
 
     @abstractmethod
@@ -44,22 +47,27 @@ class Layout(eqx.Module):
         """W x + b."""
 
     def kernel_form(self) -> kernels.Layer | None:
-        """The layer as part of a network that runs as one kernel; None if it cannot be."""
+        """The layer as the kernels take it; None if they do not know the layout."""
         return None
 
     @abstractmethod
     def spread(
         self, aligned: jax.Array, fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
-        """An aligned array in dense coordinates, `fill` where the layout stores nothing."""
+        """An aligned array in dense coordinates.
+
+        Args:
+            aligned: An array with the shape of `weight`.
+            fill: What the entries get for which the layout stores nothing.
+        """
 
     @abstractmethod
     def pick(self, dense: Float[Array, "out in"]) -> jax.Array:
-        """The entries of a dense matrix at the stored places, aligned with `weight`."""
+        """The entries of a dense matrix at the stored places, as an aligned array."""
 
     @abstractmethod
     def first_rows(self, count: int) -> Layout:
-        """The layer with its first `count` outputs alone; for arrays that are no tracers."""
+        """The layer cut to its first `count` outputs; cannot be traced (shapes need values)."""
 
     def to_dense(self) -> Float[Array, "out in"]:
         """W as the dense matrix that `apply` multiplies by."""
@@ -72,16 +80,16 @@ class Layout(eqx.Module):
     @property
     @abstractmethod
     def kept(self) -> int:
-        """How many of the stored weights take part in `apply` (biases are not counted)."""
+        """The number of stored weights that take part in `apply`; biases are not counted."""
 
     @property
     def copies(self) -> int:
-        """Entries of W that one stored weight stands for."""
+        """The number of entries of W that one stored weight stands for."""
         return 1
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one input vector, which are the entries of W that are not left out."""
+        """Multiply-adds for one input vector: the number of entries of W that take part."""
         return self.kept
 
     @property
@@ -96,5 +104,5 @@ class Layout(eqx.Module):
 
 
 def index_width(count: int) -> int:
-    """Bytes of the smallest type that numbers so many."""
+    """Bytes of the smallest unsigned integer that can index `count` things."""
     return 1 if count <= 2**8 else 2 if count <= 2**16 else 4

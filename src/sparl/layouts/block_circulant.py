@@ -1,8 +1,8 @@
-"""Block-circulant weights: blocks of G x G of which G weights are stored (GST, 2101.09650).
+"""Block-circulant layers: G x G blocks of which only G weights are stored (GST, 2101.09650).
 
-W, padded with zeros to multiples of G, is a grid of blocks. A block that is kept is given by c of
-length G: B[r, s] = c[(s - r) mod G], each row the one above it turned by one. Blocks that are not
-kept are zero, and nothing of them is stored. The c are what is trained.
+W, padded with zeros to multiples of G, is a grid of blocks. A kept block B is given by its vector c
+of length G: B[r, s] = c[(s - r) mod G], so every row is the row above it, turned by one. All other
+blocks are zero and are not stored. Training changes the vectors c.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from sparl.topology import Kept
 
 
 class BlockCirculant(Packed):
-    """The kept blocks of W: `weight[k]` is the c of block k, which lies in column `columns[k]` of
-    the grid of blocks."""
+    """The kept blocks of W.
+
+    `weight[k]` is the vector c of block k, which lies in column `columns[k]` of the grid of blocks.
+    """
 
     name: ClassVar[str] = "block-circulant"
 
@@ -35,7 +37,14 @@ class BlockCirculant(Packed):
     def of(
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], group: int, kept: Kept
     ) -> BlockCirculant:
-        """The circulant blocks nearest to those of `dense` at the places `kept` of the grid."""
+        """A layer with the circulant blocks nearest to those of `dense`.
+
+        Args:
+            dense: W.
+            bias: b.
+            group: G.
+            kept: The kept places of the grid of blocks.
+        """
         rows = kernels.rows_of(kept.row_starts, kept.columns.shape[0])
         weight = projected(dense, group)[rows, kept.columns]
         return cls.packed(weight, bias, dense.shape[1], kept)
@@ -48,9 +57,9 @@ class BlockCirculant(Packed):
         in_features: int,
         kept: Kept,
     ) -> BlockCirculant:
-        """Blocks in the order of the places `kept` of the grid."""
-        columns = -(-in_features // weight.shape[1])
-        return cls(weight, bias, *kernels.places(*kept, columns), in_features)
+        """A layer from blocks that are already in the order of the places `kept` of the grid."""
+        grid_columns = -(-in_features // weight.shape[1])
+        return cls(weight, bias, *kernels.places(*kept, grid_columns), in_features)
 
     @property
     def in_features(self) -> int:
@@ -58,21 +67,22 @@ class BlockCirculant(Packed):
 
     @property
     def group(self) -> int:
-        """G."""
+        """G: rows and columns of a block."""
         return self.weight.shape[1]
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Blocks over the outputs and over the inputs."""
+        """Rows and columns of the grid of blocks."""
         return grid(self.shape, self.group)
 
     @property
     def blocks(self) -> int:
-        """How many are kept."""
+        """The number of kept blocks."""
         return self.weight.shape[0]
 
     @property
     def pattern(self) -> str:
+        """G and the number of kept blocks, for reports."""
         return f"G {self.group}: {self.blocks} of {math.prod(self.grid)}"
 
     def kernel_form(self) -> kernels.Layer:
@@ -85,8 +95,10 @@ class BlockCirculant(Packed):
         return jnp.where(self.active() > 0, dense, fill)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "kept group"]:
-        """The means along the wrapped diagonals of each kept block: of all circulant blocks the
-        nearest."""
+        """The vectors c of the circulant blocks that are nearest to those of `dense`.
+
+        They are the means along each block's wrapped diagonals.
+        """
         return projected(dense, self.group)[self.row_of_each, self.columns]
 
     def first_rows(self, count: int) -> BlockCirculant:
@@ -96,8 +108,8 @@ class BlockCirculant(Packed):
         return self.packed(weight, self.bias[:count], self.inputs, kept)
 
     def active(self) -> Float[Array, "out in"]:
-        whole = self.active_blocks().repeat(self.group, axis=0).repeat(self.group, axis=1)
-        return whole[: self.out_features, : self.in_features]
+        padded = self.active_blocks().repeat(self.group, axis=0).repeat(self.group, axis=1)
+        return padded[: self.out_features, : self.in_features]
 
     def active_blocks(self) -> Float[Array, "grid_rows grid_columns"]:
         """1.0 where a block is kept, 0.0 elsewhere."""
@@ -109,7 +121,7 @@ class BlockCirculant(Packed):
 
     @property
     def macs(self) -> int:
-        # As of a product with the whole blocks; what padding adds is taken off where all are kept.
+        # A product with whole blocks. Where all are kept, the padding is not counted.
         return min(self.blocks * self.group**2, math.prod(self.shape))
 
     @property
@@ -120,26 +132,31 @@ class BlockCirculant(Packed):
 
 
 def grid(shape: tuple[int, int], group: int) -> tuple[int, int]:
-    """Blocks over the outputs and over the inputs of a matrix."""
+    """Rows and columns of the grid of blocks over a matrix of the given shape."""
     return -(-shape[0] // group), -(-shape[1] // group)
 
 
 @partial(jax.jit, static_argnames="group", inline=True)
 def projected(dense: Float[Array, "out in"], group: int) -> Float[Array, "rows columns group"]:
-    """Every block's c: means along its wrapped diagonals, padding left out."""
-    sums, counts = _along_diagonals(dense, group), _along_diagonals(jnp.ones_like(dense), group)
+    """The vector c of the nearest circulant block to every block of `dense`.
+
+    It is the mean along each wrapped diagonal, without the padding.
+    """
+    sums = _sums_along_diagonals(dense, group)
+    counts = _sums_along_diagonals(jnp.ones_like(dense), group)
     return sums / jnp.maximum(counts, 1.0)
 
 
-def _along_diagonals(
+def _sums_along_diagonals(
     dense: Float[Array, "out in"], group: int
 ) -> Float[Array, "rows columns group"]:
+    """The sums along the wrapped diagonals of every block."""
     outputs, inputs = dense.shape
     rows, columns = grid((outputs, inputs), group)
     padding = (rows * group - outputs, columns * group - inputs)
     blocks = jnp.pad(dense, [(0, padding[0]), (0, padding[1])])
     blocks = blocks.reshape(rows, group, columns, group)
     terms = [jnp.roll(blocks[:, r], -r, axis=-1) for r in range(group)]
-    while len(terms) > 1:  # in pairs: of equal numbers the sum is exact
+    while len(terms) > 1:  # Added in pairs, so that a sum of equal numbers is exact.
         terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
     return terms[0]

@@ -1,4 +1,4 @@
-"""Every weight stored: the layout that all others are compared with."""
+"""Dense layers store every weight; all other layouts are compared with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from sparl.layouts.base import Layout
 
 
 class Dense(Layout):
-    """W stored whole; alone, outside of a network's kernels, multiplied by XLA's product."""
+    """W stored whole.
+
+    `apply` is XLA's product. A dense layer within a network runs in the network's kernel instead.
+    """
 
     name: ClassVar[str] = "dense"
 

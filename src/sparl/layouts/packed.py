@@ -1,4 +1,4 @@
-"""What layouts share that store some places of a grid, row after row, and name them by indices."""
+"""The base of layouts that store only the kept places of a grid, with their indices."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from sparl.layouts.base import Layout
 
 
 class Packed(Layout):
-    """Kept places of a grid (of the entries of W, or of blocks of it), and what is stored of each.
+    """The kept places of a grid, row by row, and what is stored for each.
 
-    `columns[row_starts[r]:row_starts[r + 1]]` are the columns of row r, ascending; `weight` has
-    what is stored in the same order. `rows`, `column_starts` and `order` are the same places column
-    by column, for input gradients (`kernels.Places`). Indices are constants of the stretch between
-    two restructurings: gradients and optimizers see `weight` and `bias` alone.
+    The grid is made of the entries of W, or of blocks of them.
+    `columns[row_starts[r]:row_starts[r + 1]]` are the kept columns of row r, ascending; `weight` is
+    in the same order. `rows`, `column_starts` and `order` list the same places column by column,
+    for gradients of the input (`kernels.Places`).
+
+    Indices are constant between two restructurings. Gradients and optimizers see only `weight` and
+    `bias`.
     """
 
     weight: jax.Array
@@ -28,6 +31,7 @@ class Packed(Layout):
 
     @property
     def places(self) -> kernels.Places:
+        """The indices as the kernels take them."""
         return kernels.Places(
             self.columns, self.row_starts, self.rows, self.column_starts, self.order
         )

@@ -1,8 +1,8 @@
 """Packed rows: only the kept weights of each row are stored, with their columns.
 
-One layout serves row-wise N:M and unstructured sparsity; the pattern says which counts the rows
-hold. Shapes follow from the pattern alone, so another choice of places under the same pattern is
-another set of indices in arrays of the same shape, and compiles nothing.
+One layout serves row-wise N:M and unstructured sparsity; the pattern fixes how many weights are
+kept. The shapes of all arrays follow from the pattern alone. Other places under the same pattern
+are therefore other indices in arrays of the same shape, and nothing compiles again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sparl.topology import Kept, Pattern, PerLayer
 
 
 class RowSparse(Packed):
-    """The kept weights of W, one value at each place of W."""
+    """The kept weights of W, one value for each kept place."""
 
     name: ClassVar[str] = "row-sparse"
 
@@ -32,7 +32,14 @@ class RowSparse(Packed):
     def of(
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], pattern: Pattern, kept: Kept
     ) -> RowSparse:
-        """The entries of `dense` at the places `kept`, which `pattern` must have selected."""
+        """A layer with the entries of `dense` at the places `kept`.
+
+        Args:
+            dense: W, of which the other entries are dropped.
+            bias: b.
+            pattern: What selected `kept`; it must fit.
+            kept: The kept places.
+        """
         weight = kernels.gather(dense, kept.columns, kept.row_starts)
         return cls.packed(weight, bias, dense.shape[1], pattern, kept)
 
@@ -45,7 +52,7 @@ class RowSparse(Packed):
         pattern: Pattern,
         kept: Kept,
     ) -> RowSparse:
-        """Values in the order of the places `kept`."""
+        """A layer from values that are already in the order of the places `kept`."""
         return cls(weight, bias, *kernels.places(*kept, in_features), pattern)
 
     @property
@@ -70,9 +77,9 @@ class RowSparse(Packed):
     def first_rows(self, count: int) -> Layout:
         kept = Kept(self.columns[: self.row_starts[count]], self.row_starts[: count + 1])
         weight, bias = self.weight[: len(kept.columns)], self.bias[:count]
-        if not len(weight):  # no pattern keeps nothing
+        if not len(weight):  # A pattern keeps at least one weight, so none describes this layer.
             return Dense(jnp.zeros((count, self.in_features)), bias)
-        # Only this pattern counts the layer's weights, and not those of a row.
+        # A per-layer count must be that of the shorter layer; the other patterns count by row.
         pattern = PerLayer(len(weight)) if isinstance(self.pattern, PerLayer) else self.pattern
         return RowSparse.packed(weight, bias, self.in_features, pattern, kept)
 
@@ -85,7 +92,13 @@ class RowSparse(Packed):
 
 
 def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> int:
-    """Bytes of the columns of packed rows, and of where they start."""
-    # Where every row keeps as many, row_starts follows from the pattern and is not stored.
-    starts = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
-    return index_width(shape[1]) * kept + starts
+    """Bytes of the saved columns and row starts of packed rows.
+
+    Args:
+        pattern: What selected the weights.
+        shape: Of the dense matrix, (out, in).
+        kept: The number of kept weights.
+    """
+    # Where all rows keep the same number, row_starts follows from the pattern and is not stored.
+    start_bytes = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
+    return index_width(shape[1]) * kept + start_bytes

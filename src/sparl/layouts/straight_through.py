@@ -1,8 +1,7 @@
-"""Masked dense with straight-through gradients: the reference that a method may ask for.
+"""Masked dense layers with straight-through gradients, for comparison with the literature.
 
-Everything is stored and everything is trained; only the active weights are multiplied by. It
-saves nothing while training (that is the price of a gradient for every dormant weight) and is
-here for the literature's comparison (SR-STE, 2102.04010), not for speed.
+All weights are stored and trained, but the product uses only the active ones (SR-STE, 2102.04010).
+Training saves nothing: that is the price of a gradient for every dormant weight.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sparl.topology import Kept, Pattern
 
 
 class StraightThrough(Layout):
-    """W stored whole; `apply` uses the active entries, the gradient reaches all of them."""
+    """W stored whole: `apply` uses the active entries, and the gradient reaches all entries."""
 
     name: ClassVar[str] = "straight-through"
 
@@ -34,6 +33,7 @@ class StraightThrough(Layout):
     def of(
         cls, dense: Float[Array, "out in"], bias: Float[Array, " out"], pattern: Pattern, kept: Kept
     ) -> StraightThrough:
+        """A layer that stores all of `dense` and is active at the places `kept`."""
         return cls(dense, bias, kept.columns, kept.row_starts, pattern)
 
     @property
@@ -41,9 +41,9 @@ class StraightThrough(Layout):
         return self.weight.shape[1]
 
     def apply(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        # w + (masked - w) is exactly `masked` in floating point: the two terms cancel or vanish.
-        through = self.weight + stop_gradient(self.to_dense() - self.weight)
-        return through @ x + self.bias[:, None]
+        # w + (masked - w) equals `masked` bit for bit: masked - w is either 0 or -w.
+        straight_through = self.weight + stop_gradient(self.to_dense() - self.weight)
+        return straight_through @ x + self.bias[:, None]
 
     def to_dense(self) -> Float[Array, "out in"]:
         return jnp.where(self.active() > 0, self.weight, 0.0)
@@ -57,14 +57,14 @@ class StraightThrough(Layout):
         return dense
 
     def first_rows(self, count: int) -> Layout:
-        # Rows are taken off for a policy, which has no use for dormant weights.
+        # Rows are cut off for a policy, which does not need the dormant weights.
         return self.packed().first_rows(count)
 
     def active(self) -> Float[Array, "out in"]:
         return self.packed().active()
 
     def packed(self) -> RowSparse:
-        """The same layer with its dormant weights left out."""
+        """The same layer without its dormant weights."""
         kept = Kept(self.columns, self.row_starts)
         return RowSparse.of(self.weight, self.bias, self.pattern, kept)
 

@@ -1,9 +1,11 @@
-"""Sparse linear MDPs: thousands of candidate features, few of which matter.
+"""Sparse linear MDPs: thousands of candidate features, of which few matter.
 
-`LassoFQI` finds them; `HardSparse` (`sparl/HardSparse-v0`) is where that is hard for others.
+`LassoFQI` finds those few. `HardSparse` (`sparl/HardSparse-v0`) is an environment on which other
+learners fail to.
 """
 
 from sparl.linear_mdp.baselines import LSVI, Committed, RidgeFQI, commit, greedy_in
+from sparl.linear_mdp.exploring import FewActions
 from sparl.linear_mdp.hard import HardSparse
 from sparl.linear_mdp.lasso_fqi import FQI, LassoFQI, LinearQ, exploration
 from sparl.linear_mdp.mdp import SparseLinearMDP
@@ -14,6 +16,7 @@ __all__ = [
     "FQI",
     "LSVI",
     "Committed",
+    "FewActions",
     "HardSparse",
     "LassoFQI",
     "LinearQ",

@@ -1,20 +1,21 @@
-"""Which inputs of an environment matter, of hundreds: `sparl features`.
+"""`sparl features`: which inputs of an environment matter, among hundreds.
 
-An input is kept if it helps to predict the reward, the end of an episode, or how a kept input
-changes: what is left out then says nothing about anything that counts. "Helps" is the Lasso's
-answer on standardised inputs and their squares, once what each action does on its own is taken
-away. Nobody has to say how large lambda is: it is the largest that finds anything at all in
-`PERMUTATIONS` random orders of what is to be predicted, so that noise gets in for about one target
-in a hundred.
+An input is kept if it helps to predict the reward, the end of an episode, or the change of another
+kept input. The inputs that are left out then predict nothing that counts. Whether an input helps is
+decided by the Lasso on standardised inputs and their squares, after the mean effect of each action
+has been subtracted. lambda needs no choice: it is the largest lambda that selects anything in
+`PERMUTATIONS` random permutations of the target. So noise is selected for about one target in a
+hundred.
 
-Ends that only a good policy comes to see (a cart that reaches the edge of its track, while random
-pushes let the pole fall at once) need one: `explore` in rounds, and act in each by what was learned
-with the inputs of the rounds before (`steering.py`).
+Some ends are met only by a good policy: a cart reaches the edge of its track only while the pole
+stays up, and random pushes let the pole fall at once. So exploration goes in rounds, and each round
+acts by a policy that was learned from the inputs of the rounds before (`steering.py`).
 
-This is our own way from Lasso fitted-Q-iteration (2011.04018) to tasks that are neither linear nor
-have an exploratory policy. What it misses: an input that matters only beyond where these policies
-get, or only together with another one or with the action, such that neither it nor its square says
-anything alone. It also keeps whatever goes along with a kept input without causing anything.
+This is our own way from Lasso fitted-Q-iteration (2011.04018) to tasks that are not linear and have
+no exploratory policy. It misses an input that matters only where these policies do not get. It also
+misses one that matters only together with another input or with the action, so that neither it nor
+its square predicts anything alone. And it keeps an input that goes along with a kept input without
+causing anything.
 """
 
 from __future__ import annotations
@@ -23,68 +24,71 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sparl import envs, validation
 from sparl.envs import SelectInputs, wrapped
 from sparl.errors import BadEnvironment, BadValue
+from sparl.linear_mdp.exploring import FewActions, one_sided_policy, random_policy
 from sparl.linear_mdp.steering import Steering
-from sparl.linear_mdp.transitions import Policy, Transitions, collect, joined
+from sparl.linear_mdp.transitions import Transitions, collect, concatenate
 
 ROUNDS = 4
+"""Rounds of exploration."""
 PERMUTATIONS = 100
-FAR = 3.0
-"""Standard deviations; what lies beyond counts as there."""
-HOLD = (0.0, 0.8, 0.95)
-"""With what probability an action is repeated before anything is known: one of these an episode.
-Actions that are drawn anew in each step shake an environment and get it nowhere."""
-CORNERS = 12
-"""Actions that stand for all, where they have several numbers."""
+"""Permutations of a target by which lambda is chosen."""
+CLIP = 3.0
+"""Inputs are clipped to so many standard deviations."""
 
 REWARD, END = "reward", "end"
 
 
 @dataclass
-class Kept:
+class RelevantInput:
     """An input that matters."""
 
     input: int
-    """Its entry in the observation, from 0."""
+    """Its entry in the observation, counted from 0."""
     predicts: dict[str, float] = field(default_factory=dict)
-    """`reward`, `end` or `input I` (its change), with the weight it has in that: the larger of the
-    Lasso's two, in standard deviations."""
+    """What it predicts, `reward`, `end` or `input I` (the change of that input), with its weight:
+    the larger one of the Lasso's weights for the input and its square, in standard deviations."""
 
     @property
     def weight(self) -> float:
+        """Its largest weight in anything that it predicts."""
         return max(self.predicts.values())
 
 
 @dataclass(frozen=True)
-class Found:
-    """What `find` answers."""
+class RelevantInputs:
+    """The inputs of an environment that matter."""
 
     env: str
     noise_inputs: int
     inputs_in_all: int
-    """Entries of the observation, those of noise included."""
-    kept: tuple[Kept, ...]
+    """Entries of the observation, noise included."""
+    kept: tuple[RelevantInput, ...]
     """In the order of the inputs."""
     steps: int
+    """Steps that were played to find them."""
     seed: int
     discrete: bool
+    """Whether the environment's actions are."""
 
     @property
     def inputs(self) -> tuple[int, ...]:
+        """The entries of the observation that matter."""
         return tuple(kept.input for kept in self.kept)
 
     def spec(self) -> str:
-        """The wrapper configuration: the `EnvSpec` of the environment with these inputs alone, as
-        JSON. `gymnasium.make(EnvSpec.from_json(text))` makes it.
+        """The `EnvSpec`, as JSON, of the environment with only these inputs.
 
-        Raises `BadEnvironment` where gymnasium cannot write it.
+        `gymnasium.make(EnvSpec.from_json(text))` makes the environment.
+
+        Raises:
+            BadEnvironment: gymnasium cannot write the environment as JSON. Register it with a
+                string as entry point.
         """
         env = wrapped(envs.make(self.env), self.noise_inputs)
         spec = SelectInputs(env, self.inputs).spec
@@ -98,13 +102,13 @@ class Found:
             ) from error
 
     def command(self) -> list[str]:
-        """The words of the command line that trains on these inputs alone."""
+        """The words of the command that trains on only these inputs."""
         agent = ["--agent", "dqn"] if self.discrete else []
         noise = ["--noise-inputs", str(self.noise_inputs)] if self.noise_inputs else []
         return ["sparl", "train", self.env, *agent, *noise, "--inputs", *map(str, self.inputs)]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """All of it, for JSON."""
         return {
             "env": self.env,
             "noise_inputs": self.noise_inputs,
@@ -119,153 +123,134 @@ class Found:
         }
 
 
-class FewActions(gym.ActionWrapper):
-    """A few of an environment's continuous actions, as discrete ones: lowest, middle and highest;
-    of several numbers, `CORNERS` random combinations of these."""
-
-    def __init__(self, env: gym.Env) -> None:
-        super().__init__(env)
-        self._spaces = envs.spaces_of(env)
-        size = self._spaces.action_size
-        levels = np.array([-1.0, 0.0, 1.0], np.float32)
-        several = np.random.default_rng(0).choice(levels, (CORNERS, size))
-        self._actions = self._spaces.scaled(levels[:, None] if size == 1 else several)
-        self.action_space = spaces.Discrete(len(self._actions))
-
-    def action(self, action: Any) -> Any:
-        return self._actions[int(action)]
-
-
 def find(
     env: str,
     noise_inputs: int = 0,
     steps: int = 30_000,
     seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
-) -> Found:
-    """The inputs of an environment that matter, after so many steps in it.
+) -> RelevantInputs:
+    """The inputs of an environment that matter.
 
-    - `noise_inputs`: entries of noise put behind the others, to see whether they are left out.
-    - `tell`: hears a line after each round.
+    It takes steps x inputs x 24 bytes of memory.
 
-    Memory: steps x inputs x 24 bytes. Raises `BadValue` where neither a reward nor an end could be
-    told from any input, `BadEnvironment` for an environment that no agent could act in.
+    Args:
+        env: The environment's id.
+        noise_inputs: Noise entries that are appended to the observation, as a test: they should be
+            left out.
+        steps: Steps that are played.
+        seed: Determines the episodes and the policies.
+        tell: Called with a line of progress after each round.
+
+    Raises:
+        BadValue: No input predicts the reward or the end of an episode. Where rewards are rare,
+            more steps may help.
+        BadEnvironment: No agent can act in the environment.
     """
     validation.at_least(ROUNDS, steps=steps)
     validation.at_least(0, noise_inputs=noise_inputs, seed=seed)
-    made = wrapped(envs.make(env), noise_inputs)
-    found = envs.spaces_of(made)
-    if not found.discrete:
-        made = FewActions(made)
-    choices = found.choices or len(made._actions)  # pyright: ignore[reportAttributeAccessIssue]
+    wrapped_env = wrapped(envs.make(env), noise_inputs)
+    env_spaces = envs.spaces_of(wrapped_env)
+    if env_spaces.discrete:
+        choices = env_spaces.choices
+    else:
+        wrapped_env = FewActions(wrapped_env)
+        choices = len(wrapped_env._actions)
     rng = np.random.default_rng([seed, 3])
-    kept: dict[int, Kept] = {}
-    data, policy = None, unknowing(choices)
+    kept: dict[int, RelevantInput] = {}
+    data, policy = None, random_policy(choices)
     for i in range(ROUNDS):
         count = steps * (i + 1) // ROUNDS - steps * i // ROUNDS
-        new = collect(made, policy, steps=count, seed=seed, stream=f"features {i}")
-        data = new if data is None else joined(data, new)
-        kept = needed(data, rng, kept)
+        new = collect(wrapped_env, policy, steps=count, seed=seed, stream=f"features {i}")
+        data = new if data is None else concatenate(data, new)
+        kept = relevant_inputs(data, rng, kept)
         length = count / (new.episodes[-1] + 1)
         so_far = " ".join(str(i) for i in sorted(kept)) or "none"
         tell(f"round {i + 1}/{ROUNDS}, episodes of {length:.0f} steps: inputs {so_far}")
         if kept:
-            policy = leaning(Steering.fit(data, np.array(sorted(kept)), choices), choices)
-    made.close()
+            greedy = Steering.fit(data, np.array(sorted(kept)), choices)
+            policy = one_sided_policy(greedy, choices)
+    wrapped_env.close()
     if not kept:
         raise BadValue(
-            f"in {steps} steps of {env} neither the reward nor the end of an episode could be told "
-            "from any input. Where rewards are rare, more --steps may meet one"
+            f"in {steps} steps of {env} no input predicts the reward or the end of an episode. "
+            "Where rewards are rare, more steps may meet one"
         )
-    inputs = tuple(kept[i] for i in sorted(kept))
-    size = found.observation_size
-    return Found(env, noise_inputs, size, inputs, steps, seed, found.discrete)
+    return RelevantInputs(
+        env=env,
+        noise_inputs=noise_inputs,
+        inputs_in_all=env_spaces.observation_size,
+        kept=tuple(kept[i] for i in sorted(kept)),
+        steps=steps,
+        seed=seed,
+        discrete=env_spaces.discrete,
+    )
 
 
-def needed(
-    data: Transitions, rng: np.random.Generator, before: dict[int, Kept] | None = None
-) -> dict[int, Kept]:
-    """The inputs that a data set speaks for, by their number, with those of `before`."""
-    kept = {i: Kept(i, dict(known.predicts)) for i, known in (before or {}).items()}
-    x, size = _explaining(data), data.observations.shape[1]
-    waiting: list[str | int] = [REWARD, END, *kept]
-    while waiting:
-        target = waiting.pop(0)
-        weights = _lasso(x, _centred(_values(data, target), data.actions), rng)
+def relevant_inputs(
+    data: Transitions, rng: np.random.Generator, before: dict[int, RelevantInput] | None = None
+) -> dict[int, RelevantInput]:
+    """The inputs that matter in a data set, by their entry in the observation.
+
+    Args:
+        data: The transitions.
+        rng: Permutes the targets.
+        before: Inputs that mattered in earlier rounds; they stay, and their changes are targets.
+    """
+    kept = {i: RelevantInput(i, dict(earlier.predicts)) for i, earlier in (before or {}).items()}
+    x, size = _predictors(data), data.observations.shape[1]
+    targets: list[str | int] = [REWARD, END, *kept]
+    while targets:
+        target = targets.pop(0)
+        weights = _lasso(x, _without_action_means(_values(data, target), data.actions), rng)
         weights = np.abs(weights).reshape(2, size).max(0)
         for i in map(int, np.flatnonzero(weights)):
             if i not in kept:
-                kept[i] = Kept(i)
-                waiting.append(i)
+                kept[i] = RelevantInput(i)
+                targets.append(i)
             name = target if isinstance(target, str) else f"input {target}"
             kept[i].predicts[name] = round(float(weights[i]), 4)
     return kept
 
 
-def unknowing(choices: int) -> Policy:
-    """Acts at random; see `HOLD`."""
-
-    def begin(rng: np.random.Generator) -> Callable[[NDArray[Any]], int]:
-        hold, last = float(rng.choice(HOLD)), int(rng.integers(choices))
-
-        def act(observation: NDArray[Any]) -> int:
-            nonlocal last
-            if rng.random() >= hold:
-                last = int(rng.integers(choices))
-            return last
-
-        return act
-
-    return begin
-
-
-def leaning(best: Callable[[NDArray[Any]], int], choices: int) -> Policy:
-    """Acts by `best`, but leans to one side: each episode has an action of its own, and a
-    probability with which that is taken instead. So it gets to the edges. Where the probability
-    stayed below 0.4, a cart's position was missed in two seeds of ten: it left its track too rarely
-    while the pole was balanced well."""
-
-    def begin(rng: np.random.Generator) -> Callable[[NDArray[Any]], int]:
-        favourite, chance = int(rng.integers(choices)), rng.random()
-        return lambda observation: favourite if rng.random() < chance else best(observation)
-
-    return begin
-
-
 def _values(data: Transitions, target: str | int) -> NDArray[np.float32]:
+    """What a target is: the rewards, the ends, or the change of an input."""
     if isinstance(target, int):
         change = data.next_observations[:, target] - data.observations[:, target]
         return change.astype(np.float32)
     return (data.rewards if target == REWARD else data.terminated).astype(np.float32)
 
 
-def _explaining(data: Transitions) -> NDArray[np.float32]:
-    """Inputs and their squares, [n, 2 obs], of mean 0 for each action, and of variance 1."""
-    seen = np.asarray(data.observations, np.float32)
-    deviation = seen.std(0)
-    seen = np.clip((seen - seen.mean(0)) / np.where(deviation > 0, deviation, 1), -FAR, FAR)
-    # In the order that scikit-learn goes through them.
-    x = np.empty((len(seen), 2 * seen.shape[1]), np.float32, order="F")
-    x[:, : seen.shape[1]], x[:, seen.shape[1] :] = seen, seen**2
-    x[:] = _centred(x, data.actions)
+def _predictors(data: Transitions) -> NDArray[np.float32]:
+    """Inputs and their squares, [n, 2 obs], with mean 0 for each action, and variance 1."""
+    inputs = np.asarray(data.observations, np.float32)
+    deviation = inputs.std(0)
+    inputs = (inputs - inputs.mean(0)) / np.where(deviation > 0, deviation, 1)
+    inputs, count = np.clip(inputs, -CLIP, CLIP), inputs.shape[1]
+    # scikit-learn goes through it column by column.
+    x = np.empty((len(inputs), 2 * count), np.float32, order="F")
+    x[:, :count], x[:, count:] = inputs, inputs**2
+    x[:] = _without_action_means(x, data.actions)
     deviation = x.std(0)
     x /= np.where(deviation > 1e-6, deviation, np.inf)
     return x
 
 
-def _centred(values: NDArray[np.float32], actions: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Without the mean of each action's rows."""
-    found = values.copy()
+def _without_action_means(
+    values: NDArray[np.float32], actions: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Values minus the mean over all transitions with the same action."""
+    centred = values.copy()
     for action in np.unique(actions):
         rows = actions == action
-        found[rows] -= found[rows].mean(0)
-    return found
+        centred[rows] -= centred[rows].mean(0)
+    return centred
 
 
 def _lasso(
     x: NDArray[np.float32], y: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.floating]:
-    """The Lasso's weights for y in units of its standard deviation; all 0 where it is constant."""
+    """The Lasso's weights, in standard deviations of y; all 0 where y is constant."""
     from sklearn.linear_model import Lasso
 
     deviation = y.std()

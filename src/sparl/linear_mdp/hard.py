@@ -1,9 +1,9 @@
 """A hard instance for online sparse RL: `gymnasium.make("sparl/HardSparse-v0", m=64, seed=3)`.
 
-Hao et al. (2021, 2011.04018) show that regret is linear in the number of episodes N, as long as
-that is below the dimension d, for learners that have no exploratory policy, although one exists
-that would collect well-conditioned data. This instance was constructed for this project, to show
-that in figures; it is not the paper's own.
+Hao et al. (2021, 2011.04018) show that a learner without an exploratory policy has regret linear in
+the number of episodes N while N is below the dimension d. That holds even if a policy exists that
+would collect well-conditioned data. This instance shows it in figures. It was constructed for this
+project and is not the paper's own.
 """
 
 from __future__ import annotations
@@ -16,34 +16,45 @@ from sparl.errors import BadValue
 from sparl.linear_mdp.mdp import SparseLinearMDP
 
 START, GOOD, GOAL, BAD = range(4)
-"""x0, xI, xg and xb."""
+"""The states x0, xI, xg and xb."""
 
 
 class HardSparse(SparseLinearMDP):
-    """Of m actions at the start, only the secret one k leads on; and k alone is worth knowing
-    afterwards.
+    """Of the m actions of the start state, only the secret action k leads to any reward.
 
-    d = m + 4: coordinates 1 to m, u, v, g, b. Action j of x0 has the features e_j + e_u. Actions of
-    xI are the rows eps of a Hadamard matrix of order m, and their negatives: eps / 4, and 1 at v.
-    xg and xb are absorbing and have e_g and e_b. The rows of psi that are not 0 are those of k, u,
-    v, g and b, such that
+    There are d = m + 4 features: coordinates 1 to m, u, v, g, b.
 
-    - from x0, action k leads to xI and every other one to xb,
-    - from xI, it stays with 1/2 + eps_k/4, goes to xg with 1/4 and to xb with 1/4 - eps_k/4.
+    - Action j of x0 has the features e_j + e_u.
+    - The actions of xI are the rows eps of a Hadamard matrix of order m, and their negatives. Their
+      features are eps / 4 in the coordinates 1 to m, and 1 at v.
+    - xg and xb are absorbing and have the features e_g and e_b.
 
-    The reward is 1 in xI and xg, else 0: the best value is H - 1, that of whoever has not found k
-    is 0. The exploratory policy takes k and is uniform from then on; its smallest eigenvalue does
-    not depend on m, while that of the uniform policy falls like 1/m.
+    The rows of psi that are not 0 are those of k, u, v, g and b. They are such that
+
+    - from x0, action k leads to xI, and every other action leads to xb;
+    - from xI, an action stays with probability 1/2 + eps_k/4, leads to xg with 1/4, and leads to xb
+      with 1/4 - eps_k/4.
+
+    The reward is 1 in xI and xg, and 0 elsewhere. The best value is H - 1; a learner that has not
+    found k gets 0. The exploratory policy takes k, and is uniform afterwards. Its smallest
+    eigenvalue does not depend on m, while that of the uniform policy falls like 1/m.
+
+    Attributes:
+        secret: k, counted from 0.
+        choices: m.
     """
 
     def __init__(self, m: int = 16, H: int = 6, k: int | None = None, seed: int = 0) -> None:
-        """
-        - `m`: actions of the start, a power of 2.
-        - `H`: the horizon, at least 2.
-        - `k`: the secret action, counted from 0; if not given, `seed` draws it.
-        - `seed`: of k alone. That of `reset` decides episodes.
+        """A hard instance.
 
-        Raises `BadValue` for values out of these ranges.
+        Args:
+            m: Actions of the start state, a power of 2.
+            H: The horizon, at least 2.
+            k: The secret action, counted from 0; `seed` draws it if it is None.
+            seed: Of k only. The seed of `reset` decides the episodes.
+
+        Raises:
+            BadValue: A value is out of these ranges.
         """
         validation.at_least(2, m=m, H=H)
         validation.at_least(0, seed=seed)
@@ -57,26 +68,32 @@ class HardSparse(SparseLinearMDP):
         unit = np.eye(m + 4)
         rows = hadamard(m).astype(float)
         rows = np.concatenate([rows, -rows])
-        inside = np.zeros((2 * m, m + 4))
-        inside[:, :m], inside[:, v] = rows / 4, 1.0
+        good = np.zeros((2 * m, m + 4))
+        good[:, :m], good[:, v] = rows / 4, 1.0
         psi = np.zeros((m + 4, 4))
         psi[:, GOOD] = unit[self.secret] + unit[v] / 2
         psi[:, GOAL] = unit[g] + unit[v] / 4
         psi[:, BAD] = unit[u] - unit[self.secret] + unit[b] + unit[v] / 4
-        uniform, only = np.full(2 * m, 0.5 / m), np.ones(1)
+        uniform, only_action = np.full(2 * m, 0.5 / m), np.ones(1)
         super().__init__(
-            features=[unit[:m] + unit[u], inside, unit[[g]], unit[[b]]],
+            features=[unit[:m] + unit[u], good, unit[[g]], unit[[b]]],
             psi=psi,
-            rewards=[np.zeros(m), np.ones(2 * m), only, np.zeros(1)],
+            rewards=[np.zeros(m), np.ones(2 * m), np.ones(1), np.zeros(1)],
             horizon=H,
-            exploratory=[unit[self.secret, :m], uniform, only, only],
+            exploratory=[unit[self.secret, :m], uniform, only_action, only_action],
         )
 
     def lower_bound(self, episodes: int) -> float:
-        """Least expected regret after N <= m episodes, over a uniform k, of any learner without an
-        exploratory policy: (H - 1) N (1 - (N + 1) / (2 m)).
+        """The least expected regret of any learner without an exploratory policy, for a uniform k.
 
-        It has found k after n episodes with n / m at most, and gets nothing before.
+        It is (H - 1) N (1 - (N + 1) / (2 m)): after n episodes the learner has found k with
+        probability n / m at most, and before that it gets nothing.
+
+        Args:
+            episodes: N, at most m.
+
+        Raises:
+            BadValue: N is above m, where the bound does not hold.
         """
         if episodes > self.choices:
             raise BadValue(f"the bound is for at most m = {self.choices} episodes, not {episodes}")

@@ -1,23 +1,28 @@
 """Lasso fitted-Q-iteration: explore, fit, commit (Hao et al., 2021, 2011.04018).
 
-The paper: with an exploratory policy at hand, explore for N1 of N episodes, split them into H
-folds, and go backward from the last step. With w_{H+1} = 0, the targets are
+The paper: an exploratory policy plays N1 of N episodes, which are split into H folds. The weights
+are fitted backward from the last step. With w_{H+1} = 0, the targets of step h are
 
     y = max over a' of clip(r(x', a') + phi(x', a')' w_{h+1}, 0, H),
 
-nothing being to come after the last step, and w_h is the Lasso's answer on fold h; then act
-greedily. Its penalty is of order H sqrt(log(2 d H / delta) / N1), and with N1 of order
-(s^2 H^4 N^2 log(2 d H / delta) / C^2)^(1/3), C being the exploratory policy's smallest eigenvalue,
-regret is of order s^(2/3) N^(2/3), nearly free of d. It has no experiments.
+except that nothing follows the last step. w_h is the Lasso's solution on fold h. The other episodes
+follow the greedy policy.
 
-Our reading: both orders have a constant, an option here, since with 1 they are of no use at an N
-that anyone reaches. On the hard instance with H = 6 the N1 of the paper's form is above N up to
-N = 3e9, and the penalty selects nothing at N1 = 480. The defaults were measured there
-(results/sparse_mdp/constants.csv): with 0.1 of the penalty the secret is found in 20 seeds of 20 at
-N1 = 60, for d = 68 and 1028, and 3 to 4 features are selected where 3 matter; a twentieth lets
-more in, and with a fifth it is seldom found. 0.002 of N1 is about that many at N = 100. Besides,
-`penalty="cv"` chooses by cross-validation, and where rewards are not known they are part of what is
-regressed on.
+The penalty is of order H sqrt(log(2 d H / delta) / N1). Let C be the exploratory policy's smallest
+eigenvalue. With N1 of order (s^2 H^4 N^2 log(2 d H / delta) / C^2)^(1/3), regret is of order
+s^(2/3) N^(2/3), which is nearly free of d. The paper has no experiments.
+
+Our reading:
+
+- Both orders get a constant, which is an option here. With the constant 1 they are of no use at an
+  N that anyone reaches: on the hard instance with H = 6, the paper's N1 is above N up to N = 3e9,
+  and the penalty selects nothing at N1 = 480.
+- The defaults were measured on that instance (results/sparse_mdp/constants.csv). With 0.1 of the
+  penalty and N1 = 60 the secret is found in 20 seeds of 20, for d = 68 and d = 1028, and 3 to 4
+  features are selected where 3 matter. With 0.05 of it more features are selected, and with 0.2 the
+  secret is seldom found. 0.002 of the paper's N1 is about 60 at N = 100.
+- `penalty="cv"` chooses the penalty by cross-validation.
+- Rewards that are not known are added to the targets.
 """
 
 from __future__ import annotations
@@ -31,13 +36,13 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.errors import BadValue
-from sparl.linear_mdp.transitions import FeatureMap, RewardMap, Table, Transitions, checked
+from sparl.linear_mdp.transitions import FeatureMap, RewardMap, Table, Transitions, checked_features
 
 CHOSEN = 1e-8
-"""Weights of less than this share of a step's largest are not selected."""
+"""Weights smaller than this share of a step's largest weight do not count as selected."""
 
 FOLDS = 5
-"""Of cross-validation."""
+"""Folds of cross-validation."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,29 @@ class LinearQ:
     """[H, d]."""
     features: FeatureMap
     rewards: RewardMap | None
-    """None where the weights tell rewards, too."""
+    """None where the weights predict the rewards too."""
 
     def selected(self) -> list[list[tuple[int, float]]]:
-        """For each step the features that were selected, with their weights, largest first."""
-        found = []
+        """The selected features of each step with their weights, the largest first."""
+        of_steps = []
         for w in self.weights:
-            kept = np.flatnonzero(np.abs(w) > CHOSEN * max(np.abs(w).max(), CHOSEN))
-            found.append(sorted(((int(i), float(w[i])) for i in kept), key=lambda f: -abs(f[1])))
-        return found
+            chosen = np.flatnonzero(np.abs(w) > CHOSEN * max(np.abs(w).max(), CHOSEN))
+            of_steps.append(
+                sorted(((int(i), float(w[i])) for i in chosen), key=lambda f: -abs(f[1]))
+            )
+        return of_steps
 
     def values(self, observations: NDArray[Any], steps: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Q of observations [n, obs] at steps [n], from 0, as [n, actions]."""
-        phi = checked(self.features, observations)
-        at = np.minimum(steps, len(self.weights) - 1)
-        known = 0.0 if self.rewards is None else self.rewards(observations)
-        return np.einsum("nad,nd->na", phi, self.weights[at]) + known
+        """Q, [n, actions].
+
+        Args:
+            observations: [n, obs].
+            steps: The step at which each is met, counted from 0, [n].
+        """
+        phi = checked_features(self.features, observations)
+        step = np.minimum(steps, len(self.weights) - 1)
+        known_rewards = 0.0 if self.rewards is None else self.rewards(observations)
+        return np.einsum("nad,nd->na", phi, self.weights[step]) + known_rewards
 
     def predict(
         self,
@@ -72,13 +84,19 @@ class LinearQ:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[Any, Any]:
-        """The best action for one observation [obs], or for each of a batch [n, obs], counted from
-        0; of equal ones the first.
+        """The best action, with the signature of Stable-Baselines3's agents.
 
-        What is best depends on the step, so `state` is that: give back what came with the last
-        action, and None, or True in `episode_start`, at an episode's beginning. Beyond the horizon
-        it acts as in the last step. `deterministic` is there for callers of Stable-Baselines3's
-        agents.
+        The best action depends on the step of the episode, so `state` is the next step. Beyond the
+        horizon the policy acts as in the last step.
+
+        Args:
+            observation: [obs], or a batch [n, obs].
+            state: What the last call returned; None at the beginning of an episode.
+            episode_start: Where True, an episode begins, whatever `state` says.
+            deterministic: Ignored; the policy is deterministic.
+
+        Returns:
+            The actions, counted from 0 (of equally good ones the first), and the next `state`.
         """
         batch = np.atleast_2d(np.asarray(observation))
         steps = np.zeros(len(batch), np.int64) if state is None else np.atleast_1d(state)
@@ -92,16 +110,16 @@ class LinearQ:
 
 @dataclass(frozen=True)
 class FQI:
-    """Fitted Q-iteration, but for how weights are fitted."""
+    """Fitted Q-iteration; a subclass says how the weights are fitted."""
 
     fold: bool = True
-    """Learn each step from a fold of its own, as the paper does; else each from all episodes."""
+    """Whether each step learns from a fold of its own, as in the paper, or from all episodes."""
     seed: int = 0
-    """Of the folds."""
+    """Draws the folds."""
 
     @property
     def merges(self) -> bool:
-        """Whether equal rows may be merged into one with a weight."""
+        """Whether equal rows may be merged into one row with a count."""
         return True
 
     def fit(
@@ -112,19 +130,23 @@ class FQI:
         rewards: RewardMap | None = None,
         bounds: tuple[float, float] | None = None,
     ) -> LinearQ:
-        """Learns from a data set: weights for each of `horizon` steps.
+        """Learns weights for each step from a data set.
 
-        - `rewards`: where they are known.
-        - `bounds`: of what is still to come; [0, H] if not given, for rewards in [0, 1].
+        Args:
+            data: The transitions.
+            features: phi.
+            horizon: H.
+            rewards: The rewards, if they are known.
+            bounds: Of the return that is still to come; [0, H] without, for rewards in [0, 1].
 
-        Raises `BadValue` for features of a wrong shape or not finite, and for fewer episodes than
-        folds.
+        Raises:
+            BadValue: Features have a wrong shape or are not finite, or there are fewer episodes
+                than folds (collect more, or choose fold=False).
         """
         validation.at_least(1, horizon=horizon)
         table = Table(data, features, rewards)
         low, high = bounds or (0.0, float(horizon))
-        everything = np.arange(data.count)
-        folds = [everything] * horizon
+        folds = [np.arange(data.count)] * horizon
         if self.fold:
             folds = data.folds(horizon, np.random.default_rng(self.seed))
         episodes = len(np.unique(data.episodes))
@@ -145,9 +167,18 @@ class FQI:
         counts: NDArray[np.float64],
         horizon: int,
         episodes: int,
-        most: float,
+        value_range: float,
     ) -> NDArray[Any]:
-        """w [d] for rows x [p, d] with the mean targets y [p], each met `counts` [p] times."""
+        """The weights w, [d], of one step.
+
+        Args:
+            x: Features of the rows, [p, d].
+            y: Mean target of each row, [p].
+            counts: How many transitions each row stands for, [p].
+            horizon: H.
+            episodes: N1.
+            value_range: Between the bounds of the return.
+        """
         raise NotImplementedError
 
 
@@ -156,12 +187,12 @@ class LassoFQI(FQI):
     """Fitted Q-iteration with scikit-learn's Lasso."""
 
     penalty: float | Literal["theory", "cv"] = "theory"
-    """lambda; scikit-learn's alpha is half of it. theory: `penalty_scale` H sqrt(log(2 d H / delta)
-    / N1). cv: scikit-learn's LassoCV, five folds."""
+    """lambda, twice scikit-learn's alpha. `theory` is `penalty_scale` H sqrt(log(2 d H / delta) /
+    N1). `cv` is scikit-learn's LassoCV with five folds."""
     penalty_scale: float = 0.1
-    """The paper's form has 1."""
+    """The constant of `theory`; 1 in the paper."""
     delta: float = 0.1
-    """The probability with which the theory may fail."""
+    """The probability with which the paper's bound may fail."""
 
     def __post_init__(self) -> None:
         validation.positive(penalty_scale=self.penalty_scale, delta=self.delta)
@@ -170,14 +201,14 @@ class LassoFQI(FQI):
 
     @property
     def merges(self) -> bool:
-        return self.penalty != "cv"  # which leaves out rows, and not all of one kind
+        # Cross-validation leaves out single transitions, of which a merged row holds several.
+        return self.penalty != "cv"
 
-    def chosen_penalty(self, dimension: int, horizon: int, episodes: int, most: float) -> float:
-        """lambda for N1 episodes, where it is not cross-validated; `most` is H, or the range that
-        values are within."""
+    def _lambda(self, dimension: int, horizon: int, episodes: int, value_range: float) -> float:
+        """lambda for N1 episodes, where it is not cross-validated."""
         if isinstance(self.penalty, str):
             log = math.log(2 * dimension * horizon / self.delta)
-            return self.penalty_scale * most * math.sqrt(log / episodes)
+            return self.penalty_scale * value_range * math.sqrt(log / episodes)
         return self.penalty
 
     def _regress(
@@ -187,13 +218,13 @@ class LassoFQI(FQI):
         counts: NDArray[np.float64],
         horizon: int,
         episodes: int,
-        most: float,
+        value_range: float,
     ) -> NDArray[Any]:
         from sklearn.linear_model import Lasso, LassoCV
         from sklearn.model_selection import KFold
 
         if self.penalty != "cv":
-            penalty = self.chosen_penalty(x.shape[1], horizon, episodes, most)
+            penalty = self._lambda(x.shape[1], horizon, episodes, value_range)
             model = Lasso(penalty / 2, fit_intercept=False, max_iter=10_000, tol=1e-6)
             return model.fit(x, y, sample_weight=counts).coef_
         if len(y) < 2 * FOLDS:
@@ -201,10 +232,10 @@ class LassoFQI(FQI):
                 f"{len(y)} transitions are too few for {FOLDS} folds of cross-validation: collect "
                 "more, or choose a penalty"
             )
-        # Above the first of them nothing is selected.
+        # The first alpha is the smallest that selects nothing.
         alphas = np.abs(x.T @ y).max() / len(y) * np.logspace(0, -3, 30)
-        parts = KFold(FOLDS, shuffle=True, random_state=self.seed)
-        return LassoCV(alphas=alphas, fit_intercept=False, cv=parts).fit(x, y).coef_
+        folds = KFold(FOLDS, shuffle=True, random_state=self.seed)
+        return LassoCV(alphas=alphas, fit_intercept=False, cv=folds).fit(x, y).coef_
 
 
 def exploration(
@@ -216,10 +247,22 @@ def exploration(
     scale: float = 0.002,
     delta: float = 0.1,
 ) -> int:
-    """N1 of N `episodes`: `scale` (s^2 H^4 N^2 log(2 d H / delta) / C^2)^(1/3), the paper's form
-    with a constant of our own; rounded up, and to no fewer than one to a fold.
+    """N1, the number of episodes to explore.
 
-    Raises `BadValue` where that is more than N: explore for fewer, or play more episodes.
+    It is `scale` (s^2 H^4 N^2 log(2 d H / delta) / C^2)^(1/3), rounded up, and at least one episode
+    for each fold: the paper's order with a constant of our own.
+
+    Args:
+        episodes: N, all episodes.
+        sparsity: s, the number of features that matter.
+        horizon: H.
+        dimension: d.
+        eigenvalue: C, the exploratory policy's smallest eigenvalue.
+        scale: The constant; 1 in the paper.
+        delta: The probability with which the paper's bound may fail.
+
+    Raises:
+        BadValue: N1 would be above N. Explore for fewer episodes, or play more.
     """
     validation.at_least(
         1, episodes=episodes, sparsity=sparsity, horizon=horizon, dimension=dimension
@@ -227,13 +270,17 @@ def exploration(
     validation.positive(eigenvalue=eigenvalue, scale=scale, delta=delta)
     log = math.log(2 * dimension * horizon / delta)
     root = (sparsity**2 * horizon**4 * episodes**2 * log / eigenvalue**2) ** (1 / 3)
-    found = max(horizon, math.ceil(scale * root))
-    refuse_more(found, episodes)
-    return found
+    explored = max(horizon, math.ceil(scale * root))
+    check_exploration(explored, episodes)
+    return explored
 
 
-def refuse_more(explored: int, episodes: int) -> None:
-    """Raises `BadValue` for N1 above N."""
+def check_exploration(explored: int, episodes: int) -> None:
+    """Checks that N1, the explored episodes, is within 1 and N, all episodes.
+
+    Raises:
+        BadValue: It is not.
+    """
     validation.at_least(1, explore=explored)
     if explored > episodes:
         raise BadValue(

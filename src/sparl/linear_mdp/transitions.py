@@ -1,11 +1,11 @@
-"""What fitted Q-iteration learns from: transitions, collected or given, and their features."""
+"""The data of fitted Q-iteration: transitions, collected or given, and their features."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -16,17 +16,18 @@ from sparl.errors import BadEnvironment, BadValue
 from sparl.linear_mdp.mdp import Episodes, SparseLinearMDP
 
 FeatureMap = Callable[[NDArray[Any]], NDArray[Any]]
-"""phi: observations [n, obs] to the features of all their actions, [n, actions, d]."""
+"""phi: from observations, [n, obs], to the features of all their actions, [n, actions, d]."""
 
 RewardMap = Callable[[NDArray[Any]], NDArray[Any]]
-"""Known rewards: observations [n, obs] to [n, actions]."""
+"""Known rewards: from observations, [n, obs], to [n, actions]."""
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """A data set: n transitions, of whatever policies.
+    """A data set of n transitions, from any policies.
 
-    Raises `BadValue` for an empty one, for lengths that differ, and for what is not finite.
+    Raises:
+        BadValue: The data set is empty, its arrays differ in length, or a number is not finite.
     """
 
     observations: NDArray[Any]
@@ -38,17 +39,17 @@ class Transitions:
     next_observations: NDArray[Any]
     """[n, obs]."""
     terminated: NDArray[np.bool_]
-    """Whether nothing came after, [n]; a time limit is no end."""
+    """Whether the next state is terminal, [n]; a time limit does not count."""
     episodes: NDArray[np.integer]
-    """The number of the episode that each is of, [n]: folds are made of whole episodes."""
+    """The number of each transition's episode, [n]; folds consist of whole episodes."""
 
     def __post_init__(self) -> None:
         lengths = {name: len(value) for name, value in vars(self).items()}
         if not len(self.actions):
             raise BadValue("the data set of transitions is empty: collect some episodes first")
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{count} {name}" for name, count in lengths.items())
-            raise BadValue(f"a data set has as many of each as there are transitions, not {told}")
+            counts = ", ".join(f"{count} {name}" for name, count in lengths.items())
+            raise BadValue(f"a data set has one of each for every transition, not {counts}")
         shapes = np.shape(self.observations), np.shape(self.next_observations)
         if len(shapes[0]) != 2 or shapes[0] != shapes[1]:
             raise BadValue(
@@ -63,15 +64,20 @@ class Transitions:
 
     @property
     def count(self) -> int:
+        """n."""
         return len(self.actions)
 
     def folds(self, count: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-        """The rows of `count` parts of about as many whole episodes each, drawn at random."""
+        """The rows of `count` random folds, each of about the same number of whole episodes.
+
+        Raises:
+            BadValue: There are fewer episodes than folds.
+        """
         numbers = np.unique(self.episodes)
         if len(numbers) < count:
             raise BadValue(
                 f"{len(numbers)} episodes cannot be split into {count} folds: collect more, or "
-                "learn every step from all of them (fold=False)"
+                "let every step learn from all of them (fold=False)"
             )
         parts = np.array_split(rng.permutation(numbers), count)
         return [np.flatnonzero(np.isin(self.episodes, part)) for part in parts]
@@ -80,24 +86,29 @@ class Transitions:
 def of_episodes(mdp: SparseLinearMDP, episodes: Episodes) -> Transitions:
     """Simulated episodes of an MDP as a data set.
 
-    Nothing in it is an end: after an episode's last step comes what would come after that state and
-    action at any other step, and that is what is learned.
+    No transition is terminal. The MDP is the same at every step, so the last step of an episode
+    teaches what follows its state and action at any other step.
     """
-    before, after = episodes.states[:, :-1].reshape(-1), episodes.states[:, 1:].reshape(-1)
+    states = episodes.states[:, :-1].reshape(-1)
+    next_states = episodes.states[:, 1:].reshape(-1)
     actions = episodes.actions.reshape(-1)
-    ends = np.zeros(len(actions), bool)
-    numbers = np.repeat(np.arange(len(episodes.actions)), mdp.horizon)
-    rewards = mdp.rewards[before, actions]
-    return Transitions(mdp.observe(before), actions, rewards, mdp.observe(after), ends, numbers)
+    return Transitions(
+        observations=mdp.observe(states),
+        actions=actions,
+        rewards=mdp.rewards[states, actions],
+        next_observations=mdp.observe(next_states),
+        terminated=np.zeros(len(actions), bool),
+        episodes=np.repeat(np.arange(len(episodes.actions)), mdp.horizon),
+    )
 
 
 Policy = Callable[[np.random.Generator], Callable[[NDArray[Any]], int]]
-"""Called at an episode's beginning, it gives what gives an action, counted from 0, for each of its
-flat observations [obs]."""
+"""Called at the beginning of an episode with a generator. It returns the episode's function from a
+flat observation, [obs], to an action, counted from 0."""
 
 
 def uniformly(actions: int) -> Policy:
-    """The policy to which all actions are equal."""
+    """The policy that draws every action with the same probability."""
     return lambda rng: lambda observation: int(rng.integers(actions))
 
 
@@ -110,63 +121,97 @@ def collect(
     seed: int = 0,
     stream: str = "explore",
 ) -> Transitions:
-    """Plays so many episodes, or steps, the last episode being left where they end.
+    """Plays episodes and returns their transitions.
 
-    For any environment with discrete actions and Box observations. Episodes are reset with seeds
-    derived from `seed` and `stream`. Raises `BadValue` where that is no step at all,
-    `BadEnvironment` for other spaces.
+    Args:
+        env: Any environment with discrete actions and Box observations.
+        policy: Chooses the actions.
+        episodes: How many episodes are played at most.
+        steps: How many steps are played at most; the last episode may be cut short.
+        seed: With `stream`, determines the seeds of the episodes and of the policy.
+        stream: A name, so that data sets with the same seed can differ.
+
+    Raises:
+        BadValue: Neither `episodes` nor `steps` is given, or no step would be played.
+        BadEnvironment: The environment has other spaces.
     """
     spaces = envs.spaces_of(env)
     if not spaces.discrete:
         raise BadEnvironment(
-            "the environment has continuous actions; fitted Q-iteration takes the best of a few: "
-            "give it some with sparl.linear_mdp.features.FewActions"
+            "the environment has continuous actions; fitted Q-iteration takes the best of a few "
+            "discrete actions: wrap it in sparl.linear_mdp.FewActions"
         )
     rng = np.random.default_rng([seed, *stream.encode()])
-    limits = math.inf if episodes is None else episodes, math.inf if steps is None else steps
-    if limits == (math.inf, math.inf):
+    most_episodes = math.inf if episodes is None else episodes
+    most_steps = math.inf if steps is None else steps
+    if most_episodes == most_steps == math.inf:
         raise BadValue("say how much to collect: episodes or steps")
     rows: list[tuple[Any, int, float, Any, bool, int]] = []
     episode = 0
-    while episode < limits[0] and len(rows) < limits[1]:
+    while episode < most_episodes and len(rows) < most_steps:
         observation, _ = env.reset(seed=envs.episode_seed(seed, stream, episode))
         flat, act, ended = np.asarray(observation).reshape(-1), policy(rng), False
-        while not ended and len(rows) < limits[1]:
+        while not ended and len(rows) < most_steps:
             action = int(act(flat))
-            observation, reward, terminated, cut, _ = env.step(spaces.scaled(action))
-            after = np.asarray(observation).reshape(-1)
-            rows.append((flat, action, float(reward), after, bool(terminated), episode))
-            flat, ended = after, terminated or cut
+            observation, reward, terminated, truncated, _ = env.step(spaces.scaled(action))
+            next_flat = np.asarray(observation).reshape(-1)
+            rows.append((flat, action, float(reward), next_flat, bool(terminated), episode))
+            flat, ended = next_flat, terminated or truncated
         episode += 1
     if not rows:
         raise BadValue(
-            f"{episodes} episodes and {steps} steps are no data: explore for one at least"
+            f"{episodes} episodes and {steps} steps give no transition: collect at least one step"
         )
     return Transitions(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def joined(first: Transitions, then: Transitions) -> Transitions:
-    """Both data sets as one; the episodes of the second are numbered on."""
-    episodes = then.episodes + first.episodes.max() + 1
-    then = replace(then, episodes=episodes)
-    return Transitions(*(np.concatenate([one, vars(then)[k]]) for k, one in vars(first).items()))
+def concatenate(first: Transitions, second: Transitions) -> Transitions:
+    """Two data sets as one; the second one's episodes get new numbers."""
+    episodes = second.episodes + first.episodes.max() + 1
+    columns = vars(replace(second, episodes=episodes))
+    return Transitions(
+        *(np.concatenate([column, columns[name]]) for name, column in vars(first).items())
+    )
+
+
+class Regression(NamedTuple):
+    """The rows of one least-squares problem."""
+
+    x: NDArray[np.float64]
+    """Features, [p, d]."""
+    y: NDArray[np.float64]
+    """Mean targets, [p]."""
+    counts: NDArray[np.float64]
+    """How many transitions each row stands for, [p]."""
 
 
 class Table:
-    """The features of the observations of a data set: of each that is different, once.
+    """The features of all distinct observations in a data set, each computed once.
 
-    In a finite MDP these are few, however many transitions there are. In memory are as many numbers
-    as distinct observations x actions x d.
+    In a finite MDP these are few, however many transitions there are. The table takes distinct
+    observations x actions x d numbers of memory.
+
+    Attributes:
+        features: phi, [distinct, actions, d].
+        rewards: The known rewards, [distinct, actions]; zeros if they are not known.
     """
 
     def __init__(self, data: Transitions, features: FeatureMap, rewards: RewardMap | None) -> None:
-        """Raises `BadValue` for features or rewards of a wrong shape, or not finite, and for
-        actions that the features are not of."""
-        both = np.concatenate([data.observations, data.next_observations])
-        seen, which = np.unique(both, axis=0, return_inverse=True)
-        self.features = checked(features, seen)
-        """[distinct, actions, d]."""
-        self._before, self._after = np.split(which.reshape(-1), 2)
+        """The table of a data set.
+
+        Args:
+            data: The transitions.
+            features: phi.
+            rewards: The rewards, if they are known. If not, they become part of the targets.
+
+        Raises:
+            BadValue: Features or rewards have a wrong shape or are not finite, or the data has an
+                action without features.
+        """
+        all_observations = np.concatenate([data.observations, data.next_observations])
+        distinct, number = np.unique(all_observations, axis=0, return_inverse=True)
+        self.features = checked_features(features, distinct)
+        observed, self._next_observed = np.split(number.reshape(-1), 2)
         actions = self.features.shape[1]
         wrong = (data.actions < 0) | (data.actions >= actions)
         if wrong.any():
@@ -176,57 +221,66 @@ class Table:
             )
         self.rewards = np.zeros(self.features.shape[:2])
         if rewards is not None:
-            self.rewards = np.asarray(rewards(seen), float)
+            self.rewards = np.asarray(rewards(distinct), float)
             if self.rewards.shape != self.features.shape[:2]:
                 raise BadValue(
-                    f"the known rewards have shape {self.rewards.shape}: for {len(seen)} "
+                    f"the known rewards have shape {self.rewards.shape}: for {len(distinct)} "
                     f"observations they must be {self.features.shape[:2]}"
                 )
-        # Rewards that are not known are part of what is regressed on.
-        self._gained = np.zeros(data.count) if rewards is not None else data.rewards
-        self._on = ~data.terminated
-        self._pair = self._before * actions + data.actions
+        self._unknown_rewards = np.zeros(data.count) if rewards is not None else data.rewards
+        self._continues = ~data.terminated
+        self._pair = observed * actions + data.actions
 
     def targets(self, value: NDArray[np.floating]) -> NDArray[np.float64]:
-        """What each transition says of its state and action, [n], where observations are worth
-        `value` [distinct]."""
-        return self._gained + self._on * value[self._after]
+        """The target of each transition, [n].
+
+        Args:
+            value: Of each distinct observation, [distinct].
+        """
+        return self._unknown_rewards + self._continues * value[self._next_observed]
 
     def regression(
         self, rows: NDArray[np.intp], targets: NDArray[np.float64], merged: bool = True
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """x [p, d], y [p] and how often each was met [p], of these rows.
+    ) -> Regression:
+        """The least-squares problem of some transitions.
 
-        Merged, each pair of an observation and an action is there once, with its mean y: the same
-        least-squares problem, but for a constant.
+        Args:
+            rows: The numbers of the transitions.
+            targets: Of all transitions, [n].
+            merged: Whether transitions with the same observation and action become one row with
+                their mean target. The least-squares problem is then the same but for a constant.
         """
         pairs, y, counts = self._pair[rows], targets[rows], np.ones(len(rows))
         if merged:
-            pairs, which, counts = np.unique(pairs, return_inverse=True, return_counts=True)
-            y = np.bincount(which, weights=y) / counts
+            pairs, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+            y = np.bincount(number, weights=y) / counts
         observation, action = np.divmod(pairs, self.features.shape[1])
-        return self.features[observation, action], y, counts.astype(float)
+        return Regression(self.features[observation, action], y, counts.astype(float))
 
 
-def checked(features: FeatureMap, observations: NDArray[Any]) -> NDArray[np.float64]:
-    """The features of observations, [n, actions, d]. Raises `BadValue` where they are not that, or
-    not finite."""
-    found = np.asarray(features(observations), float)
-    if found.ndim != 3 or len(found) != len(observations) or 0 in found.shape:
+def checked_features(features: FeatureMap, observations: NDArray[Any]) -> NDArray[np.float64]:
+    """The features of observations, [n, actions, d].
+
+    Raises:
+        BadValue: The feature map gives another shape, or a number that is not finite.
+    """
+    phi = np.asarray(features(observations), float)
+    if phi.ndim != 3 or len(phi) != len(observations) or 0 in phi.shape:
         raise BadValue(
-            f"the feature map gives shape {found.shape} for observations of shape "
+            f"the feature map gives shape {phi.shape} for observations of shape "
             f"{observations.shape}: it must be [{len(observations)}, actions, features]"
         )
-    if not np.isfinite(found).all():
-        row, action, feature = np.argwhere(~np.isfinite(found))[0]
+    if not np.isfinite(phi).all():
+        row, action, feature = np.argwhere(~np.isfinite(phi))[0]
         raise BadValue(
-            f"feature {feature} of action {action} is {found[row, action, feature]} for the "
+            f"feature {feature} of action {action} is {phi[row, action, feature]} for the "
             f"observation {_short(observations[row])}: features must be finite. Bound them, or "
             "leave that observation out"
         )
-    return found
+    return phi
 
 
 def _short(row: NDArray[Any]) -> str:
+    """The first entries of an observation, for a message."""
     shown = ", ".join(f"{value:.4g}" for value in row[:6])
     return f"[{shown}{', …' if len(row) > 6 else ''}]"

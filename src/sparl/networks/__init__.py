@@ -1,4 +1,4 @@
-"""Networks out of layers: how they are wired, built, counted and described."""
+"""Networks made of layers: how they are wired, built, measured and described."""
 
 from sparl.networks.accounting import Footprint, Shapes
 from sparl.networks.builders import KINDS, Kind, build, feature_tower

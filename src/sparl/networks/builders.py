@@ -1,4 +1,4 @@
-"""Dense networks of the known kinds, freshly initialised."""
+"""Dense networks of each kind, freshly initialised."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from sparl.networks.wiring import Wiring
 
 Kind = Literal["mlp", "densenet", "d2rl", "simba"]
 
-
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-
 EXPANSION = 4
-"""Widths of a SimBa block's inner layer, as a multiple of the residual stream's (2410.09754)."""
+"""Width of a SimBa block's inner layer, as a multiple of the residual stream's (2410.09754)."""
 
 
 def build(
@@ -32,32 +30,42 @@ def build(
     kind: Kind = "mlp",
     activation: Activation = "relu",
 ) -> Network:
-    """A dense network from `sizes`: inputs, hidden widths, outputs.
+    """A freshly initialised dense network.
 
-    Weights and biases are uniform in +-1/sqrt(inputs of the layer), PyTorch's default for linear
-    layers and so that of the field's TD3 and SAC codes. A `simba` has a block for each hidden
-    width, which must be the same for all; its weights are orthogonal, those of blocks He-normal,
-    and its biases 0, as in its authors' code.
+    Weights and biases are uniform in +-1/sqrt(inputs of the layer). That is PyTorch's default for
+    linear layers, and so that of the field's TD3 and SAC codes. A `simba` is initialised as in its
+    authors' code: weights in blocks are He-normal, all others orthogonal, and biases 0.
+
+    Args:
+        key: Draws the weights.
+        sizes: Inputs, hidden widths, outputs. A `simba` has one block for each hidden width, and
+            all hidden widths must be equal.
+        squash: Whether tanh follows the last layer, as for an actor.
+        kind: How the layers are connected.
+        activation: Between layers.
     """
     inputs, *hidden, outputs = sizes
     if kind == "simba":
         return _simba(key, inputs, hidden, outputs, squash, activation)
     count = len(hidden) + 1
     wired = {"mlp": wiring.chain, "densenet": wiring.densenet, "d2rl": wiring.d2rl}[kind]
-    return _of_shapes(key, wired(count, activation), inputs, (*hidden, outputs), squash)
+    return _with_default_weights(key, wired(count, activation), inputs, (*hidden, outputs), squash)
 
 
 def feature_tower(
     key: jax.Array, inputs: int, widths: Sequence[int], activation: Activation
 ) -> Network:
-    """Dense blocks with batch norms, which give their input and all that they made of it."""
-    return _of_shapes(key, wiring.feature_tower(len(widths), activation), inputs, widths)
+    """A DenseNet with batch norms that returns its input and the outputs of all its layers.
+
+    OFENet learns its features with it (2003.01629).
+    """
+    return _with_default_weights(key, wiring.feature_tower(len(widths), activation), inputs, widths)
 
 
-def _of_shapes(
+def _with_default_weights(
     key: jax.Array, wired: Wiring, inputs: int, outputs: Sequence[int], squash: bool = False
 ) -> Network:
-    """A network of that wiring whose layers give `outputs`, of PyTorch's default weights."""
+    """A network with PyTorch's default weights; layer i has `outputs[i]` outputs."""
     widths, layers, norms = (inputs, *outputs), [], []
     keys = jax.random.split(key, len(outputs))
     for layer_key, stage, rows in zip(keys, wired.stages, outputs, strict=True):
@@ -82,14 +90,16 @@ def _simba(
     squash: bool,
     activation: Activation,
 ) -> Network:
+    """A SimBa network, initialised as in its authors' code (2410.09754)."""
     (width,), blocks = set(hidden), len(hidden)
-    orthogonal, he = jax.nn.initializers.orthogonal(), jax.nn.initializers.he_normal(1, 0)
-    within = [(he, EXPANSION * width, width), (he, width, EXPANSION * width)] * blocks
-    shapes = [(orthogonal, width, inputs), *within, (orthogonal, outputs, width)]
+    orthogonal, he_normal = jax.nn.initializers.orthogonal(), jax.nn.initializers.he_normal(1, 0)
+    block = [(he_normal, EXPANSION * width, width), (he_normal, width, EXPANSION * width)]
+    weights = [(orthogonal, width, inputs), *block * blocks, (orthogonal, outputs, width)]
     wired = wiring.simba(blocks, activation)
     layers, norms = [], []
-    keys = jax.random.split(key, len(shapes))
-    for own, (drawn, rows, columns), stage in zip(keys, shapes, wired.stages, strict=True):
-        layers.append(Dense(drawn(own, (rows, columns), jnp.float32), jnp.zeros(rows)))
+    keys = jax.random.split(key, len(weights))
+    for layer_key, weight, stage in zip(keys, weights, wired.stages, strict=True):
+        initialize, rows, columns = weight
+        layers.append(Dense(initialize(layer_key, (rows, columns), jnp.float32), jnp.zeros(rows)))
         norms.append(LayerNorm.fresh(columns) if stage.norm == "layer" else None)
     return Network(tuple(layers), tuple(norms), wired, squash)

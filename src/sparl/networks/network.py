@@ -1,4 +1,4 @@
-"""Networks out of layouts, in one of several wirings, and their initialisation."""
+"""Networks: layers of any layout, connected by a wiring."""
 
 from __future__ import annotations
 
@@ -18,60 +18,70 @@ from sparl.networks.wiring import Wiring
 
 
 class Network(eqx.Module):
-    """Layers, connected as its wiring says; for an actor, tanh at the end.
+    """Layers, connected by a wiring.
 
-    Activations are feature-major, [features, batch]: a stored weight then meets the batch along
-    the fast axis.
+    Activations are feature-major, [features, batch]: the samples that a stored weight multiplies
+    are then contiguous in memory.
     """
 
     layers: tuple[Layout, ...]
     norms: tuple[LayerNorm | BatchNorm | None, ...]
+    """The norm of each layer, None where it has none."""
     wiring: Wiring = eqx.field(static=True)
     squash: bool = eqx.field(static=True)
+    """Whether tanh follows the last layer, as for an actor."""
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
-        whole = self.whole()
-        if whole is None:
+        """The network's outputs for a batch of inputs."""
+        kernel_layers = self.whole()
+        if kernel_layers is None:
             x = self._chain_by_chain(x)
         else:
-            x = kernels.network(whole, x, self.connections)
+            x = kernels.network(kernel_layers, x, self.connections)
         return jnp.tanh(x) if self.squash else x
 
     @property
     def in_features(self) -> int:
+        """Features of the input."""
         return self.layers[0].in_features
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Features of every value of the wiring: of the input, and of what each layer gives."""
+        """Features of every value of the wiring: of the input, then of each layer's output."""
         return (self.in_features, *(layer.out_features for layer in self.layers))
 
     @property
     def has_head(self) -> bool:
-        """Whether it gives what its last layer does, and nothing else, as a tower does not."""
+        """Whether the output is that of the last layer alone (a feature tower gives more)."""
         return self.wiring.gives == (len(self.layers),)
 
     def with_layers(self, layers: Sequence[Layout]) -> Network:
-        """The same network with other layers in the places of its own."""
+        """The same network with its layers replaced."""
         return eqx.tree_at(lambda n: n.layers, self, tuple(layers))
 
     def blank(self, layers: Sequence[Layout]) -> Network:
-        """The same network with those layers, and norms of their widths, to be filled."""
+        """The same network with its layers replaced, and fresh norms that have their widths."""
         norms = [
             norm
-            and type(norm).fresh(layer.in_features if place.norm == "layer" else layer.out_features)
-            for norm, layer, place in zip(self.norms, layers, self.wiring.stages, strict=True)
+            and type(norm).fresh(layer.in_features if stage.norm == "layer" else layer.out_features)
+            for norm, layer, stage in zip(self.norms, layers, self.wiring.stages, strict=True)
         ]
         return Network(tuple(layers), tuple(norms), self.wiring, self.squash)
 
     def kernel_forms(self) -> list[kernels.Layer] | None:
-        """The layers as the kernels take them; None if there is one that they do not know."""
+        """The layers as the kernels take them, without norms.
+
+        None if the kernels do not know one of the layouts.
+        """
         forms = [layer.kernel_form() for layer in self.layers]
         return None if None in forms else [form for form in forms if form is not None]
 
     @property
     def connections(self) -> kernels.Connections | None:
-        """The wiring as the kernels take it; None if it has what they do not know."""
+        """The wiring as the kernels take it.
+
+        None if it has layer norms or residual connections, which they do not know.
+        """
         stages = self.wiring.stages
         if any(stage.norm == "layer" or stage.adds is not None for stage in stages):
             return None
@@ -79,10 +89,11 @@ class Network(eqx.Module):
         return kernels.Connections(reads, activations, self.wiring.gives)
 
     def whole(self) -> list[kernels.Layer] | None:
-        """`kernel_forms` of a network that runs as one kernel, with its norms; None if it cannot.
+        """The layers with their norms, as one kernel takes the whole network.
 
-        Dense ones, too: XLA's products are as fast, but not what lies between them. (On two cores
-        with AVX-512 an update of TD3 takes two thirds of the time with 2x256, as long with 2x1024.)
+        None if one kernel cannot run it. Dense networks run as one kernel too: XLA's products are
+        as fast, but what lies between them is not. On two cores with AVX-512 an update of TD3 takes
+        two thirds of XLA's time with 2x256, and the same time with 2x1024.
         """
         forms = self.kernel_forms()
         if forms is None or self.connections is None:
@@ -95,39 +106,49 @@ class Network(eqx.Module):
         ]
 
     def _chain_by_chain(self, x: jax.Array) -> jax.Array:
-        """Chains of several layers by the kernels, if these know them (within SimBa's blocks, say),
-        and every other layer by itself."""
-        forms = self.kernel_forms()
-        wired, chains = self.wiring, [(i,) for i in range(len(self.layers))]
-        if forms is not None:
-            wired, chains = wired.segments()
+        """Runs every chain of several layers as one kernel, and all other layers one by one.
 
-        def linear(k: int, y: jax.Array) -> jax.Array:
+        The two layers of a SimBa block are such a chain.
+        """
+        forms = self.kernel_forms()
+        chain_wiring, chains = self.wiring, [(i,) for i in range(len(self.layers))]
+        if forms is not None:
+            chain_wiring, chains = self.wiring.segments()
+
+        def run_chain(k: int, y: jax.Array) -> jax.Array:
             first, *others = chains[k]
             if forms is None or not others:
                 return self.layers[first].apply(y)
             reads = tuple((i,) for i in range(len(chains[k])))
+            # `wiring.run` applies the last layer's activation.
             inner: list[Activation | None] = [self.wiring.stages[i].activation for i in chains[k]]
             connections = kernels.Connections(reads, (*inner[:-1], None))
             return kernels.network([forms[i] for i in chains[k]], y, connections)
 
-        return wiring.run(wired, x, linear, lambda k, y: self._norm(chains[k][0])(y), wiring.IN_JAX)
+        def normalise(k: int, y: jax.Array) -> jax.Array:
+            return self._norm(chains[k][0])(y)
+
+        return wiring.run(chain_wiring, x, run_chain, normalise, wiring.IN_JAX)
 
     def _norm(self, i: int) -> LayerNorm | BatchNorm:
+        """The norm of layer i, which must have one."""
         norm = self.norms[i]
         assert norm is not None
         return norm
 
 
 Networks = dict[str, Network]
-"""Networks of one part of an agent, by name: `critic_0`, `critic_1`."""
+"""The networks of one part of an agent by name, for example `critic_0` and `critic_1`."""
 
 
 def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "members out batch"]:
-    """What every network makes of the same inputs: in one kernel, if they are alike."""
+    """The outputs of all networks for the same inputs.
+
+    One kernel computes them if the networks have the same form.
+    """
     members = [(network.whole() or [], network.connections) for network in networks.values()]
     forms = {
-        kernels.Form.of(layers, connected) if layers else None for layers, connected in members
+        kernels.Form.of(layers, connections) if layers else None for layers, connections in members
     }
     if None in forms or len(forms) > 1 or any(network.squash for network in networks.values()):
         return jnp.stack([network(x) for network in networks.values()])
@@ -136,13 +157,13 @@ def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "mem
 
 
 def plain(layers: Sequence[Layout], squash: bool = False) -> Network:
-    """Layers one after the other, with ReLU between them."""
+    """A network of layers one after the other, with ReLU between them."""
     layers = tuple(layers)
     return Network(layers, (None,) * len(layers), wiring.chain(len(layers)), squash)
 
 
 def then(first: Network, second: Network) -> Network:
-    """One network of two, the second on what the first gives."""
+    """One network of two: the second one's input is the first one's output."""
     assert not first.squash
     return Network(
         (*first.layers, *second.layers),
@@ -153,11 +174,11 @@ def then(first: Network, second: Network) -> Network:
 
 
 def dense_copy(network: Network) -> Network:
-    """The same function with every weight stored, zeros where there was none."""
+    """The same function with dense layers: weights that were not stored are zeros."""
     return network.with_layers([Dense(layer.to_dense(), layer.bias) for layer in network.layers])
 
 
 def layer_names(network: Network) -> list[str]:
-    """`hidden_0`, `hidden_1`, …, in the order of the layers, and `head` if there is one."""
+    """A name for each layer: `hidden_0`, `hidden_1`, …, and `head` for the last if it is one."""
     names = [f"hidden_{i}" for i in range(len(network.layers))]
     return [*names[:-1], "head"] if network.has_head else names

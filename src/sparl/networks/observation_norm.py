@@ -1,8 +1,8 @@
-"""Observations normalised by the running statistics of those that training has met.
+"""Normalisation of observations by running statistics over all that training has met.
 
-(x - mean) / sqrt(variance + epsilon), entry by entry, as SimBa's RSNorm has it (2410.09754). The
-replay keeps observations as the environment gave them; whoever shows them to a network brings them
-to the statistics of that moment.
+Every entry becomes (x - mean) / sqrt(variance + epsilon), as in SimBa's RSNorm (2410.09754). The
+replay keeps observations as the environment gave them. They are normalised by the statistics of the
+moment whenever a network reads them.
 """
 
 from __future__ import annotations
@@ -15,55 +15,66 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 
 EPSILON = 1e-8
-"""Added to the variance: an entry that never changed is 0 while it does not."""
+"""Added to the variance. An entry that has never changed is normalised to 0."""
 
 
 class Normalization(NamedTuple):
-    """What is subtracted from each entry of an observation, and what it is multiplied by then."""
+    """The fixed shift and scale of each entry of an observation."""
 
     mean: Float[np.ndarray, " obs"] | Float[jax.Array, " obs"]
+    """Is subtracted first."""
     scale: Float[np.ndarray, " obs"] | Float[jax.Array, " obs"]
+    """Multiplies the difference."""
 
     def __call__(self, observation: Any) -> Any:
-        """Observations [..., obs], of NumPy or JAX; float32."""
+        """Normalised observations.
+
+        Args:
+            observation: float32 [..., obs], of NumPy or JAX.
+        """
         return (observation - self.mean) * self.scale
 
 
 class RunningStatistics(NamedTuple):
-    """Count, mean and sum of squared deviations from it, of all observations so far."""
+    """Statistics of all observations so far."""
 
     count: Int64[np.ndarray, ""]
     mean: Float[np.ndarray, " obs"]
     deviations: Float[np.ndarray, " obs"]
+    """Sums of the squared deviations from the mean."""
 
     @classmethod
     def start(cls, observation_size: int) -> RunningStatistics:
-        """Of no observation."""
+        """The statistics before the first observation."""
         return cls(np.array(0, np.int64), np.zeros(observation_size), np.zeros(observation_size))
 
     def including(self, observations: NDArray[np.float32]) -> RunningStatistics:
-        """With further observations, [obs] or [batch, obs].
+        """The statistics after further observations.
 
-        Means and sums of deviations are joined as Chan, Golub and LeVeque do it (1979): nothing is
-        the difference of large sums, however far the mean is from 0.
+        The merge is that of Chan, Golub and LeVeque (1979). It subtracts no large sums, so it
+        stays accurate however far the mean is from 0.
+
+        Args:
+            observations: [obs] or [batch, obs].
         """
         new = np.atleast_2d(observations).astype(np.float64)
-        mean = new.mean(axis=0)
+        new_mean = new.mean(axis=0)
         count = self.count + len(new)
-        off, share = mean - self.mean, len(new) / count
+        shift, new_share = new_mean - self.mean, len(new) / count
+        new_deviations = ((new - new_mean) ** 2).sum(axis=0)
         return RunningStatistics(
             np.asarray(count, np.int64),
-            self.mean + off * share,
-            self.deviations + ((new - mean) ** 2).sum(axis=0) + off**2 * (self.count * share),
+            self.mean + shift * new_share,
+            self.deviations + new_deviations + shift**2 * (self.count * new_share),
         )
 
     @property
     def variance(self) -> NDArray[np.float64]:
-        """Of each entry; 1 before there is any observation."""
+        """The variance of each entry; 1 before the first observation."""
         return self.deviations / self.count if self.count else np.ones_like(self.mean)
 
     @property
     def normalization(self) -> Normalization:
-        """That by these statistics, float32: arrays of its own, which nobody writes to."""
+        """The normalisation by these statistics, in float32; its arrays are copies."""
         scale = 1.0 / np.sqrt(self.variance + EPSILON)
         return Normalization(self.mean.astype(np.float32), scale.astype(np.float32))

@@ -1,6 +1,7 @@
-"""How the layers of networks are stored, as JSON, and blank networks made by that.
+"""The layouts of networks as JSON, and networks of zeros made from that.
 
-What a checkpoint, or a weight update on its way to another process, must tell besides the numbers.
+A checkpoint needs this besides its numbers, and so does a weight update on its way to another
+process. The word `layouts` here always means the JSON: a description of every layer, by network.
 """
 
 from __future__ import annotations
@@ -14,16 +15,27 @@ from sparl.networks.accounting import Shapes
 from sparl.networks.network import Networks
 
 Layouts = dict[str, list[dict[str, Any]]]
-"""Of networks by name: of each layer `layouts.describe`."""
+"""What `layouts.describe` gives for each layer, by network."""
 
 
 def described(networks: Networks) -> Layouts:
-    """Of networks, or of their outlines."""
-    return {name: [describe(layer) for layer in n.layers] for name, n in networks.items()}
+    """The layouts of networks.
+
+    Args:
+        networks: By name. Their arrays may be stand-ins that have only a shape.
+    """
+    return {
+        name: [describe(layer) for layer in network.layers] for name, network in networks.items()
+    }
 
 
 def blanks(layouts: Layouts, outline: Networks) -> Networks:
-    """Networks of zeros in those layouts, otherwise as `outline`."""
+    """Networks with these layouts whose arrays are all zeros.
+
+    Args:
+        layouts: By network.
+        outline: Networks with the same names; they give everything but the layers.
+    """
     return {
         name: network.blank([blank(layer) for layer in layouts[name]])
         for name, network in outline.items()
@@ -31,31 +43,50 @@ def blanks(layouts: Layouts, outline: Networks) -> Networks:
 
 
 def shapes(parts: dict[str, Networks]) -> dict[str, Shapes]:
-    """(out, in) of every layer, by network."""
+    """(out, in) of every layer, by network.
+
+    Args:
+        parts: The networks of an agent, by part.
+    """
     return {
         name: accounting.shapes_of(network)
-        for group in parts.values()
-        for name, network in group.items()
+        for networks in parts.values()
+        for name, network in networks.items()
     }
 
 
 def refuse_misfit(parts: dict[str, Layouts], originals: dict[str, Shapes]) -> None:
-    """Raises `BadCheckpoint` for layouts that cannot have come of networks of those shapes."""
-    found = {
+    """Checks that a checkpoint's layouts can belong to the networks of an agent.
+
+    Hidden neurons may have been cut out since the networks were made; all else must agree.
+
+    Args:
+        parts: The layouts in the checkpoint, by part.
+        originals: (out, in) of every layer when the networks were made, by network.
+
+    Raises:
+        BadCheckpoint: They cannot.
+    """
+    saved = {
         name: tuple(tuple(layer["shape"]) for layer in layers)
         for networks in parts.values()
         for name, layers in networks.items()
     }
-    fits = found.keys() == originals.keys() and all(
-        # Neurons may have been cut out since.
-        len(was) == len(found[name])
-        and was[0][1] == found[name][0][1]
-        and was[-1][0] == found[name][-1][0]
-        and all(now[0] <= before[0] for now, before in zip(found[name], was, strict=True))
-        for name, was in originals.items()
+    fits = saved.keys() == originals.keys() and all(
+        _can_be_cut_to(original, saved[name]) for name, original in originals.items()
     )
     if not fits:
         raise BadCheckpoint(
-            f"the checkpoint does not fit the run's config.json: its networks are {found}, and "
+            f"the checkpoint does not fit the run's config.json: its networks are {saved}, and "
             f"those of the agent {originals}"
         )
+
+
+def _can_be_cut_to(original: Shapes, saved: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether cutting hidden neurons out of layers of one shape can give the other."""
+    return (
+        len(original) == len(saved)
+        and original[0][1] == saved[0][1]
+        and original[-1][0] == saved[-1][0]
+        and all(now[0] <= before[0] for now, before in zip(saved, original, strict=True))
+    )

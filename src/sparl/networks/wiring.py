@@ -1,8 +1,8 @@
-"""How the layers of a network are connected: what each reads, and what becomes of its sums.
+"""How the layers of a network are connected: what each reads, and what happens to its sums.
 
-A network's *values* are numbered: 0 is its input, k what layer k - 1 gives. One description serves
-chains, DenseNets, D2RL and residual towers, and every place that runs a network (JAX, NumPy, the
-exports) follows it. What prunes neurons reads from it where a neuron's output is used.
+A network's *values* are numbered: value 0 is its input, value k the output of layer k - 1. One
+description serves chains, DenseNets, D2RL and residual towers. All code that runs a network (JAX,
+NumPy, the exports) follows it, and neuron pruning reads from it where a neuron's output is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from sparl.kernels import Activation, reference
 
 Norm = Literal["layer", "batch"]
-"""layer: of what a layer reads, before it. batch: of its sums, before the activation."""
+"""`layer` normalises a layer's input; `batch` normalises its sums, before the activation."""
 
 
 @dataclass(frozen=True)
@@ -26,70 +26,87 @@ class Stage:
     """One layer's place in a network."""
 
     reads: tuple[int, ...]
-    """The values that are its input, one behind the other."""
+    """The values whose concatenation is its input."""
     activation: Activation | None = None
     norm: Norm | None = None
     adds: int | None = None
-    """A value that is added to what it gives: a residual connection."""
+    """The value that is added to its output: a residual connection."""
 
-    def shifted(self, by: dict[int, tuple[int, ...]]) -> Stage:
-        """The stage with its values numbered otherwise, one perhaps in several pieces."""
+    def renumbered(self, numbers: dict[int, tuple[int, ...]]) -> Stage:
+        """The stage in a network whose values have other numbers.
+
+        Args:
+            numbers: The new numbers of each old value; several if the value is now in pieces.
+        """
         adds = None
         if self.adds is not None:
-            (adds,) = by[self.adds]
-        return replace(self, reads=tuple(n for value in self.reads for n in by[value]), adds=adds)
+            (adds,) = numbers[self.adds]
+        reads = tuple(number for value in self.reads for number in numbers[value])
+        return replace(self, reads=reads, adds=adds)
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """The stages in order, and which values the network gives, one behind the other."""
+    """The connections of a whole network."""
 
     stages: tuple[Stage, ...]
+    """One for each layer, in order."""
     gives: tuple[int, ...]
+    """The values whose concatenation is the network's output."""
 
     @property
     def is_chain(self) -> bool:
-        """Layers one after the other with ReLU between them."""
+        """Whether the layers follow one another with ReLU between them, and nothing else."""
         return self == chain(len(self.stages))
 
     def segments(self) -> tuple[Wiring, list[tuple[int, ...]]]:
-        """The network with every longest chain of layers as one stage, and the layers of each.
+        """The wiring with every chain of layers joined to one stage.
 
-        In a chain nothing but the next layer reads what a layer gives, and there is no norm within
-        it: the stage has the first layer's norm, and the last one's activation and addition.
+        Within a chain only the next layer reads a layer's output, and there is no norm. The joined
+        stage has the norm of the chain's first layer, and the activation and residual connection of
+        its last layer. Every chain is as long as it can be.
+
+        Returns:
+            The wiring of the chains, and the layers of each chain.
         """
-        used = [value for stage in self.stages for value in (*stage.reads, stage.adds)]
-        used += self.gives
+        uses = [value for stage in self.stages for value in (*stage.reads, stage.adds)]
+        uses += self.gives
         chains: list[tuple[int, ...]] = [(0,)]
-        for i, (before, stage) in enumerate(pairwise(self.stages), start=1):
-            alone = stage.reads == (i,) and used.count(i) == 1
-            if alone and stage.norm is None and before.norm != "batch" and before.adds is None:
+        for i, (previous, stage) in enumerate(pairwise(self.stages), start=1):
+            only_reader = stage.reads == (i,) and uses.count(i) == 1
+            nothing_between = (
+                stage.norm is None and previous.norm != "batch" and previous.adds is None
+            )
+            if only_reader and nothing_between:
                 chains[-1] += (i,)
             else:
                 chains.append((i,))
-        by: dict[int, tuple[int, ...]] = {0: (0,)}
-        by |= {chain[-1] + 1: (k,) for k, chain in enumerate(chains, start=1)}
+        numbers: dict[int, tuple[int, ...]] = {0: (0,)}
+        numbers |= {chain[-1] + 1: (k,) for k, chain in enumerate(chains, start=1)}
         ends = [(self.stages[chain[0]], self.stages[chain[-1]]) for chain in chains]
         stages = tuple(
-            replace(first, activation=last.activation, adds=last.adds).shifted(by)
+            replace(first, activation=last.activation, adds=last.adds).renumbered(numbers)
             for first, last in ends
         )
-        return Wiring(stages, tuple(n for value in self.gives for n in by[value])), chains
+        gives = tuple(number for value in self.gives for number in numbers[value])
+        return Wiring(stages, gives), chains
 
     def then(self, after: Wiring) -> Wiring:
-        """This network, and `after` on what it gives."""
+        """The wiring of this network followed by `after`, whose input is this network's output."""
         count = len(self.stages)
-        by = {0: self.gives} | {k: (count + k,) for k in range(1, len(after.stages) + 1)}
+        numbers = {0: self.gives} | {k: (count + k,) for k in range(1, len(after.stages) + 1)}
         return Wiring(
-            (*self.stages, *(stage.shifted(by) for stage in after.stages)),
-            tuple(n for value in after.gives for n in by[value]),
+            (*self.stages, *(stage.renumbered(numbers) for stage in after.stages)),
+            tuple(number for value in after.gives for number in numbers[value]),
         )
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """What running a network takes besides layers and norms: functions of arrays, or of whatever
-    stands for them."""
+    """The array functions by which `run` runs a network, for one kind of array.
+
+    The arrays may also be stand-ins, such as the names of an ONNX graph's nodes.
+    """
 
     concatenate: Callable[[list[Any]], Any]
     add: Callable[[Any, Any], Any]
@@ -100,7 +117,8 @@ IN_JAX = Arrays(jnp.concatenate, jnp.add, reference.ACTIVATIONS)
 
 
 def _swish(x: np.ndarray) -> np.ndarray:
-    return x / (1.0 + np.exp(-np.maximum(x, -80.0)))  # where exp would overflow, x / exp(80) is 0
+    """x * sigmoid(x) without overflow: where exp would overflow, x / exp(80) is as good as 0."""
+    return x / (1.0 + np.exp(-np.maximum(x, -80.0)))
 
 
 IN_NUMPY = Arrays(
@@ -122,19 +140,24 @@ def run(
     normalised: Callable[[int, Any], Any],
     arrays: Arrays,
 ) -> Any:
-    """What a network gives for `x` [features, batch].
+    """The output of a network with this wiring.
 
-    `linear` is (number of a layer, its input) -> its sums, `normalised` the same for its norm.
+    Args:
+        wiring: The connections.
+        x: The input, [features, batch].
+        linear: (number of a layer, its input) -> its sums.
+        normalised: (number of a layer, its input or its sums) -> the same, normalised.
+        arrays: The functions of the kind of array that `x` is.
     """
     values = [x]
 
-    def joined(numbers: Sequence[int]) -> Any:
+    def concatenated(numbers: Sequence[int]) -> Any:
         if len(numbers) == 1:
             return values[numbers[0]]
         return arrays.concatenate([values[number] for number in numbers])
 
     for i, stage in enumerate(wiring.stages):
-        y = joined(stage.reads)
+        y = concatenated(stage.reads)
         if stage.norm == "layer":
             y = normalised(i, y)
         y = linear(i, y)
@@ -145,40 +168,45 @@ def run(
         if stage.adds is not None:
             y = arrays.add(y, values[stage.adds])
         values.append(y)
-    return joined(wiring.gives)
+    return concatenated(wiring.gives)
 
 
 def chain(layers: int, activation: Activation = "relu") -> Wiring:
-    """Layers one after the other: a plain MLP."""
+    """A plain MLP: layers one after the other."""
     hidden = tuple(Stage((i,), activation) for i in range(layers - 1))
     return Wiring((*hidden, Stage((layers - 1,))), (layers,))
 
 
 def densenet(layers: int, activation: Activation) -> Wiring:
-    """Every layer reads all that was there before it, the newest first (2102.07920)."""
+    """A DenseNet: every layer reads all values before it, the newest first (2102.07920)."""
     reads = [tuple(range(i, -1, -1)) for i in range(layers)]
     hidden = tuple(Stage(read, activation) for read in reads[:-1])
     return Wiring((*hidden, Stage(reads[-1])), (layers,))
 
 
 def d2rl(layers: int, activation: Activation) -> Wiring:
-    """Every hidden layer but the first reads the network's input again (2010.09163)."""
+    """D2RL: every hidden layer but the first reads the network's input again (2010.09163)."""
     hidden = tuple(Stage((i, 0) if i else (0,), activation) for i in range(layers - 1))
     return Wiring((*hidden, Stage((layers - 1,))), (layers,))
 
 
 def simba(blocks: int, activation: Activation) -> Wiring:
-    """An embedding, residual blocks of two layers behind a layer norm, a last norm and the head
-    (2410.09754)."""
-    stages, stream = [Stage((0,))], 1
+    """SimBa: an embedding, residual blocks, a layer norm and the head (2410.09754).
+
+    A block is a layer norm and two layers.
+    """
+    stages, residual_stream = [Stage((0,))], 1
     for _ in range(blocks):
         inner = len(stages) + 1
-        stages += [Stage((stream,), activation, "layer"), Stage((inner,), adds=stream)]
-        stream = inner + 1
-    return Wiring((*stages, Stage((stream,), norm="layer")), (len(stages) + 1,))
+        stages += [
+            Stage((residual_stream,), activation, "layer"),
+            Stage((inner,), adds=residual_stream),
+        ]
+        residual_stream = inner + 1
+    return Wiring((*stages, Stage((residual_stream,), norm="layer")), (len(stages) + 1,))
 
 
 def feature_tower(layers: int, activation: Activation) -> Wiring:
-    """A DenseNet without a head, with batch norms, that gives all it has (OFENet, 2003.01629)."""
+    """A DenseNet with batch norms and no head, whose output is all its values (2003.01629)."""
     values = [tuple(range(i, -1, -1)) for i in range(layers + 1)]
     return Wiring(tuple(Stage(reads, activation, "batch") for reads in values[:-1]), values[-1])

@@ -1,4 +1,4 @@
-"""The run folder: checkpoints, tables and files that are complete or absent."""
+"""What is on the disk: run folders, checkpoints, tables, and files that are whole or absent."""
 
 from sparl.storage.checkpoint import Checkpoints
 from sparl.storage.files import claimed

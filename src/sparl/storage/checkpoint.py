@@ -1,12 +1,13 @@
-"""Checkpoints: all that determines how a run goes on, complete or absent.
+"""Checkpoints: all that determines how a run continues. Each is complete or absent.
 
     checkpoints/step-000020000/learner.safetensors   networks, targets, moments, method's state
     checkpoints/step-000020000/state.json            the loop's state, and hashes of all files
     checkpoints/replay/000000010000-000000020000.safetensors
 
-The replay is kept as segments, named by the transitions they hold and shared by checkpoints: a
-save writes only what was added since the one before. A checkpoint is a folder that appears by a
-rename when everything in it, and every segment it names, is on the disk.
+The replay is stored as segments, which are named by the transitions they hold. Checkpoints share
+segments, so a save writes only the transitions that were added since the last save. A checkpoint is
+a folder that appears by a rename once all its files, and all segments that it names, are on the
+disk.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from sparl.replay import Replay
 from sparl.storage import files
 
 FORMAT = 3
+"""Version of state.json."""
 KEEP = 3
+"""Checkpoints of a run that are kept."""
 SEGMENT = 100_000
-"""Most transitions in one file of the replay."""
+"""The most transitions in one file of the replay."""
 
 
 class Loaded(NamedTuple):
@@ -45,53 +48,65 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run folder, newest `KEEP` of them."""
+    """The newest `KEEP` checkpoints of one run."""
 
     def __init__(self, folder: Path) -> None:
+        """The checkpoints in a folder, which the first save creates."""
         self.folder = folder
         self.replay_folder = folder / "replay"
         self._segments: list[dict[str, Any]] = []
 
     def steps(self) -> list[int]:
-        """Steps at which there is a checkpoint, ascending."""
+        """The steps of all checkpoints, ascending."""
         names = (path.name for path in self.folder.glob("step-*") if path.is_dir())
         return sorted(int(name.removeprefix("step-")) for name in names)
 
     def path(self, step: int) -> Path:
+        """The folder of a step's checkpoint, whether it exists or not."""
         return self.folder / f"step-{step:09d}"
 
     def save(
         self, step: int, arrays: Any, layouts: Any, state: dict[str, Any], replay: Replay
     ) -> Path:
-        """Writes a checkpoint, then drops what it replaces.
+        """Writes a checkpoint, then deletes the oldest ones.
 
-        `arrays` is a pytree; `layouts`, which its shapes follow from, and `state` are JSON.
-        Raises `OSError` (a full disk, say) with every earlier checkpoint as it was.
+        Args:
+            step: The step of the run.
+            arrays: A pytree of the learner's arrays.
+            layouts: JSON from which the shapes of `arrays` follow.
+            state: The loop's state as JSON.
+            replay: The replay; transitions that are not on the disk yet are written.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            OSError: The disk is full, for example. Every earlier checkpoint stays as it was.
         """
         self.replay_folder.mkdir(parents=True, exist_ok=True)
         segments = self._save_replay(replay)
         final = self.path(step)
-        beside = self.folder / f".{final.name}.part"
-        shutil.rmtree(beside, ignore_errors=True)
+        temporary = self.folder / f".{final.name}.part"
+        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            beside.mkdir()
+            temporary.mkdir()
             content = {
                 "format": FORMAT,
                 "step": step,
                 "state": state,
                 "layouts": layouts,
-                "learner": files.write_arrays(beside / "learner.safetensors", _named(arrays)),
+                "learner": files.write_arrays(temporary / "learner.safetensors", _by_path(arrays)),
                 "replay": {
                     "added": replay.added,
                     "oldest": replay.oldest,
                     "segments": segments,
                 },
             }
-            files.write_json(beside / "state.json", content | {"sha256": _digest(content)})
+            files.write_json(temporary / "state.json", content | {"sha256": _digest(content)})
             shutil.rmtree(final, ignore_errors=True)
-            os.rename(beside, final)
+            os.rename(temporary, final)
         except OSError:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         files.sync_folder(self.folder)
         self._segments = segments
@@ -99,36 +114,52 @@ class Checkpoints:
         return final
 
     def load(self, step: int, template: Callable[[Any], Any]) -> Loaded:
-        """A checkpoint; `template` makes the pytree of its arrays from its layouts.
+        """A checkpoint as it was saved, but for its replay.
 
-        Raises `BadCheckpoint`, naming the file, for anything missing, truncated, altered, or of
-        another format.
+        Args:
+            step: Of the checkpoint.
+            template: Gives, for the saved layouts, a pytree of arrays of the same shapes.
+
+        Raises:
+            BadCheckpoint: A file is missing, truncated, altered, or of another format. The message
+                names it.
         """
         path = self.path(step)
         content = self._read_state(path)
         arrays = files.read_arrays(path / "learner.safetensors", content["learner"])
         layouts = content["layouts"]
-        return Loaded(_unnamed(arrays, template(layouts), path), layouts, content["state"])
+        return Loaded(_to_tree(arrays, template(layouts), path), layouts, content["state"])
 
     def load_replay(self, step: int, replay: Replay) -> None:
-        """Fills `replay`, which must be empty, with that of a checkpoint; raises as `load`."""
+        """Fills a replay with the transitions of a checkpoint.
+
+        Args:
+            step: Of the checkpoint.
+            replay: Must be empty.
+
+        Raises:
+            BadCheckpoint: As for `load`.
+        """
         path = self.path(step)
         content = self._read_state(path)["replay"]
         for segment in content["segments"]:
             file = self.replay_folder / _segment_name(segment["first"], segment["end"])
             rows = files.read_arrays(file, segment["sha256"])["rows"]
             if rows.shape != (segment["end"] - segment["first"], replay.columns.width):
-                raise BadCheckpoint(f"{file} holds {rows.shape}, not what {path} says")
+                raise BadCheckpoint(
+                    f"{file} holds an array of shape {rows.shape}, which is not what {path} says"
+                )
             replay.restore(segment["first"], rows)
         if replay.added != content["added"]:
-            raise BadCheckpoint(f"{path} names replay segments that do not reach its end")
+            raise BadCheckpoint(f"{path} names replay segments that end before its last transition")
         replay.drop(content["oldest"] - replay.oldest)
         self._segments = content["segments"]
 
     def _read_state(self, path: Path) -> dict[str, Any]:
+        """The content of a checkpoint's state.json, checked."""
         content = files.read_json(path / "state.json")
         if not isinstance(content, dict) or "format" not in content:
-            raise BadCheckpoint(f"{path / 'state.json'} is no checkpoint of sparl")
+            raise BadCheckpoint(f"{path / 'state.json'} is not a checkpoint of sparl")
         if content["format"] != FORMAT:
             raise BadCheckpoint(
                 f"{path} has checkpoint format {content['format']}; this sparl reads format "
@@ -140,7 +171,10 @@ class Checkpoints:
         return content
 
     def _save_replay(self, replay: Replay) -> list[dict[str, Any]]:
-        """Writes the transitions that no segment holds yet; the segments that hold the replay."""
+        """Writes the transitions that no segment holds yet.
+
+        Returns the segments that together hold the replay.
+        """
         segments = [dict(s) for s in self._segments if s["end"] > replay.oldest]
         first = max(segments[-1]["end"] if segments else 0, replay.oldest)
         while first < replay.added:
@@ -152,22 +186,22 @@ class Checkpoints:
         return segments
 
     def _prune(self, step: int) -> None:
-        """Keeps the newest checkpoints up to `step`, and the segments that they name.
+        """Deletes all but the newest checkpoints up to `step`, and segments that these do not name.
 
-        Checkpoints beyond `step` are of a future that was given up by resuming before them.
+        Checkpoints beyond `step` are left from before the run was resumed at an earlier one.
         """
-        keep = [s for s in self.steps() if s <= step][-KEEP:]
-        for other in set(self.steps()) - set(keep):
-            shutil.rmtree(self.path(other), ignore_errors=True)
-        named = set()
-        for kept in keep:
+        kept = [s for s in self.steps() if s <= step][-KEEP:]
+        for dropped in set(self.steps()) - set(kept):
+            shutil.rmtree(self.path(dropped), ignore_errors=True)
+        named_segments = set()
+        for kept_step in kept:
             try:
-                segments = self._read_state(self.path(kept))["replay"]["segments"]
+                segments = self._read_state(self.path(kept_step))["replay"]["segments"]
             except BadCheckpoint:
                 continue
-            named |= {_segment_name(s["first"], s["end"]) for s in segments}
+            named_segments |= {_segment_name(s["first"], s["end"]) for s in segments}
         for file in self.replay_folder.iterdir():
-            if file.name not in named:
+            if file.name not in named_segments:
                 file.unlink(missing_ok=True)
 
 
@@ -176,17 +210,20 @@ def _segment_name(first: int, end: int) -> str:
 
 
 def _digest(content: dict[str, Any]) -> str:
+    """The sha256 of JSON, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _named(tree: Any) -> dict[str, np.ndarray]:
+def _by_path(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by their paths."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def _unnamed(arrays: dict[str, np.ndarray], template: Any, path: Path) -> Any:
+def _to_tree(arrays: dict[str, np.ndarray], template: Any, path: Path) -> Any:
+    """A pytree like `template` whose leaves are `arrays`, by their paths."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
-    found = []
+    restored = []
     for key_path, leaf in leaves:
         name = jax.tree_util.keystr(key_path)
         array = arrays.get(name)
@@ -195,8 +232,8 @@ def _unnamed(arrays: dict[str, np.ndarray], template: Any, path: Path) -> Any:
                 f"{path} does not fit the run's config.json: {name} should be {leaf.dtype} "
                 f"{leaf.shape}, and is {'missing' if array is None else array.shape}"
             )
-        # A copy of our own: an array that aliased the file's buffer could not be donated.
-        # NumPy's stay so: JAX would round float64.
-        own = np.array if isinstance(leaf, np.ndarray) else jnp.array
-        found.append(own(array, copy=True))
-    return jax.tree.unflatten(treedef, found)
+        # NumPy arrays stay NumPy arrays, because JAX would round float64. All are copied, because
+        # an array that aliases the file's buffer cannot be donated.
+        make_array = np.array if isinstance(leaf, np.ndarray) else jnp.array
+        restored.append(make_array(array, copy=True))
+    return jax.tree.unflatten(treedef, restored)

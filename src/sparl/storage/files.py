@@ -1,7 +1,7 @@
-"""Files that are complete or absent, arrays as safetensors, folders with one writer at a time.
+"""Files that are whole or absent, arrays as safetensors, and folders with one writer at a time.
 
-Everything is written beside its final name, flushed to the disk, and renamed: a kill at any
-moment leaves the old file or the new one, never a part of one.
+Every file is written under a temporary name in the same folder, flushed to the disk, and renamed.
+A kill at any moment leaves either the old file or the new one, never a part of one.
 """
 
 from __future__ import annotations
@@ -24,33 +24,48 @@ from sparl.errors import BadCheckpoint, BadRun
 
 
 def write_bytes(path: Path, content: bytes) -> str:
-    """Writes a file as a whole; answers with its sha256. An `OSError` leaves the old file."""
-    beside = path.with_name(f".{path.name}.part")
+    """Writes a whole file, or leaves the old one as it is.
+
+    Returns:
+        The sha256 of `content`.
+
+    Raises:
+        OSError: The file could not be written, for example because the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.part")
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
 
 
 def write_json(path: Path, content: Any) -> str:
+    """Writes a JSON file as `write_bytes` does; gives its sha256."""
     return write_bytes(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray]) -> str:
-    """A safetensors file; the same arrays always give the same bytes."""
+    """Writes a safetensors file as `write_bytes` does; gives its sha256.
+
+    The same arrays always give the same bytes.
+    """
     ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     return write_bytes(path, safetensors.numpy.save(ordered))
 
 
 def read_json(path: Path) -> Any:
-    """Raises `BadCheckpoint` for a file that is missing or is no JSON."""
+    """The content of a JSON file.
+
+    Raises:
+        BadCheckpoint: The file is missing or is not JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -60,7 +75,15 @@ def read_json(path: Path) -> Any:
 
 
 def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
-    """The arrays of a file whose sha256 is known; `BadCheckpoint` where it does not match."""
+    """The arrays of a safetensors file, by name.
+
+    Args:
+        path: The file.
+        sha256: What `write_arrays` gave.
+
+    Raises:
+        BadCheckpoint: The file is missing, or its content has changed since it was written.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -75,14 +98,20 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """While it lasts no other process may claim `folder`, which is made if need be.
+    """A context in which no other process can claim the same folder.
 
-    Raises `BadRun` where another one has. A claim ends with its process, however that ends.
+    The claim also ends with the process, however that ends.
+
+    Args:
+        folder: Is created if it does not exist.
+
+    Raises:
+        BadRun: Another process has claimed the folder. Wait for it, or stop it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         try:
-            # A record lock: processes forked from this one, which may outlive it, do not have it.
+            # A record lock, because forked processes do not inherit it: they may outlive this one.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BadRun(
@@ -90,7 +119,7 @@ def claimed(folder: Path) -> Iterator[None]:
                 "(Ctrl-C saves)"
             ) from error
         except OSError:
-            pass  # A file system without locks: there nobody is kept out.
+            pass  # The file system has no locks, so nobody is kept out.
         yield
 
 

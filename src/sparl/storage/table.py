@@ -1,4 +1,4 @@
-"""A CSV file that grows with a run and can be cut back to a checkpoint."""
+"""CSV tables of a run, which a resumed run cuts back to its checkpoint."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from sparl.errors import BadCheckpoint
 
 
 class Table:
-    """A CSV file that grows by rows and can be cut back to where a checkpoint found it."""
+    """A CSV file that grows row by row, and can be cut back to its size at a checkpoint."""
 
     def __init__(self, path: Path, columns: list[str]) -> None:
+        """A table at `path`; nothing is written before the first row.
+
+        Args:
+            path: The file. If it exists, its own columns are used.
+            columns: The columns of a new file, in order.
+        """
         self.path, self.columns = path, columns
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; a column that `row` lacks stays empty.
+        """Adds a row.
 
-        A file that is there already, of an older sparl perhaps, keeps the columns that it has.
+        A file that exists already, perhaps from an older sparl, keeps its columns.
+
+        Args:
+            row: Values by column. Columns without a value stay empty; other keys are ignored.
         """
         if self.path.exists():
             with open(self.path) as file:
@@ -29,7 +38,7 @@ class Table:
             file.write(header + ",".join(_cell(row.get(c)) for c in self.columns) + "\n")
 
     def size(self) -> int:
-        """Bytes so far, on the disk when this returns."""
+        """The size of the file in bytes; all of them are on the disk when this returns."""
         if not self.path.exists():
             return 0
         with open(self.path, "rb") as file:
@@ -37,7 +46,14 @@ class Table:
         return self.path.stat().st_size
 
     def cut(self, size: int) -> None:
-        """Drops all beyond the first `size` bytes: rows after the checkpoint resumed from."""
+        """Drops the rows that were written after a checkpoint.
+
+        Args:
+            size: Bytes that remain: what `size` gave at the checkpoint.
+
+        Raises:
+            BadCheckpoint: The file is shorter than that.
+        """
         if size == 0:
             self.path.unlink(missing_ok=True)
         elif self.path.exists() and self.path.stat().st_size >= size:
@@ -47,6 +63,7 @@ class Table:
 
 
 def _cell(value: Any) -> str:
+    """A value as CSV; None and nan are empty."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     return repr(value) if isinstance(value, float) else str(value)

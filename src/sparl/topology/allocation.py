@@ -1,7 +1,7 @@
-"""How many weights each layer of a network keeps: exact counts, decided before anything is made.
+"""How many weights each layer of a network keeps: exact counts, decided before a layer is built.
 
-Real-valued shares come from a rule; `apportion` turns them into whole numbers whose sum is the
-budget to the last weight. Pure functions of shapes.
+A rule gives every layer a real-valued share. `apportion` turns the shares into whole numbers whose
+sum is the budget to the last weight. All functions here are pure functions of shapes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,34 @@ RULES: tuple[Rule, ...] = ("er", "erk", "uniform")
 
 
 def budget(total: int, sparsity: float) -> int:
-    """Weights that are left of `total` at a sparsity: the share left out is rounded to the
-    nearest weight."""
+    """The number of weights that a sparsity leaves.
+
+    The share that is left out is rounded to the nearest weight, halves upwards.
+
+    Args:
+        total: Weights of the dense network.
+        sparsity: Share of them that is left out, in [0, 1].
+    """
     return total - math.floor(sparsity * total + 0.5)
 
 
 def allocate(shapes: Sequence[tuple[int, ...]], kept: int, rule: Rule) -> list[int]:
-    """Weights that each layer keeps so that all keep exactly `kept`.
+    """The number of weights that each layer keeps; they add up to exactly `kept`.
 
-    `uniform`: every layer has the same density. `er` (Erdos-Renyi; Mocanu et al. 2018): density
-    in proportion to (n_in + n_out) / (n_in n_out). `erk` (Erdos-Renyi kernel, RigL, 1911.11134)
-    counts a convolution's kernel sizes in the sum as well; for linear layers it is the same. A
-    layer whose density would exceed 1 becomes dense, and the rule is solved again for the others
+    A layer whose density would exceed 1 becomes dense, and the rule is solved again for the others
     (RLx2, 2205.15043). Every layer keeps at least one weight.
 
-    Raises `BadValue` where `kept` is more than there are, or fewer than there are layers.
+    Args:
+        shapes: (out, in) of each layer; a convolution's kernel sizes follow.
+        kept: Weights that all layers keep together.
+        rule: `uniform`: every layer has the same density. `er` (Erdos-Renyi; Mocanu et al. 2018):
+            density in proportion to (n_in + n_out) / (n_in n_out). `erk` (Erdos-Renyi kernel;
+            RigL, 1911.11134): adds a convolution's kernel sizes to the sum; for linear layers it
+            is the same as `er`.
+
+    Raises:
+        BadValue: `kept` is above the number of weights, or below the number of layers. Another
+            sparsity is the way out.
     """
     sizes = [math.prod(shape) for shape in shapes]
     if not len(shapes) <= kept <= sum(sizes):
@@ -40,36 +53,43 @@ def allocate(shapes: Sequence[tuple[int, ...]], kept: int, rule: Rule) -> list[i
             f"{kept} weights cannot be shared among {len(shapes)} layers with {sum(sizes)}: "
             "at least one to a layer, at most all. Choose another sparsity"
         )
-    # What a layer gets is in proportion to size times density.
-    parts = [
+    # A layer's share is proportional to its size times its density.
+    proportions = [
         size if rule == "uniform" else sum(shape if rule == "erk" else shape[:2])
         for shape, size in zip(shapes, sizes, strict=True)
     ]
     shares = [Fraction(size) for size in sizes]
-    open_layers, left = set(range(len(sizes))), Fraction(kept)
-    while open_layers:
-        scale = left / sum(parts[i] for i in open_layers)
-        full = {i for i in open_layers if scale * parts[i] >= sizes[i]}
-        if not full:
-            for i in open_layers:
-                shares[i] = scale * parts[i]
+    not_dense, remaining = set(range(len(sizes))), Fraction(kept)
+    while not_dense:
+        scale = remaining / sum(proportions[i] for i in not_dense)
+        too_dense = {i for i in not_dense if scale * proportions[i] >= sizes[i]}
+        if not too_dense:
+            for i in not_dense:
+                shares[i] = scale * proportions[i]
             break
-        left -= sum(sizes[i] for i in full)
-        open_layers -= full
+        remaining -= sum(sizes[i] for i in too_dense)
+        not_dense -= too_dense
     return apportion(shares, kept, sizes)
 
 
 def apportion(shares: Sequence[Fraction], total: int, most: Sequence[int]) -> list[int]:
-    """Whole numbers close to `shares` that add up to `total`, each from 1 to its `most`.
+    """Whole numbers close to `shares` that add up to `total`.
 
-    Rounded down, then one more for the largest remainders, the first of equal ones.
+    Shares are rounded down; then the largest remainders get one more each, and of equal remainders
+    the first.
+
+    Args:
+        shares: What each entry should get.
+        total: What all entries get together.
+        most: The most that each entry may get; every entry gets at least 1.
     """
     counts = [
         min(limit, max(1, math.floor(share))) for share, limit in zip(shares, most, strict=True)
     ]
-    while sum(counts) > total:  # ones that were raised from 0
+    # Shares below 1 were raised to 1, which may have taken the sum above the total.
+    while sum(counts) > total:
         counts[counts.index(max(counts))] -= 1
     while sum(counts) < total:
-        room = [i for i in range(len(counts)) if counts[i] < most[i]]
-        counts[max(room, key=lambda i: (shares[i] - counts[i], -i))] += 1
+        has_room = [i for i in range(len(counts)) if counts[i] < most[i]]
+        counts[max(has_room, key=lambda i: (shares[i] - counts[i], -i))] += 1
     return counts

@@ -1,9 +1,10 @@
-"""Which weights of a layer are kept: pure selections over a matrix of scores.
+"""Which weights of a layer are kept: patterns, which select places by a matrix of scores.
 
-A pattern is a rule about counts ("at most 2 of every 4 in a row"); `select` applies it to
-scores and answers with the kept places. Nothing here knows of values, layers or learning.
-Ties go to the lower column, so a selection never depends on how a sort is implemented. Selections
-are compiled as a whole, for where nothing around them is compiled.
+A pattern is a rule about counts, for example "at most 2 of every 4 in a row". Its `select` applies
+the rule to scores and returns the kept places. Nothing here knows of values, layers or learning.
+
+Of equal scores the lower column is kept, so a selection does not depend on how a sort is
+implemented. Every selection is compiled as a whole, because its caller may not be compiled.
 """
 
 from __future__ import annotations
@@ -21,26 +22,28 @@ from sparl.errors import BadValue
 from sparl.topology.selection import largest
 
 MAX_GROUP = 16
-MAX_SHARED = 16
-"""Rows that can share one choice of columns."""
+"""The largest M of N:M."""
+MAX_SHARED_ROWS = 16
+"""The largest V of N:MxV."""
 
 
 class Kept(NamedTuple):
-    """Places kept in an [out, in] matrix, row after row, columns ascending within a row.
+    """The kept places of an [out, in] matrix, row by row.
 
-    `columns[row_starts[r]:row_starts[r + 1]]` are the kept columns of row r.
+    `columns[row_starts[r]:row_starts[r + 1]]` are the kept columns of row r, ascending.
     """
 
     columns: Int32[Array, " kept"]
-    row_starts: Int32[Array, " rows"]  # out + 1 of them
+    row_starts: Int32[Array, " row_starts"]
+    """out + 1 offsets into `columns`."""
 
     @classmethod
     @partial(jax.jit, static_argnums=(0, 2), inline=True)
     def of(cls, mask: Bool[Array, "out in"], count: int) -> Kept:
-        """The places where `mask` is true; there must be `count` of them."""
-        # Sorted: `jnp.nonzero` is no faster and takes six times as long to compile.
-        everywhere = jnp.arange(mask.size, dtype=jnp.int32)
-        places = jnp.sort(jnp.where(mask.reshape(-1), everywhere, mask.size))[:count]
+        """The places where `mask` is true; it must be true at exactly `count` of them."""
+        # A sort, because `jnp.nonzero` is no faster and takes six times as long to compile.
+        all_places = jnp.arange(mask.size, dtype=jnp.int32)
+        places = jnp.sort(jnp.where(mask.reshape(-1), all_places, mask.size))[:count]
         row_starts = jnp.cumsum(jnp.sum(mask, axis=1, dtype=jnp.int32))
         return cls(places % mask.shape[1], jnp.pad(row_starts, (1, 0)))
 
@@ -49,12 +52,14 @@ class Kept(NamedTuple):
 class NofM:
     """Row-wise N:M: in every row, at most `n` of every `m` consecutive inputs are kept.
 
-    A last group that is shorter than `m` counts as if padded with zeros, and padding is never
-    kept (our reading of 2602.14578): it keeps min(n, its length). With fewer inputs than `m`
-    the whole row is that one short group.
+    A last group that is shorter than `m` keeps min(n, its length): we read 2602.14578 as padding it
+    with zeros that are never kept. A row with fewer inputs than `m` is one such short group.
 
-    With `v` above 1, written N:MxV, every `v` consecutive rows keep the same columns, those of the
-    largest sums of scores over the rows. A last group of rows may be shorter.
+    With `v` above 1, written N:MxV, every `v` consecutive rows keep the same columns: those whose
+    scores, summed over the rows, are largest. A last group of rows may be shorter than `v`.
+
+    Raises:
+        BadValue: The counts contradict each other, or exceed what can be stored.
     """
 
     n: int
@@ -67,10 +72,10 @@ class NofM:
                 f"pattern {self.n}:{self.m} is not possible: N:M keeps N of every M weights, "
                 f"with 1 <= N <= M <= {MAX_GROUP}, for example 2:4 or 1:8"
             )
-        if not 1 <= self.v <= MAX_SHARED:
+        if not 1 <= self.v <= MAX_SHARED_ROWS:
             raise BadValue(
                 f"pattern {self} is not possible: V of N:MxV, the rows that share their choice, "
-                f"must be from 1 to {MAX_SHARED}, for example 1:8x4"
+                f"must be from 1 to {MAX_SHARED_ROWS}, for example 1:8x4"
             )
 
     def __str__(self) -> str:
@@ -78,7 +83,11 @@ class NofM:
 
     @classmethod
     def parse(cls, text: str) -> NofM:
-        """`"2:4"` to `NofM(2, 4)`, `"1:8x4"` to `NofM(1, 8, 4)`. Raises `BadValue` for others."""
+        """The pattern that a text names: `"2:4"` is `NofM(2, 4)`, `"1:8x4"` is `NofM(1, 8, 4)`.
+
+        Raises:
+            BadValue: The text has another form, or its counts are not possible.
+        """
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*(?:x\s*(\d+)\s*)?", text)
         if match is None:
             raise BadValue(
@@ -87,22 +96,27 @@ class NofM:
         return cls(int(match[1]), int(match[2]), int(match[3] or 1))
 
     def kept_per_row(self, in_features: int) -> int:
-        full, rest = divmod(in_features, self.m)
-        return full * self.n + min(self.n, rest)
+        """The number of weights that each row keeps."""
+        full_groups, last_group = divmod(in_features, self.m)
+        return full_groups * self.n + min(self.n, last_group)
 
     def count(self, out_features: int, in_features: int) -> int:
+        """The number of weights that a layer of this shape keeps."""
         return out_features * self.kept_per_row(in_features)
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
-        """The `n` largest scores of each group, or sums of scores where rows share a choice."""
+        """The places of the `n` largest scores of each group.
+
+        Where rows share their columns, the sums of their scores are compared.
+        """
         out_features, in_features = scores.shape
         if self.v > 1:
-            alone = NofM(self.n, self.m)
-            columns = alone.select(_summed(scores, self.v)).columns.reshape(
-                -1, alone.kept_per_row(in_features)
+            one_row_pattern = NofM(self.n, self.m)
+            columns = one_row_pattern.select(_sum_row_groups(scores, self.v)).columns.reshape(
+                -1, one_row_pattern.kept_per_row(in_features)
             )
-            return _even_rows(jnp.repeat(columns, self.v, axis=0)[:out_features])
+            return _kept_in_even_rows(jnp.repeat(columns, self.v, axis=0)[:out_features])
         groups = -(-in_features // self.m)
         padding = groups * self.m - in_features
         padded = jnp.pad(scores, ((0, 0), (0, padding)), constant_values=-jnp.inf)
@@ -111,14 +125,14 @@ class NofM:
         )
         offsets = jnp.sort(order[..., : self.n], axis=-1)
         columns = offsets + self.m * jnp.arange(groups)[:, None]
-        # Padding has the largest offsets of the last group: cutting the row off drops it alone.
+        # Padding has the largest offsets of the last group, so cutting rows short drops only it.
         kept = self.kept_per_row(in_features)
-        return _even_rows(columns.reshape(out_features, -1)[:, :kept])
+        return _kept_in_even_rows(columns.reshape(out_features, -1)[:, :kept])
 
 
 @dataclass(frozen=True)
 class PerRow:
-    """The same number of kept weights in every row, anywhere in it."""
+    """The same number of weights in every row, at any columns."""
 
     kept: int
 
@@ -130,18 +144,19 @@ class PerRow:
         return f"{self.kept} per row"
 
     def count(self, out_features: int, in_features: int) -> int:
+        """The number of weights that a layer of this shape keeps."""
         return out_features * min(self.kept, in_features)
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
-        """The `kept` largest scores of each row."""
+        """The places of the `kept` largest scores of each row."""
         order = jnp.argsort(scores, axis=-1, descending=True, stable=True)
-        return _even_rows(jnp.sort(order[:, : self.kept], axis=-1))
+        return _kept_in_even_rows(jnp.sort(order[:, : self.kept], axis=-1))
 
 
 @dataclass(frozen=True)
 class PerLayer:
-    """A number of kept weights for the whole layer; rows may differ, and may be empty."""
+    """A number of weights for the whole layer; rows may keep different numbers, or none."""
 
     kept: int
 
@@ -153,11 +168,12 @@ class PerLayer:
         return f"{self.kept} per layer"
 
     def count(self, out_features: int, in_features: int) -> int:
+        """The number of weights that a layer of this shape keeps."""
         return min(self.kept, out_features * in_features)
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
-        """The `kept` largest scores of the layer."""
+        """The places of the `kept` largest scores of the layer."""
         count = self.count(*scores.shape)
         return Kept.of(largest(scores, count), count)
 
@@ -165,13 +181,14 @@ class PerLayer:
 Pattern = NofM | PerRow | PerLayer
 
 
-def _summed(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:
-    """The sums of every `v` consecutive rows; the last one may be of fewer."""
+def _sum_row_groups(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:
+    """The sum of every `v` consecutive rows; the last group may have fewer."""
     padded = jnp.pad(scores, ((0, -scores.shape[0] % v), (0, 0)))
     return jnp.sum(padded.reshape(-1, v, scores.shape[1]), axis=1)
 
 
-def _even_rows(columns: Int32[Array, "out per_row"]) -> Kept:
+def _kept_in_even_rows(columns: Int32[Array, "out per_row"]) -> Kept:
+    """The kept places of rows that all keep the same number of columns."""
     out_features, per_row = columns.shape
     row_starts = per_row * jnp.arange(out_features + 1, dtype=jnp.int32)
     return Kept(columns.reshape(-1).astype(jnp.int32), row_starts)

@@ -1,4 +1,4 @@
-// Activations and their slopes, as part of path.h. (ReLU has a place in the products, too.)
+// Activations and their slopes, as part of path.h. (The products can also apply ReLU themselves.)
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,13 @@ namespace {
 
 typedef uint32_t Bits __attribute__((vector_size(4 * SPARL_VECTOR)));
 
-// e^r - 1 for the r of x = n ln 2 + r with the n that is nearest, and `scale`, 2^n. Polynomial and
-// the two parts of ln 2 are those of Cephes' expf; x beyond what floats can hold is cut.
+// Splits x = n ln 2 + r, with n the nearest whole number. Returns e^r - 1 and sets `scale` to 2^n.
+// The polynomial and the two parts of ln 2 are those of Cephes' expf. x is clipped to where e^x is
+// a float.
 inline Vector Reduced(Vector x, Vector* scale) {
   x = x < -87.0f ? Vector{} - 87.0f : x;
   x = x > 88.0f ? Vector{} + 88.0f : x;
-  // Among floats of this size the next one is 1 away: adding rounds, and the last bits are n.
+  // Floats of this size are 1 apart, so that adding it rounds, and the last bits of the sum are n.
   constexpr float kShift = 12582912.0f;
   const Vector shifted = x * 1.44269504f + kShift;
   const Vector n = shifted - kShift;
@@ -42,7 +43,7 @@ inline Vector ExpLess1(Vector x) {
   return less * scale + (scale - 1.0f);
 }
 
-// What is not a number stays so: a loss must show it.
+// NaN stays NaN, so that a loss shows it.
 inline Vector Relu(Vector x) { return x < 0 ? Vector{} : x; }
 
 inline Vector Tanh(Vector x) {
@@ -50,7 +51,7 @@ inline Vector Tanh(Vector x) {
   return t / (t + 2.0f);
 }
 
-// Calls function(place in an array with `step` floats from one feature to the next, place in a tile).
+// Calls function(offset in an array with `step` floats between features, offset in a tile).
 template <typename Function>
 void ForEachVector(int64_t features, int64_t step, int64_t lanes, Function function) {
   for (int64_t f = 0; f < features; ++f) {

@@ -1,6 +1,6 @@
-// The gradients of whole networks, from dy and the tape of the forward call (forward.cpp), in one
-// call: first the deltas (deltas.h), tile by tile as far down as they are needed, then the gradients
-// of weights and biases.
+// The gradients of whole networks in one call, from dy and the tape of the forward call
+// (forward.cpp). First come the deltas (deltas.h), tile by tile and as far down as they are needed,
+// then the gradients of weights and biases.
 
 #include "batch_norms.h"
 #include "bindings.h"
@@ -12,9 +12,10 @@
 namespace sparl {
 namespace {
 
-// The gradients of values and of x; one whose result has no features is not wanted. `deltas` is
-// memory for them where gradients of values are wanted, which a network with batch norms has none of:
-// its running statistics are no parameters, and for those of gains the tape would have to keep sums.
+// The gradients of values and of x. A gradient whose result has no features is not wanted. If
+// gradients of values are wanted, `deltas` is memory for the deltas. A network with batch norms has
+// no gradients of values: its running statistics are no parameters, and for the gradients of gains
+// the tape would have to keep the sums.
 ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats values,
                         Indices indices, ffi::Result<Floats> dvalues, ffi::Result<Floats> dx,
                         ffi::Result<Floats> deltas, Span code) {
@@ -45,12 +46,12 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
   ffi::Error error = ReadNetworks(form, reader, values, indices, Count(batch), true, &networks);
   if (error.failure()) return error;
 
-  const size_t least = of_x ? 0 : 1;  // of the values by which there is a gradient
+  const size_t least = of_x ? 0 : 1;  // the first value that needs a gradient
   const Prepared prepared(pool, Prepared::kByColumn, least, &networks);
   const RunningNorms norms(&networks);
   const int64_t lanes = tiling.lanes, widest = form.widest() * lanes;
   const Path& path = CurrentPath();
-  // Whether what a layer gives comes back with the slope of its activation in it already.
+  // Whether the layer that reads this one's output has already applied the activation's slope.
   const auto whole = [&](size_t l) {
     const bool by_product = form.activation(l) == kNone || form.activation(l) == kRelu;
     return by_product && !form.normed(l) && !form.End(l + 1) && form.Alone(form.Home(l + 1).layer);
@@ -62,7 +63,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     float* const by_x = back + widest;
     float* const deltas = of_values ? stored.At(n) + t * tiling.Stride() : by_x + widest;
     const auto taped_at = [&](size_t value) { return tape_tile + At(taped, form.Home(value)); };
-    // Gradients by a value: those by what gives it become the layer's deltas.
+    // Gradients by a value. The layer that computes the value turns them into its deltas, in place.
     const auto by_value = [&](size_t value) {
       return value ? deltas + tiling.offsets[value - 1] : by_x;
     };

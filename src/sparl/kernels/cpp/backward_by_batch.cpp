@@ -11,8 +11,8 @@
 namespace sparl {
 namespace {
 
-// Of one network: the deltas of all layers, and dx if it is not null; into `dvalues`, otherwise left
-// alone, what norms have of the gradient.
+// For one network: the deltas of all layers, and dx if it is not null. Of `dvalues` it writes the
+// gradients of norms only.
 void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<Layer>& layers,
                      const Tiling& taped, const Tiling& tiling, const float* dy, const float* tape,
                      const float* statistics, float* dvalues, float* dx, float* deltas) {
@@ -30,9 +30,10 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
     statistics += 2 * outputs;
   }
   for (size_t l = depth + 1; l-- > 0;) {
-    // The layer whose gradients by what is behind its norm are there, tile by tile, and parts of
-    // their sums with them; none before the first meeting. Each meeting passes them on, through norm
-    // and weights, and makes those of the layer below.
+    // `layer` is the one for which the gradients by the norm's outputs are known, tile by tile, and
+    // the tiles' parts of their sums. In the first turn there is none. Each turn passes the
+    // gradients back through norm and weights, and computes those of the layer below. Threads meet
+    // in between.
     Layer layer = l < depth ? layers[l] : Layer{};
     if (l < depth) {
       const int64_t outputs = layer.outputs;
@@ -78,7 +79,7 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
         if (dx) FromTile(by_value(0), form.widths()[0], tiling, t, dx);
         return;
       }
-      // What is behind the norm of the layer below has all of its gradient now.
+      // Now the gradient by the outputs of the norm of the layer below is complete.
       const Norm& norm = norms[l - 1];
       float* delta = by_value(l);
       const float* sums = tape_tile + taped.offsets[2 * depth + l];
@@ -95,8 +96,8 @@ void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<L
   }
 }
 
-// All gradients of values, those of biases and of running statistics being zero; and of x, if its
-// result has any features.
+// The gradients of all values, and of x if its result has any features. Those of biases and of
+// running statistics are zero.
 ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats statistics,
                                Floats values, Indices indices, ffi::Result<Floats> dvalues,
                                ffi::Result<Floats> dx, ffi::Result<Floats> deltas, Span code) {
@@ -125,7 +126,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
                     gradient.At(n), of_x ? to_x.At(n) : nullptr, stored.At(n));
   }
   Gradients(pool, form, networks, taped, taken, tiling, stored, gradient);
-  // The batch's mean takes a bias away again: what is left of its gradient is rounding.
+  // Subtracting the batch's mean cancels a bias: all that is left of its gradient is rounding.
   for (size_t n = 0; n < networks.size(); ++n) {
     for (size_t l = 0; l < form.depth(); ++l) {
       const Layer& layer = networks[n][l];

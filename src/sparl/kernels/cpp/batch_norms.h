@@ -1,5 +1,5 @@
-// Batch norms behind a layer's sums: by given means and variances they are a factor and an offset for
-// each of the features.
+// Batch norms behind a layer's sums: with given means and variances, a norm is a factor and an
+// offset for each feature.
 #pragma once
 
 #include <cmath>
@@ -29,7 +29,7 @@ inline void SetAffine(Norm norm, float* memory, Layer* layer) {
   layer->factor = factor, layer->offset = offset;
 }
 
-// Sets them by the running statistics for all layers that have a norm; they live as long as this.
+// Sets factors and offsets of all layers with a norm by the running statistics, and owns them.
 class RunningNorms {
  public:
   explicit RunningNorms(Networks* networks) {
@@ -55,14 +55,14 @@ class RunningNorms {
   std::unique_ptr<float[]> memory_;
 };
 
-// In place, a layer's sums to those behind its norm; with `step` floats from one to the next.
+// Normalises a layer's sums in place; there are `step` floats from one feature to the next.
 inline void Normalise(const Layer& layer, float* y, int64_t step, int64_t lanes) {
   for (int64_t f = 0; f < layer.outputs; ++f, y += step) {
     for (int64_t lane = 0; lane < lanes; ++lane) y[lane] = layer.factor[f] * y[lane] + layer.offset[f];
   }
 }
 
-// In place, gradients by what is behind the norm to those by the sums before it.
+// Turns gradients by a norm's outputs into gradients by its inputs, in place.
 inline void ThroughNorm(const Layer& layer, float* dy, int64_t lanes) {
   for (int64_t f = 0; f < layer.outputs; ++f, dy += lanes) {
     for (int64_t lane = 0; lane < lanes; ++lane) dy[lane] *= layer.factor[f];

@@ -1,5 +1,6 @@
-// How the calls on networks are bound to XLA: its pool, arrays of floats (the values are the last),
-// indices, then arrays of floats that are given, and the form.
+// How the calls on networks are bound to XLA. They take its pool, arrays of floats (the network's
+// values are the last of them) and indices, return arrays of floats, and have the form as
+// attribute.
 #pragma once
 
 #include <utility>
@@ -9,7 +10,8 @@
 namespace sparl {
 namespace {
 
-// A binding cannot be moved, so each step gives the next one as it makes it; counts are 1 or more.
+// A binding cannot be moved, so each step returns the next one as it is made. Counts are at least
+// 1.
 template <int kCount, typename Binding>
 auto TakingFloats(Binding&& binding) {
   if constexpr (kCount == 1) {

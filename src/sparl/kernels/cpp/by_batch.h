@@ -1,9 +1,9 @@
-// What the calls share that run networks while their batch norms are trained: every layer's sums by the
-// mean and the variance of the batch itself. Threads meet behind each layer, for a mean is that of all
-// tiles; between two meetings a task finishes one layer of its tile and begins the next.
+// Shared by the calls that run networks while their batch norms are trained: a norm then uses the
+// mean and the variance of the batch itself. A mean is that of all tiles, so threads meet after
+// each layer; between two meetings a task finishes one layer of its tile and begins the next.
 //
-// The tape has every layer's sums behind what that of forward.cpp has; where dx is wanted, the deltas
-// have a place for it behind what those of backward.cpp have.
+// The tape is that of forward.cpp, followed by every layer's sums. The deltas are those of
+// backward.cpp, followed by dx if it is wanted.
 #pragma once
 
 #include <numeric>
@@ -27,13 +27,13 @@ inline std::vector<int64_t> DeltasByBatch(const Form& form, bool of_x) {
   return features;
 }
 
-// Mean and variance of every layer's sums, one behind the other.
+// The number of statistics: mean and variance of each feature of every layer's sums.
 inline int64_t StatisticsOf(const Form& form) {
   const std::vector<int64_t>& widths = form.widths();
   return 2 * std::accumulate(widths.begin() + 1, widths.end(), int64_t{0});
 }
 
-// What is wrong with a form here, or nothing.
+// What is wrong with a form for these calls; empty if nothing is.
 inline std::string Wrong(const Form& form) {
   if (!form.error().empty()) return form.error();
   for (size_t l = 0; l < form.depth(); ++l) {
@@ -42,7 +42,7 @@ inline std::string Wrong(const Form& form) {
   return "";
 }
 
-// term(0) + term(1) + ..., as vectors.
+// term(0) + term(1) + ..., added up as vectors.
 template <typename Term>
 float Sum(int64_t count, const Term& term) {
   constexpr int64_t kAtOnce = 16;
@@ -56,8 +56,8 @@ float Sum(int64_t count, const Term& term) {
   return total;
 }
 
-// Two numbers for each feature of each tile: parts of a sum over the batch, which is then made in the
-// order of tiles and does not depend on the number of threads.
+// Two numbers for each feature of each tile: the tile's parts of sums over the batch. The sums are
+// made in the order of tiles, so they do not depend on the number of threads.
 class Parts {
  public:
   Parts(const Form& form, int64_t tiles) : width_(form.widest()), numbers_(2 * tiles * width_) {}

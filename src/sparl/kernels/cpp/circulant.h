@@ -1,6 +1,6 @@
-// Packed rows of circulant blocks (spectra.h), as part of path.h: products and gradients are taken
-// among components. A block is G rows and columns; those of the last ones that a layer does not have
-// count as zero where they are read, and are not written.
+// Packed rows of circulant blocks (spectra.h), as part of path.h. Products and gradients are
+// computed among components. A block has G rows and columns. Rows and columns of the last blocks
+// that lie outside the layer are read as zero and not written.
 #pragma once
 
 #include "gradients.h"
@@ -51,15 +51,16 @@ inline void AddBlock(const float* spectrum, const float* x, Vector (*sums)[kPass
   }
 }
 
-// Lanes of a tile that go together through a row of blocks, as vectors, and how many sets of sums for
-// them there are registers for.
+// kPass: how many vectors of a tile's lanes go through a row of blocks together. kSets: how many
+// sets of sums for them fit into registers.
 template <int64_t kTile, int64_t G>
 struct Sums {
   static constexpr int kAll = kSums / G > 1 ? kSums / G : 1, kVectors = kTile / kVector;
   static constexpr int kPass = kVectors < kAll ? kVectors : kAll, kSets = kAll / kPass;
 };
 
-// y = finish(W x) for kRows rows of blocks in the same columns; x in components, y being those rows.
+// y = finish(W x) for kRows rows of blocks that keep the same columns. x is in components, y is
+// not.
 template <int64_t kTile, int64_t G, int kRows, typename Finish>
 void MultiplyBlockRows(int64_t first, int64_t rows, const float* spectra, const int32_t* columns,
                        const int32_t* starts, const float* x, float* y, int64_t step,
@@ -67,7 +68,7 @@ void MultiplyBlockRows(int64_t first, int64_t rows, const float* spectra, const 
   constexpr int kPass = Sums<kTile, G>::kPass, kSets = Sums<kTile, G>::kSets / kRows;
   const int64_t count = starts[1] - starts[0];
   for (int64_t lane = 0; lane < kTile; lane += kPass * kVector) {
-    // With several sets of sums a multiply-add need not wait for the one before.
+    // With several sets of sums, a multiply-add need not wait for the previous one.
     Vector sums[kSets][kRows][G][kPass] = {};
     const auto add = [&](int64_t k, int set) {
       const float* at = x + columns[starts[0] + k] * G * kTile + lane;
@@ -111,8 +112,8 @@ bool Alike(const int32_t* columns, const int32_t* starts) {
   return true;
 }
 
-// y = finish(W x) for blocks row by row, or column by column; x in components. Rows that keep the
-// same columns, as all do before anything is pruned, go together, so that x is loaded less often.
+// y = finish(W x) for blocks row by row, or column by column; x is in components. Rows that keep
+// the same columns (all do before anything is pruned) go together, so that x is loaded less often.
 template <int64_t kTile, int64_t G, typename Finish>
 void MultiplyCirculant(int64_t rows, const float* spectra, const int32_t* columns,
                        const int32_t* starts, const float* x, float* y, int64_t step,
@@ -131,8 +132,8 @@ void MultiplyCirculant(int64_t rows, const float* spectra, const int32_t* column
   }
 }
 
-// The gradients of the spectra of kBlocks blocks in one row of them, over all tiles; added to what
-// is there already if `add`. x and dy in components.
+// The gradients of the spectra of kBlocks blocks in one row of blocks, summed over all tiles, and
+// added to what is there already if `add`. x and dy are in components.
 template <int64_t kTile, int64_t G, int kBlocks>
 void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float* to, bool add) {
   Vector sums[kBlocks][G] = {};
@@ -164,7 +165,8 @@ void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float*
   TotalInto<kBlocks * G>(sums[0], to, add);
 }
 
-// For the rows of blocks first..end: dW and db, made from their components at the end.
+// dW and db for the rows of blocks first..end. They are summed as components and converted at the
+// end.
 template <int64_t kTile, int64_t G>
 void GradientCirculant(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
                        float* dweight, float* dbias) {

@@ -1,7 +1,7 @@
-// What the gradients of whole networks are made of: the *deltas*, gradients of every layer's sums,
-// tile by tile, and from tape and deltas the gradients of weights and biases. The gradient of a value
-// that several layers read is the sum of theirs, the last layer's first, and before them what dy has
-// of a value that the network gives.
+// The *deltas*, which are the gradients by every layer's sums, tile by tile; and the gradients of
+// weights and biases, which are made from tape and deltas. The gradient by a value is a sum: first
+// what dy has for it, if it is an output of the network, then those of the layers that read it, the
+// last layer's first.
 #pragma once
 
 #include "operands.h"
@@ -10,8 +10,8 @@
 
 namespace sparl {
 
-// dW and db of every layer. Some rows of one layer are one task, each with the whole batch: a sum's
-// order does not depend on the number of threads.
+// dW and db of every layer. A task is some rows of one layer with the whole batch, so the order of
+// a sum does not depend on the number of threads.
 inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
                       const Tiling& taped, const Stack<const float>& tape, const Tiling& tiling,
                       const Stack<float>& deltas, const Stack<float>& gradient) {
@@ -20,7 +20,7 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
     size_t layer;
     int64_t first, end;
   };
-  // About as much work in each task, and enough of them for the threads to end together.
+  // Tasks of about equal work, and enough of them for all threads to end at about the same time.
   constexpr int64_t kProductsAtOnce = 1 << 18;
   std::vector<Rows> tasks;
   for (size_t n = 0; n < networks.size(); ++n) {
@@ -46,7 +46,7 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
   });
 }
 
-// To `to`, or in its place if it is the `first`.
+// Adds `part` to `to`, or overwrites `to` if `part` is the `first` term.
 inline void Add(const float* part, int64_t count, bool first, float* to) {
   if (first) {
     std::copy_n(part, count, to);
@@ -55,8 +55,8 @@ inline void Add(const float* part, int64_t count, bool first, float* to) {
   }
 }
 
-// What dy has of tile number t of each value from `least` on, to by_value(value); `spare` is as wide as
-// the widest.
+// Writes to by_value(value) what dy has in tile number t for each value from `least` on. `spare`
+// has room for the widest value.
 template <typename ByValue>
 void TakeGiven(const Form& form, const Tiling& tiling, const float* dy, int64_t t, size_t least,
                const ByValue& by_value, float* spare) {
@@ -71,12 +71,13 @@ void TakeGiven(const Form& form, const Tiling& tiling, const float* dy, int64_t 
   }
 }
 
-// From one layer's deltas to by_value(value) of all that it reads from `least` on, by way of `spare`.
+// Adds the gradients that one layer's deltas give to by_value(value), for all values from `least`
+// on that the layer reads. `spare` holds them in between.
 template <typename ByValue>
 void PassBack(const Path& path, const Form& form, const Layer& layer, size_t l, int64_t lanes,
               const float* delta, size_t least, const ByValue& by_value, float* spare) {
   path.backward(layer, delta, nullptr, spare, lanes, lanes);
-  // Layers come last first, and so does what they read: the first to come is a value's last use.
+  // Layers come in reverse order, and so does what they read: the last use of a value comes first.
   const std::vector<size_t>& reads = form.Reads(l);
   int64_t feature = layer.inputs;
   for (size_t r = reads.size(); r-- > 0;) {
@@ -89,7 +90,7 @@ void PassBack(const Path& path, const Form& form, const Layer& layer, size_t l, 
   }
 }
 
-// Of a layer of circulant blocks both deltas and inputs are turned into components (spectra.h), the
+// Turns both deltas and inputs of a layer of circulant blocks into components (spectra.h), the
 // deltas in place.
 inline void ToComponents(const Path& path, const Layer& layer, int64_t lanes, float* delta,
                          const float* inputs, float* components) {

@@ -1,5 +1,5 @@
-// Packed rows to a dense matrix and back. Each is the other's transpose, so each is the other's
-// gradient. One pass on the calling thread: a layer is a few hundred kilobytes, and a handler that
+// Packed rows to a dense matrix and back. Each is the transpose of the other, and so its gradient.
+// Both run on the calling thread alone: a layer is a few hundred kilobytes, and a handler that
 // waits for XLA's thread pool can deadlock.
 
 #include <algorithm>

@@ -1,11 +1,14 @@
-// What a network is to the kernels: its layers, what each of them reads, and where in two arrays
-// they lie.
+// A network as the kernels see it: its layers, what each of them reads, and where they lie in two
+// arrays.
 //
-// `values` has, layer after layer, the weights (dense [outputs, inputs], packed [kept], circulant
-// [kept, group]) and the biases, then of each layer with a batch norm gain, shift, mean and variance;
-// `indices`, for each layer that is not dense, columns, row_starts, rows, column_starts and order.
-// What a network computes on the way are *values* too: number 0 is its input, number l + 1 what layer
-// l gives. A layer's inputs are some of them, one behind the other, and so are the network's outputs.
+// The array `values` has weights (dense [outputs, inputs], packed [kept], circulant [kept, group])
+// and biases, layer by layer, and then gain, shift, mean and variance of each layer with a batch
+// norm. The array `indices` has columns, row_starts, rows, column_starts and order of each layer
+// that is not dense.
+//
+// What a network computes on the way is called a *value*, too: value 0 is its input, value l + 1
+// the output of layer l. A layer's input is a concatenation of values, and so is the network's
+// output.
 #pragma once
 
 #include <algorithm>
@@ -24,19 +27,19 @@ class Form {
  public:
   static constexpr int64_t kDense = -1;
 
-  // Of a layer's inputs, those from `feature` on.
+  // The inputs of a layer from `feature` on.
   struct Use {
     size_t layer;
     int64_t feature;
   };
 
-  // `code` has the inputs, how many values the network gives, and which; and of each layer the
-  // outputs, the stored weights, or blocks (-1 if it is dense), the size of its circulant blocks (1
-  // where there are none), the activation, 1 if there is a batch norm before that and 0 if not, how
-  // many values it reads, and which.
+  // `code` begins with the number of inputs, the number of values that are the network's output,
+  // and these values. Each layer follows with its outputs, its stored weights or blocks (-1 if it
+  // is dense), the size of its circulant blocks (1 without), its activation, whether a batch norm
+  // comes before that (1 or 0), the number of values that it reads, and these values.
   explicit Form(Span code) { error_ = Read(code); }
 
-  // Empty if there is nothing wrong with it.
+  // What is wrong with the code; empty if nothing is.
   const std::string& error() const { return error_; }
   size_t depth() const { return kept_.size(); }
   // Features of each value.
@@ -44,29 +47,29 @@ class Form {
   Activation activation(size_t l) const { return activations_[l]; }
   bool normed(size_t l) const { return normed_[l]; }
   bool any_normed() const { return std::count(normed_.begin(), normed_.end(), true) > 0; }
-  // Features of all that the network gives.
+  // Features of the network's output.
   int64_t outputs() const { return outputs_; }
   // The values that a layer reads.
   const std::vector<size_t>& Reads(size_t l) const { return reads_[l]; }
   // Where a value is read, in the order of layers and of what they read.
   const std::vector<Use>& Uses(size_t value) const { return uses_[value]; }
-  // From which of the network's outputs on a value is given, as often as it is.
+  // Where a value begins in the network's output; once for each time that it occurs there.
   const std::vector<int64_t>& Given(size_t value) const { return given_[value]; }
-  // Whether no layer reads a value; it is given once, then.
+  // Whether no layer reads a value. It then occurs once in the output.
   bool End(size_t value) const { return uses_[value].empty(); }
-  // Whether a value is kept on the tape: an end that tells no slope is not.
+  // Whether a value is kept on the tape. Ends whose activation needs no slope are not.
   bool Kept(size_t value) const { return !End(value) || activations_[value - 1] != kNone; }
-  // Where a value is written: where it is first read; ends, as far as they are kept, are together.
+  // Where a value is written: where it is first read, or among the ends that are kept.
   Use Home(size_t value) const {
     return End(value) ? Use{depth(), ends_[value]} : uses_[value].front();
   }
-  // Whether a layer reads one value, and nothing else is done with that.
+  // Whether a layer reads a single value that is used nowhere else.
   bool Alone(size_t l) const {
     const size_t value = reads_[l].front();
     return reads_[l].size() == 1 && uses_[value].size() == 1 && given_[value].empty();
   }
 
-  // The most features that one layer takes or gives, its blocks being whole.
+  // The most inputs or outputs of any layer, with its last blocks taken as whole.
   int64_t widest() const {
     int64_t most = 0;
     for (size_t l = 0; l < depth(); ++l) {
@@ -75,8 +78,8 @@ class Form {
     }
     return most;
   }
-  // Features of the tape: of each layer its inputs; all ends that tell their activation's slope; and
-  // of each layer the sigmoids, where these do. See forward.cpp.
+  // Features of the tape: the inputs of each layer, all ends that slopes are computed from, and the
+  // sigmoids of each layer with swish. See forward.cpp.
   std::vector<int64_t> Taped() const {
     std::vector<int64_t> features = inputs_;
     features.push_back(kept_of_ends_);
@@ -85,8 +88,8 @@ class Form {
     }
     return features;
   }
-  // Features that the gradients of values are made from: for each layer the deltas, and for each
-  // layer its inputs in components, if it has circulant blocks; see backward.cpp.
+  // Features that the gradients of values are made from: the deltas of each layer, and the inputs,
+  // in components, of each layer with circulant blocks. See backward.cpp.
   std::vector<int64_t> Deltas() const {
     std::vector<int64_t> features(2 * depth(), 0);
     for (size_t l = 0; l < depth(); ++l) {
@@ -100,10 +103,10 @@ class Form {
   int64_t indices() const { return indices_; }
   // Where a layer's weights begin among the values; its biases follow them.
   int64_t ValuesOf(size_t l) const { return value_offsets_[l]; }
-  // Where the numbers of its batch norm do.
+  // Where the numbers of a layer's batch norm begin.
   int64_t NormOf(size_t l) const { return norm_offsets_[l]; }
 
-  // The layers of one network, after a check of the indices by row, and by column if `both_ways`.
+  // The layers of one network. Checks the indices by row and, if `both_ways`, those by column.
   ffi::Error Layers(const float* values, const int32_t* indices, bool both_ways,
                     std::vector<Layer>* found) const {
     found->clear();
@@ -143,7 +146,7 @@ class Form {
  private:
   static std::string Name(size_t l) { return "layer " + std::to_string(l) + ": "; }
 
-  // Takes `code` in, as far as it is right; answers with what is wrong.
+  // Reads `code` up to the first mistake. Returns what is wrong, or an empty string.
   std::string Read(Span code) {
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
     if (code.size() == 0 || code[0] < 0 || code[0] > kMost) return "no network has such inputs";
@@ -209,7 +212,7 @@ class Form {
     return ReadGiven(Span(code.begin() + 2, gives));
   }
 
-  // Takes in what the network gives.
+  // Reads which values are the network's output.
   std::string ReadGiven(Span gives) {
     given_.resize(depth() + 1);
     for (int64_t value : gives) {

@@ -1,10 +1,10 @@
-// Whole networks in one call: layers dense, packed or of circulant blocks, connected as their form
-// says, over tiles of the batch that stay in a core's cache from the first layer to the last. Threads
-// meet once per call, and once before if there are many spectra to make (prepared.h).
+// Whole networks in one call. Layers are dense, packed or of circulant blocks, and connected as the
+// form says. Tiles of the batch stay in a core's cache from the first layer to the last. Threads
+// meet once per call, and once before that if there are many spectra to make (prepared.h).
 //
-// x [inputs, batch] and y [outputs, batch] are ordinary matrices. What the backward call needs is
-// the *tape*, [tiles, features, lanes]: the inputs of every layer, each value being written where it
-// is first read and copied to where it is read again, and what slopes are made from (form.h).
+// x [inputs, batch] and y [outputs, batch] are ordinary matrices. The backward call needs the
+// *tape*, [tiles, features, lanes]: the inputs of every layer, and what slopes are computed from
+// (form.h). A value is written where it is first read, and copied to where it is read again.
 
 #include "batch_norms.h"
 #include "bindings.h"
@@ -17,8 +17,8 @@
 namespace sparl {
 namespace {
 
-// Tile number t of y; `tape` is that tile's, or null where nothing is to be kept. An end that is not
-// kept is written straight to y.
+// Computes tile number t of y. `tape` is that of the tile, or null if nothing is to be kept. An end
+// that is not kept is written straight to y.
 void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form& form,
                  const Tiling& taped, const float* x, int64_t t, float* tape, float* y) {
   const size_t depth = form.depth();

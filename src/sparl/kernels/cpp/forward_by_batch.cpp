@@ -1,4 +1,4 @@
-// Values of networks while their batch norms are trained; see by_batch.h.
+// Outputs of networks while their batch norms are trained; see by_batch.h.
 
 #include "batch_norms.h"
 #include "bindings.h"
@@ -11,7 +11,7 @@
 namespace sparl {
 namespace {
 
-// Mean and variance of a layer's sums from the tiles' means and squares of deviations from these.
+// Mean and variance of a layer's sums, from each tile's mean and its sum of squared deviations.
 void Moments(Parts& parts, const Tiling& tiling, int64_t outputs, float* mean, float* variance) {
   for (int64_t f = 0; f < outputs; ++f) {
     float total = 0, squares = 0;
@@ -25,7 +25,7 @@ void Moments(Parts& parts, const Tiling& tiling, int64_t outputs, float* mean, f
   }
 }
 
-// Values, tape and statistics of one network.
+// The output, the tape and the statistics of one network.
 void ForwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<Layer>& layers,
                     const Tiling& taped, const float* x, float* y, float* tape, float* statistics) {
   const Path& path = CurrentPath();
@@ -33,7 +33,7 @@ void ForwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<La
   const int64_t lanes = taped.lanes, widest = form.widest() * lanes;
   Parts parts(form, taped.count);
   std::vector<float> numbers(2 * form.widest());
-  Layer before;  // the layer of which there are sums by now
+  Layer before;  // the layer whose sums are complete
   for (size_t l = 0; l <= depth; ++l) {
     ParallelFor(pool, taped.count, [&](int64_t t) {
       float* const tile = tape + t * taped.Stride();

@@ -1,5 +1,5 @@
-// Gradients of dense and packed weights, as part of path.h, and the order in which packed ones are
-// gone through.
+// Gradients of dense and packed weights, as part of path.h, and the order in which packed weights
+// are visited.
 #pragma once
 
 #include "layer.h"
@@ -8,8 +8,8 @@
 namespace sparl {
 namespace {
 
-// dot[i][j] = dy[row + i] . x[column(j)] over all tiles, for kRows x kColumns at once; added to what
-// is there already if `add`.
+// dot[i][j] = dy[row + i] . x[column(j)], summed over all tiles, for kRows x kColumns at once.
+// Added to what is there already if `add`.
 template <int64_t kTile, int kRows, int kColumns, typename ColumnOf>
 void Dots(int64_t row, ColumnOf column, Tiles x, Tiles dy, float* dot, int64_t row_step,
           bool add = false) {
@@ -42,8 +42,8 @@ float SumOverBatch(int64_t row, Tiles dy) {
   return total;
 }
 
-// Values k to end of row r, which are fewer than eight. Not in line with those that go by eight:
-// there all pointers stay in registers, which is a tenth of the time.
+// The values k to end of row r, fewer than eight. Not inlined into the code that takes eight at a
+// time: there all pointers then stay in registers, which saves a tenth of the time.
 template <int64_t kTile>
 __attribute__((noinline)) void GradientOfRest(const Layer& layer, int64_t r, int32_t k, int32_t end,
                                               Tiles x, Tiles dy, float* dweight, bool add) {
@@ -52,17 +52,18 @@ __attribute__((noinline)) void GradientOfRest(const Layer& layer, int64_t r, int
   for (; k < end; ++k) Dots<kTile, 1, 1>(r, column, x, dy, dweight + k, 0, add);
 }
 
-// A row meets inputs from all over x, more than the nearest cache holds. So some tiles are taken at
-// a time, and of them some columns, as many as have kValues values in a row on average, and for
-// those all rows: enough for each to make up for adding up lanes. Calls visit(row, k, end, x, dy, add)
-// for the values k to end of a row and some tiles; the first tiles do not `add`.
+// Calls visit(row, k, end, x, dy, add) for the values k to end of a row and for some tiles; `add`
+// is false for the first tiles. A row meets inputs from all over x, more than the nearest cache
+// holds. So only some tiles are taken at a time, and of them only some columns, with all rows.
+// There are as many columns as a row has kValues values in on average, which makes up for adding up
+// the lanes.
 template <int64_t kTile, int64_t kValues, int64_t kTiles, typename Visit>
 void ForEachRun(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, Visit visit) {
   constexpr int64_t kRows = 64;
   if (layer.kept == 0) return;
   const int64_t columns = layer.block_columns();
   const int64_t even = kValues * layer.block_rows() * columns / layer.kept;
-  const int64_t width = even > 0 ? even : 1;  // zero if a row names a column many times
+  const int64_t width = even > 0 ? even : 1;  // `even` is 0 if rows name columns many times
   int32_t next[kRows];
   for (int64_t row = first; row < end; row += kRows) {
     const int64_t rows = end - row < kRows ? end - row : kRows;

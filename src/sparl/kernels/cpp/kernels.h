@@ -1,5 +1,5 @@
-// What the module exports: XLA FFI handlers, a call outside XLA, and the choice among instruction
-// sets (layer.h).
+// What the module exports: XLA FFI handlers, and a call outside XLA. (layer.h declares the choice
+// among instruction sets.)
 #pragma once
 
 #include <string>
@@ -26,8 +26,8 @@ XLA_FFI_Error* BackwardByBatch(XLA_FFI_CallFrame* call_frame);
 
 class Form;  // form.h
 
-// y [outputs, batch] of one network for x [inputs, batch], on this thread and without XLA. Answers
-// with what is wrong, or nothing.
+// Computes y [outputs, batch] of one network for x [inputs, batch], on this thread and without XLA.
+// Returns what is wrong, or an empty string.
 std::string InferHere(const Form& form, const float* values, int64_t value_count,
                       const int32_t* indices, int64_t index_count, const float* x, float* y,
                       int64_t batch);

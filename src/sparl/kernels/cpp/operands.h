@@ -1,7 +1,8 @@
-// The operands of the kernels: shapes and indices are checked before anything is touched.
+// The operands of the kernels: shapes and indices are checked before anything else is read or
+// written.
 //
-// All operands may carry the same leading dimensions, a batch of networks; one of which a leading
-// dimension is 1 serves all of them (vmap's "expand_dims").
+// All operands may have the same leading dimensions, which are a batch of networks. An operand
+// whose leading dimension is 1 serves all networks (vmap's "expand_dims").
 #pragma once
 
 #include <string>
@@ -18,7 +19,7 @@ inline int64_t Count(Dimensions batch) {
   return count;
 }
 
-// The leading dimensions of a result whose own are the last `core` ones.
+// The leading dimensions of a result, of which the last `core` dimensions are those of one network.
 inline Dimensions BatchOf(Dimensions result, size_t core) {
   return result.first(result.size() < core ? 0 : result.size() - core);
 }
@@ -44,7 +45,7 @@ struct Stack {
   }
 };
 
-// Takes arrays in order; the first that does not fit is remembered and the rest are not looked at.
+// Takes arrays in order, and remembers the first one that does not fit.
 class Reader {
  public:
   Reader(Dimensions batch) : batch_(batch) {}

@@ -1,11 +1,11 @@
 // Walking over matrices stored as packed rows, with every index checked before it is used.
 //
 // A matrix [rows, width] of which `kept` entries are stored:
-//   values      float32 [kept]      row after row
+//   values      float32 [kept]      row by row
 //   columns     int32   [kept]      the column of each value
 //   row_starts  int32   [rows + 1]  row r is values[row_starts[r] : row_starts[r + 1]]
-// All buffers may carry the same number of leading batch dimensions; an operand's may be 1 where
-// the batch's is larger, and is then used for all of it (vmap's "expand_dims").
+// All buffers may have the same number of leading batch dimensions. Where a batch dimension of an
+// operand is 1, the operand serves the whole batch (vmap's "expand_dims").
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct Row {
   int64_t width;
 };
 
-// Which matrix of an operand belongs to number `flat` of a batch of the dimensions `batch`.
+// The number of the matrix, among those of an operand, that belongs to entry `flat` of the batch.
 inline int64_t BatchPosition(Dimensions operand, Dimensions batch, int64_t flat) {
   int64_t position = 0, stride = 1;
   for (size_t d = batch.size(); d-- > 0;) {
@@ -71,8 +71,9 @@ inline ffi::Error CheckStarts(const std::string& name, const int32_t* starts, in
   return ffi::Error::Success();
 }
 
-// Whether all values are from 0 to end - 1. Every call asks this of every index, so it must be fast:
-// no early exit, and no comparison, but the sign bits of the value and of its distance to the end.
+// Whether all values are from 0 to end - 1. Every call checks every index, so this must be fast:
+// there is no early exit and no comparison, only the sign bits of a value and of its distance to
+// the end.
 inline bool InRange(const int32_t* values, int64_t count, int64_t end) {
   const uint32_t last = static_cast<uint32_t>(end - 1);
   uint32_t signs = 0;
@@ -83,9 +84,9 @@ inline bool InRange(const int32_t* values, int64_t count, int64_t end) {
   return static_cast<int32_t>(signs) >= 0;
 }
 
-// Calls visit(Row) for every row of every matrix of the batch, whose dimensions are those of the
-// handler's result. Indices that would lead outside a buffer end in InvalidArgument before the row
-// they belong to is touched; the rows before it are done, and XLA throws the result away.
+// Calls visit(Row) for every row of every matrix of the batch; `batch` has the leading dimensions
+// of the handler's result. Returns InvalidArgument for an index outside a buffer, before its row is
+// touched. The rows before it are done by then; XLA throws the result away.
 template <typename Visit>
 ffi::Error ForEachRow(Dimensions batch, Floats values, Indices columns, Indices row_starts,
                       Floats dense, Visit visit) {

@@ -10,9 +10,10 @@
 
 namespace sparl {
 
-// A moment of waiting that leaves the core to its other half, but not to other threads. Yielding,
-// over and over, is no way to wait for microseconds: on a busy machine each yield may give away
-// milliseconds (forty times the kernel's own time was measured beside one niced process per core).
+// Waits for a moment, in which the core's other hardware thread may run, but no other thread does.
+// Yielding over and over is no way to wait for microseconds: on a busy machine each yield may give
+// away milliseconds (measured beside one niced process per core: forty times the kernel's own
+// time).
 inline void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -21,7 +22,7 @@ inline void Pause() {
 #endif
 }
 
-// Tasks 0 .. count - 1, taken one by one by whoever has time.
+// Tasks 0 .. count - 1, which threads take one by one as they have time.
 class Job {
  public:
   template <typename Task>
@@ -31,15 +32,15 @@ class Job {
         }),
         left_(static_cast<uint64_t>(count)) {}
 
-  // Does tasks until none is left. One who comes too late touches nothing but the counter: the task
-  // itself may be gone by then.
+  // Does tasks until none is left. A thread that comes too late touches only the counter, because
+  // the task itself may be gone by then.
   //
-  // The caller goes up from the first task and helpers down from the last: tile t of the next job
-  // then mostly meets the core that has tile t of this one in its cache.
+  // The caller takes tasks from the first on, helpers from the last down. So tile t of the next job
+  // mostly runs on the core that has tile t of this job in its cache.
   void Work(bool helper) {
     for (int64_t i; (i = Take(helper)) >= 0;) {
       run_(task_, i);
-      // Sequentially consistent, as in Wait: one of the two sees what the other wrote.
+      // Sequentially consistent, as in Wait: one of the two threads sees what the other wrote.
       if (done_.fetch_add(1) + 1 == count_ && asleep_) {
         std::lock_guard<std::mutex> lock(mutex_);
         changed_.notify_all();
@@ -47,8 +48,8 @@ class Job {
     }
   }
 
-  // Until all tasks are done: a while awake, for most others end within microseconds, then asleep,
-  // for the thread that another task runs on may have lost its core.
+  // Waits until all tasks are done. At first it spins, because the other tasks mostly end within
+  // microseconds. Then it sleeps, because the thread of another task may have lost its core.
   void Wait() {
     for (int turns = 0; turns < 2000; ++turns) {
       if (Done()) return;
@@ -85,20 +86,21 @@ class Job {
   std::condition_variable changed_;
 };
 
-// A pool of no threads but the caller's.
+// A pool that has only the caller's thread.
 struct Alone {
   int64_t num_threads() const { return 1; }
   template <typename Work>
   void Schedule(Work) {}
 };
 
-// Calls task(i) once for every i from 0 to count - 1, on the calling thread and on idle ones of the
-// pool; returns when all are done. Tasks must not depend on each other, and which thread runs one
-// must not change what it computes: then results do not depend on the number of threads.
+// Calls task(i) once for every i from 0 to count - 1, on the calling thread and on idle threads of
+// the pool, and returns when all are done. Tasks must not depend on each other, and the thread that
+// runs a task must not change what it computes. Then results do not depend on the number of
+// threads.
 //
 // The calling thread is itself one of the pool's, so it must never wait for a thread that may not
-// come: two handlers that do so wait for each other. It takes tasks like everybody else until none
-// is left, and then waits only for those that another thread has begun.
+// come: two handlers that did would wait for each other. It takes tasks like all others until none
+// is left, and then waits only for tasks that another thread has begun.
 template <typename Pool, typename Task>
 void ParallelFor(Pool pool, int64_t count, const Task& task) {
   const int64_t helpers = std::min(pool.num_threads(), count) - 1;

@@ -1,8 +1,9 @@
-// The kernels themselves, once per instruction set: each path_*.cpp defines SPARL_PATH (a name) and
-// SPARL_VECTOR (floats in a register) and is compiled with flags of its own.
+// The kernels themselves, compiled once per instruction set: each path_*.cpp defines SPARL_PATH (a
+// name) and SPARL_VECTOR (floats in a register), and is compiled with flags of its own.
 //
-// No function of the standard library here: an inline one compiled for a wide processor could be the
-// one copy that the linker keeps, and a narrow processor would then run it.
+// Nothing here may use a function of the standard library. The linker keeps only one copy of an
+// inline function: if that were one compiled for wide registers, a processor without them would run
+// it.
 
 #include "activations.h"
 #include "circulant.h"
@@ -13,13 +14,13 @@
 namespace sparl {
 namespace {
 
-// Lanes that one pass over a packed row holds in registers, as vectors.
+// How many vectors of lanes one pass over a packed row holds in registers.
 template <int64_t kTile>
 constexpr int Pass() {
   return kTile / kVector < kSums / 2 ? kTile / kVector : kSums / 2;
 }
 
-// What becomes of a sum on its way to memory.
+// What is applied to a sum before it is stored.
 struct BiasAndRelu {
   const float* bias;
   bool relu;
@@ -44,7 +45,7 @@ void MultiplyPacked(int64_t rows, const float* values, const int32_t* columns,
   constexpr int kPass = Pass<kTile>();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t lane = 0; lane < kTile; lane += kPass * kVector) {
-      // Two sets of sums: one would wait for each multiply-add to end before the next.
+      // Two sets of sums, because with one each multiply-add would wait for the previous one.
       Vector even[kPass] = {}, odd[kPass] = {};
       int32_t k = row_starts[r];
       const int32_t end = row_starts[r + 1];
@@ -66,7 +67,8 @@ void MultiplyPacked(int64_t rows, const float* values, const int32_t* columns,
   }
 }
 
-// The same for kRows rows of a dense matrix, W[r, k] being values[r * row_step + k * column_step].
+// The same for kRows rows of a dense matrix, where W[r, k] is values[r * row_step + k *
+// column_step].
 template <int64_t kTile, int kRows, typename Finish>
 void MultiplyDenseRows(int64_t r, int64_t columns, const float* values, int64_t row_step,
                        int64_t column_step, const float* x, float* y, int64_t step, Finish finish) {

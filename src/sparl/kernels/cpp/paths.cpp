@@ -1,4 +1,5 @@
-// Which of the compiled paths runs: the processor is asked while running, not while compiling.
+// The choice of the path that runs, by the processor that it runs on and not the one it was built
+// on.
 
 #include <atomic>
 #include <cstring>

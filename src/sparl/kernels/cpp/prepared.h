@@ -1,5 +1,5 @@
-// What kernels multiply by where that is not the weights as they are stored: copies, made once per
-// call for all tiles, of packed values in the order of their columns and of the spectra of blocks.
+// What kernels multiply by in place of the stored weights: packed values in the order of their
+// columns, and the spectra of blocks. They are computed once per call, for all tiles.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@ class Prepared {
  public:
   enum Order { kByRow, kByColumn };
 
-  // Sets `by_row` or `by_column` of all layers of each network from number `first` on, where they
-  // are wanted; they live as long as this.
+  // Sets `by_row` or `by_column` of the layers of each network from number `first` on, where the
+  // kernels need it, and owns them.
   template <typename Pool>
   Prepared(Pool pool, Order order, size_t first, Networks* networks) {
     const auto wanted = [&](const Layer& layer) {
@@ -56,7 +56,7 @@ class Prepared {
  private:
   static constexpr int64_t kWeightsAtOnce = 16384;
 
-  // Some of a layer's values or blocks, and where all of that layer's go.
+  // Some of a layer's values or blocks, and where those of the whole layer go.
   struct Part {
     const Layer* layer;
     float* to;

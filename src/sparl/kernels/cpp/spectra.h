@@ -1,16 +1,17 @@
-// The real Fourier basis of a few numbers, in which every circulant matrix falls apart.
+// The real Fourier basis of G numbers, in which every circulant matrix is almost diagonal.
 //
-// Numbers x[0 .. G) become *components*: their sum, their sum with alternating signs, and then, for
-// each other frequency f, two: the sums of cos(2 pi f t / G) x[t] and sin(2 pi f t / G) x[t]. The
-// frequencies come in an order of their own, in which the first half is that of G / 2.
+// The *components* of x[0 .. G) are their sum, their sum with alternating signs, and then two for
+// each other frequency f: the sums of cos(2 pi f t / G) x[t] and of sin(2 pi f t / G) x[t]. The
+// order of frequencies is recursive: the first half are those of G / 2 numbers.
 //
-// A circulant block, W[r, s] = c[(s - r) mod G], has a *spectrum*, the components of c times a scale.
-// With the components of x for x, W x is then, in components as Synthesise takes them,
-//     y[0] = w[0] x[0],  y[1] = w[1] x[1],  and for each other frequency, w = (a, b),
-//     y[m] = a x[m] + b x[m + 1],  y[m + 1] = a x[m + 1] - b x[m],
-// 2 G - 2 products in place of G * G. The block transposed has -b for b.
+// The *spectrum* w of a circulant block, W[r, s] = c[(s - r) mod G], is the components of c times a
+// scale. Let x be components from here on. Then W x is, in components as Synthesise takes them,
+//     y[0] = w[0] x[0],  y[1] = w[1] x[1],  and for each other frequency, with (a, b) of w,
+//     y[m] = a x[m] + b x[m + 1],  y[m + 1] = a x[m + 1] - b x[m].
+// That takes 2 G - 2 products instead of G * G. The transposed block has -b in place of b.
 //
-// No function of the standard library here, and none that is not local to its file: see path.h.
+// Nothing here may use a function of the standard library, and all is local to its file: see
+// path.h.
 #pragma once
 
 #include <cstdint>
@@ -33,11 +34,12 @@ constexpr float Sine(int64_t turns) {
   return Cosine<16>(turns * (16 / G) + 12);
 }
 
-// G numbers, or registers full of them, to components. Even frequencies are those of half as many
-// numbers, the sums of two that lie G / 2 apart; odd ones see only their differences.
+// Turns G numbers, or registers full of them, into components, in place. Even frequencies are those
+// of half as many numbers, the sums of two that lie G / 2 apart. Odd frequencies need only the
+// differences.
 //
-// Always in line, so that registers stay what they are: by way of memory, products of few blocks took
-// a quarter longer.
+// It is always inlined, so that registers stay registers: by way of memory, products of few blocks
+// took a quarter longer.
 template <int64_t G, typename T>
 inline __attribute__((always_inline)) void Analyse(T* x) {
   if constexpr (G > 1) {
@@ -48,7 +50,7 @@ inline __attribute__((always_inline)) void Analyse(T* x) {
       x[t] += x[t + kHalf];
     }
     Analyse<kHalf>(x);
-    if constexpr (G <= 4) {  // cosines and sines are zero or one
+    if constexpr (G <= 4) {  // all cosines and sines are zero or one
       for (int64_t t = 0; t < kHalf; ++t) x[kHalf + t] = difference[t];
     } else {
       for (int64_t f = 1; f < kHalf; f += 2) {
@@ -87,7 +89,7 @@ inline __attribute__((always_inline)) void Synthesise(T* x) {
   }
 }
 
-// What components are multiplied by between Analyse and Synthesise, for these to be inverse.
+// Multiplies components by the scale with which Synthesise is the inverse of Analyse.
 template <int64_t G, typename T>
 inline void Scale(T* components) {
   for (int64_t m = 0; m < G; ++m) components[m] *= (m < 2 ? 1.0f : 2.0f) / G;
@@ -108,7 +110,7 @@ struct Group {
   static constexpr int64_t size = kSize;
 };
 
-// Calls visit(Group<group>()), for one of the sizes that blocks may have.
+// Calls visit(Group<group>()); `group` is one of the sizes that blocks may have.
 template <typename Visit>
 inline void WithGroup(int64_t group, Visit visit) {
   switch (group) {

@@ -1,5 +1,5 @@
-// The tape of a network, tile by tile: each value is written where it is first read, and copied from
-// there (form.h).
+// The tape of a network, tile by tile: a value is written where it is first read, and copied from
+// there to where it is read again (form.h).
 #pragma once
 
 #include "form.h"
@@ -12,7 +12,8 @@ inline int64_t At(const Tiling& taped, Form::Use use) {
   return taped.offsets[use.layer] + use.feature * taped.lanes;
 }
 
-// A value of tile number t from its home to wherever else it is read, and to y where it is given.
+// Copies a value of tile number t from its home to wherever else it is read, and to its places in
+// y.
 inline void Share(const Form& form, const Tiling& taped, size_t value, int64_t t, float* tile,
                   float* y) {
   const float* const home = tile + At(taped, form.Home(value));

@@ -9,7 +9,7 @@
 
 namespace sparl {
 
-// Where each of several groups of features, of these sizes, begins in every tile.
+// The offsets, in every tile, of several groups of features of given sizes.
 struct Tiling {
   Tiling(const std::vector<int64_t>& sizes, int64_t batch)
       : batch(batch), lanes(LanesFor(batch)), count((batch + lanes - 1) / lanes) {
@@ -45,8 +45,8 @@ inline void CopyTile(const float* from, int64_t from_step, int64_t rows, int64_t
   for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_step, width, to + r * to_step);
 }
 
-// A place for what a tile gives: the [rows, batch] matrix itself, or, where the batch ends within the
-// tile, `spare`, from which FromTile copies what there is.
+// Where a tile's result is written: straight to the [rows, batch] matrix or, if the batch ends
+// within the tile, to `spare`, from which FromTile copies the samples that exist.
 struct Place {
   float* data;
   int64_t step;
@@ -57,7 +57,7 @@ inline Place PlaceFor(float* matrix, const Tiling& tiling, int64_t t, float* spa
   return {matrix + t * tiling.lanes, tiling.batch};
 }
 
-// A [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
+// Copy a [rows, batch] matrix to and from tile number t; lanes beyond the batch are zero.
 inline void IntoTile(const float* matrix, int64_t rows, const Tiling& tiling, int64_t t,
                      float* tile) {
   const int64_t lanes = tiling.lanes, there = tiling.There(t);
@@ -71,8 +71,8 @@ inline void FromTile(const float* tile, int64_t rows, const Tiling& tiling, int6
   CopyTile(tile, lanes, rows, there, matrix + t * lanes, tiling.batch);
 }
 
-// Memory of a thread that outlives the call, so that small batches do not pay for allocation. It
-// begins with a cache line: a vector that lies across two is loaded twice.
+// Memory of the thread that outlives the call, so that small batches do not pay for allocation. It
+// begins at a cache line, because a vector that lies across two lines is loaded twice.
 inline float* Scratch(int64_t floats) {
   constexpr size_t kLine = 64;
   thread_local std::vector<float> memory;

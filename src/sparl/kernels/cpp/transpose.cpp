@@ -1,4 +1,4 @@
-// The places of packed rows column by column, once per restructuring: a stable counting sort.
+// The places of packed rows column by column, by a stable counting sort; once per restructuring.
 
 #include <algorithm>
 #include <vector>
@@ -9,8 +9,8 @@
 namespace sparl {
 namespace {
 
-// rows[k], order[k]: row and number of the k-th kept value, counted column by column; the values of
-// column c are those from column_starts[c] to column_starts[c + 1].
+// Counted column by column, the k-th kept value lies in row rows[k] and is value number order[k].
+// The values of column c are those from column_starts[c] to column_starts[c + 1].
 ffi::Error TransposeIndices(Indices columns, Indices row_starts, ffi::Result<Indices> rows,
                             ffi::Result<Indices> column_starts, ffi::Result<Indices> order) {
   const Dimensions shape = rows->dimensions();

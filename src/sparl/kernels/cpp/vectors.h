@@ -1,5 +1,5 @@
-// Registers full of floats, SPARL_VECTOR of them, and how their lanes are added up; for path.h,
-// which says why nothing here is a function of the standard library.
+// Registers with SPARL_VECTOR floats each, and how their lanes are added up. For path.h, which says
+// why nothing here may use a function of the standard library.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@ namespace sparl {
 namespace {
 
 constexpr int64_t kVector = SPARL_VECTOR;
-// Registers that hold partial sums; half of the sixteen or more that there are, at the least.
+// Registers that hold partial sums; every processor has at least twice as many.
 constexpr int kSums = SPARL_VECTOR >= 16 ? 16 : 8;
 typedef float Vector __attribute__((vector_size(4 * SPARL_VECTOR)));
-// Loads need no alignment: what XLA hands over is aligned to a cache line, and costs the same. (Not
-// Vector itself: as an argument of a template it would lose these attributes.)
+// Loads need no alignment; XLA's arrays are aligned to cache lines and cost the same. (A type
+// besides Vector, because as a template's argument Vector would lose these attributes.)
 typedef float InMemory __attribute__((vector_size(4 * SPARL_VECTOR), aligned(4), may_alias));
 
 inline Vector Load(const float* at) { return *reinterpret_cast<const InMemory*>(at); }
@@ -30,8 +30,8 @@ inline Vector Pick(Vector a, Vector b, std::integer_sequence<int, kFrom...>) {
 #endif
 }
 
-// Both vectors hold segments, each to be summed up; the result has all segments at half the length:
-// the first halves of a's and b's segments plus the second halves.
+// Both vectors consist of segments that are to be summed up. The result has all segments of a and b
+// at half the length: their first halves plus their second halves.
 template <int kSegment, int... kLane>
 inline Vector Halve(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
   constexpr int kHalf = kSegment / 2;
@@ -42,8 +42,9 @@ inline Vector Halve(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
   return first + second;
 }
 
-// totals[i] = the sum of the lanes of sums[i], for a power of two of them at once; an order of
-// addition that is always the same, in a third of the steps that one after the other would take.
+// totals[i] = the sum of the lanes of sums[i], for a power of two of them at once. The order of
+// addition is always the same, and it takes a third of the steps that one vector after the other
+// would.
 template <int kCount, int kSegment = kVector>
 inline void Total(Vector* sums, float* totals) {
   using Lanes = std::make_integer_sequence<int, kVector>;
