@@ -17,7 +17,9 @@ from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadEnvironment
 from sparl.layouts import Dense, RowSparse
 from sparl.networks import plain
+from sparl.storage import RunFolder, files
 from sparl.topology import PerLayer, PerRow
+from sparl.training import snapshot
 
 ENV = "environments:Point-v0"
 
@@ -139,7 +141,7 @@ def other(request, tmp_path_factory):
     """A trained policy of the other agents, and its run."""
     out = tmp_path_factory.mktemp(request.param) / "run"
     env, agent = {"sac": (ENV, TINY_SAC), "dqn": ("environments:Steps-v0", TINY_DQN)}[request.param]
-    return sparl.train(env, agent, sparl.RNM(2, 4), out=out, **OFTEN), out
+    return sparl.train(env, agent, sparl.RNM(2, 4), out=out, **OFTEN).policy, out
 
 
 def test_policies_of_other_agents_are_saved_and_loaded(other, tmp_path):
@@ -164,7 +166,7 @@ def test_policies_of_other_agents_act_as_their_learner_did(other, tmp_path):
     np.testing.assert_array_equal(
         policy.predict(observations)[0], from_checkpoint.predict(observations)[0]
     )
-    engine, _ = snapshot(sparl.storage.RunFolder(run))
+    engine, _ = snapshot(RunFolder(run))
     actions = policy.spaces.scaled(engine.act(observations.astype(np.float32)))
     np.testing.assert_allclose(policy.predict(observations)[0], actions, rtol=1e-5, atol=1e-5)
 
@@ -192,7 +194,7 @@ def test_golden_values_of_choices_are_compared_by_their_size(tmp_path):
         arrays = load_file(path)
         assert arrays["golden.q_value"].tolist() == [[1e6, 0.0]] * 3
         arrays["golden.q_value"] = arrays["golden.q_value"] + np.float32(error)
-        sha256 = sparl.storage.write_bytes(path, safetensors.numpy.save(arrays))
+        sha256 = files.write_bytes(path, safetensors.numpy.save(arrays))
         content = json.loads((tmp_path / "policy.json").read_text())
         (tmp_path / "policy.json").write_text(json.dumps(content | {"sha256": sha256}))
         if refused:
@@ -216,7 +218,7 @@ def test_a_policy_that_acts_otherwise_than_its_golden_pairs_is_refused(trained, 
     path = tmp_path / "policy.safetensors"
     arrays = load_file(path)
     arrays["layer_0.bias"] = arrays["layer_0.bias"] + np.float32(1.0)
-    sha256 = sparl.storage.write_bytes(path, safetensors.numpy.save(arrays))
+    sha256 = files.write_bytes(path, safetensors.numpy.save(arrays))
     content = json.loads((tmp_path / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps(content | {"sha256": sha256}))
     with pytest.raises(BadCheckpoint, match="differ from the golden ones"):

@@ -84,8 +84,8 @@ def test_it_begins_exactly_where_the_other_run_stands(trained, tmp_path):
     assert "step-000000200" in config.begun_from
     engine, _ = snapshot(RunFolder(tmp_path / "small"))
     assert engine.updates == 80
-    small = sparl.load(tmp_path / "small").network
-    assert neurons.widths(small) < neurons.widths(sparl.load(trained).network)
+    small = sparl.load(tmp_path / "small").policy.network
+    assert neurons.widths(small) < neurons.widths(sparl.load(trained).policy.network)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_it_resumes_bit_for_bit_without_the_other_run(trained_dqn, method, tmp_p
 def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path):
     """Structured pruning, then N:M on what is left; no weight is scaled up."""
     sparl.prune(trained_dqn, TO_ZERO, steps=60, out=tmp_path / "small", quiet=True)
-    small, begins = sparl.load(tmp_path / "small").network, Begins()
+    small, begins = sparl.load(tmp_path / "small").policy.network, Begins()
     method = methods.RNM(2, 4, sparse_layers="all", keep_norm=False)
     out = tmp_path / "sparse"
     sparl.prune(tmp_path / "small", method, steps=40, out=out, callbacks=[begins], quiet=True)
@@ -140,6 +140,5 @@ def test_what_cannot_be_is_refused(trained_dqn, tmp_path, capsys):
         sparl.prune(out, TO_ZERO, out=out, quiet=True)
     with pytest.raises(BadRun, match="is no run folder of sparl"):
         sparl.prune(tmp_path / "nothing", TO_ZERO, quiet=True)
-    with pytest.raises(SystemExit):
-        main(["prune", str(out), "--method", "set"])
-    assert "invalid choice" in capsys.readouterr().err
+    assert main(["prune", str(out), "--method", "set"]) == 1
+    assert "set does not choose by what a network has learned" in capsys.readouterr().err

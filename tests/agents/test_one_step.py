@@ -165,7 +165,5 @@ def test_a_replay_smaller_than_a_batch_is_refused(tmp_path):
 
 
 def test_continuous_actions_are_refused_with_what_fits(tmp_path):
-    with pytest.raises(
-        BadEnvironment, match=r"primal_dual needs discrete ones.*What fits: td3, sac"
-    ):
+    with pytest.raises(BadEnvironment, match=r"primal_dual needs discrete ones.*: td3, sac"):
         sparl.train("environments:Point-v0", TINY_ON_POLICY, out=tmp_path / "run", **OFTEN)

@@ -13,7 +13,7 @@ from sparl.methods import Dense
 def setting(method=None, agent=None, **run):
     agent = {} if agent is None else agent
     config = sparl.RunConfig("Env-v0", **run)
-    return Setting.of(config, sparl.TD3Config(**agent), method or Dense())
+    return Setting.of(config, sparl.TD3(**agent), method or Dense())
 
 
 def test_runs_that_differ_in_seed_alone_are_one_variant():

@@ -10,6 +10,7 @@ from environments import OFTEN, TINY, TINY_DQN
 
 import sparl
 from sparl.cli import main
+from sparl.envs import environment
 from sparl.errors import BadEnvironment, BadRun, BadValue, Diverged, EnvironmentFailed
 from sparl.methods import Dense
 from sparl.replay import Columns, Replay
@@ -28,7 +29,7 @@ def count_from_zero():
         ("HalfCheetah-v99", "close matches: .*HalfCheetah-v5"),
         ("no_such_module_at_all:Thing-v0", "'no_such_module_at_all', which is not installed"),
         ("CartPole-v1", r"discrete actions \(Discrete\(2\)\); td3 needs continuous ones"),
-        ("CartPole-v1", "What fits: --agent dqn"),
+        ("CartPole-v1", "What fits: dqn"),
         ("environments:TwoChoices-v0", r"several discrete actions at once \(MultiDiscrete"),
         ("environments:Image-v0", r"image observations \(8, 8, 3\); .*take vectors"),
         ("environments:Boundless-v0", "actions without finite bounds"),
@@ -42,9 +43,7 @@ def test_environments_that_cannot_be_used(env, message, tmp_path):
 
 
 def test_continuous_actions_are_not_for_dqn(tmp_path):
-    message = (
-        r"Point-v0 has continuous actions \(Box.*dqn needs discrete ones.*--agent td3 or .*sac"
-    )
+    message = r"Point-v0 has continuous actions \(Box.*dqn needs discrete ones.*What fits: td3, sac"
     with pytest.raises(BadEnvironment, match=message):
         sparl.train("environments:Point-v0", TINY_DQN, out=tmp_path / "run", **OFTEN)
     assert not (tmp_path / "run").exists()
@@ -52,12 +51,12 @@ def test_continuous_actions_are_not_for_dqn(tmp_path):
 
 def test_a_command_line_without_an_agent_says_which_one_fits(tmp_path, capsys):
     assert main(["train", "CartPole-v1", "--out", str(tmp_path / "run")]) == 1
-    assert "--agent dqn" in capsys.readouterr().err
+    assert "What fits: dqn" in capsys.readouterr().err
 
 
 def test_dynamic_replay_is_for_continuous_actions(tmp_path):
     options = OFTEN | {"dynamic_replay": True}
-    with pytest.raises(BadValue, match=r"--dynamic-replay .*Steps-v0 has discrete ones"):
+    with pytest.raises(BadValue, match=r"dynamic_replay .*Steps-v0 has discrete ones"):
         sparl.train("environments:Steps-v0", TINY_DQN, out=tmp_path / "run", **options)
     with pytest.raises(BadValue, match="buffer_drift is nan"):
         sparl.RunConfig("Pendulum-v1", buffer_drift=float("nan"))
@@ -67,7 +66,7 @@ def test_an_environment_of_an_extra_names_the_extra(monkeypatch, tmp_path):
     def missing(name):
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(sparl.envs.importlib, "import_module", missing)
+    monkeypatch.setattr(environment.importlib, "import_module", missing)
     with pytest.raises(BadEnvironment, match=r'highway-env, .*pip install "sparl\[envs\]"'):
         sparl.train("highway-fast-v0", TINY, out=tmp_path / "run", **OFTEN)
 
@@ -76,7 +75,7 @@ def test_a_package_missing_below_gymnasium_is_named(monkeypatch, tmp_path):
     def missing(*_, **__):
         raise gym.error.DependencyNotInstalled("pip install gymnasium[mujoco]")
 
-    monkeypatch.setattr(sparl.envs.gym, "make", missing)
+    monkeypatch.setattr(environment.gym, "make", missing)
     with pytest.raises(BadEnvironment, match=r"gymnasium\[mujoco\]"):
         sparl.train("HalfCheetah-v5", TINY, out=tmp_path / "run", **OFTEN)
 
@@ -102,15 +101,15 @@ def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("batch_size", 0, "batch-size is 0: it must be above 0"),
-        ("learning_rate", float("nan"), "learning-rate is nan"),
+        ("batch_size", 0, "batch_size is 0: it must be above 0"),
+        ("learning_rate", float("nan"), "learning_rate is nan"),
         ("gamma", 2.0, "gamma is 2.0: it must be within 0 and 1"),
         ("tau", -0.1, "tau is -0.1"),
-        ("policy_delay", 0, "policy-delay is 0"),
-        ("n_step", 0, "n-step is 0: it must be above 0"),
-        ("weight_decay", -1.0, "weight-decay is -1.0"),
-        ("decoupled_weight_decay", -1.0, "decoupled-weight-decay is -1.0"),
-        ("learning_starts", -1, "learning-starts is -1: it must be at least 0"),
+        ("policy_delay", 0, "policy_delay is 0"),
+        ("n_step", 0, "n_step is 0: it must be above 0"),
+        ("weight_decay", -1.0, "weight_decay is -1.0"),
+        ("decoupled_weight_decay", -1.0, "decoupled_weight_decay is -1.0"),
+        ("learning_starts", -1, "learning_starts is -1: it must be at least 0"),
         ("hidden", (), "hidden is 0"),
         ("hidden", (16, -3), "hidden is -3"),
     ],
@@ -122,8 +121,7 @@ def test_hyperparameters_out_of_range(option, value, message):
 
 @pytest.mark.parametrize("option", ["steps", "eval_every", "buffer_min", "log_every"])
 def test_run_options_out_of_range(option, tmp_path):
-    name = option.replace("_", "-")
-    with pytest.raises(BadValue, match=f"{name} is 0: it must be at least 1"):
+    with pytest.raises(BadValue, match=f"{option} is 0: it must be at least 1"):
         sparl.train("Pendulum-v1", TINY, out=tmp_path / "run", **{option: 0})
 
 

@@ -77,7 +77,7 @@ def test_what_is_no_export_is_refused(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    agent = sparl.DQNConfig(hidden=(16, 16), learning_starts=100)
+    agent = sparl.DQN(hidden=(16, 16), learning_starts=100)
     sparl.train("CartPole-v1", agent, steps=200, out=folder, quiet=True, eval_episodes=1)
     return folder
 

@@ -57,7 +57,7 @@ def test_it_is_of_standard_operators_and_always_the_same():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    agent = sparl.SACConfig(hidden=(16, 16), learning_starts=100)
+    agent = sparl.SAC(hidden=(16, 16), learning_starts=100)
     sparl.train("Pendulum-v1", agent, steps=200, out=folder, quiet=True, eval_episodes=1)
     return folder
 

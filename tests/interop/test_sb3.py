@@ -94,7 +94,7 @@ def test_updates_go_on_as_they_would_there(name, imported):
     engine, expected = snapshot(RunFolder(imported[name]))[0], computed(name)
     before = outputs(engine, expected, np.zeros_like(expected.get("action", 0)))
     for rows in expected["rows"]:
-        discount = np.full((len(rows), 1), engine.config.gamma, np.float32)
+        discount = np.full((len(rows), 1), engine.agent.gamma, np.float32)
         engine.update(np.concatenate([rows, discount], axis=1))
     after = outputs(engine, expected, np.zeros_like(expected.get("action", 0)))
     assert_equal(after, expected, "after_")
@@ -115,16 +115,16 @@ def test_sac_goes_on_with_its_temperature_and_all_moments(imported):
 def test_hyperparameters_are_those_it_was_trained_with(imported):
     found = {name: RunFolder(folder).read_config()[:2] for name, folder in imported.items()}
     common = {"learning_starts": STEPS, "batch_size": 16, "hidden": (8, 8)}
-    assert found["td3"][1] == sparl.TD3Config(
+    assert found["td3"][1] == sparl.TD3(
         **common, learning_rate=1e-3, gamma=0.9, policy_noise=0.0, exploration_noise=0.3
     )
-    assert found["sac"][1] == sparl.SACConfig(
+    assert found["sac"][1] == sparl.SAC(
         **common,
         critic_hidden=(12,),
         target_entropy=-2.0,
         initial_temperature=math.exp(computed("sac")["log_temperature"][0]),
     )
-    assert found["dqn"][1] == sparl.DQNConfig(
+    assert found["dqn"][1] == sparl.DQN(
         **common,
         tau=1.0,
         double=False,

@@ -14,9 +14,9 @@ if sys.argv[1] == "one":
 import jax, jax.numpy as jnp, numpy as np
 
 from sparl import kernels
-from sparl.agents import TD3Config
+from sparl.agents import TD3
 from sparl.engine import Engine
-from sparl.methods import RNM, Moment
+from sparl.methods import RNM, TrainingProgress
 from sparl.methods.common.method import frobenius
 from sparl.replay import Columns
 from sparl.topology import NofM, PerLayer
@@ -79,12 +79,12 @@ for _ in range(10):
     state, y = step(state, x, target)
 print(bits((state, y)).hexdigest())
 
-engine = Engine(TD3Config(), RNM(1, 8, interval=10), Columns(17, 6), seed=0)
+engine = Engine(TD3(), RNM(1, 8, interval=10), Columns(17, 6), seed=0)
 for _ in range(25):
     rows = rng.normal(size=(256, engine.columns.width)).astype(np.float32)
     engine.update(rows)
     if engine.method.stage(engine.updates, 25):
-        engine.restructure("reselect", Moment(engine.updates, 25))
+        engine.restructure("reselect", TrainingProgress(engine.updates, 25))
 print(bits(engine.arrays["parts"]).hexdigest())
 
 print(bits([jax.jit(frobenius)(normal(256, 256)) for _ in range(20)]).hexdigest())

@@ -168,7 +168,7 @@ def carried(before, after, seed=0):
 
     optimizers = {"critics": adam(1e-3)}
     networks = {"critics": {"q": plain((before,), False)}}
-    learner = Learner.start(networks, optimizers, frozenset({"critics"}))
+    learner = Learner.start(networks, optimizers, frozenset({"critics"}), {"critics": "critic"})
     learner = with_random_moments(learner, np.random.default_rng(seed))
     moved = transport.carry(learner, {"critics": {"q": plain((after,), False)}})
 

@@ -135,7 +135,7 @@ def test_the_hard_instance_is_a_gymnasium_environment():
 
 
 def test_an_agent_trains_on_the_hard_instance(tmp_path):
-    tiny_dqn = sparl.DQNConfig(hidden=(8,), batch_size=8, learning_starts=40)
+    tiny_dqn = sparl.DQN(hidden=(8,), batch_size=8, learning_starts=40)
     options = {"steps": 60, "eval_every": 30, "eval_episodes": 1, "quiet": True}
     policy = sparl.train("sparl/HardSparse-v0", tiny_dqn, out=tmp_path / "run", **options)
     assert 0 <= policy.predict(np.eye(4, dtype=np.float32)[0])[0] < 32

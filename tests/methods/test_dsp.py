@@ -16,6 +16,7 @@ from support import adam_state, rows, with_random_moments
 import sparl
 from sparl.engine import Engine
 from sparl.errors import BadValue
+from sparl.learner import AgentState
 from sparl.methods import COMPILATION, DSP, RUNNING, Plan, Returns, TrainingProgress
 from sparl.methods.common import neurons
 from sparl.replay import Columns
@@ -104,19 +105,11 @@ def test_importance_is_the_moving_average_of_the_saliency():
     for _ in range(3):
         batch = rows(rng, 8, engine.columns)
         before = networks(engine)["q"]
-        gradients: dict[str, Any] = {}
-
-        def capture(name, part, gradient, gradients=gradients):
-            gradients.update(gradient)
-            return part
-
-        agent, learner = engine.agent, engine.learner
-        agent.update(
-            engine.agent, learner.structures, learner.parts, frozenset({"q"}),
-            engine.columns.split(jnp.asarray(batch)), jax.random.key_data(jax.random.key(0)),
-            capture,
-        )  # fmt: skip
-        found = neurons.saliency(before, gradients["q"])
+        rules = replace(engine.algorithm.rules(engine.learner), collect_gradients=True)
+        state = AgentState(engine.learner.parts, {}, None, {}, rules, frozenset({"q"}))
+        key = jax.random.key_data(jax.random.key(0))
+        state, _ = engine.agent.update(state, engine.columns.split(jnp.asarray(batch)), key)
+        found = neurons.saliency(before, state.gradients["q"]["q"])
         expected = 0.99 * expected + 0.01 * np.asarray(found)
         engine.update(batch)
     got = engine.method_state[RUNNING]["importance"]["q"]
@@ -295,7 +288,7 @@ def test_a_run_ends_small_and_says_so(tmp_path, capsys):
     options = OFTEN | {"steps": 200, "quiet": False}
     sparl.train("environments:Steps-v0", replace(TINY_DQN, hidden=(12, 10)), method,
                 out=tmp_path / "run", callbacks=[watch], **options)  # fmt: skip
-    policy = sparl.load(tmp_path / "run")
+    policy = sparl.load(tmp_path / "run").policy
     assert neurons.widths(policy.network) == (4, 3)
     counts = [figures["neurons_q"] for _, figures in watch.figures]
     assert counts[0] == 22 and counts[-1] == 7 and counts == sorted(counts, reverse=True)
@@ -317,7 +310,7 @@ def test_a_run_ends_small_and_says_so(tmp_path, capsys):
         ({"interval": 0}, "interval is 0: it must be at least 1"),
         ({"begin": 0.9, "end": 0.2}, "begin is 0.9 and end 0.2"),
         ({"epsilon": 1.1}, "epsilon is 1.1: it must be within 0 and 1"),
-        ({"critic_floor": -0.1}, "critic-floor is -0.1"),
+        ({"critic_floor": -0.1}, "critic_floor is -0.1"),
         ({"tolerance": float("nan")}, "tolerance is nan"),
         ({"penalty": float("inf")}, "penalty is inf: it must be at least 0"),
     ],

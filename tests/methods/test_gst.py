@@ -13,7 +13,7 @@ from environments import OFTEN, TINY_DQN
 from support import rows, same_bits
 
 import sparl
-from sparl.engine import Algorithm, Engine, update
+from sparl.engine import Engine, dense_gradients
 from sparl.errors import BadValue
 from sparl.layouts import BlockCirculant, Dense, RowSparse, projected
 from sparl.methods import GST, Returns, TrainingProgress
@@ -106,9 +106,9 @@ def test_blocks_come_back_at_zero_where_the_gradient_is_largest():
         look(engine)
     engine.update(rows(np.random.default_rng(1), 8, engine.columns))
     before = middle(engine)
-    algorithm = Algorithm(engine.agent, engine.agent, engine.method, engine.columns)
+    algorithm = engine.algorithm
     batch = engine.columns.split(jnp.asarray(engine._newest))
-    found = update._gradients(algorithm, engine.learner, batch, engine.journal)
+    found = dense_gradients(algorithm, engine.learner, batch, engine.journal)
     gradient = found["q"]["q"].layers[1].to_dense()
     look(engine, BADLY)
     after = middle(engine)
@@ -166,7 +166,7 @@ def test_a_run_stores_what_its_ratio_says(tmp_path):
     agent = replace(TINY_DQN, hidden=(32, 32))
     sparl.train("environments:Steps-v0", agent, method, out=tmp_path / "run",
                 **OFTEN | {"steps": 200})  # fmt: skip
-    policy = sparl.load(tmp_path / "run")
+    policy = sparl.load(tmp_path / "run").policy
     layer = policy.network.layers[1]
     assert isinstance(layer, BlockCirculant) and layer.blocks < 64
     summary = sparl.storage.RunFolder(tmp_path / "run").read_summary()

@@ -43,16 +43,18 @@ def flips(figures: dict[str, int | float]) -> list[float]:
     return [value for name, value in figures.items() if name.startswith("sad_")]
 
 
+ROLES = {"actor": "actor"}
+
+
 def started(method: RNM, network: Network) -> tuple[Network, dict]:
-    parts, state = method.start({"actor": {"actor": network}}, jax.random.key(0))
+    parts, state = method.start({"actor": {"actor": network}}, jax.random.key(0), ROLES)
     return parts["actor"]["actor"], state
 
 
 def learner_of(network: Network) -> Learner:
     """A learner of one network with a target."""
-    return Learner.start(
-        {"actor": {"actor": network}}, {"actor": optax.adam(1e-3)}, frozenset({"actor"})
-    )
+    optimizers = {"actor": optax.adam(1e-3)}
+    return Learner.start({"actor": {"actor": network}}, optimizers, frozenset({"actor"}), ROLES)
 
 
 def with_online(learner: Learner, network: Network) -> Learner:

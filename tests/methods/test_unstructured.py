@@ -47,6 +47,7 @@ from sparl.replay import Columns
 from sparl.topology import Kept, allocation
 
 UPDATES = 100
+ROLES = {"actor": "actor", "critics": "critic"}
 METHODS = {
     method.name: method
     for method in (
@@ -202,7 +203,7 @@ def test_a_sparse_start_keeps_each_layers_norm_if_asked():
     network = build(jax.random.key(0), (10, 20, 20, 5))
 
     def norms(method: Method) -> list[float]:
-        parts, _ = method.start({"actor": {"actor": network}}, jax.random.key(1))
+        parts, _ = method.start({"actor": {"actor": network}}, jax.random.key(1), ROLES)
         return [float(jnp.linalg.norm(la.to_dense())) for la in parts["actor"]["actor"].layers]
 
     dense = [float(jnp.linalg.norm(la.weight)) for la in network.layers]
@@ -223,7 +224,7 @@ def test_random_starts_differ_between_layers_networks_and_seeds():
 
 def test_rlx2_begins_with_the_largest_weights():
     network = build(jax.random.key(0), (10, 20, 5))
-    parts, _ = RLx2(0.8).start({"actor": {"actor": network}}, jax.random.key(1))
+    parts, _ = RLx2(0.8).start({"actor": {"actor": network}}, jax.random.key(1), ROLES)
     for before, after in zip(network.layers, parts["actor"]["actor"].layers, strict=True):
         magnitude, mask = np.abs(before.to_dense()), active(after)
         assert magnitude[mask].min() > magnitude[~mask].max()
@@ -235,7 +236,7 @@ def of_one_layer(weight: list[list[float]]) -> tuple[Learner, RowSparse]:
     layer = layer_of(dense, jnp.zeros(len(weight)), Kept.of(dense != 0, int((dense != 0).sum())))
     assert isinstance(layer, RowSparse)
     networks = {"critics": {"critic": plain((layer,), squash=False)}}
-    return Learner.start(networks, {"critics": optax.adam(1e-3)}, frozenset()), layer
+    return Learner.start(networks, {"critics": optax.adam(1e-3)}, frozenset(), ROLES), layer
 
 
 def after(method: Method, weight: list[list[float]], gradient: Any = None, progress: float = 0.0,
@@ -370,20 +371,20 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more():
     "wrong, told",
     [
         (lambda: Static(sparsity=1.0), "sparsity is 1.0: it must be at least 0 and below 1"),
-        (lambda: Static(critic_sparsity=-0.1), "critic-sparsity is -0.1"),
+        (lambda: Static(critic_sparsity=-0.1), "critic_sparsity is -0.1"),
         (
             lambda: Static(allocation="lottery"),
             "allocation is 'lottery': choose er, erk or uniform",
         ),
-        (lambda: Static(sparse_layers="none"), "sparse-layers is 'none': choose all or hidden"),
+        (lambda: Static(sparse_layers="none"), "sparse_layers is 'none': choose all or hidden"),
         (lambda: SET(interval=-1), "interval is -1: it must be 0"),
-        (lambda: SET(drop_fraction=1.5), "drop-fraction is 1.5: it must be within 0 and 1"),
+        (lambda: SET(drop_fraction=1.5), "drop_fraction is 1.5: it must be within 0 and 1"),
         (lambda: SET(until=float("nan")), "until is nan"),
         (lambda: SET(lambdas=(7.0, 0.0)), "each must be above 0"),
-        (lambda: RigL(last_drop=True), "last-drop is an option of set: rigl drops nothing"),
+        (lambda: RigL(last_drop=True), "last_drop is an option of set: rigl drops nothing"),
         (lambda: Magnitude(begin=0.8, end=0.2), "begin is 0.8 and end 0.2"),
         (lambda: Iterative(prunings=0), "prunings is 0: it must be at least 1"),
-        (lambda: ASP(prune_at=1.0), "prune-at is 1.0: it must lie between 0 and 1"),
+        (lambda: ASP(prune_at=1.0), "prune_at is 1.0: it must lie between 0 and 1"),
         (lambda: ASP(swaps=-1), "swaps is -1"),
         (lambda: ASP(5, 4), "pattern 5:4 is not possible"),
         (

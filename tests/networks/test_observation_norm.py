@@ -104,7 +104,7 @@ def test_an_engine_that_normalises_equals_one_that_gets_normalised_observations(
         one.update(batch)
         other.update(shown)
         stage = method.stage(one.updates, 100)
-        moment = methods.Moment(one.updates, 100)
+        moment = methods.TrainingProgress(one.updates, 100)
         figures = [engine.restructure(stage, moment) for engine in (one, other)]
         assert figures[0] == figures[1]
     for name, part in one.learner.parts.items():

@@ -171,7 +171,9 @@ def policy_of(name, sparse):
     network = EXPORTED[name]()
     if sparse:
         method = RNM(2, 4, sparse_layers="all")
-        network = method.start({"actor": {"actor": network}}, KEY)[0]["actor"]["actor"]
+        network = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})[0]["actor"][
+            "actor"
+        ]
     spaces = Spaces((5,), (3,), (-1.0,) * 3, (2.0,) * 3)
     return Policy(network, spaces, observations(5, 8))
 

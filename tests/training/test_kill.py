@@ -12,6 +12,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import environments
 import pytest
 from environments import LIMIT, OFTEN, TINY
 from interruptions import outcome
@@ -179,5 +180,5 @@ def test_an_episode_without_end_is_cut_when_the_grace_is_over(tmp_path, monkeypa
             "environments:Endless-v0", TINY, METHOD, out=tmp_path / "run", callbacks=[Ask()],
             **options,
         )  # fmt: skip
-    assert "was cut there to save in time" in capsys.readouterr().err
+    assert "were cut to save in time" in capsys.readouterr().err
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [85]

@@ -15,6 +15,8 @@ import sparl
 from sparl import methods
 from sparl.errors import BadRun
 from sparl.methods import Dense
+from sparl.storage import RunFolder
+from sparl.training import snapshot
 
 POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
 METHODS = {
@@ -125,9 +127,9 @@ def test_a_run_resumes_between_two_cuts(tmp_path, monkeypatch):
     train(tmp_path / "whole", method, STEPS, TINY_DQN)
     with pytest.raises(Stopped):
         train(tmp_path / "run", method, STEPS, TINY_DQN, callbacks=[StopAt(checkpoint=3)])
-    stopped = snapshot(sparl.storage.RunFolder(tmp_path / "run"))[0].shapes["q"]
+    stopped = snapshot(RunFolder(tmp_path / "run"))[0].shapes["q"]
     sparl.resume(tmp_path / "run", quiet=True)
-    ended = snapshot(sparl.storage.RunFolder(tmp_path / "run"))[0].shapes["q"]
+    ended = snapshot(RunFolder(tmp_path / "run"))[0].shapes["q"]
     assert TINY_DQN.hidden[0] > stopped[0][0] > ended[0][0]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -167,15 +169,15 @@ def test_a_wrapped_replay_resumes_exactly(tmp_path):
 
 def test_a_replay_that_was_shrunk_resumes_exactly(tmp_path, monkeypatch):
     """Before the stop and after it, and with segments that hold dropped transitions."""
-    monkeypatch.setattr("sparl.dynamic_replay.EVERY", 30)
+    monkeypatch.setattr("sparl.replay.dynamic.EVERY", 30)
     sizes = []
-    shrink = sparl.dynamic_replay.shrink
+    shrink = sparl.replay.dynamic.shrink
 
     def noted(replay, *arguments):
         shrink(replay, *arguments)
         sizes.append(replay.size)
 
-    monkeypatch.setattr("sparl.dynamic_replay.shrink", noted)
+    monkeypatch.setattr("sparl.replay.dynamic.shrink", noted)
     options: dict[str, Any] = {"dynamic_replay": True, "buffer_min": 50, "buffer_drift": 0.0}
     agent = replace(TINY, n_step=3)
     train(tmp_path / "whole", METHODS["rnm"], agent=agent, **options)

@@ -2,7 +2,7 @@
 
 from sparl.engine.engine import Engine, Template
 from sparl.engine.inference import Forward, HostNetwork, Whole
-from sparl.engine.restructure import densified
+from sparl.engine.restructure import dense_gradients, densified
 from sparl.engine.update import Algorithm, Journal, update_function
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Journal",
     "Template",
     "Whole",
+    "dense_gradients",
     "densified",
     "update_function",
 ]

@@ -47,7 +47,7 @@ def restructure_function(
         present = replace(learner, parts=parts)
         batch = normalize(algorithm.columns.split(rows), normalization)
         signals = Signals(
-            stage, progress, returns, lambda: _gradients(algorithm, present, batch, journal)
+            stage, progress, returns, lambda: dense_gradients(algorithm, present, batch, journal)
         )
         after, state, figures = algorithm.method.restructure(present, state, signals)
         successors[stage] = after.structures
@@ -56,7 +56,7 @@ def restructure_function(
     return restructure
 
 
-def _gradients(
+def dense_gradients(
     algorithm: Algorithm, learner: Learner, batch: Batch, journal: Journal
 ) -> dict[str, Networks]:
     """The losses' gradients by every weight: an update of dense copies in which none descends."""

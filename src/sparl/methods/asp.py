@@ -52,7 +52,7 @@ class ASP(RowWise):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.prune_at < 1:
-            raise BadValue(f"prune-at is {self.prune_at}: it must lie between 0 and 1")
+            raise BadValue(f"prune_at is {self.prune_at}: it must lie between 0 and 1")
         validation.at_least(0, swaps=self.swaps)
 
     def start(

@@ -41,7 +41,7 @@ class RigL(SET):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.last_drop:
-            raise BadValue(f"last-drop is an option of set: {self.name} drops nothing at the end")
+            raise BadValue(f"last_drop is an option of set: {self.name} drops nothing at the end")
 
     def fraction(self, progress: jax.Array) -> jax.Array:
         return self.drop_fraction / 2 * (1 + jnp.cos(jnp.pi * progress / self.until))

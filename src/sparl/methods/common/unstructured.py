@@ -46,7 +46,7 @@ class Unstructured(Method):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise BadValue(
-                    f"{name.replace('_', '-')} is {value}: it must be at least 0 and below 1, "
+                    f"{name} is {value}: it must be at least 0 and below 1, "
                     "for example 0.9 to leave out nine weights of ten"
                 )
         validation.one_of(RULES, allocation=self.allocation)
