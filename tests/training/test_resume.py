@@ -215,7 +215,7 @@ def test_more_steps_prolong_a_run_exactly_where_it_ended_with_an_episode(tmp_pat
 
 def test_fewer_steps_than_were_taken_are_refused(tmp_path):
     train(tmp_path / "run", Dense())
-    with pytest.raises(BadRun, match="at step 200 already: --steps 100"):
+    with pytest.raises(BadRun, match="at step 200 already: steps 100"):
         sparl.resume(tmp_path / "run", steps=100, quiet=True)
 
 
