@@ -13,13 +13,13 @@ from policies import KINDS, observations, policy_like, policy_of
 import sparl
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
-    FLAGS,
+    COMPILE_FLAGS,
     CompiledPolicy,
     CProgram,
     compiler,
+    dense_matrix,
     device_layer,
     device_network,
-    matrix,
 )
 from sparl.layouts import RowSparse
 from sparl.networks import plain
@@ -94,7 +94,7 @@ def test_ranges_of_inputs_follow_the_root_of_what_was_recorded():
     recorded = observations(17, 3000, seed=1)
     network = device_network(policy, "int8", recorded)
     largest = np.abs(recorded).max(axis=0)
-    ranges = network.limits[0] / network.begin[0]["steps"]
+    ranges = network.limits[0] / network.input_arrays[0]["steps"]
     np.testing.assert_allclose(ranges, 2 * np.sqrt(largest * largest.max()), rtol=1e-6)
     assert largest.max() / largest.min() > 20 > ranges.max() / ranges.min()
 
@@ -113,7 +113,7 @@ def test_weights_stand_where_the_layers_have_them(name):
     network = policy_like(name).network
     wanted = jax.jit(lambda network: [layer.to_dense() for layer in network.layers])(network)
     for layer, dense in zip(network.layers, wanted, strict=True):
-        assert np.array_equal(matrix(layer, np.asarray(layer.weight)), dense)
+        assert np.array_equal(dense_matrix(layer, np.asarray(layer.weight)), dense)
 
 
 def test_what_was_never_seen_to_move_still_counts():
@@ -123,7 +123,7 @@ def test_what_was_never_seen_to_move_still_counts():
     moved = np.zeros((1, 4), np.float32)
     still = network.outputs(moved)
     moved[0, 2] = 0.5
-    assert np.isfinite(network.begin[0]["steps"]).all()
+    assert np.isfinite(network.input_arrays[0]["steps"]).all()
     assert np.abs(network.outputs(moved) - still).max() > 1e-3
 
 
@@ -155,7 +155,7 @@ def test_floats_beyond_what_the_network_can_add_up_are_refused(tmp_path):
 
 def test_integers_beyond_the_recorded_range_count_as_its_end(tmp_path):
     made = program(policy_like("mixed"), "int8")
-    ends = made.network.limits[0] / made.network.begin[0]["steps"]
+    ends = made.network.limits[0] / made.network.input_arrays[0]["steps"]
     built = compiled(made, tmp_path)
     signs = np.float32([1, -1] * 150)
     assert np.array_equal(built.action(signs * ends), built.action(signs * ends * 1e6))
@@ -180,7 +180,7 @@ def everything(tmp_path):
             yield written(program(policy_like(name), dtype), folder)
 
 
-STRICT = [flag for flag in FLAGS if not flag.startswith(("-O", "-march"))]
+STRICT = [flag for flag in COMPILE_FLAGS if not flag.startswith(("-O", "-march"))]
 
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
@@ -289,7 +289,7 @@ def test_an_export_is_written_anew_and_nothing_else_is(run, tmp_path):
     assert sparl.export(run, out=tmp_path / "c") == first
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("keep")
-    with pytest.raises(BadRun, match="mine is there and is no export of sparl"):
+    with pytest.raises(BadRun, match="mine exists and is no export of sparl"):
         sparl.export(run, out=tmp_path / "mine")
 
 

@@ -20,7 +20,7 @@ import tyro
 
 from sparl.bench import report
 from sparl.errors import BadRun, BadValue
-from sparl.exporters import DEVICE, REPORT, text_of
+from sparl.exporters import DEVICE_FILE, REPORT_FILE, template_text
 
 CORTEX = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 AARCH64 = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
@@ -47,7 +47,7 @@ class Device:
     def check(self) -> None:
         """Raises what a user can put right, before anything is compiled."""
         for folder in self.exports:
-            if not (folder / "policy.c").is_file() or not (folder / REPORT).is_file():
+            if not (folder / "policy.c").is_file() or not (folder / REPORT_FILE).is_file():
                 raise BadValue(f"{folder} is no exported policy: sparl export DIR --to c makes one")
         if not missing(CORTEX) or not missing(AARCH64):
             return
@@ -73,7 +73,7 @@ def run(asked: Device) -> None:
                 print(f"{name} is left out: not installed: {missing(tools)}", file=sys.stderr)
             else:
                 found |= measure(folder, asked.optimize)
-        report.write(folder / DEVICE, found)
+        report.write(folder / DEVICE_FILE, found)
         counts = (found.get(name) for name in ("flash", "ram", "instructions"))
         told = ["" if count is None else f"{count:,.0f}" for count in counts]
         tests = [found.get(name, "") for name in ("cortex_m4", "aarch64")]
@@ -132,9 +132,9 @@ def _passed(failed: int) -> str:
 
 def _prepare(folder: Path) -> None:
     for name in ("cortex_m4.ld", "cortex_m4.c", "count.c"):
-        (folder / name).write_text(text_of(f"emulated/{name}"))
-    (folder / "emulated.h").write_text(text_of("emulated/emulated.h.in"))
-    (folder / "acts.c").write_text(text_of("emulated/acts.c"))
+        (folder / name).write_text(template_text(f"emulated/{name}"))
+    (folder / "emulated.h").write_text(template_text("emulated/emulated.h.in"))
+    (folder / "acts.c").write_text(template_text("emulated/acts.c"))
 
 
 def _sources(export: Path, *others: str) -> list[str]:

@@ -26,17 +26,17 @@ import tyro
 from sparl.bench import caller, report, timing
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
-    FLAGS,
-    LATENCY,
+    COMPILE_FLAGS,
+    LATENCY_FILE,
     CProgram,
     Dtype,
     compiler,
     dense_bytes,
-    dense_policy,
+    dense_network,
     device_network,
     onnx,
-    recorded,
-    text_of,
+    recorded_observations,
+    template_text,
 )
 from sparl.networks import build
 from sparl.policy import Policy
@@ -118,7 +118,7 @@ def run(asked: Latency) -> None:
             for row in rows
         ],
     )
-    path = asked.json or asked.dir / "export" / LATENCY
+    path = asked.json or asked.dir / "export" / LATENCY_FILE
     path.parent.mkdir(exist_ok=True)
     report.write(
         path, {"machine": machine, "rows": [row | {"told": TOLD[row["name"]]} for row in rows]}
@@ -146,9 +146,9 @@ def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
     """What the contenders act with, written into `folder`; those that can be measured here."""
     run = RunFolder.open(asked.dir)
     policy = load_policy(asked.dir)
-    spaces, dense = policy.spaces, dense_policy(policy, run)
+    spaces, dense = policy.spaces, dense_network(policy, run)
     sizes = dense.widths
-    seen = recorded(run)
+    seen = recorded_observations(run)
     observations = policy.golden if seen is None else seen[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
     (folder / "task.json").write_text(json.dumps(task))
@@ -189,9 +189,9 @@ def _compiled(program: CProgram, folder: Path, name: str, compiled_by: str) -> C
     """The exported C with a loop around it, by this machine's compiler."""
     where = folder / name
     where.mkdir()
-    for file, text in {**program.files(), "latency.c": text_of("latency.c.in")}.items():
+    for file, text in {**program.files(), "latency.c": template_text("latency.c.in")}.items():
         (where / file).write_text(text)
-    command = [compiled_by, *FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
+    command = [compiled_by, *COMPILE_FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
     subprocess.run(command, cwd=where, check=True)
     return Contender([str(where / "latency"), str(folder / "observations.bin")], program.nbytes)
 

@@ -19,7 +19,7 @@ from sparl.analysis.html.film import Film
 from sparl.analysis.html.read_run import Columns, Shown
 from sparl.config import options
 from sparl.errors import SparlError
-from sparl.exporters import DEVICE, LATENCY, REPORT
+from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
 from sparl.storage import files
 
 FAMILIES = {
@@ -147,10 +147,10 @@ def _files(path: Path) -> list[tuple[str, int]]:
 def _exports(path: Path) -> list[Export]:
     """Of the reports that tell so much; files are listed whether they do or not."""
     found = []
-    for file in sorted(path.glob(f"export/*/{REPORT}")):
+    for file in sorted(path.glob(f"export/*/{REPORT_FILE}")):
         report = _read(file)
         with suppress(KeyError, TypeError, ValueError):
-            error, device = report.get("error"), _read(file.with_name(DEVICE))
+            error, device = report.get("error"), _read(file.with_name(DEVICE_FILE))
             counts = (device.get(name) for name in ("flash", "ram", "instructions"))
             found.append(
                 Export(
@@ -167,7 +167,7 @@ def _exports(path: Path) -> list[Export]:
 def _latencies(path: Path) -> list[tuple[str, str, str]]:
     """Of an action, by who computes it: median and 99 % quantile, in microseconds."""
     found = []
-    for row in _read(path / "export" / LATENCY).get("rows", []):
+    for row in _read(path / "export" / LATENCY_FILE).get("rows", []):
         with suppress(KeyError, TypeError, ValueError):
             times = (f"{float(row[name]):.1f}" for name in ("median_us", "p99_us"))
             found.append((str(row["told"]), *times))
