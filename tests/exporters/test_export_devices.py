@@ -6,7 +6,7 @@ import pytest
 from policies import policy_like
 
 import sparl
-from sparl.bench.device import AARCH64, CORTEX, aarch64, cortex_m4, missing
+from sparl.bench import AARCH64, CORTEX, aarch64, cortex_m4, missing
 from sparl.cli import main
 from sparl.exporters import CProgram, compiler, device_network
 from sparl.layouts import Dense
@@ -100,7 +100,7 @@ def test_latencies_of_what_is_there(run, tmp_path, capfd):
 
 
 def test_a_contender_without_its_package_is_left_out_and_said(run, monkeypatch, capsys):
-    monkeypatch.setattr("sparl.bench.latency._found", lambda package: package != "torch")
+    monkeypatch.setattr("sparl.bench.latency._installed", lambda package: package != "torch")
     names = ["--names", "sparl", "torch", "sb3", "--calls", "5", "--repetitions", "1"]
     assert main(["bench", "latency", str(run), *names]) == 0
     said = capsys.readouterr().err

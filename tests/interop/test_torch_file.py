@@ -129,7 +129,7 @@ def test_tensors_that_reach_beyond_what_is_stored_are_refused(offset, shape, str
 
 def test_memory_is_not_taken_for_the_asking():
     pickled = b"\x80\x02}r\xff\xff\xff\xff."
-    with pytest.raises(BadCheckpoint, match="numbers an object 4294967295"):
+    with pytest.raises(BadCheckpoint, match="gives an object the number 4294967295"):
         torch_file.read(with_pickled(pickled), "the policy")
 
 
