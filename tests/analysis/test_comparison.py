@@ -287,7 +287,7 @@ def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(make_run):
 def test_the_command_prints_a_table_within_100_columns(trained, capsys):
     assert main(["compare", str(trained), "--reach", "-1000"]) == 0
     printed = capsys.readouterr().out
-    assert f"{ENV}, 200 steps. To reach: a return of -1000.0, as asked." in printed
+    assert f"{ENV}, 200 steps. Return to reach: -1000.0, as given." in printed
     for word in ("dense", "rnm", "1 seed: no interval", "compete"):
         assert word in printed
     assert max(len(line) for line in printed.splitlines()) <= 100

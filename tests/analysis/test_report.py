@@ -175,7 +175,7 @@ def test_runs_are_grouped_and_aggregated_as_compare_does(trained, tmp_path):
     runs = [trained / name for name in ("dense", "rnm", "dense-1")]
     html = write_report(runs, tmp_path)
     compared = sparl.compare(runs)
-    rows = html.cells("Variants, summed up over their seeds")
+    rows = html.cells("Variants, aggregated over their seeds")
     assert rows[0][:3] == ["variant", "seeds", "final IQM"]
     for row, variant in zip(rows[1:], compared.variants, strict=True):
         assert row[:3] == [variant.label, str(len(variant.seeds)), f"{variant.final_return:.1f}"]
@@ -241,8 +241,14 @@ def remove(path: Path) -> None:
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,x\n"), "metrics.csv cannot be read"),
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "has no column step"),
         (lambda run: (run / "restructures.csv").write_bytes(b"\xff\n"), "restructures.csv cannot"),
-        (lambda run: (run / "summary.json").write_text("{"), "summary.json is not as written"),
-        (lambda run: (run / "summary.json").write_text("[]"), "summary.json is not as written"),
+        (
+            lambda run: (run / "summary.json").write_text("{"),
+            "summary.json is not as sparl writes it",
+        ),
+        (
+            lambda run: (run / "summary.json").write_text("[]"),
+            "summary.json is not as sparl writes it",
+        ),
         (lambda run: (run / "summary.json").write_text("{}"), "figures are missing"),
     ],
 )
@@ -251,7 +257,7 @@ def test_what_cannot_be_shown_is_listed_with_the_reason(trained, tmp_path, chang
     change(run)
     html = write_report(run, tmp_path)
     assert re.search(f"Left out .*{reason}", html.text)
-    assert "To repeat it" in html.text
+    assert "How to repeat this run" in html.text
 
 
 def test_restructurings_are_drawn_and_constant_figures_listed(trained, tmp_path):
@@ -289,7 +295,7 @@ def test_a_pruned_run_shows_the_command_that_prunes_its_source_again(trained, tm
     (run / "config.json").write_text(json.dumps(content))
     html = write_report(run, tmp_path)
     assert "sparl prune /elsewhere/first --method dsp --steps 200" in html.text
-    assert "the networks of another run, /elsewhere/first, which must be there" in html.text
+    assert "the networks of another run, /elsewhere/first, which must exist" in html.text
 
 
 def test_exports_and_their_measurements_are_listed(trained, tmp_path):
@@ -312,10 +318,10 @@ def test_exports_and_their_measurements_are_listed(trained, tmp_path):
     size = (run / "policy" / "policy.safetensors").stat().st_size
     assert files["policy/policy.safetensors"] == f"{size:,}"
     parts = {name: int(n.replace(",", "")) for name, n in html.cells("Bytes of the policy")}
-    together = parts.pop("together")
+    total = parts.pop("total")
     dense = parts.pop("the dense network")
-    assert sum(parts.values()) == together < dense
-    assert together == json.loads((run / "summary.json").read_text())["policy_bytes"]
+    assert sum(parts.values()) == total < dense
+    assert total == json.loads((run / "summary.json").read_text())["policy_bytes"]
 
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> $\\frac{"
@@ -405,9 +411,9 @@ def test_the_first_run_of_each_variant_is_filmed(trained, tmp_path):
     films = [e["src"] for e in html.of("img") if e["src"].startswith("data:image/gif")]
     films += [e["src"] for e in html.of("video")]
     assert len(films) == 2
-    assert "Of this variant, dense, seed 0 is filmed." in html.text
+    assert "Not filmed: dense, seed 0 is filmed for this variant." in html.text
     html = write_report(trained / "dense", tmp_path)
-    assert "Not filmed, as asked for (--no-video)." in html.text
+    assert "Not filmed, because of --no-video." in html.text
 
 
 @pytest.mark.parametrize("fault", ["render", "reset"])

@@ -137,7 +137,7 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
     if reach is None:
         reach, meaning = _default_reach(list(groups.values()))
     else:
-        meaning = "as asked"
+        meaning = "as given"
     labels = variant_labels(list(groups))
     variants = tuple(
         _aggregate(label, sorted(group, key=lambda run: run.config.seed), reach)
@@ -220,7 +220,7 @@ def _notes(variants: Sequence[Variant], configs: list[VariantConfig]) -> tuple[s
     if differences:
         notes.append(f"these variants also differ in: {', '.join(differences)}")
     notes.append(
-        "steps/s and seconds are medians over the seeds, with evaluations; runs made side by side "
-        "compete for the machine"
+        "steps/s and seconds are medians over the seeds and include evaluations; runs made side by "
+        "side compete for the machine"
     )
     return tuple(notes)

@@ -68,7 +68,7 @@ def headline(comparison: Comparison) -> str:
     """Gives the sentences above the table: environment, steps, and the return to reach."""
     return (
         f"{comparison.env}, {comparison.steps:,} steps. "
-        f"To reach: a return of {comparison.reach:.1f}, {comparison.reach_meaning}."
+        f"Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
     )
 
 

@@ -148,7 +148,7 @@ def compression(groups: Groups) -> Markup:
                         axes.plot(x, y, lw=1.2, color=color, ls=dashes)
         # With indices the ratio may be negative: they may take more than sparsity saves.
         lowest = min(0.0, axes.dataLim.ymin) - 0.03
-        axes.set(xlabel="environment steps", ylabel="left out of memory", ylim=(lowest, 1.03))
+        axes.set(xlabel="environment steps", ylabel="compression ratio", ylim=(lowest, 1.03))
         _ticks(axes)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 

@@ -88,7 +88,7 @@ def _charts(groups: Groups, compared: Comparison | None) -> list[Chart]:
     drawn = []
     if any(run.returns for run in runs):
         bands = any(len(group) > 1 for group in groups.values())
-        note = "Mean of the seeds; the band goes from the lowest to the highest." if bands else ""
+        note = "Mean over the seeds; the band spans all seeds." if bands else ""
         drawn += [
             Chart("Return against steps", charts.returns_against_steps(groups), note),
             Chart("Return against time", charts.returns_against_seconds(groups)),
@@ -99,10 +99,10 @@ def _charts(groups: Groups, compared: Comparison | None) -> list[Chart]:
         drawn.append(Chart("Return against size", drawing, "Of the final policies."))
     if any(run.newest("compression_ratio") is not None for run in runs):
         dotted = any("compression_ratio_with_indices" in run.metrics for run in runs)
-        indices = "; dotted, with indices" if dotted else ""
+        indices = "; dotted: with indices" if dotted else ""
         note = f"1 - stored / dense, of all weights that training holds{indices}."
         drawn.append(Chart("Compression over time", charts.compression(groups), note))
     if any(run.newest("steps_per_second") is not None for run in runs):
-        note = "Once learning has begun; with evaluations and compiling."
+        note = "From the first update on; includes evaluations and compilation."
         drawn.append(Chart("Speed over time", charts.speed(groups), note))
     return drawn

@@ -59,7 +59,7 @@ def _size_tiles(run: ReadRun) -> list[Tile]:
         Tile(
             "Multiply-adds",
             f"{sizes['macs']:,}",
-            f"for an action; dense {sizes['weights_total']:,}",
+            f"per action; dense {sizes['weights_total']:,}",
         ),
     ]
 
@@ -110,7 +110,7 @@ def policy_bytes(sizes: dict[str, Any]) -> list[Size]:
         Size("biases", biases),
         *([Size("norms", norms)] if norms else []),
         Size("indices of kept weights", sizes["bytes"] - weights - biases - norms),
-        Size("together", sizes["bytes"]),
+        Size("total", sizes["bytes"]),
         Size("the dense network", 4 * (sizes["weights_total"] + original)),
     ]
 

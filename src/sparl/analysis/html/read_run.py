@@ -137,7 +137,9 @@ def _summary(path: Path, config: RunConfig, left_out: list[str]) -> dict[str, fl
         if not {"steps", "final_return", "wall_seconds", "steps_per_second"} <= numbers.keys():
             raise ValueError("figures are missing")
     except (SparlError, AttributeError, ValueError) as error:
-        left_out.append(f"The final figures: {path / 'summary.json'} is not as written ({error}).")
+        left_out.append(
+            f"The final figures: {path / 'summary.json'} is not as sparl writes it ({error})."
+        )
         return None
     return numbers if numbers["steps"] >= config.steps else None
 
@@ -176,7 +178,7 @@ def _sizes(
     dense = ofenet.dense_policy(agent, agents.functions_of(agent), *sizes)
     original = accounting.shapes_of(dense)
     if dense.wiring != policy.network.wiring:
-        left_out.append("The policy: policy/ is not of the agent in config.json.")
+        left_out.append("The policy: policy/ does not belong to the agent in config.json.")
         return None
     return accounting.report_network(policy.network, original).as_dict()
 

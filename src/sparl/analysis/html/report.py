@@ -79,11 +79,13 @@ def _add_films(environment: EnvironmentSection, video: bool, console: Console) -
     filmed: dict[str, RunSection] = {}
     for section in environment.run_sections:
         if not video:
-            section.no_film = "Not filmed, as asked for (--no-video)."
+            section.no_film = "Not filmed, because of --no-video."
         elif section.run.policy is None:
             section.no_film = "Not filmed: there is no policy."
         elif section.label in filmed:
-            section.no_film = f"Of this variant, {filmed[section.label].name} is filmed."
+            section.no_film = (
+                f"Not filmed: {filmed[section.label].name} is filmed for this variant."
+            )
         else:
             console.print(f"filming {section.run.path}", markup=False)
             _film(section)
