@@ -23,8 +23,8 @@ from sparl.exporters.network import DeviceNetwork
 from sparl.networks import LAYER_EPSILON
 from sparl.policy import Policy
 
-RANGE_NOTE = """An observation of more
- * than twice the size that was recorded may count as a smaller one."""
+RANGE_NOTE = """Observations
+ * more than twice as large as the recorded ones may be clipped."""
 """A sentence of the header of a policy in integers."""
 C_TYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
 """C types by NumPy's codes."""
@@ -209,8 +209,8 @@ class CProgram:
 def _layer_summary(layer: DeviceLayer) -> str:
     kinds = {
         "n_of_m": "{KEEP} of every {GROUP} inputs",
-        "per_row": "as many in every row",
-        "csr": "anywhere",
+        "per_row": "equally many in every row",
+        "csr": "anywhere in the layer",
         "circulant": "in circulant blocks of {GROUP}",
     }
     kind = kinds.get(layer.loop, layer.loop).format(**layer.fixed)
