@@ -54,9 +54,6 @@ class CompiledPolicy:
         self.library = ctypes.CDLL(str(library))
         self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
         self._outputs = self._scratch[-program.outputs :]
-        discrete = program.policy.spaces.discrete
-        size = 1 if discrete else program.policy.spaces.action_size
-        self._action = np.zeros(size, np.int32 if discrete else np.float32)
 
     def failed_test(self) -> int:
         """Runs the self-test: 0, or the number (from 1) of the first observation that fails."""
@@ -75,14 +72,6 @@ class CompiledPolicy:
             if self.library.policy_outputs(row_pointer, scratch) == 0:
                 row[:] = self._outputs
         return outputs
-
-    def action(self, observation: NDArray[np.float32]) -> NDArray[Any] | None:
-        """Gives the action for one observation [obs], as the environment takes it.
-
-        None if the policy refuses the observation as not finite.
-        """
-        arguments = _pointer(observation), _pointer(self._action), _pointer(self._scratch)
-        return None if self.library.policy_act(*arguments) else self._action.copy()
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
