@@ -203,8 +203,8 @@ def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    recorded = [value for value in values if value is not None]
+    return float(np.mean(recorded)) if recorded else None
 
 
 def _notes(variants: Sequence[Variant], configs: list[VariantConfig]) -> tuple[str, ...]:

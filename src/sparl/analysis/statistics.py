@@ -42,7 +42,7 @@ def interval(
         samples: A value per seed and task.
         level: Confidence level.
         resamples: How often seeds are resampled.
-        seed: Of the resampling. The same arguments give the same numbers.
+        seed: Seed of the resampling. The same arguments give the same numbers.
 
     Returns:
         Both ends. None where a task has fewer than two seeds, because resampling one value does

@@ -68,7 +68,7 @@ def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> P
         run: The run whose environment is played.
         policy: Acts without exploration.
         seed: Decides the seed of the episode.
-        most: Frames per second are about as many at most.
+        most: Approximate upper limit of frames per second.
 
     Raises:
         BadEnvironment: The environment cannot be made or rendered here.

@@ -70,22 +70,22 @@ def run(options: Step) -> None:
     rows = parts(options)
     total = sum(row["us_per_step"] for row in rows)
     rows = [row | {"share": row["us_per_step"] / total} for row in rows]
-    whole = 1e6 / contender.sparl(options.pattern, options.env, options.width, options.steps)
+    step_us = 1e6 / contender.sparl(options.pattern, options.env, options.width, options.steps)
     table = [
         (row["part"], f"{row['us']:.1f}", f"{row['per_step']:.4g}", row["us_per_step"])
         for row in rows
     ]
     table += [
         ("sum of parts", "", "", total),
-        ("overlapped", "", "", total - whole),
-        ("whole step", "", "", whole),
+        ("overlapped", "", "", total - step_us),
+        ("whole step", "", "", step_us),
     ]
     report.table(
         ["", "us", "per step", "us/step", "share"],
         [(*cells, f"{us:.1f}", f"{us / total:.0%}") for *cells, us in table],
     )
     print(
-        f"{options.env}, {options.pattern}, 2x{options.width}: {1e6 / whole:.0f} steps/s."
+        f"{options.env}, {options.pattern}, 2x{options.width}: {1e6 / step_us:.0f} steps/s."
         "\nOverlapped: the sum minus the whole step, which also has the loop's own work (logging, "
         "noise,\nepisodes). The time until a call returns is part of its update and is not added."
     )
@@ -94,7 +94,11 @@ def run(options: Step) -> None:
         options.json,
         setting
         | {"steps": options.steps, "machine": machine, "parts": rows, "sum_us": total}
-        | {"overlapped_us": total - whole, "whole_us": whole, "steps_per_second": 1e6 / whole},
+        | {
+            "overlapped_us": total - step_us,
+            "whole_us": step_us,
+            "steps_per_second": 1e6 / step_us,
+        },
     )
 
 

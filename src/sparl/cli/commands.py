@@ -22,15 +22,15 @@ class Resume:
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
     quiet: bool = False
-    """No progress."""
+    """Print no progress."""
 
 
 @dataclass(frozen=True)
 class Import:
     """Make a run of an agent of another library, to prune it or to go on training it: TD3, SAC or
     DQN, saved by Stable-Baselines3's model.save. The file has no replay, so the agent first acts
-    for some steps without learning. If it was trained with VecNormalize, --env must give normalised
-    observations itself: the statistics are not in the file."""
+    for some steps without learning. If it was trained with VecNormalize, --env must give values
+    normalised as VecNormalize did: its statistics are not in the file."""
 
     library: tyro.conf.Positional[Literal["sb3"]]
     """The library that saved it: Stable-Baselines3."""
@@ -48,7 +48,7 @@ class Import:
     seed: int | None = None
     """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
     quiet: bool = False
-    """No progress."""
+    """Print no progress."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Report:
     video: bool = True
     """Film the first run of each variant (a GIF, or an mp4 with the extra `video`)."""
     quiet: bool = False
-    """No progress."""
+    """Print no progress."""
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,4 @@ class Features:
     json: bool = False
     """Print JSON."""
     quiet: bool = False
-    """No progress."""
+    """Print no progress."""

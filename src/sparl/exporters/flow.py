@@ -70,11 +70,11 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
     starts = list(itertools.accumulate(widths, initial=0))
     read = "read" if network.integers else "x"
     for i, (layer, stage) in enumerate(zip(network.layers, wiring.stages, strict=True)):
-        at = 0
+        offset = 0
         for value in stage.reads:
             yield f"for (i = 0; i < {widths[value]}; i++)"
-            yield f"    {read}[{at} + i] = values[{starts[value]} + i];"
-            at += widths[value]
+            yield f"    {read}[{offset} + i] = values[{starts[value]} + i];"
+            offset += widths[value]
         if stage.norm == "layer":
             yield f"layer_norm(gain_{i}, shift_{i}, {layer.inputs}, {read});"
         if network.integers:
