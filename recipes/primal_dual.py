@@ -46,10 +46,10 @@ from drawing.episodes import (
 from figures import make
 
 import sparl
-from sparl.agents import OneStepConfig, PrimalDualConfig
+from sparl.agents import ActorCritic, PrimalDual
 
 ROOT = Path(__file__).resolve().parent.parent
-AGENTS = {"primal_dual": PrimalDualConfig, "actor_critic": OneStepConfig}
+AGENTS = {"primal_dual": PrimalDual, "actor_critic": ActorCritic}
 
 
 @dataclass(frozen=True)

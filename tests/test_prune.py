@@ -14,7 +14,7 @@ from interruptions import StopAt, Stopped, outcome
 
 import sparl
 from sparl import methods
-from sparl.cli.main import main
+from sparl.cli import main
 from sparl.errors import BadRun, BadValue
 from sparl.layouts import Dense
 from sparl.methods.common import neurons

@@ -2,6 +2,6 @@
 
 import sys
 
-from sparl.cli.main import main
+from sparl.cli import main
 
 sys.exit(main())

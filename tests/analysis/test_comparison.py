@@ -1,4 +1,4 @@
-"""Finished runs side by side: what is read, grouped, refused, summed up and written."""
+"""Comparison of finished runs: what is read, grouped, refused, aggregated and written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def edit(path, change):
 
 
 @pytest.fixture
-def made(trained, tmp_path):
+def make_run(trained, tmp_path):
     """Makes a run folder: a real run's, with another seed, options or evaluations.
 
     Evaluations are of steps 10, 20, …, each of 0.5 s; the final return is the last one.
@@ -77,7 +77,7 @@ def made(trained, tmp_path):
     return make
 
 
-def test_a_summary_tells_the_sizes_that_inspect_does(trained):
+def test_sizes_in_the_summary_equal_those_of_inspect(trained):
     for name in METHODS:
         summary = json.loads((trained / name / "summary.json").read_text())
         networks = inspect(trained / name)["networks"]
@@ -90,14 +90,14 @@ def test_a_summary_tells_the_sizes_that_inspect_does(trained):
         assert (summary["weights_kept"] < summary["weights_total"]) == (name == "rnm")
 
 
-def test_runs_of_one_variant_are_grouped_and_summed_up(made):
-    made("b-2", seed=2, returns=(-8.0, -1.0, -3.0))
-    made("b-1", seed=1, returns=(-9.0, -6.0, -1.0))
-    made("rnm", "rnm", seed=5, returns=(-10.0, -9.5, -9.0))
-    folder = made("b-3", seed=3, returns=(-9.0, -8.0, -5.0)).parent
-    found = sparl.compare(folder)
-    assert [v.label for v in found.variants] == ["dense", "rnm"]
-    dense, rnm = found.variants
+def test_runs_of_one_variant_are_grouped_and_aggregated(make_run):
+    make_run("b-2", seed=2, returns=(-8.0, -1.0, -3.0))
+    make_run("b-1", seed=1, returns=(-9.0, -6.0, -1.0))
+    make_run("rnm", "rnm", seed=5, returns=(-10.0, -9.5, -9.0))
+    folder = make_run("b-3", seed=3, returns=(-9.0, -8.0, -5.0)).parent
+    compared = sparl.compare(folder)
+    assert [v.label for v in compared.variants] == ["dense", "rnm"]
+    dense, rnm = compared.variants
     assert (dense.seeds, rnm.seeds) == ((1, 2, 3), (5,))
     assert dense.final_returns == (-1.0, -3.0, -5.0)
     assert dense.final_return == -3.0
@@ -105,9 +105,9 @@ def test_runs_of_one_variant_are_grouped_and_summed_up(made):
     assert (rnm.low, rnm.high) == (None, None)
     assert dense.steps_per_second == 200 / 4.0
     # From -10 to the best IQM, -3.
-    assert found.reach == pytest.approx(-10 + 0.9 * 7)
-    assert "(-10.0)" in found.reach_meaning
-    assert "(-3.0)" in found.reach_meaning
+    assert compared.reach == pytest.approx(-10 + 0.9 * 7)
+    assert "(-10.0)" in compared.reach_meaning
+    assert "(-3.0)" in compared.reach_meaning
     # Steps 20 and 30, and never: the median of the three is 30.
     assert (dense.steps_to_reach, dense.seconds_to_reach) == (30, pytest.approx(1.5))
     assert dense.seeds_reaching == 2
@@ -116,8 +116,8 @@ def test_runs_of_one_variant_are_grouped_and_summed_up(made):
     assert rnm.average_compression_ratio == pytest.approx(1 - rnm.weights_kept / rnm.weights_total)
 
 
-def test_a_return_to_reach_can_be_asked_for(made):
-    runs = [made("a", returns=(1.0, 5.0)), made("b", seed=1, returns=(3.0, 2.0))]
+def test_a_return_to_reach_can_be_given(make_run):
+    runs = [make_run("a", returns=(1.0, 5.0)), make_run("b", seed=1, returns=(3.0, 2.0))]
     (variant,) = sparl.compare(runs, reach=3.0).variants
     assert (variant.steps_to_reach, variant.seeds_reaching) == (15, 2)
     (variant,) = sparl.compare(runs, reach=4.0).variants
@@ -126,12 +126,12 @@ def test_a_return_to_reach_can_be_asked_for(made):
         sparl.compare(runs, reach=float("nan"))
 
 
-def test_notes_say_what_a_reader_must_know(made):
-    one, other = made("a"), made("b", "rnm", learning_rate=0.5, hidden=[8, 8])
+def test_notes_explain_intervals_and_other_differences(make_run):
+    one, other = make_run("a"), make_run("b", "rnm", learning_rate=0.5, hidden=[8, 8])
     notes = "\n".join(sparl.compare([one, other]).notes)
     assert "1 seed: no interval" in notes
     assert "these variants also differ in: learning_rate 0.0003 / 0.5\n" in notes
-    four = [made(f"c{i}", seed=i) for i in range(4)]
+    four = [make_run(f"c{i}", seed=i) for i in range(4)]
     notes = "\n".join(sparl.compare(four).notes)
     assert "bootstrap" in notes
     for absent in ("no interval", "trimmed", "differ"):
@@ -139,7 +139,7 @@ def test_notes_say_what_a_reader_must_know(made):
 
 
 @pytest.mark.parametrize(
-    "field, value, told",
+    "field, value, way_out",
     [
         ("env", "environments:Falling-v0", "Compare each environment by itself"),
         ("steps", 300, "--steps N"),
@@ -147,27 +147,27 @@ def test_notes_say_what_a_reader_must_know(made):
         ("eval_episodes", 3, "--eval-episodes"),
     ],
 )
-def test_runs_that_cannot_be_compared_are_refused(made, field, value, told):
-    one, other = made("one"), made("other", "rnm", **{field: value})
+def test_runs_that_cannot_be_compared_are_refused(make_run, field, value, way_out):
+    one, other = make_run("one"), make_run("other", "rnm", **{field: value})
     before = {"env": ENV, **OFTEN}[field]
     with pytest.raises(BadRun) as refused:
         sparl.compare([one, other])
     message = str(refused.value)
     assert f"{one} and {other} cannot be compared" in message
     assert f"{field} is {before} in the first and {value} in the second" in message
-    assert told in message
+    assert way_out in message
 
 
-def test_the_same_seed_twice_is_refused_but_a_run_named_twice_is_one(made):
-    one, other = made("one", seed=4), made("other", seed=4)
+def test_the_same_seed_twice_is_refused_but_a_run_named_twice_counts_once(make_run):
+    one, other = make_run("one", seed=4), make_run("other", seed=4)
     with pytest.raises(BadRun, match=r"one and .*other are the same variant .* seed 4"):
         sparl.compare([one, other])
     (variant,) = sparl.compare([one, one / ".." / "one"]).variants
     assert variant.seeds == (4,)
 
 
-def test_a_run_that_is_not_finished_is_refused(made):
-    running, longer = made("running"), made("longer", seed=1)
+def test_a_run_that_is_not_finished_is_refused(make_run):
+    running, longer = make_run("running"), make_run("longer", seed=1)
     (running / "summary.json").unlink()
     with pytest.raises(BadRun, match=r"not finished: it has no summary.json. .*--resume .*running"):
         sparl.compare([running])
@@ -188,15 +188,15 @@ def test_a_stopped_run_is_refused(tmp_path):
         sparl.compare(tmp_path)
 
 
-def test_nothing_to_compare_is_refused(tmp_path):
+def test_an_empty_comparison_is_refused(tmp_path):
     with pytest.raises(BadRun, match="no runs to compare"):
         sparl.compare([])
     with pytest.raises(BadRun, match="is no run folder of sparl and has none directly inside"):
         sparl.compare([tmp_path])
 
 
-def test_files_that_are_unreadable_or_foreign_are_refused(made):
-    torn, foreign, poor, other = (made(name) for name in ("torn", "foreign", "poor", "other"))
+def test_unreadable_and_foreign_files_are_refused(make_run):
+    torn, foreign, poor, other = (make_run(name) for name in ("torn", "foreign", "poor", "other"))
     (torn / "summary.json").write_text('{"steps": 2')
     with pytest.raises(BadCheckpoint, match=r"torn/summary.json cannot be read"):
         sparl.compare([torn])
@@ -230,21 +230,23 @@ def test_summaries_without_sizes_fall_back_to_the_checkpoint(trained, tmp_path):
     assert before.figures() == now.figures()
 
 
-def test_csv_files_hold_every_figure_and_every_evaluation(made, tmp_path):
-    found = sparl.compare([made("a", returns=(0.1, 0.2)), made("b", seed=1), made("c", "rnm")])
-    tables.write_csv(found, tmp_path / "table.csv")
+def test_csv_files_hold_every_figure_and_every_evaluation(make_run, tmp_path):
+    compared = sparl.compare(
+        [make_run("a", returns=(0.1, 0.2)), make_run("b", seed=1), make_run("c", "rnm")]
+    )
+    tables.write_csv(compared, tmp_path / "table.csv")
     with open(tmp_path / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
-    for row, variant in zip(rows, found.variants, strict=True):
+    for row, variant in zip(rows, compared.variants, strict=True):
         assert row["label"] == variant.label
         assert [int(seed) for seed in row["seeds"].split()] == list(variant.seeds)
         assert [float(x) for x in row["final_returns"].split()] == list(variant.final_returns)
         assert float(row["final_return"]) == variant.final_return
         assert (float(row["low"]) if row["low"] else None) == variant.low
         assert float(row["policy_bytes"]) == variant.policy_bytes
-        assert float(row["reach"]) == found.reach
-    tables.write_curves(found, tmp_path / "curves.csv")
+        assert float(row["reach"]) == compared.reach
+    tables.write_curves(compared, tmp_path / "curves.csv")
     with open(tmp_path / "curves.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0].values()) == [ENV, "dense", "0", "10", "0.5", "0.1"]
@@ -252,9 +254,11 @@ def test_csv_files_hold_every_figure_and_every_evaluation(made, tmp_path):
     assert len(lines) == 6
 
 
-def test_curves_have_a_line_and_a_band_for_each_variant(made):
-    found = sparl.compare([made("a", returns=(0.0, 4.0)), made("b", seed=1), made("c", "rnm")])
-    figure = plots.curves(found)
+def test_curves_have_a_line_and_a_band_for_each_variant(make_run):
+    compared = sparl.compare(
+        [make_run("a", returns=(0.0, 4.0)), make_run("b", seed=1), make_run("c", "rnm")]
+    )
+    figure = plots.curves(compared)
     for axes, x in zip(figure.axes, ([10, 20], [0.5, 1.0]), strict=True):
         assert [line.get_label() for line in axes.lines] == ["dense", "rnm"]
         assert list(axes.lines[0].get_xdata()) == pytest.approx(x)
@@ -263,18 +267,18 @@ def test_curves_have_a_line_and_a_band_for_each_variant(made):
         assert axes.collections[0].get_datalim(axes.transData).y1 == 4.0
 
 
-def test_curves_of_a_prolonged_run_are_drawn_where_all_seeds_were_evaluated(made):
-    longer = made("b", seed=1, returns=(5.0, 7.0, 9.0))
-    figure = plots.curves(sparl.compare([made("a", returns=(1.0, 2.0)), longer]))
+def test_curves_of_a_prolonged_run_are_drawn_where_all_seeds_were_evaluated(make_run):
+    longer = make_run("b", seed=1, returns=(5.0, 7.0, 9.0))
+    figure = plots.curves(sparl.compare([make_run("a", returns=(1.0, 2.0)), longer]))
     assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 4.5]
 
 
-def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(made):
-    found = sparl.compare([made("a"), made("b", seed=1), made("c", "rnm")])
-    (axes,) = plots.return_against_size(found).axes
+def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(make_run):
+    compared = sparl.compare([make_run("a"), make_run("b", seed=1), make_run("c", "rnm")])
+    (axes,) = plots.return_against_size(compared).axes
     assert axes.get_xscale() == "log"
     assert len(axes.containers) == 2
-    for container, variant in zip(axes.containers, found.variants, strict=True):
+    for container, variant in zip(axes.containers, compared.variants, strict=True):
         assert container.has_yerr == (variant.low is not None)
         (x,), (y,) = container.lines[0].get_data()
         assert (x, y) == (variant.policy_weights_kept, variant.final_return)
@@ -282,24 +286,24 @@ def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(made):
 
 def test_the_command_prints_a_table_within_100_columns(trained, capsys):
     assert main(["compare", str(trained), "--reach", "-1000"]) == 0
-    told = capsys.readouterr().out
-    assert f"{ENV}, 200 steps. To reach: a return of -1000.0, as asked." in told
+    printed = capsys.readouterr().out
+    assert f"{ENV}, 200 steps. Return to reach: -1000.0, as given." in printed
     for word in ("dense", "rnm", "1 seed: no interval", "compete"):
-        assert word in told
-    assert max(len(line) for line in told.splitlines()) <= 100
-    assert "…" not in told
+        assert word in printed
+    assert max(len(line) for line in printed.splitlines()) <= 100
+    assert "…" not in printed
 
 
-def test_the_command_writes_what_it_is_asked_for(trained, tmp_path, capsys):
+def test_the_command_writes_every_output_that_is_requested(trained, tmp_path, capsys):
     out = tmp_path / "deep" / "out"
     single = {name: tmp_path / f"one.{name}" for name in ("markdown", "csv", "curves")}
     arguments = ["compare", str(trained / "dense"), str(trained / "rnm"), "--json"]
     arguments += ["--out", str(out), "--plots", str(tmp_path / "plots")]
     arguments += [str(part) for name, path in single.items() for part in (f"--{name}", path)]
     assert main(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [variant["label"] for variant in told["variants"]] == ["dense", "rnm"]
-    assert told["variants"][0]["runs"] == [str(trained / "dense")]
+    content = json.loads(capsys.readouterr().out)
+    assert [variant["label"] for variant in content["variants"]] == ["dense", "rnm"]
+    assert content["variants"][0]["runs"] == [str(trained / "dense")]
     pictures = ["curves.png", "return_against_size.png"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
         [*pictures, "curves.csv", "table.csv", "table.md"]
@@ -326,5 +330,7 @@ def test_errors_of_the_command_are_one_sentence_and_exit_1(trained, tmp_path, ca
 
 def test_other_commands_do_not_wait_for_matplotlib_and_scipy():
     code = "import sys, sparl.cli; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""The web page about runs: its figures, what it leaves out, and that it needs no other file."""
+"""The HTML report of runs: its figures, what it leaves out, and that it needs no other file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import csv
 import json
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
@@ -20,9 +19,9 @@ from environments import OFTEN, TINY_DQN, TINY_SAC
 from PIL import Image
 
 import sparl
-from sparl import methods
-from sparl.analysis.html import report
-from sparl.cli.main import main
+from sparl import analysis, methods
+from sparl.analysis import report
+from sparl.cli import main
 from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.storage import files
 from sparl.training import inspect
@@ -53,8 +52,8 @@ def copied(run, tmp_path, name="run"):
     return tmp_path / name
 
 
-class Page(HTMLParser):
-    """A page's elements with their attributes, its tables by caption, and its text."""
+class ReportParser(HTMLParser):
+    """A report's elements with their attributes, its tables by caption, and its text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -102,17 +101,17 @@ class Page(HTMLParser):
         return [[" ".join(cell.split()) for cell in row] for row in self.tables[caption]]
 
 
-def made(runs, tmp_path, **options) -> Page:
-    return Page(report.report(runs, tmp_path / "report.html", **{"video": False} | options))
+def write_report(runs, tmp_path, **options) -> ReportParser:
+    return ReportParser(report(runs, tmp_path / "report.html", **{"video": False} | options))
 
 
 @pytest.mark.parametrize("name", [*METHODS, "sac"])
-def test_figures_are_those_of_the_summary_and_of_inspect(trained, tmp_path, name):
-    found = made(trained / name, tmp_path)
+def test_figures_equal_those_of_the_summary_and_of_inspect(trained, tmp_path, name):
+    html = write_report(trained / name, tmp_path)
     summary = json.loads((trained / name / "summary.json").read_text())
     networks = inspect(trained / name)["networks"]
     kept, total = summary["policy_weights_kept"], summary["policy_weights_total"]
-    for told in (
+    for expected in (
         f"Final return {summary['final_return']:.1f}",
         f"best {summary['best_return']:.1f}",
         f"Policy's weights {kept:,} of {total:,}: {kept / total:.1%}",
@@ -124,8 +123,8 @@ def test_figures_are_those_of_the_summary_and_of_inspect(trained, tmp_path, name
         ),
         f"{summary['steps_per_second']:,.0f} steps/s",
     ):
-        assert told in found.text
-    rows = found.cells("What each layer of the policy holds")
+        assert expected in html.text
+    rows = html.cells("What each layer of the policy holds")
     assert rows[-1][2:] == [
         f"{count:,}" for count in (kept, total, summary["policy_bytes"], macs(trained / name))
     ]
@@ -133,15 +132,15 @@ def test_figures_are_those_of_the_summary_and_of_inspect(trained, tmp_path, name
     actor = networks["q" if "q" in networks else "actor"]["layers"]
     for row, layer in zip(rows[1:-1], actor[:-1], strict=False):
         shape, before = (" × ".join(map(str, layer[k])) for k in ("shape", "original_shape"))
-        told = shape if shape == before else f"{shape}, was {before}"
-        assert row[:4] == [layer["name"], layer["layout"], layer["pattern"] or "", told]
+        size = shape if shape == before else f"{shape}, was {before}"
+        assert row[:4] == [layer["name"], layer["layout"], layer["pattern"] or "", size]
         assert row[4] == f"{layer['kept']:,}"
         assert row[6:] == [f"{layer['bytes']:,}", f"{layer['macs']:,}"]
-    everything = found.cells("What each layer of each network holds")
+    everything = html.cells("What each layer of each network holds")
     assert [row[0] for row in everything if len(row) == 1] == list(networks)
     totals = [row[2] for row in everything if row[0] == "total"]
     assert totals == [f"{network['weights_kept']:,}" for network in networks.values()]
-    assert "Left out" not in found.text
+    assert "Left out" not in html.text
 
 
 def macs(run: Path) -> int:
@@ -156,10 +155,10 @@ def picture(element: dict[str, str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_pictures_show_which_weights_are_kept(trained, tmp_path, name):
-    found = made(trained / name, tmp_path)
+def test_pictures_show_which_weights_are_stored(trained, tmp_path, name):
+    html = write_report(trained / name, tmp_path)
     layers = sparl.load(trained / name).network.layers
-    shown = [e for e in found.of("img") if e.get("class") == "matrix"]
+    shown = [e for e in html.of("img") if e.get("class") == "matrix"]
     for element, layer in zip(shown, layers, strict=True):
         pixels, weights = picture(element), np.asarray(layer.to_dense())
         assert pixels.shape == (*layer.shape, 4)
@@ -169,72 +168,61 @@ def test_pictures_show_which_weights_are_kept(trained, tmp_path, name):
         np.testing.assert_array_equal((red > blue)[kept], (weights >= 0)[kept])
         assert f"{layer.kept:,} are stored ({layer.name}" in element["alt"]
     cut = any(layer.shape[0] < 16 for layer in layers[:-1])
-    assert cut == (name == "dsp") == ("was 16 × 16" in found.text)
+    assert cut == (name == "dsp") == ("was 16 × 16" in html.text)
 
 
-def test_large_matrices_are_averaged_down_to_what_a_page_can_show():
-    import jax.numpy as jnp
-
-    from sparl.analysis.html import matrices
-    from sparl.layouts import Dense
-
-    weights = jnp.ones((2048, 8)).at[:1024].set(-1.0)
-    (found,) = matrices.pictures((Dense(weights, jnp.zeros(2048)),))
-    pixels = picture({"src": found.source})
-    assert (pixels.shape, found.height, found.width) == ((1024, 4, 4), matrices.SIDE, 2)
-    np.testing.assert_array_equal(pixels[:, 0, 0] < pixels[:, 0, 2], np.arange(1024) < 512)
-
-
-def test_runs_are_grouped_and_summed_up_as_compare_does(trained, tmp_path):
+def test_runs_are_grouped_and_aggregated_as_compare_does(trained, tmp_path):
     runs = [trained / name for name in ("dense", "rnm", "dense-1")]
-    found = made(runs, tmp_path)
+    html = write_report(runs, tmp_path)
     compared = sparl.compare(runs)
-    rows = found.cells("Variants, summed up over their seeds")
+    rows = html.cells("Variants, aggregated over their seeds")
     assert rows[0][:3] == ["variant", "seeds", "final IQM"]
     for row, variant in zip(rows[1:], compared.variants, strict=True):
         assert row[:3] == [variant.label, str(len(variant.seeds)), f"{variant.final_return:.1f}"]
         assert f"{variant.policy_weights_kept:,.0f}" in row
     for note in compared.notes:
-        assert note in found.text
-    alts = [e["aria-label"] for e in found.of("svg") if e.get("role") == "img"]
+        assert note in html.text
+    alts = [e["aria-label"] for e in html.of("svg") if e.get("role") == "img"]
     ends = {run: json.loads((run / "summary.json").read_text())["evals"] for run in runs}
-    (told,) = (alt for alt in alts if alt.startswith("Evaluation return against environment steps"))
+    (description,) = (
+        alt for alt in alts if alt.startswith("Evaluation return against environment steps")
+    )
     for run, label in zip(runs, ("dense, seed 0", "rnm, seed 0", "dense, seed 1"), strict=True):
         first, *_, last = ends[run]
-        assert f"{label}: {first['return']:.1f} to {last['return']:.1f}" in told
+        assert f"{label}: {first['return']:.1f} to {last['return']:.1f}" in description
     assert any(alt.startswith("Final return against the policy's kept weights") for alt in alts)
 
 
-def test_environments_stand_apart_and_what_cannot_be_compared_is_shown_all_the_same(
+def test_environments_have_sections_and_incomparable_runs_are_shown_with_the_reason(
     trained, tmp_path
 ):
     again = copied(trained / "dense", tmp_path, "again")
-    found = made([trained / "dense", again, trained / "sac"], tmp_path)
-    assert "2 runs" not in found.text
-    assert "3 runs of 2 variants" in found.text
-    assert f"{trained / 'dense'} and {again} are the same variant with the same seed" in found.text
-    titles = re.findall(r"<h2>(.*?)</h2>", found.source)
+    html = write_report([trained / "dense", again, trained / "sac"], tmp_path)
+    assert "2 runs" not in html.text
+    assert "3 runs of 2 variants" in html.text
+    assert f"{trained / 'dense'} and {again} are the same variant with the same seed" in html.text
+    titles = re.findall(r"<h2>(.*?)</h2>", html.source)
     assert titles == [STEPS, POINT]
 
 
-def test_an_unfinished_run_is_shown_as_far_as_it_is(trained, tmp_path):
+def test_an_unfinished_run_is_shown_up_to_its_newest_step(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path)
     content = json.loads((run / "config.json").read_text())
     content["run"]["steps"] = 400
     (run / "config.json").write_text(json.dumps(content))
     with open(run / "metrics.csv", "a") as file:
-        file.write("300,99")  # the row that is just being written
-    found = made([run, trained / "dense"], tmp_path)
-    assert "unfinished: step 200 of 400" in found.text
-    assert "rnm steps=400, unfinished" in found.text
+        file.write("300,99")  # a row that is being written
+    html = write_report([run, trained / "dense"], tmp_path)
+    assert "unfinished: step 200 of 400" in html.text
+    assert "rnm steps=400, unfinished" in html.text
     newest = json.loads((run / "summary.json").read_text())["evals"][-1]["return"]
-    assert f"Newest return {newest:.1f} at step 200" in found.text
+    assert f"Newest return {newest:.1f} at step 200" in html.text
     shutil.rmtree(run / "checkpoints")
     (run / "summary.json").unlink()
     (run / "metrics.csv").write_text("step,eval_return\n")
-    found = made(run, tmp_path)
-    assert "unfinished: step 0 of 400" in found.text
-    assert "no evaluation so far" in found.text
+    html = write_report(run, tmp_path)
+    assert "unfinished: step 0 of 400" in html.text
+    assert "no evaluation so far" in html.text
 
 
 def remove(path: Path) -> None:
@@ -242,7 +230,7 @@ def remove(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, reason",
     [
         (lambda run: remove(run / "checkpoints"), "the policy: .* has no checkpoint yet"),
         (
@@ -253,58 +241,64 @@ def remove(path: Path) -> None:
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,x\n"), "metrics.csv cannot be read"),
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "has no column step"),
         (lambda run: (run / "restructures.csv").write_bytes(b"\xff\n"), "restructures.csv cannot"),
-        (lambda run: (run / "summary.json").write_text("{"), "summary.json is not as written"),
-        (lambda run: (run / "summary.json").write_text("[]"), "summary.json is not as written"),
+        (
+            lambda run: (run / "summary.json").write_text("{"),
+            "summary.json is not as sparl writes it",
+        ),
+        (
+            lambda run: (run / "summary.json").write_text("[]"),
+            "summary.json is not as sparl writes it",
+        ),
         (lambda run: (run / "summary.json").write_text("{}"), "figures are missing"),
     ],
 )
-def test_what_cannot_be_shown_is_named_with_the_reason(trained, tmp_path, change, told):
+def test_what_cannot_be_shown_is_listed_with_the_reason(trained, tmp_path, change, reason):
     run = copied(trained / "rnm", tmp_path)
     change(run)
-    found = made(run, tmp_path)
-    assert re.search(f"Left out .*{told}", found.text)
-    assert "To repeat it" in found.text
+    html = write_report(run, tmp_path)
+    assert re.search(f"Left out .*{reason}", html.text)
+    assert "How to repeat this run" in html.text
 
 
-def test_restructurings_are_drawn_with_what_never_changed_in_words(trained, tmp_path):
-    found = made(trained / "dsp", tmp_path)
+def test_restructurings_are_drawn_and_constant_figures_listed(trained, tmp_path):
+    html = write_report(trained / "dsp", tmp_path)
     with open(trained / "dsp" / "restructures.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    alts = " ".join(e.get("aria-label", "") for e in found.of("svg"))
+    alts = " ".join(e.get("aria-label", "") for e in html.of("svg"))
     ends = [float(rows[i]["neurons_q"]) for i in (0, -1)]
     assert (
         f"Hidden neurons against environment steps. neurons_q: {ends[0]:g} to {ends[1]:g}" in alts
     )
-    assert "Never changed: " in found.text
+    assert "Never changed: " in html.text
 
 
-def test_everything_to_repeat_it_is_there(trained, tmp_path):
-    found = made(trained / "rnm", tmp_path)
+def test_the_command_versions_and_configuration_to_repeat_a_run_are_shown(trained, tmp_path):
+    html = write_report(trained / "rnm", tmp_path)
     config = json.loads((trained / "rnm" / "config.json").read_text())
-    told = f"sparl train {STEPS} --agent dqn --method rnm --steps 200 --pattern 1:4"
-    assert told in "".join(found.texts)
+    command = f"sparl train {STEPS} --agent dqn --method rnm --steps 200 --pattern 1:4"
+    assert command in "".join(html.texts)
     for name, version in config["versions"].items():
-        assert f"{name} {version}" in found.text
-    assert f"cores {config['machine']['cores']}" in found.text
+        assert f"{name} {version}" in html.text
+    assert f"cores {config['machine']['cores']}" in html.text
     assert (
         json.dumps(config, indent=2, sort_keys=True).split()
-        == found.text[found.text.index("config.json {") :].split()[1:][
+        == html.text[html.text.index("config.json {") :].split()[1:][
             : len(json.dumps(config, indent=2).split())
         ]
     )
 
 
-def test_a_run_that_began_with_another_is_repeated_by_pruning_that_one(trained, tmp_path):
+def test_a_pruned_run_shows_the_command_that_prunes_its_source_again(trained, tmp_path):
     run = copied(trained / "dsp", tmp_path)
     content = json.loads((run / "config.json").read_text())
     content["run"]["begun_from"] = "/elsewhere/first/checkpoints/step-000000200"
     (run / "config.json").write_text(json.dumps(content))
-    found = made(run, tmp_path)
-    assert "sparl prune /elsewhere/first --method dsp --steps 200" in found.text
-    assert "the networks of another run, /elsewhere/first, which must be there" in found.text
+    html = write_report(run, tmp_path)
+    assert "sparl prune /elsewhere/first --method dsp --steps 200" in html.text
+    assert "the networks of another run, /elsewhere/first, which must exist" in html.text
 
 
-def test_what_is_there_for_a_device_is_listed_with_its_size(trained, tmp_path):
+def test_exports_and_their_measurements_are_listed(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path)
     exported = sparl.export(run)
     (run / "export" / "other").mkdir()
@@ -313,27 +307,27 @@ def test_what_is_there_for_a_device_is_listed_with_its_size(trained, tmp_path):
     (run / "export" / "c-float32" / "device.json").write_text(json.dumps(device))
     row = {"told": "exported C", "median_us": 1.25, "p99_us": 2.0}
     (run / "export" / "latency.json").write_text(json.dumps({"rows": [row, {"told": "half"}]}))
-    found = made(run, tmp_path)
-    assert found.cells("On an emulated Cortex-M4F")[1:] == [["float32", "4,000", "900", "1,234"]]
-    assert found.cells("One action, in microseconds")[1:] == [["exported C", "1.2", "2.0"]]
-    files = dict(found.cells("Files in the run folder"))
+    html = write_report(run, tmp_path)
+    assert html.cells("On an emulated Cortex-M4F")[1:] == [["float32", "4,000", "900", "1,234"]]
+    assert html.cells("One action, in microseconds")[1:] == [["exported C", "1.2", "2.0"]]
+    files = dict(html.cells("Files in the run folder"))
     assert files["export/other/export.json"] == "1,234"
     assert {"export/c-float32/policy.c", "export/c-float32/policy.h"} <= files.keys()
-    (row,) = found.cells("Exported by sparl export")[1:]
+    (row,) = html.cells("Exported by sparl export")[1:]
     assert row == ["c", "float32", f"{exported['bytes']:,}", f"{exported['error']['max']:.1e}"]
     size = (run / "policy" / "policy.safetensors").stat().st_size
     assert files["policy/policy.safetensors"] == f"{size:,}"
-    parts = {name: int(n.replace(",", "")) for name, n in found.cells("Bytes of the policy")}
-    together = parts.pop("together")
+    parts = {name: int(n.replace(",", "")) for name, n in html.cells("Bytes of the policy")}
+    total = parts.pop("total")
     dense = parts.pop("the dense network")
-    assert sum(parts.values()) == together < dense
-    assert together == json.loads((run / "summary.json").read_text())["policy_bytes"]
+    assert sum(parts.values()) == total < dense
+    assert total == json.loads((run / "summary.json").read_text())["policy_bytes"]
 
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> $\\frac{"
 
 
-def test_names_are_text_whatever_is_in_them(trained, tmp_path):
+def test_names_with_markup_are_escaped(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path, EVIL.replace("/", ""))
     for name in ("config.json", "summary.json"):
         content = json.loads((run / name).read_text())
@@ -343,52 +337,52 @@ def test_names_are_text_whatever_is_in_them(trained, tmp_path):
     table = (run / "restructures.csv").read_text()
     (run / "restructures.csv").write_text(table.replace("kept_q", "kept_<b>q$^"))
     for runs in (run, [run, trained / "dense"]):
-        found = made(runs, tmp_path, video=True)
-        assert not found.of("script") and not found.of("b onerror")
-        assert not [a for _, attributes in found.elements for a in attributes if a[:2] == "on"]
-        assert EVIL in "".join(found.texts)
-        assert "<b>q$^" in found.text
-        assert_self_contained(found)
+        html = write_report(runs, tmp_path, video=True)
+        assert not html.of("script") and not html.of("b onerror")
+        assert not [a for _, attributes in html.elements for a in attributes if a[:2] == "on"]
+        assert EVIL in "".join(html.texts)
+        assert "<b>q$^" in html.text
+        assert_self_contained(html)
 
 
-def assert_self_contained(found: Page) -> None:
-    for tag, attributes in found.elements:
+def assert_self_contained(html: ReportParser) -> None:
+    for tag, attributes in html.elements:
         assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form", "a")
         for name in ("src", "href", "xlink:href", "srcset", "poster", "data", "action"):
             if name in attributes:
                 assert attributes[name].startswith(("data:image/", "data:video/", "#")), attributes
-    assert not re.search(r"url\((?!#)|@import|@font-face", found.source)
-    (policy,) = (e["content"] for e in found.of("meta") if "http-equiv" in e)
+    assert not re.search(r"url\((?!#)|@import|@font-face", html.source)
+    (policy,) = (e["content"] for e in html.of("meta") if "http-equiv" in e)
     assert policy.startswith("default-src 'none';")
 
 
-def test_the_page_is_one_file_with_unique_ids_headings_in_order_and_words_for_pictures(
+def test_the_report_is_one_file_with_unique_ids_ordered_headings_and_described_pictures(
     trained, tmp_path
 ):
     for runs in ([trained / "dense", trained / "rnm", trained / "sac"], trained / "dsp"):
-        found = made(runs, tmp_path, video=True)
-        assert_self_contained(found)
-        ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
-        referred = re.findall(r'(?:href="#|url\(#)([\w-]+)', found.source)
+        html = write_report(runs, tmp_path, video=True)
+        assert_self_contained(html)
+        ids = [attributes["id"] for _, attributes in html.elements if "id" in attributes]
+        referred = re.findall(r'(?:href="#|url\(#)([\w-]+)', html.source)
         assert set(referred) <= set(ids)
-        levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
+        levels = [int(tag[1]) for tag, _ in html.elements if re.fullmatch("h[1-6]", tag)]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(b - a <= 1 for a, b in pairwise(levels))
-        assert all(e.get("alt") for e in found.of("img"))
-        assert all(e.get("aria-label") or "aria-hidden" in e for e in found.of("svg"))
-        assert len(found.of("table")) == found.source.count("<caption>")
-        assert found.elements[0] == ("html", {"lang": "en"})
+        assert all(e.get("alt") for e in html.of("img"))
+        assert all(e.get("aria-label") or "aria-hidden" in e for e in html.of("svg"))
+        assert len(html.of("table")) == html.source.count("<caption>")
+        assert html.elements[0] == ("html", {"lang": "en"})
 
 
 def test_the_same_runs_give_the_same_bytes(trained, tmp_path):
     runs = [trained / name for name in ("dense", "rnm")]
-    one = report.report(runs, tmp_path / "one.html", video=False).read_bytes()
-    assert one == report.report(runs, tmp_path / "other.html", video=False).read_bytes()
+    one = report(runs, tmp_path / "one.html", video=False).read_bytes()
+    assert one == report(runs, tmp_path / "other.html", video=False).read_bytes()
 
 
-def test_text_stands_out_from_its_ground_in_light_and_in_dark():
+def test_text_has_enough_contrast_in_light_and_dark():
     """WCAG: a contrast of 4.5 for text, of 3 for lines."""
-    css = (Path(report.__file__).parent / "page.css").read_text()
+    css = (Path(analysis.__file__).parent / "html" / "report.css").read_text()
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in css.split("@media")[:2]
     )
@@ -413,61 +407,34 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_the_first_run_of_each_variant_is_filmed(trained, tmp_path):
-    found = made([trained / n for n in ("dense", "dense-1", "rnm")], tmp_path, video=True)
-    films = [e["src"] for e in found.of("img") if e["src"].startswith("data:image/gif")]
-    films += [e["src"] for e in found.of("video")]
+    html = write_report([trained / n for n in ("dense", "dense-1", "rnm")], tmp_path, video=True)
+    films = [e["src"] for e in html.of("img") if e["src"].startswith("data:image/gif")]
+    films += [e["src"] for e in html.of("video")]
     assert len(films) == 2
-    assert "Of this variant, dense, seed 0 is filmed." in found.text
-    found = made(trained / "dense", tmp_path)
-    assert "Not filmed, as asked for (--no-video)." in found.text
-
-
-def test_a_gif_has_the_frames_of_the_episode_at_its_speed(trained, monkeypatch):
-    from sparl.analysis.html import film
-
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # not to be imported
-    found = film.film(sparl.RunConfig(STEPS), sparl.load(trained / "dense"), seed=0)
-    gif = Image.open(BytesIO(base64.b64decode(found.source.split(",")[1])))
-    shown = 0
-    for i in range(gif.n_frames):  # frames that are alike are stored as one that stays longer
-        gif.seek(i)
-        gray = gif.convert("RGB").getpixel((0, 0))[0]
-        assert abs(gray - shown // 100) <= 4
-        shown += gif.info["duration"]
-    assert (shown, found.seconds) == (2000, 2.0)
-    assert (found.width, found.height, found.moving_picture) == (16, 16, False)
-
-
-def test_an_mp4_is_made_where_its_codec_is_installed(trained):
-    pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed: no mp4")
-    from sparl.analysis.html import film
-
-    found = film.film(sparl.RunConfig(STEPS), sparl.load(trained / "dense"), seed=0)
-    kind, content = found.source.split(",")
-    assert kind == "data:video/mp4;base64"
-    assert base64.b64decode(content)[4:8] == b"ftyp"
-    assert found.moving_picture
+    assert "Not filmed: dense, seed 0 is filmed for this variant." in html.text
+    html = write_report(trained / "dense", tmp_path)
+    assert "Not filmed, because of --no-video." in html.text
 
 
 @pytest.mark.parametrize("fault", ["render", "reset"])
-def test_why_there_is_no_film_stands_on_the_page(trained, tmp_path, monkeypatch, fault):
+def test_the_report_says_why_there_is_no_film(trained, tmp_path, monkeypatch, fault):
     def fail(self, **options):
         raise RuntimeError("the lamp is broken")
 
     monkeypatch.setattr(environments.Steps, fault, fail)
-    found = made(trained / "dense", tmp_path, video=True)
-    assert re.search("Not filmed: .*the lamp is broken", found.text)
-    assert "Final return" in found.text
+    html = write_report(trained / "dense", tmp_path, video=True)
+    assert re.search("Not filmed: .*the lamp is broken", html.text)
+    assert "Final return" in html.text
 
 
-def test_what_a_user_can_put_right_is_told_in_one_sentence(trained, tmp_path, monkeypatch):
+def test_errors_a_user_can_fix_are_one_sentence(trained, tmp_path, monkeypatch):
     with pytest.raises(BadRun, match="no runs to report on"):
-        report.report([])
+        report([])
     with pytest.raises(BadRun, match="is no run folder of sparl and has none directly inside"):
-        report.report(tmp_path)
+        report(tmp_path)
     for out in (tmp_path, tmp_path / "nowhere" / "report.html"):
         with pytest.raises(BadValue, match="cannot be written: name a file in an existing folder"):
-            report.report(trained, out)
+            report(trained, out)
 
     def full(path, content):
         raise OSError(28, "No space left on device")
@@ -475,23 +442,23 @@ def test_what_a_user_can_put_right_is_told_in_one_sentence(trained, tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(files, "write_bytes", full)
         with pytest.raises(BadValue, match="cannot be written: No space left on device"):
-            made(trained / "dense", tmp_path)
+            write_report(trained / "dense", tmp_path)
     run = copied(trained / "dense", tmp_path)
     (run / "config.json").write_text("{")
     with pytest.raises(BadCheckpoint, match=r"config\.json cannot be read"):
-        report.report(run, tmp_path / "report.html")
+        report(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_command_writes_the_page_and_tells_what_it_does(trained, tmp_path, capsys):
+def test_the_command_writes_the_report_and_its_progress(trained, tmp_path, capsys):
     out = tmp_path / "report.html"
     assert main(["report", str(trained / "dense"), "--out", str(out), "--video"]) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith(f"{out}: 0.")
-    assert told.err == f"reading {trained / 'dense'}\nfilming {trained / 'dense'}\n"
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{out}: 0.")
+    assert printed.err == f"reading {trained / 'dense'}\nfilming {trained / 'dense'}\n"
     silent = ["report", str(trained / "dense"), "--out", str(out), "--no-video", "--quiet"]
     assert main(silent) == 0
     assert capsys.readouterr().err == ""
     assert main(["report", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("sparl: ")
-    assert sparl.report is report.report
+    assert sparl.report is report

@@ -1,4 +1,4 @@
-"""The web page about runs in a real browser: all of it loads, from nowhere else, and fits.
+"""The HTML report in a real browser: it loads completely, requests nothing, and fits the window.
 
 It needs Chromium (Debian's package `chromium`), or another by the variable CHROMIUM.
 """
@@ -24,7 +24,7 @@ BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here: the page is not opened in a browser"
+    BROWSER is None, reason="no Chromium here: the report is not opened in a browser"
 )
 
 QUIETLY = [
@@ -44,7 +44,7 @@ QUIETLY = [
 
 PROBE = """<script>addEventListener("load", () => {
   const pictures = [...document.images];
-  document.body.dataset.found = JSON.stringify({
+  document.body.dataset.measured = JSON.stringify({
     pictures: pictures.length,
     blank: pictures.filter(picture => !picture.naturalWidth).length,
     charts: [...document.querySelectorAll(".charts svg[role=img]")]
@@ -59,7 +59,7 @@ PROBE = """<script>addEventListener("load", () => {
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The page of two runs, filmed."""
+    """The report of two runs, with films."""
     folder = tmp_path_factory.mktemp("runs")
     for name, method in {"dense": methods.Dense(), "rnm": sparl.RNM(1, 4, interval=30)}.items():
         sparl.train("environments:Steps-v0", TINY_DQN, method, out=folder / name, **OFTEN)
@@ -67,25 +67,25 @@ def report(tmp_path_factory):
 
 
 def browse(path, tmp_path, *options):
-    """What Chromium prints and logs with a page open, as a new user's."""
+    """What Chromium prints and logs with a file open, in a fresh profile."""
     assert BROWSER is not None
     command = [BROWSER, *QUIETLY, f"--user-data-dir={tmp_path / 'user'}", *options, path.as_uri()]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return ended.stdout, re.findall(r"CONSOLE.*", ended.stderr)
 
 
-def probed(report, tmp_path, *options):
-    """What a script finds that is put into the page, which by itself allows none."""
+def measure(report, tmp_path, *options):
+    """What a script measures that is put into the report, which itself allows no scripts."""
     path = tmp_path / "probed.html"
     text = re.sub(r"<meta http-equiv=.*?>", "", report.read_text(), flags=re.DOTALL)
     path.write_text(text.replace('<details class="run">', '<details class="run" open>') + PROBE)
     printed, console = browse(path, tmp_path, "--dump-dom", *options)
     assert console == []
-    (found,) = re.findall(r'data-found="([^"]*)"', printed)
-    return json.loads(html.unescape(found))
+    (measured,) = re.findall(r'data-measured="([^"]*)"', printed)
+    return json.loads(html.unescape(measured))
 
 
-def test_the_page_loads_without_a_complaint(report, tmp_path):
+def test_the_report_loads_without_a_message_in_the_console(report, tmp_path):
     printed, console = browse(report, tmp_path, "--dump-dom")
     assert console == []
     assert "<h1>environments:Steps-v0</h1>" in printed
@@ -93,8 +93,8 @@ def test_the_page_loads_without_a_complaint(report, tmp_path):
     assert printed.count("<footer>") == 1
 
 
-def test_complaints_are_seen(report, tmp_path):
-    """Those that the tests above look for: a request goes out, or a script would run."""
+def test_requests_and_scripts_do_leave_a_message_in_the_console(report, tmp_path):
+    """So their absence in the tests above means something."""
     for fault in ('<img src="https://localhost:1/x.png">', "<script>alert(1)</script>"):
         path = tmp_path / "faulty.html"
         path.write_text(report.read_text().replace("<footer>", fault + "<footer>"))
@@ -103,20 +103,20 @@ def test_complaints_are_seen(report, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["1280,900", "390,844"])
-def test_everything_is_drawn_and_fits(report, tmp_path, size):
-    found = probed(report, tmp_path, f"--window-size={size}")
-    assert found["blank"] == 0
-    assert found["pictures"] == report.read_text().count("<img ") >= 8
-    assert found["charts"] == len(
+def test_pictures_and_charts_are_drawn_and_fit_the_window(report, tmp_path, size):
+    measured = measure(report, tmp_path, f"--window-size={size}")
+    assert measured["blank"] == 0
+    assert measured["pictures"] == report.read_text().count("<img ") >= 8
+    assert measured["charts"] == len(
         re.findall(r'role="img" aria-label="[^"]* against', report.read_text())
     )
-    assert found["requests"] == []
-    needed, there = found["width"]
-    assert needed <= there, "it must be scrolled sideways"
+    assert measured["requests"] == []
+    needed, available = measured["width"]
+    assert needed <= available, "it must be scrolled sideways"
 
 
 @pytest.mark.parametrize("scheme, dark", [("0", True), ("1", False)])
-def test_it_is_light_or_dark_as_its_reader_has_it(report, tmp_path, scheme, dark):
+def test_it_follows_the_readers_light_or_dark_scheme(report, tmp_path, scheme, dark):
     shot, preferred = tmp_path / "shot.png", f"--blink-settings=preferredColorScheme={scheme}"
     browse(report, tmp_path, f"--screenshot={shot}", "--window-size=800,600", preferred)
     pixels = np.asarray(Image.open(shot).convert("L"))
@@ -124,7 +124,7 @@ def test_it_is_light_or_dark_as_its_reader_has_it(report, tmp_path, scheme, dark
     assert np.ptp(pixels) > 150
 
 
-def test_printed_it_shows_what_is_folded_away_on_a_screen(report, tmp_path):
+def test_printing_shows_what_is_folded_on_a_screen(report, tmp_path):
     paper = tmp_path / "report.pdf"
     browse(report, tmp_path, f"--print-to-pdf={paper}")
     assert paper.read_bytes()[:4] == b"%PDF"

@@ -1,4 +1,4 @@
-"""The aggregates of a comparison, beside numbers made by hand and all resamples there are."""
+"""Aggregates over seeds, compared with numbers by hand and with all possible resamples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sparl.analysis import statistics
 def every_resample(samples):
     """The IQM of each of the equally likely resamples, seeds drawn within each task."""
     draws = [list(itertools.product(values, repeat=len(values))) for values in samples.values()]
-    found = []
+    iqms = []
     for drawn in itertools.product(*draws):
         values = sorted(itertools.chain(*drawn))
         cut = len(values) // 4
-        found.append(np.mean(values[cut : len(values) - cut]))
-    return np.array(found)
+        iqms.append(np.mean(values[cut : len(values) - cut]))
+    return np.array(iqms)
 
 
 def test_iqm_is_the_mean_of_the_middle_half():
@@ -43,7 +43,7 @@ def test_iqm_of_fewer_than_four_values_is_their_mean():
         {"a": [0.0, 1.0, 5.0], "b": [11.0, 19.0, 12.0]},
     ],
 )
-def test_the_interval_is_that_of_all_resamples(samples):
+def test_the_interval_agrees_with_that_of_all_possible_resamples(samples):
     low, high = statistics.interval(samples, level=0.9, resamples=40_000)
     # Ends lie on a resample's value; how often each is drawn is known to a percent or so.
     near = [np.quantile(every_resample(samples), [q - 0.01, q + 0.01]) for q in (0.05, 0.95)]
@@ -52,14 +52,14 @@ def test_the_interval_is_that_of_all_resamples(samples):
     assert low < statistics.iqm(samples) < high
 
 
-def test_seeds_are_drawn_within_their_task():
+def test_seeds_are_resampled_within_their_task():
     """Each task's seeds agree, so nothing varies; drawn across tasks, the mean would."""
     assert statistics.interval({"a": [0.0, 0.0], "b": [100.0, 100.0]}) == (50.0, 50.0)
     low, high = statistics.interval({"a": [0.0, 0.0, 100.0, 100.0]})
     assert (low, high) == (0.0, 100.0)
 
 
-def test_the_same_numbers_twice_and_wider_at_a_higher_level():
+def test_the_interval_is_deterministic_and_widens_with_the_level():
     samples = {"a": [3.0, -1.0, 4.0, 1.5, 9.25, 7.75]}
     first = statistics.interval(samples)
     assert statistics.interval(samples) == first

@@ -1,4 +1,4 @@
-"""Frames of an episode: how many, from where they are seen, and what if there are none."""
+"""Frames of an episode: how many, from which camera, and errors of rendering."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def times(frames):
     return [int(frame[0, 0, 0]) for frame in frames]
 
 
-def test_an_episode_is_played_frame_by_frame_or_every_few_steps(policy):
+def test_frames_are_of_every_step_or_of_every_few_steps(policy):
     fps, frames = video.play(RUN, policy, seed=0)
     assert (fps, times(frames)) == (10.0, list(range(environments.LIMIT)))
     fps, frames = video.play(RUN, policy, seed=0, most=4.0)
     assert (fps, times(frames)) == (5.0, list(range(0, environments.LIMIT, 2)))
 
 
-def test_the_environment_is_closed_when_no_more_frames_are_asked_for(policy, monkeypatch):
+def test_closing_the_frames_closes_the_environment(policy, monkeypatch):
     closed = []
     monkeypatch.setattr(environments.Point, "close", lambda self: closed.append(self))
     _, frames = video.play(RUN, policy, seed=0)
@@ -46,9 +46,7 @@ def test_the_environment_is_closed_when_no_more_frames_are_asked_for(policy, mon
     assert len(closed) == 1
 
 
-def test_an_environment_that_cannot_be_rendered_is_told_even_if_it_cannot_be_closed(
-    policy, monkeypatch
-):
+def test_an_error_of_rendering_is_reported_even_if_closing_fails_too(policy, monkeypatch):
     def fail(self):
         raise RuntimeError("no screen")
 
@@ -59,11 +57,11 @@ def test_an_environment_that_cannot_be_rendered_is_told_even_if_it_cannot_be_clo
         next(frames)
 
 
-def test_runners_are_followed_by_the_camera():
+def test_runners_are_filmed_by_the_tracking_camera():
     with closing(envs.make("HalfCheetah-v5", render_mode="rgb_array")) as env:
-        video._follow(env)
+        video._use_tracking_camera(env)
         renderer = env.unwrapped.mujoco_renderer
         assert renderer.camera_id == env.unwrapped.model.camera("track").id
     with closing(envs.make("Pusher-v5", render_mode="rgb_array")) as env:
-        video._follow(env)  # has no such camera
+        video._use_tracking_camera(env)  # has no such camera
         assert env.unwrapped.mujoco_renderer.camera_id == -1

@@ -1,6 +1,6 @@
-"""The benchmarks: tiny runs of each, what their JSON files hold, and what they refuse.
+"""The benchmarks: tiny runs of each, the content of their JSON files, and what they refuse.
 
-Their figures are the machine's, so nothing is asserted of them but that they belong together.
+The figures depend on the machine, so the tests only assert that they agree with each other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import pytest
 
 from sparl.bench import contender, layers, timing, train
 from sparl.cli import main
+from sparl.errors import SparlError
 
 ENV = "environments:Point-v0"
 MACHINE = {"cpus", "instruction_set", "jax", "load_average"}
@@ -28,10 +29,12 @@ def test_layers_writes_a_row_per_size_and_pattern(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(timing, "BLOCK", 0.002)
     kept = {"1:1": 16 * 16, "1:4": 16 * 4, "75%": 16 * 4, "G4-50%": 8 * 16}
     patterns = " ".join(kept)
-    found = bench(f"layers --widths 16 --batches 4 --patterns {patterns} --repetitions 2", tmp_path)
-    assert found.keys() == {"dense_peak_gflops", "machine", "rows"}
-    assert found["machine"].keys() == MACHINE
-    rows = found["rows"]
+    figures = bench(
+        f"layers --widths 16 --batches 4 --patterns {patterns} --repetitions 2", tmp_path
+    )
+    assert figures.keys() == {"dense_peak_gflops", "machine", "rows"}
+    assert figures["machine"].keys() == MACHINE
+    rows = figures["rows"]
     assert [(row["width"], row["batch"], row["pattern"]) for row in rows] == [
         (16, 4, pattern) for pattern in kept
     ]
@@ -43,23 +46,23 @@ def test_layers_writes_a_row_per_size_and_pattern(tmp_path, capsys, monkeypatch)
         assert min(row["forward_us"], row["both_us"], row["ratio_both"]) > 0
         gflops = 3 * 2e-3 * kept[row["pattern"]] * 4 / row["both_us"]
         assert row["useful_gflops"] == pytest.approx(gflops)
-        share = row["useful_gflops"] / found["dense_peak_gflops"]
+        share = row["useful_gflops"] / figures["dense_peak_gflops"]
         assert row["share_of_peak"] == pytest.approx(share)
-    told = capsys.readouterr().out
-    assert "ratio" in told and "75%" in told
+    printed = capsys.readouterr().out
+    assert "ratio" in printed and "75%" in printed
 
 
 @pytest.mark.parametrize("pattern, parts", [("dense", 7), ("1:4", 8)])
-def test_step_tells_the_parts_of_a_step(pattern, parts, tmp_path, capsys, monkeypatch):
+def test_step_measures_the_parts_of_a_step(pattern, parts, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(contender, "RANDOM", 20)
     monkeypatch.setattr(contender, "WARM", 40)
     monkeypatch.setattr(contender, "BATCH", 8)
-    found = bench(f"step --env {ENV} --width 16 --steps 60 --pattern {pattern}", tmp_path)
-    assert found.keys() == {
+    figures = bench(f"step --env {ENV} --width 16 --steps 60 --pattern {pattern}", tmp_path)
+    assert figures.keys() == {
         *("env", "pattern", "width", "steps", "machine", "parts"),
         *("sum_us", "overlapped_us", "whole_us", "steps_per_second"),
     }
-    rows = {row["part"]: row for row in found["parts"]}
+    rows = {row["part"]: row for row in figures["parts"]}
     assert len(rows) == parts
     for row in rows.values():
         assert row.keys() == {"part", "us", "per_step", "us_per_step", "share"}
@@ -68,13 +71,13 @@ def test_step_tells_the_parts_of_a_step(pattern, parts, tmp_path, capsys, monkey
     assert rows["update: critics"]["per_step"] == 0.5
     assert rows["update: critics and actor"]["per_step"] == 0.5
     assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
-    assert found["overlapped_us"] == pytest.approx(found["sum_us"] - found["whole_us"])
+    assert figures["overlapped_us"] == pytest.approx(figures["sum_us"] - figures["whole_us"])
     assert "whole step" in capsys.readouterr().out
 
 
 @pytest.fixture
-def made_up(monkeypatch):
-    """Speeds without training: the second turn is twice as fast."""
+def simulated_speeds(monkeypatch):
+    """Speeds without training. The second turn is twice as fast. Gives the order of the turns."""
     turns: list[str] = []
 
     def measure(name, env, width, steps):
@@ -89,10 +92,10 @@ def made_up(monkeypatch):
 SMALL = f"train --envs {ENV} --names sb3 sbx 2:4 --repetitions 2"
 
 
-def test_train_takes_turns_and_compares_turn_by_turn(made_up, tmp_path):
-    found = bench(f"{SMALL} --widths 16", tmp_path)
-    assert made_up == 2 * ["sb3", "sbx", "2:4"]
-    assert found == {
+def test_train_takes_turns_and_compares_within_a_turn(simulated_speeds, tmp_path):
+    figures = bench(f"{SMALL} --widths 16", tmp_path)
+    assert simulated_speeds == 2 * ["sb3", "sbx", "2:4"]
+    assert figures == {
         "env": ENV,
         "width": 16,
         "rows": [
@@ -102,26 +105,26 @@ def test_train_takes_turns_and_compares_turn_by_turn(made_up, tmp_path):
     }
 
 
-def test_train_in_several_settings_is_a_list(made_up, tmp_path):
-    found = bench(f"{SMALL} --widths 16 32", tmp_path)
-    assert [(one["env"], one["width"]) for one in found] == [(ENV, 16), (ENV, 32)]
+def test_train_in_several_settings_writes_a_list(simulated_speeds, tmp_path):
+    figures = bench(f"{SMALL} --widths 16 32", tmp_path)
+    assert [(one["env"], one["width"]) for one in figures] == [(ENV, 16), (ENV, 32)]
 
 
-def test_a_contender_that_fails_is_named():
-    with pytest.raises(train.SparlError, match="dense failed on Nowhere-v0"):
+def test_the_message_names_a_contender_that_fails():
+    with pytest.raises(SparlError, match="dense failed on Nowhere-v0"):
         train.in_a_process("dense", "Nowhere-v0", 16, 10)
 
 
-def test_contenders_that_are_not_installed_are_named_with_the_way_out(monkeypatch, capsys):
+def test_contenders_that_are_not_installed_are_refused_with_the_way_out(monkeypatch, capsys):
     monkeypatch.setattr(train, "PEERS", {"sb3": "sys", "sbx": "no_such_module"})
     assert main(["bench", "train", "--envs", ENV]) == 1
-    told = capsys.readouterr().err
-    assert "sbx" in told and 'pip install "sparl[bench]"' in told
-    assert "--names sb3 dense 2:4 1:4 1:8" in told
+    printed = capsys.readouterr().err
+    assert "sbx" in printed and 'pip install "sparl[bench]"' in printed
+    assert "--names sb3 dense 2:4 1:4 1:8" in printed
     monkeypatch.setattr(train, "PEERS", {"sb3": "no_such_module"})
     assert main(["bench", "train", "--envs", ENV, "--names", "sb3", "dense"]) == 1
-    told = capsys.readouterr().err
-    assert "sb3" in told and "--names" not in told
+    printed = capsys.readouterr().err
+    assert "sb3" in printed and "--names" not in printed
 
 
 def test_all_contenders_share_their_settings():
@@ -131,7 +134,7 @@ def test_all_contenders_share_their_settings():
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, message",
     [
         ("layers --widths 0", "--widths is 0"),
         ("layers --batches -1", "--batches is -1"),
@@ -149,16 +152,16 @@ def test_all_contenders_share_their_settings():
         ("train --envs Nowhere-v0", "no environment 'Nowhere-v0'"),
     ],
 )
-def test_bad_values_are_named(arguments, told, capsys):
+def test_a_bad_value_is_refused_with_a_message(arguments, message, capsys):
     assert main(["bench", *arguments.split()]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_bench_alone_and_its_help_explain(capsys):
+def test_bench_without_arguments_and_with_help_lists_the_benchmarks(capsys):
     for arguments in ([], ["--help"]):
         assert main(["bench", *arguments]) == 0
-        told = capsys.readouterr().out
-        assert all(f"sparl bench {name}" in told for name in ("layers", "train", "step"))
+        printed = capsys.readouterr().out
+        assert all(f"sparl bench {name}" in printed for name in ("layers", "train", "step"))
     with pytest.raises(SystemExit) as ended:
         main(["bench", "lawyers"])
     assert ended.value.code == 2

@@ -1,5 +1,6 @@
-"""Policies with layers of every kind, not trained, for tests of what is made of them."""
+"""Untrained policies with layers of every kind, and calls of what is exported from them."""
 
+import ctypes
 import functools
 import itertools
 
@@ -14,8 +15,8 @@ from sparl.policy import Policy
 from sparl.topology import Kept, NofM, PerLayer, PerRow
 
 
-def stored(dense, bias, kind, mask):
-    """A layer in the layout that `kind` says: a pattern, or (G, share of the blocks in `mask`)."""
+def layer_of(dense, bias, kind, mask):
+    """A layer of a kind: "dense", a pattern, or (G, share), whose stored blocks `mask` marks."""
     if kind == "dense":
         return Dense(dense, bias)
     if isinstance(kind, tuple):
@@ -24,7 +25,10 @@ def stored(dense, bias, kind, mask):
 
 
 def policy_of(kinds, sizes, discrete=False, seed=0, golden=8):
-    """An actor, or a network of values, with layers so stored; bounds that are not symmetric."""
+    """An actor, or a network of values of discrete actions, with a layer per kind.
+
+    The bounds of its actions are not symmetric.
+    """
     rng = np.random.default_rng(seed)
     shapes = [(o, i) for i, o in itertools.pairwise(sizes)]
     dense = [
@@ -38,7 +42,10 @@ def policy_of(kinds, sizes, discrete=False, seed=0, golden=8):
 
     @jax.jit  # one compilation for all layers
     def layers(dense):
-        return tuple(stored(*la, *how) for la, *how in zip(dense, kinds, masks, strict=True))
+        return tuple(
+            layer_of(*arrays, kind, mask)
+            for arrays, kind, mask in zip(dense, kinds, masks, strict=True)
+        )
 
     inputs, outputs = sizes[0], sizes[-1]
     low = tuple(np.linspace(-1.0, -0.2, outputs).tolist())
@@ -51,12 +58,12 @@ def policy_of(kinds, sizes, discrete=False, seed=0, golden=8):
 
 
 def observations(size, count, seed=0):
-    """[count, size], features of very different ranges."""
+    """[count, size], with features of very different ranges."""
     rng = np.random.default_rng([seed, 7])
     return (rng.normal(size=(count, size)) * np.geomspace(0.1, 3.0, size)).astype(np.float32)
 
 
-# Every loop of exported code, with odd sizes, whole and partial tiles, and every width of indices.
+# Every loop of exported code, with odd sizes, full and partial tiles, and every width of indices.
 KINDS = {
     "dense": (["dense"] * 3, [17, 40, 35, 6]),
     "n_of_m": ([NofM(1, 8), NofM(3, 5), NofM(7, 16)], [17, 40, 35, 6]),
@@ -69,6 +76,23 @@ KINDS = {
 
 @functools.cache
 def policy_like(name, discrete=False):
-    """The policy of that name in KINDS."""
+    """The policy of a name in KINDS."""
     kinds, sizes = KINDS[name]
     return policy_of(kinds, sizes, discrete)
+
+
+class PolicyAct:
+    """`policy_act` of an exported policy that was compiled on this machine."""
+
+    def __init__(self, compiled, program):
+        spaces = program.policy.spaces
+        size = 1 if spaces.discrete else spaces.action_size
+        self.action = np.zeros(size, np.int32 if spaces.discrete else np.float32)
+        self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
+        self._function = compiled.library.policy_act
+
+    def __call__(self, observation):
+        """The action for one observation [obs]; None if the policy refuses the observation."""
+        arrays = observation, self.action, self._scratch
+        refused = self._function(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+        return None if refused else self.action.copy()

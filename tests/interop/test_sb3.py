@@ -1,4 +1,4 @@
-"""Agents that Stable-Baselines3 saved, brought into a run folder."""
+"""Agents that Stable-Baselines3 saved, imported into a run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support import adam_state
 
 import sparl
 from sparl import methods
-from sparl.cli.main import main
+from sparl.cli import main
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadEnvironment, BadRun, BadValue, SparlError
 from sparl.interop import sb3
@@ -47,7 +47,7 @@ def imported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ENVS)
-def test_it_predicts_what_it_did_there(name, imported):
+def test_an_imported_agent_predicts_the_same_actions(name, imported):
     """For 1000 observations, in the environment's bounds."""
     policy, expected = sparl.load(imported[name]), computed(name)
     actions, _ = policy.predict(expected["observation"])
@@ -57,40 +57,40 @@ def test_it_predicts_what_it_did_there(name, imported):
         assert actions.shape == expected["predicted"].shape
         span = np.subtract(policy.spaces.high, policy.spaces.low)
         assert np.all(np.abs(actions - expected["predicted"]) <= 1e-6 * span)
-        assert np.ptp(expected["predicted"], axis=0).min() > 0.1  # they do not all agree
+        assert np.ptp(expected["predicted"], axis=0).min() > 0.1  # they are not all equal
 
 
 def outputs(engine: Any, expected: dict[str, np.ndarray], action: Any) -> dict[str, np.ndarray]:
-    """What each network makes of the recorded observations, and critics of those and `action`."""
-    found = {}
+    """Outputs of each network for recorded observations; critics also get `action`."""
+    actual = {}
     for name, network in engine.learner.all_networks().items():
         inputs = expected["observation"][:100]
         if "critic" in name:
             inputs = np.concatenate([inputs, action], axis=1)
-        found[name] = np.asarray(network(jnp.asarray(inputs.T))).T
-    return found
+        actual[name] = np.asarray(network(jnp.asarray(inputs.T))).T
+    return actual
 
 
-def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], prefix: str = ""):
-    for name, output in found.items():
-        wanted = expected[prefix + name]
-        assert np.abs(output - wanted).max() <= 1e-5 * np.abs(wanted).max(), name
+def assert_equal(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], prefix: str = ""):
+    for name, output in actual.items():
+        target = expected[prefix + name]
+        assert np.abs(output - target).max() <= 1e-5 * np.abs(target).max(), name
 
 
 @pytest.mark.parametrize("name", ENVS)
-def test_every_network_is_the_one_it_was_there(name, imported):
+def test_every_network_has_the_same_outputs(name, imported):
     engine, expected = snapshot(RunFolder(imported[name]))[0], computed(name)
-    found = outputs(engine, expected, expected.get("action"))
-    assert len(found) == {"td3": 6, "sac": 5, "dqn": 2}[name]
-    assert_equal(found, expected)
-    for network in found.keys() & {f"target_{other}" for other in found}:
-        assert np.abs(found[network] - found[network.removeprefix("target_")]).max() > 1e-3
+    actual = outputs(engine, expected, expected.get("action"))
+    assert len(actual) == {"td3": 6, "sac": 5, "dqn": 2}[name]
+    assert_equal(actual, expected)
+    for network in actual.keys() & {f"target_{other}" for other in actual}:
+        assert np.abs(actual[network] - actual[network.removeprefix("target_")]).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["td3", "dqn"])
-def test_updates_go_on_as_they_would_there(name, imported):
-    """Two updates with the same transitions: networks, targets, moments, step count, learning rate,
-    discount and loss are what they were there, or this comes out otherwise."""
+def test_updates_go_on_as_in_stable_baselines3(name, imported):
+    """Two updates with the same transitions agree only if networks, targets, moments, step count,
+    learning rate, discount and loss do."""
     engine, expected = snapshot(RunFolder(imported[name]))[0], computed(name)
     before = outputs(engine, expected, np.zeros_like(expected.get("action", 0)))
     for rows in expected["rows"]:
@@ -112,19 +112,19 @@ def test_sac_goes_on_with_its_temperature_and_all_moments(imported):
         assert np.abs(moments.mu).max() > 0 and np.abs(moments.nu).max() > 0
 
 
-def test_hyperparameters_are_those_it_was_trained_with(imported):
-    found = {name: RunFolder(folder).read_config()[:2] for name, folder in imported.items()}
+def test_hyperparameters_are_those_of_its_training(imported):
+    configs = {name: RunFolder(folder).read_config()[:2] for name, folder in imported.items()}
     common = {"learning_starts": STEPS, "batch_size": 16, "hidden": (8, 8)}
-    assert found["td3"][1] == sparl.TD3(
+    assert configs["td3"][1] == sparl.TD3(
         **common, learning_rate=1e-3, gamma=0.9, policy_noise=0.0, exploration_noise=0.3
     )
-    assert found["sac"][1] == sparl.SAC(
+    assert configs["sac"][1] == sparl.SAC(
         **common,
         critic_hidden=(12,),
         target_entropy=-2.0,
         initial_temperature=math.exp(computed("sac")["log_temperature"][0]),
     )
-    assert found["dqn"][1] == sparl.DQN(
+    assert configs["dqn"][1] == sparl.DQN(
         **common,
         tau=1.0,
         double=False,
@@ -132,24 +132,24 @@ def test_hyperparameters_are_those_it_was_trained_with(imported):
         epsilon_start=0.05,
         epsilon_steps=0,
     )
-    assert (found["dqn"][0].buffer_size, found["dqn"][0].seed) == (5_000, 3)
-    assert found["dqn"][0].begun_from == str(saved("dqn"))
+    assert (configs["dqn"][0].buffer_size, configs["dqn"][0].seed) == (5_000, 3)
+    assert configs["dqn"][0].begun_from == str(saved("dqn"))
 
 
-def test_the_replay_is_what_the_agent_did(imported):
-    """Not chance: all of it is the policy's actions under its own noise."""
+def test_the_replay_is_filled_by_the_agent_itself(imported):
+    """All actions are the policy's with its own noise, none is random."""
     folder = RunFolder(imported["td3"])
     engine, state = snapshot(folder)
     assert (state.step, state.updates, engine.updates) == (STEPS, 0, 0)
     replay = Replay(1000, Columns(2, 1))
     folder.checkpoints.load_replay(STEPS, replay)
     rows = replay.span(0, STEPS)
-    apart = np.abs(rows[:, 2:3] - engine.act(rows[:, :2]))
-    assert 0.05 < apart.mean() < 0.45
+    noise = np.abs(rows[:, 2:3] - engine.act(rows[:, :2]))
+    assert 0.05 < noise.mean() < 0.45
 
 
 @pytest.mark.parametrize("name", ENVS)
-def test_it_is_pruned_like_any_other_run(name, imported, tmp_path):
+def test_an_imported_run_can_be_pruned(name, imported, tmp_path):
     method = methods.RNM(1, 4, sparse_layers="all", keep_norm=False)
     policy = sparl.prune(imported[name], method, steps=40, out=tmp_path / "run", quiet=True)
     engine, state = snapshot(RunFolder(tmp_path / "run"))
@@ -159,13 +159,13 @@ def test_it_is_pruned_like_any_other_run(name, imported, tmp_path):
     policy.predict(computed(name)["observation"])
 
 
-def test_it_is_trained_on_like_any_other_run(imported, tmp_path):
+def test_an_imported_run_can_be_trained_further(imported, tmp_path):
     shutil.copytree(imported["sac"], tmp_path / "run")
     sparl.resume(tmp_path / "run", steps=STEPS + 20, quiet=True)
     assert snapshot(RunFolder(tmp_path / "run"))[0].updates == 20
 
 
-def test_an_interrupted_import_goes_on_bit_for_bit_without_the_file(imported, tmp_path):
+def test_an_interrupted_import_resumes_bit_for_bit_without_the_file(imported, tmp_path):
     path = tmp_path / "agent.zip"
     shutil.copy(saved("td3"), path)
     with pytest.raises(Stopped):
@@ -176,7 +176,7 @@ def test_an_interrupted_import_goes_on_bit_for_bit_without_the_file(imported, tm
     assert outcome(tmp_path / "run") == outcome(imported["td3"])
 
 
-def test_the_command_line_imports_and_tells_how_to_go_on(tmp_path, capsys):
+def test_the_command_line_imports_and_prints_how_to_go_on(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["import", "sb3", str(saved("dqn")), "--out", str(out), "--steps", "30"]
     with pytest.raises(SystemExit):
@@ -228,14 +228,14 @@ REFUSED_FOR_ATTRIBUTES = {
 
 
 @pytest.mark.parametrize("message", REFUSED_FOR_ATTRIBUTES)
-def test_agents_that_sparl_has_no_equal_of(message, tmp_path):
+def test_agents_without_an_equal_in_sparl_are_refused(message, tmp_path):
     path = with_data("td3", tmp_path, REFUSED_FOR_ATTRIBUTES[message])
     with pytest.raises(SparlError, match=message):
         sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", **FEW)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_schedule_is_replaced_by_a_learning_rate(tmp_path):
+def test_a_given_learning_rate_replaces_a_schedule(tmp_path):
     schedule = {":type:": "<class 'function'>", ":serialized:": "gAWV"}
     path = with_data("td3", tmp_path, lambda data: data.update(learning_rate=schedule))
     assert sb3.read(path, 2e-4).agent.learning_rate == 2e-4
@@ -252,14 +252,14 @@ def test_a_schedule_is_replaced_by_a_learning_rate(tmp_path):
         (b"actor.mu.2.bias", b"actor.mu.6.bias", r"lacks 'actor.mu.2.bias'"),
     ],
 )
-def test_networks_that_are_no_plain_mlp(old, new, message, tmp_path):
+def test_networks_that_are_no_plain_mlp_are_refused(old, new, message, tmp_path):
     path = with_pickle("td3", tmp_path, lambda pickled: pickled.replace(old, new))
     with pytest.raises(SparlError, match=message):
         sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", **FEW)
     assert not (tmp_path / "run").exists()
 
 
-def test_other_optimizers_start_afresh_and_it_is_said(tmp_path):
+def test_optimizers_other_than_adam_start_afresh_with_a_note(tmp_path):
     optimizer = "<class 'torch.optim.rmsprop.RMSprop'>"
     trained = sb3.read(with_data("td3", tmp_path, option(optimizer_class=optimizer)))
     assert all(part.moments is None for part in trained.parts.values())
@@ -269,7 +269,7 @@ def test_other_optimizers_start_afresh_and_it_is_said(tmp_path):
     assert int(adam_state(trained.learner().parts["actor"].optimizer).count) == 0
 
 
-def test_files_that_are_damaged_or_no_agents(tmp_path):
+def test_damaged_and_foreign_files_are_refused(tmp_path):
     content = saved("td3").read_bytes()
     files: dict[str, tuple[bytes, type[Exception], str]] = {
         "cut.zip": (content[: len(content) // 2], BadCheckpoint, "cut.zip is truncated, or not as"),
@@ -304,7 +304,7 @@ def test_files_that_are_damaged_or_no_agents(tmp_path):
         ("dqn", "environments:Steps-v0", r"\(2,\) and 3 actions; .* \(4,\) and 2"),
     ],
 )
-def test_environments_that_it_was_not_trained_in(name, env, message, tmp_path):
+def test_environments_with_other_spaces_are_refused(name, env, message, tmp_path):
     with pytest.raises(BadEnvironment, match=message):
         sparl.import_sb3(saved(name), env, out=tmp_path / "run", **FEW)
     assert not (tmp_path / "run").exists()
@@ -317,13 +317,13 @@ class Wide(environments.Point):
 gym.register("Wide-v0", Wide, max_episode_steps=20, disable_env_checker=True)
 
 
-def test_choices_are_counted_as_they_were_there():
+def test_choices_numbered_otherwise_are_refused():
     spaces = Spaces((4,), (), (), (), choices=2, first=1)
     with pytest.raises(BadEnvironment, match="counts its choices from 1, and the agent from 0"):
         sb3.read(saved("dqn")).refuse_other_spaces("Shifted-v0", spaces)
 
 
-def test_a_folder_that_is_taken_is_left_alone(imported):
+def test_a_folder_with_another_run_is_left_unchanged(imported):
     before = {p: p.read_bytes() for p in imported["td3"].rglob("*") if p.is_file()}
     with pytest.raises(BadRun, match="already holds another run"):
         sparl.import_sb3(saved("td3"), ENVS["td3"], out=imported["td3"], **FEW)
@@ -331,7 +331,7 @@ def test_a_folder_that_is_taken_is_left_alone(imported):
 
 
 def test_an_agent_just_trained_is_imported_pruned_played_and_exported(tmp_path: Path):
-    """The whole way, with Stable-Baselines3 itself."""
+    """The whole way, with an agent that Stable-Baselines3 trains here."""
     reason = "needs Stable-Baselines3 and PyTorch, which the tests do without elsewhere"
     library = pytest.importorskip("stable_baselines3", reason=reason)
     pytest.importorskip("torch").set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Files of PyTorch are read without PyTorch, and run nothing."""
+"""PyTorch's files are read without PyTorch, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def with_pickled(pickled: bytes) -> bytes:
 
 
 class Runs:
-    """Pickled, it calls a function when it is read."""
+    """Its pickle calls a function when Python's own unpickler reads it."""
 
     def __init__(self, function, *arguments) -> None:
         self.call = function, arguments
@@ -37,7 +37,7 @@ class Runs:
         return self.call
 
 
-def test_what_is_not_a_tensor_is_refused_and_not_run(tmp_path):
+def test_a_pickle_that_names_a_function_is_refused_and_not_run(tmp_path):
     made = tmp_path / "made"
     calls = {
         "posix.system": Runs(os.system, f"touch {made}"),
@@ -52,13 +52,13 @@ def test_what_is_not_a_tensor_is_refused_and_not_run(tmp_path):
             with pytest.raises(BadCheckpoint, match=r"refused, and nothing in it was run: it asks"):
                 torch_file.read(with_pickled(pickled), "policy.pth")
             assert not made.exists(), name
-    # The same things, if read by Python's own unpickler, do happen.
+    # Python's own unpickler does run them.
     pickle.loads(pickle.dumps(calls["posix.mkdir"]))
     assert made.exists()
 
 
 @pytest.mark.parametrize("entry", ["policy.pth", "actor.optimizer.pth", "pytorch_variables.pth"])
-def test_every_file_in_the_zip_is_read_so(entry, tmp_path):
+def test_every_file_in_the_zip_is_read_safely(entry, tmp_path):
     made = tmp_path / "made"
     pickled = pickle.dumps(Runs(os.mkdir, str(made)))
     path = with_pickle("sac", tmp_path, lambda _: pickled, entry)
@@ -67,7 +67,7 @@ def test_every_file_in_the_zip_is_read_so(entry, tmp_path):
     assert not made.exists()
 
 
-def test_pickles_in_the_attributes_are_left_alone(tmp_path):
+def test_pickles_in_the_attributes_are_never_read(tmp_path):
     made = tmp_path / "made"
     pickled = base64.b64encode(pickle.dumps(Runs(os.mkdir, str(made)))).decode()
 
@@ -101,12 +101,12 @@ def tensor(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> byt
         (2, (0, 3), (3, 1)),
     ],
 )
-def test_tensors_are_views_of_what_is_stored(offset, shape, strides):
+def test_tensors_are_views_of_their_storage(offset, shape, strides):
     stored = torch_file.read(with_pickled(tensor(0, (16,), (1,))), "it")
     assert stored.dtype == np.float32 and len(set(stored)) == 16
-    found = torch_file.read(with_pickled(tensor(offset, shape, strides)), "it")
+    array = torch_file.read(with_pickled(tensor(offset, shape, strides)), "it")
     size = int(np.prod(shape))
-    assert np.array_equal(found, stored[offset : offset + size].reshape(shape))
+    assert np.array_equal(array, stored[offset : offset + size].reshape(shape))
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,18 @@ def test_tensors_are_views_of_what_is_stored(offset, shape, strides):
         (0, (4, 4), (4,)),
     ],
 )
-def test_tensors_that_reach_beyond_what_is_stored_are_refused(offset, shape, strides):
+def test_tensors_that_reach_beyond_their_storage_are_refused(offset, shape, strides):
     with pytest.raises(BadCheckpoint, match="the policy"):
         torch_file.read(with_pickled(tensor(offset, shape, strides)), "the policy")
 
 
-def test_memory_is_not_taken_for_the_asking():
+def test_a_pickle_cannot_make_the_unpickler_allocate_memory():
     pickled = b"\x80\x02}r\xff\xff\xff\xff."
-    with pytest.raises(BadCheckpoint, match="numbers an object 4294967295"):
+    with pytest.raises(BadCheckpoint, match="gives an object the number 4294967295"):
         torch_file.read(with_pickled(pickled), "the policy")
 
 
-def test_numbers_are_read_in_the_order_of_the_machine_that_wrote_them():
+def test_numbers_are_read_in_the_byte_order_of_the_file():
     def swapped(name: str, content: bytes) -> bytes:
         if name.endswith("byteorder"):
             return b"big"
@@ -141,14 +141,14 @@ def test_numbers_are_read_in_the_order_of_the_machine_that_wrote_them():
             np.frombuffer(content, "<f4").astype(">f4").tobytes() if "/data/" in name else content
         )
 
-    found = torch_file.read(rezipped(policy(), swapped), "it")
+    big_endian = torch_file.read(rezipped(policy(), swapped), "it")
     for name, array in torch_file.read(policy(), "it").items():
-        assert np.array_equal(found[name], array) and found[name].dtype == np.float32
+        assert np.array_equal(big_endian[name], array) and big_endian[name].dtype == np.float32
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_damage_is_told_and_never_a_crash(data):
+def test_a_damaged_file_is_read_or_refused_but_never_crashes(data):
     content = policy()
     if data.draw(st.booleans()):
         damaged = content[: data.draw(st.integers(0, len(content) - 1))]

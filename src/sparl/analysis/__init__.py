@@ -1,13 +1,19 @@
-"""What finished runs tell: comparison, statistics, tables, plots, films and the HTML report."""
+"""What finished runs show: comparisons, statistics, tables, plots, films and the HTML report.
 
-from sparl.analysis.comparison import compare
+`plots`, `tables`, `runs`, `statistics` and `video` are modules of this package that are imported
+where they are needed, because matplotlib and SciPy take longer to import than most commands run.
+"""
+
+from sparl.analysis.comparison import Comparison, Variant, compare
 from sparl.analysis.html.report import report
-from sparl.analysis.variants import Setting, also_differ, labels
+from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 
 __all__ = [
-    "Setting",
-    "also_differ",
+    "Comparison",
+    "Variant",
+    "VariantConfig",
     "compare",
-    "labels",
+    "other_differences",
     "report",
+    "variant_labels",
 ]

@@ -1,7 +1,8 @@
-"""Finished runs side by side: read from their folders, grouped into variants, summed up.
+"""Compares finished runs: reads their folders, groups them into variants, and aggregates.
 
-Runs that differ in their seeds alone are one variant. Runs whose returns cannot be compared are
-refused: another environment, other steps, another evaluation, the same seed twice.
+Runs that differ only in their seeds are one variant. Runs whose returns cannot be compared are
+refused: those of another environment, with other steps or another evaluation, and two runs of one
+variant with the same seed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 
 from sparl import agents
 from sparl.analysis import statistics
-from sparl.analysis.runs import FOOTPRINT, SIZES, Run, folders, read
-from sparl.analysis.variants import Setting, also_differ, labels
+from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, read, run_folders
+from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 from sparl.errors import BadRun, BadValue
 
-NEARLY = 0.9
-"""How far from the lowest first evaluation to the best final return counts as having learned."""
+REACH = 0.9
+"""Where the return to reach lies between the lowest first evaluation and the best final return, if
+none is given."""
 
 MUST_AGREE = {
     "env": "Compare each environment by itself",
@@ -29,12 +31,12 @@ MUST_AGREE = {
     "eval_every": "Leave one out, or train it again with the same --eval-every",
     "eval_episodes": "Leave one out, or train it again with the same --eval-episodes",
 }
-"""Options of a run without which returns cannot be compared, and the way out."""
+"""Options in which compared runs must agree, and what to do where they differ."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What the runs of one variant gave. Sizes are means over the seeds, times are medians."""
+    """Results of the runs of one variant. Sizes are means over the seeds, times are medians."""
 
     label: str
     agent: str
@@ -43,80 +45,87 @@ class Variant:
     final_returns: tuple[float, ...]
     """Of each seed."""
     final_return: float
-    """Their IQM."""
+    """IQM of `final_returns`."""
     low: float | None
-    """Ends of its 95 % interval; None for one seed."""
+    """Lower end of the 95 % interval of `final_return`; None for one seed."""
     high: float | None
+    """Upper end of that interval."""
     policy_weights_kept: float
     policy_weights_total: float
     policy_bytes: float
     weights_kept: float
     """Of all online networks, at the end."""
     weights_total: float
-    """If they were dense."""
+    """Of the same networks if they were dense."""
     average_compression_ratio: float | None
-    """This and the next three: see `accounting.Footprint`; means over all updates."""
+    """Mean over all updates, like the next three; see `accounting.Footprint`."""
     average_compression_ratio_with_indices: float | None
     average_weight_bytes_read: float | None
     average_weight_bytes_written: float | None
     steps_per_second: float
     wall_seconds: float
     steps_to_reach: float | None
-    """Steps until the evaluation return first is `Comparison.reach`; None for never."""
+    """Environment steps until an evaluation first reaches `Comparison.reach`; None for never."""
     seconds_to_reach: float | None
     seeds_reaching: int
-    runs: tuple[Run, ...]
+    """How many seeds ever reach it."""
+    runs: tuple[FinishedRun, ...]
 
     def figures(self) -> dict[str, Any]:
-        """All fields but the runs themselves."""
+        """Gives all fields except the runs, with lists in place of tuples."""
         fields = {key: value for key, value in vars(self).items() if key != "runs"}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Variants of one environment, in the order in which their first runs were named."""
+    """Variants of one environment, in the order of their first runs."""
 
     env: str
     steps: int
     reach: float
-    """The return that `steps_to_reach` and `seconds_to_reach` are about."""
+    """The return that `steps_to_reach` and `seconds_to_reach` of variants refer to."""
     reach_meaning: str
+    """How `reach` was chosen, for a reader."""
     variants: tuple[Variant, ...]
     notes: tuple[str, ...]
-    """What a reader of the figures must know, a sentence each."""
+    """What a reader of the figures must know, one sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Each variant also has the folders of its runs."""
-        found = {key: value for key, value in vars(self).items() if key != "variants"}
-        found["notes"] = list(self.notes)
-        found["variants"] = [
+        """Gives everything for JSON; runs are given by their folders."""
+        content = {key: value for key, value in vars(self).items() if key != "variants"}
+        content["notes"] = list(self.notes)
+        content["variants"] = [
             variant.figures() | {"runs": [str(run.path) for run in variant.runs]}
             for variant in self.variants
         ]
-        return found
+        return content
 
 
 def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = None) -> Comparison:
-    """Compares finished runs of one environment, a variant for all that differ only in seed.
+    """Compares finished runs of one environment. Runs that differ only in seed are one variant.
 
-    - `runs`: run folders, and folders that have run folders directly inside.
-    - `reach`: the return that variants are timed to; if not given, 90 % of the way from the
-      lowest first evaluation of any run to the best variant's final return.
+    Args:
+        runs: Run folders, and folders that contain run folders directly.
+        reach: The return to which variants are timed. If not given: 90 % of the way from the
+            lowest first evaluation of any run to the best variant's final return.
 
-    Raises `BadRun` for runs that are missing, not finished or not comparable, `BadCheckpoint` for
-    files that cannot be read, `BadValue` for a `reach` that is not finite.
+    Raises:
+        BadRun: Runs are missing, not finished, or not comparable; the message says what to do.
+        BadCheckpoint: A file cannot be read.
+        BadValue: `reach` is not finite.
     """
     if reach is not None and not np.isfinite(reach):
         raise BadValue(f"reach is {reach}: it must be a finite return")
-    found = [read(path) for path in folders([runs] if isinstance(runs, str | Path) else runs)]
-    if not found:
+    paths = run_folders([runs] if isinstance(runs, str | Path) else runs)
+    finished_runs = [read(path) for path in paths]
+    if not finished_runs:
         raise BadRun("no runs to compare: name run folders, or folders that contain run folders")
-    for run in found[1:]:
-        _refuse_if_not_comparable(found[0], run)
-    groups: dict[Setting, list[Run]] = {}
-    for run in found:
-        group = groups.setdefault(Setting.of(run.config, run.agent, run.method), [])
+    for run in finished_runs[1:]:
+        _refuse_if_not_comparable(finished_runs[0], run)
+    groups: dict[VariantConfig, list[FinishedRun]] = {}
+    for run in finished_runs:
+        group = groups.setdefault(VariantConfig.of(run.config, run.agent, run.method), [])
         for other in group:
             if other.config.seed == run.config.seed:
                 raise BadRun(
@@ -124,22 +133,22 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
                     f"{run.config.seed}: leave one out"
                 )
         group.append(run)
-    config = found[0].config
+    config = finished_runs[0].config
     if reach is None:
-        reach, meaning = _nearly_best(list(groups.values()))
+        reach, meaning = _default_reach(list(groups.values()))
     else:
-        meaning = "as asked"
-    names = labels(list(groups))
+        meaning = "as given"
+    labels = variant_labels(list(groups))
     variants = tuple(
-        _summed_up(name, sorted(group, key=lambda run: run.config.seed), reach)
-        for name, group in zip(names, groups.values(), strict=True)
+        _aggregate(label, sorted(group, key=lambda run: run.config.seed), reach)
+        for label, group in zip(labels, groups.values(), strict=True)
     )
     return Comparison(
         config.env, config.steps, reach, meaning, variants, _notes(variants, list(groups))
     )
 
 
-def _refuse_if_not_comparable(one: Run, other: Run) -> None:
+def _refuse_if_not_comparable(one: FinishedRun, other: FinishedRun) -> None:
     for field, way_out in MUST_AGREE.items():
         values = getattr(one.config, field), getattr(other.config, field)
         if values[0] != values[1]:
@@ -149,26 +158,26 @@ def _refuse_if_not_comparable(one: Run, other: Run) -> None:
             )
 
 
-def _nearly_best(groups: list[list[Run]]) -> tuple[float, str]:
-    """A return that most learners come to, and what it is. A share of the best return itself
-    would be out of reach where returns are negative."""
+def _default_reach(groups: list[list[FinishedRun]]) -> tuple[float, str]:
+    """Gives a return that most learners reach, and how it was chosen."""
+    # A share of the best return itself would be out of reach where returns are negative.
     first = min(run.returns[0] for run in chain(*groups))
     best = max(_iqm(group) for group in groups)
-    return first + NEARLY * (best - first), (
-        f"{100 * NEARLY:.0f} % of the way from the lowest first evaluation ({first:.1f}) to the "
+    return first + REACH * (best - first), (
+        f"{100 * REACH:.0f} % of the way from the lowest first evaluation ({first:.1f}) to the "
         f"best final return ({best:.1f})"
     )
 
 
-def _iqm(runs: list[Run]) -> float:
+def _iqm(runs: list[FinishedRun]) -> float:
     return statistics.iqm({runs[0].config.env: [run.final_return for run in runs]})
 
 
-def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
+def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
     returns = tuple(run.final_return for run in runs)
-    ends = statistics.interval({runs[0].config.env: returns})
+    interval = statistics.interval({runs[0].config.env: returns})
     reached = np.array([run.reaches(reach) for run in runs])
-    # Of an even number of seeds, half of which never get there, the median is infinite: never.
+    # Where half of an even number of seeds never reach it, the median is infinite: never.
     steps, seconds = (None if np.isinf(x) else float(x) for x in np.median(reached, axis=0))
     footprint: dict[str, Any] = {
         key: _mean([run.footprint[key] for run in runs]) for key in FOOTPRINT
@@ -180,8 +189,8 @@ def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
         seeds=tuple(run.config.seed for run in runs),
         final_returns=returns,
         final_return=_iqm(runs),
-        low=None if ends is None else ends[0],
-        high=None if ends is None else ends[1],
+        low=None if interval is None else interval[0],
+        high=None if interval is None else interval[1],
         **{key: float(np.mean([run.sizes[key] for run in runs])) for key in SIZES},
         **footprint,
         steps_per_second=float(np.median([run.config.steps / run.wall_seconds for run in runs])),
@@ -194,11 +203,11 @@ def _summed_up(label: str, runs: list[Run], reach: float) -> Variant:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else None
+    recorded = [value for value in values if value is not None]
+    return float(np.mean(recorded)) if recorded else None
 
 
-def _notes(variants: Sequence[Variant], settings: list[Setting]) -> tuple[str, ...]:
+def _notes(variants: Sequence[Variant], configs: list[VariantConfig]) -> tuple[str, ...]:
     seeds = [len(variant.seeds) for variant in variants]
     notes = []
     if max(seeds) > 1:
@@ -207,11 +216,11 @@ def _notes(variants: Sequence[Variant], settings: list[Setting]) -> tuple[str, .
         notes.append("1 seed: no interval")
     if min(seeds) < 4:
         notes.append("with fewer than 4 seeds nothing is trimmed: the IQM is the mean")
-    differ = also_differ(settings)
-    if differ:
-        notes.append(f"these variants also differ in: {', '.join(differ)}")
+    differences = other_differences(configs)
+    if differences:
+        notes.append(f"these variants also differ in: {', '.join(differences)}")
     notes.append(
-        "steps/s and seconds are medians over the seeds, with evaluations; runs made side by side "
-        "compete for the machine"
+        "steps/s and seconds are medians over the seeds and include evaluations; runs made side by "
+        "side compete for the machine"
     )
     return tuple(notes)

@@ -1,12 +1,12 @@
-"""Figures of a comparison. They are drawn without a window and without matplotlib's global state.
+"""Figures of a comparison, drawn without a window and without matplotlib's global state.
 
-Importing this module imports matplotlib; of the rest of sparl only what makes a page does.
+Importing this module imports matplotlib. Besides this module, only the HTML report does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from sparl.analysis.comparison import Comparison, Variant
 
 DPI = 110
+"""Resolution of saved figures."""
 STYLES = ("-", "--", ":", "-.")
-"""One after the other whenever the ten colours are used up."""
+"""Line styles; the next one is taken whenever the ten colours are used up."""
 
 
 @runtime_checkable
-class Evaluated(Protocol):
-    """What of a run is drawn: its evaluations in order, as `runs.Run` has them."""
+class EvaluatedRun(Protocol):
+    """What a plot needs of a run: its evaluations in order, as in `runs.FinishedRun`."""
 
     @property
     def steps(self) -> tuple[int, ...]: ...
@@ -34,7 +35,7 @@ class Evaluated(Protocol):
 
 
 def curves(comparison: Comparison) -> Figure:
-    """Mean evaluation return of each variant, against steps and against wall-clock seconds."""
+    """Plots mean evaluation returns of each variant against steps and wall-clock seconds."""
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     against_steps, against_seconds = figure.subplots(1, 2, sharey=True)
     groups = {variant.label: variant.runs for variant in comparison.variants}
@@ -47,7 +48,7 @@ def curves(comparison: Comparison) -> Figure:
 
 
 def return_against_size(comparison: Comparison) -> Figure:
-    """IQM of the final returns with its interval, against the kept weights of the policy."""
+    """Plots the IQM of the final returns, with its interval, against the policy's kept weights."""
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
     draw_sizes(axes, dict(enumerate(comparison.variants)))
@@ -57,15 +58,20 @@ def return_against_size(comparison: Comparison) -> Figure:
 
 
 def draw_returns(
-    axes: Axes, groups: Mapping[str, Sequence[Evaluated]], against: Literal["steps", "seconds"]
+    axes: Axes, groups: Mapping[str, Sequence[EvaluatedRun]], against: Literal["steps", "seconds"]
 ) -> None:
-    """Mean evaluation return of each group of seeds, by their label.
+    """Draws the mean evaluation return over the seeds of each group.
 
     The band goes from the lowest to the highest seed. Seconds are the median over the seeds at the
     same step.
+
+    Args:
+        axes: Where to draw.
+        groups: Runs of one variant each, by label; the i-th has the i-th colour.
+        against: What the x axis shows.
     """
     for i, (label, runs) in enumerate(groups.items()):
-        steps, seconds, returns = _by_seed(runs)
+        steps, seconds, returns = _shared_evaluations(runs)
         x = steps if against == "steps" else np.median(seconds, axis=0)
         axes.plot(x, returns.mean(0), label=label, lw=1.4, **style(i))
         if len(runs) > 1:
@@ -79,17 +85,19 @@ def draw_returns(
 
 
 def draw_sizes(axes: Axes, variants: Mapping[int, Variant]) -> None:
-    """IQM of the final returns with its interval, against the kept weights of the policy.
+    """Draws the IQM of the final returns, with its interval, against the policy's kept weights.
 
-    Variants come by the number of their colour.
+    Args:
+        axes: Where to draw.
+        variants: By the number of their colour.
     """
     for i, variant in variants.items():
         middle, low, high = variant.final_return, variant.low, variant.high
-        ends = None if low is None or high is None else [[middle - low], [high - middle]]
+        distances = None if low is None or high is None else [[middle - low], [high - middle]]
         axes.errorbar(
             [variant.policy_weights_kept],
             [middle],
-            yerr=ends,
+            yerr=distances,
             marker="o",
             capsize=3,
             label=variant.label,
@@ -101,24 +109,31 @@ def draw_sizes(axes: Axes, variants: Mapping[int, Variant]) -> None:
     axes.grid(alpha=0.3, which="both")
 
 
-def _by_seed(runs: Sequence[Evaluated]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Steps [evaluation], seconds [seed, evaluation], returns [seed, evaluation].
+class SharedEvaluations(NamedTuple):
+    """Evaluations at the steps at which every seed was evaluated."""
 
-    Of the steps at which every seed was evaluated: a run that was prolonged has one more, where
-    it once had ended.
-    """
+    steps: NDArray[Any]
+    """[evaluation]"""
+    seconds: NDArray[Any]
+    """[seed, evaluation]"""
+    returns: NDArray[Any]
+    """[seed, evaluation]"""
+
+
+def _shared_evaluations(runs: Sequence[EvaluatedRun]) -> SharedEvaluations:
+    # A prolonged run has one evaluation that others lack, where it had once ended.
     shared = sorted(set.intersection(*(set(run.steps) for run in runs)))
-    at = [[run.steps.index(step) for step in shared] for run in runs]
-    seconds = [[run.seconds[i] for i in of] for run, of in zip(runs, at, strict=True)]
-    returns = [[run.returns[i] for i in of] for run, of in zip(runs, at, strict=True)]
-    return np.array(shared), np.array(seconds), np.array(returns)
+    indices = [[run.steps.index(step) for step in shared] for run in runs]
+    seconds = [[run.seconds[i] for i in chosen] for run, chosen in zip(runs, indices, strict=True)]
+    returns = [[run.returns[i] for i in chosen] for run, chosen in zip(runs, indices, strict=True)]
+    return SharedEvaluations(np.array(shared), np.array(seconds), np.array(returns))
 
 
 def style(i: int) -> dict[str, Any]:
-    """Colour and dashes of the i-th line."""
+    """Gives colour and line style of the i-th line, as arguments of matplotlib."""
     return {"color": f"C{i % 10}", "ls": STYLES[i // 10 % len(STYLES)]}
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Beside the plot, where it hides nothing."""
+    """Puts the legend beside the plot, where it hides nothing."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small")

@@ -1,4 +1,4 @@
-"""Finished runs, as their folders tell: curves, final figures and sizes."""
+"""Reads finished runs from their folders: learning curves, final figures and sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparl.config import RunConfig
 from sparl.errors import BadRun
@@ -24,15 +24,22 @@ SIZES = (
     "policy_weights_total",
     "policy_bytes",
 )
-"""Keys of `accounting.sizes`; summaries written before there was that function lack them."""
+"""Keys of `accounting.sizes` in summary.json; summaries of early versions of sparl lack them."""
 
 FOOTPRINT = tuple(f"average_{name}" for name in accounting.Footprint._fields)
-"""Keys of the means over all updates of what training holds and moves."""
+"""Keys in summary.json of what training stored and moved, averaged over all updates."""
+
+
+class Reached(NamedTuple):
+    """When a run first reached a return: inf for never."""
+
+    steps: float
+    seconds: float
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run, as its folder tells. Evaluations are in order of their steps."""
+class FinishedRun:
+    """A finished run, as its folder has it. Evaluations are in the order of their steps."""
 
     path: Path
     config: RunConfig
@@ -41,46 +48,57 @@ class Run:
     steps: tuple[int, ...]
     """Environment steps before each evaluation."""
     seconds: tuple[float, ...]
-    """Time spent before each evaluation, over all resumptions."""
+    """Wall-clock seconds before each evaluation, over all resumptions."""
     returns: tuple[float, ...]
     """Mean return of each evaluation."""
     final_return: float
     """Mean of the last 10 evaluations, as in summary.json."""
     wall_seconds: float
     footprint: dict[str, float | None]
-    """By the keys of `FOOTPRINT`; None where there was no update, or an older sparl wrote the
-    summary."""
+    """By the keys of `FOOTPRINT`; None where there was no update, or where an early version of
+    sparl wrote the summary."""
     sizes: dict[str, int]
-    """See `accounting.sizes`."""
+    """By the keys of `SIZES`; see `accounting.sizes`."""
 
-    def reaches(self, value: float) -> tuple[float, float]:
-        """Steps and seconds before the first evaluation of at least `value`; inf for never."""
-        for step, seconds, found in zip(self.steps, self.seconds, self.returns, strict=True):
-            if found >= value:
-                return float(step), seconds
-        return math.inf, math.inf
+    def reaches(self, value: float) -> Reached:
+        """Gives steps and seconds before the first evaluation whose return is at least `value`."""
+        for step, seconds, value_reached in zip(
+            self.steps, self.seconds, self.returns, strict=True
+        ):
+            if value_reached >= value:
+                return Reached(float(step), seconds)
+        return Reached(math.inf, math.inf)
 
 
-def folders(paths: Sequence[str | Path]) -> list[Path]:
-    """The run folders that `paths` are or have directly inside, each once."""
-    found: dict[Path, Path] = {}
+def run_folders(paths: Sequence[str | Path]) -> list[Path]:
+    """Lists run folders, each once.
+
+    Args:
+        paths: Run folders, and folders that contain run folders directly.
+
+    Raises:
+        BadRun: A path is neither.
+    """
+    by_real_path: dict[Path, Path] = {}
     for path in map(Path, paths):
         if (path / "config.json").is_file():
-            inside = [path]
+            folders = [path]
         else:
-            inside = sorted(config.parent for config in path.glob("*/config.json"))
-        if not inside:
+            folders = sorted(config.parent for config in path.glob("*/config.json"))
+        if not folders:
             raise BadRun(f"{path} is no run folder of sparl and has none directly inside")
-        for folder in inside:
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+        for folder in folders:
+            by_real_path.setdefault(folder.resolve(), folder)
+    return list(by_real_path.values())
 
 
-def read(path: Path) -> Run:
-    """A run that has come to its end.
+def read(path: Path) -> FinishedRun:
+    """Reads a finished run from its folder.
 
-    Raises `BadRun` for one that has not, or whose figures are not sparl's; `BadCheckpoint` for a
-    config.json or summary.json that cannot be read.
+    Raises:
+        BadRun: The run is not finished, or its figures are not as sparl writes them. The message
+            says how to go on with the run.
+        BadCheckpoint: config.json or summary.json cannot be read.
     """
     folder = RunFolder.open(path)
     config, agent, method, _ = folder.read_config()
@@ -89,10 +107,10 @@ def read(path: Path) -> Run:
         raise BadRun(f"{path} is not finished: it has no summary.json. {way_out}")
     summary = files.read_json(path / "summary.json")
     try:
-        of = (summary["env"], summary["seed"])
-        if of != (config.env, config.seed):
+        env, seed = summary["env"], summary["seed"]
+        if (env, seed) != (config.env, config.seed):
             raise BadRun(
-                f"{path}/summary.json is of another run: env and seed are {of[0]} and {of[1]}, "
+                f"{path}/summary.json is of another run: env and seed are {env} and {seed}, "
                 f"in config.json {config.env} and {config.seed}"
             )
         if summary["steps"] < config.steps:
@@ -100,18 +118,18 @@ def read(path: Path) -> Run:
                 f"{path} is not finished: its summary.json is of step {summary['steps']} of "
                 f"{config.steps}. {way_out}"
             )
-        steps = tuple(int(found["step"]) for found in summary["evals"])
+        steps = tuple(int(evaluation["step"]) for evaluation in summary["evals"])
         if not steps:
             raise ValueError("no evaluation")
-        clock = _clock(path / "metrics.csv")
-        return Run(
+        seconds_at = _seconds_at_steps(path / "metrics.csv")
+        return FinishedRun(
             path=path,
             config=config,
             agent=agent,
             method=method,
             steps=steps,
-            seconds=tuple(clock[step] for step in steps),
-            returns=tuple(float(found["return"]) for found in summary["evals"]),
+            seconds=tuple(seconds_at[step] for step in steps),
+            returns=tuple(float(evaluation["return"]) for evaluation in summary["evals"]),
             final_return=float(summary["final_return"]),
             wall_seconds=float(summary["wall_seconds"]),
             footprint={key: _number(summary.get(key)) for key in FOOTPRINT},
@@ -124,8 +142,7 @@ def read(path: Path) -> Run:
         ) from error
 
 
-def _clock(path: Path) -> dict[int, float]:
-    """Seconds spent at each step that metrics.csv has a row of."""
+def _seconds_at_steps(path: Path) -> dict[int, float]:
     try:
         with open(path, newline="") as file:
             return {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
@@ -138,7 +155,7 @@ def _number(value: Any) -> float | None:
 
 
 def _sizes(path: Path, summary: dict[str, Any]) -> dict[str, int]:
-    """From the summary, or from the newest checkpoint where it was written by an older sparl."""
+    """Takes sizes from the summary, or from the newest checkpoint where the summary lacks them."""
     if summary.keys() >= set(SIZES):
         return {key: int(summary[key]) for key in SIZES}
     return accounting.sizes(inspect(path), inspect(path / "policy"))

@@ -1,4 +1,4 @@
-"""A comparison told: in the terminal, as Markdown, CSV, curves, and all of it in one folder."""
+"""Writes a comparison: to the terminal, as Markdown, as CSV files and plots, or all in a folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from sparl.analysis.comparison import Comparison, Variant
 from sparl.errors import BadValue
 
 WIDTH = 100
-"""Columns of a table that goes to a file or another program."""
+"""Characters per line where the output is no terminal."""
 
 
-def _return(value: float) -> str:
+def _return_text(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
 def _interval(v: Variant) -> str:
-    return "" if v.low is None or v.high is None else f"[{_return(v.low)}, {_return(v.high)}]"
+    return (
+        ""
+        if v.low is None or v.high is None
+        else f"[{_return_text(v.low)}, {_return_text(v.high)}]"
+    )
 
 
-def _ratio(value: float | None) -> str:
+def _ratio_text(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
@@ -37,7 +41,7 @@ def _traffic(v: Variant) -> str:
     return f"{(v.average_weight_bytes_read + v.average_weight_bytes_written) / 1000:,.0f}"
 
 
-def _time(value: float | None) -> str:
+def _time_text(value: float | None) -> str:
     if value is None:
         return "never"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
@@ -46,35 +50,36 @@ def _time(value: float | None) -> str:
 COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
     ("variant", lambda v: v.label),
     ("seeds", lambda v: str(len(v.seeds))),
-    ("final\nIQM", lambda v: _return(v.final_return)),
+    ("final\nIQM", lambda v: _return_text(v.final_return)),
     ("95 %\ninterval", _interval),
     ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
     ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
-    ("compr.\nratio", lambda v: _ratio(v.average_compression_ratio)),
-    ("with\nindex", lambda v: _ratio(v.average_compression_ratio_with_indices)),
+    ("compr.\nratio", lambda v: _ratio_text(v.average_compression_ratio)),
+    ("with\nindex", lambda v: _ratio_text(v.average_compression_ratio_with_indices)),
     ("kB per\nupdate", _traffic),
-    ("steps\n/s", lambda v: _time(v.steps_per_second)),
-    ("steps to\nreach", lambda v: _time(v.steps_to_reach)),
-    ("seconds\nto reach", lambda v: _time(v.seconds_to_reach)),
+    ("steps\n/s", lambda v: _time_text(v.steps_per_second)),
+    ("steps to\nreach", lambda v: _time_text(v.steps_to_reach)),
+    ("seconds\nto reach", lambda v: _time_text(v.seconds_to_reach)),
 )
-"""Heading and cell of each column of the terminal's and of Markdown's table."""
+"""Heading and cell of each column in the terminal, in Markdown and in the HTML report."""
 
 
 def headline(comparison: Comparison) -> str:
+    """Gives the sentences above the table: environment, steps, and the return to reach."""
     return (
         f"{comparison.env}, {comparison.steps:,} steps. "
-        f"To reach: a return of {comparison.reach:.1f}, {comparison.reach_meaning}."
+        f"Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
     )
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The table for the terminal, with what a reader must know above and below it."""
+    """Prints the table, with the headline above and the notes below."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for i, (heading, _) in enumerate(COLUMNS):
-        # Labels give way where it is narrow; figures do not.
+        # In a narrow terminal, labels are folded and figures are not.
         table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
     for variant in comparison.variants:
         table.add_row(*(Text(cell(variant)) for _, cell in COLUMNS))
@@ -85,7 +90,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The same as a Markdown table with its sentences."""
+    """Gives the headline, the table and the notes as Markdown."""
     lines = [
         "| " + " | ".join(heading.replace("\n", " ") for heading, _ in COLUMNS) + " |",
         "|---|" + "---:|" * (len(COLUMNS) - 1),
@@ -99,11 +104,20 @@ def markdown(comparison: Comparison) -> str:
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
+    """Writes what `markdown` gives.
+
+    Raises:
+        BadValue: The file cannot be written.
+    """
     _write(path, lambda: path.write_text(markdown(comparison)))
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """A row per variant with all its figures; several values in a cell stand apart by spaces."""
+    """Writes a row per variant with all its figures; several values in a cell have spaces between.
+
+    Raises:
+        BadValue: The file cannot be written.
+    """
     rows = [
         {"env": comparison.env, "steps": comparison.steps, "reach": comparison.reach}
         | {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()}
@@ -113,7 +127,11 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 
 def write_curves(comparison: Comparison, path: Path) -> None:
-    """Every evaluation of every run, a row each."""
+    """Writes a row per evaluation of every run.
+
+    Raises:
+        BadValue: The file cannot be written.
+    """
     _write_rows(
         path,
         ["env", "variant", "seed", "step", "wall_seconds", "eval_return"],
@@ -127,8 +145,13 @@ def write_curves(comparison: Comparison, path: Path) -> None:
 
 
 def write_plots(comparison: Comparison, folder: Path) -> None:
-    """`curves.png` and `return_against_size.png` into a folder, made where it is missing."""
-    from sparl.analysis import plots  # which imports matplotlib: no other command waits for that
+    """Writes `curves.png` and `return_against_size.png` into a folder, which is made if missing.
+
+    Raises:
+        BadValue: The files cannot be written.
+    """
+    # Imported here because it imports matplotlib, for which no other command should wait.
+    from sparl.analysis import plots
 
     _write(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
     for name, figure in (
@@ -140,9 +163,10 @@ def write_plots(comparison: Comparison, folder: Path) -> None:
 
 
 def save(comparison: Comparison, folder: str | Path) -> None:
-    """Everything: `table.md`, `table.csv`, `curves.csv` and the plots, into a folder.
+    """Writes `table.md`, `table.csv`, `curves.csv` and both plots into a folder.
 
-    Raises `BadValue` where it cannot be written.
+    Raises:
+        BadValue: A file cannot be written.
     """
     folder = Path(folder)
     write_plots(comparison, folder)

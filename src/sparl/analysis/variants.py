@@ -1,4 +1,4 @@
-"""Variants: what runs are, but for their seeds. How they are called, and in what they differ."""
+"""Variants: runs that differ only in their seeds. How variants are named and how they differ."""
 
 from __future__ import annotations
 
@@ -11,81 +11,103 @@ from sparl import agents
 from sparl.config import RunConfig
 from sparl.methods import Method
 
+UNREMARKABLE = ("hidden", "critic_hidden")
+"""Options that `other_differences` leaves out, because labels show them where they differ."""
+
 
 @dataclass(frozen=True)
-class Setting:
-    """All that decides a run, but for its seed."""
+class VariantConfig:
+    """Everything that decides a run except its seed. Runs of one variant have equal ones."""
 
     run: RunConfig
     agent: Any
     method: Method
 
     @classmethod
-    def of(cls, run: RunConfig, agent: Any, method: Method) -> Setting:
+    def of(cls, run: RunConfig, agent: Any, method: Method) -> VariantConfig:
+        """Gives the variant of a run from the three parts of its config.json."""
+        # Seeds of one variant may each begin with a run of their own.
         begun_from = "another run" if run.begun_from else ""
         return cls(dataclasses.replace(run, seed=0, begun_from=begun_from), agent, method)
 
 
-def labels(settings: Sequence[Setting]) -> list[str]:
-    """A short name for each: its method, and the options in which the settings differ.
+def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:
+    """Gives each variant a short name: its method, and the options in which variants differ.
 
-    An option of a method is told where settings of that method differ in it. One of the agent or
-    of the run is told where any differ in it, unless it has its default. Different settings get
-    different labels.
+    A label has an option of the method if variants with that method differ in it. It has an option
+    of the agent or of the run if any variants differ in it and this variant's value is not the
+    default. It has the agent if there are several. Different variants get different labels.
+
+    Args:
+        variants: All variants that are shown together.
+
+    Returns:
+        One label per variant, for example `rnm pattern=1:8 hidden=64,64`.
     """
-    names = [agents.name_of(setting.agent) for setting in settings]
-    shared = differing([_common(setting) for setting in settings])
-    found = []
-    for name, setting in zip(names, settings, strict=True):
-        alike = [other for other in settings if other.method.name == setting.method.name]
-        own = differing([_options(other.method) for other in alike])
-        words = [name] if len(set(names)) > 1 else []
-        words.append(setting.method.name)
+    agent_names = [agents.name_of(variant.agent) for variant in variants]
+    common_differences = differing_options([_common_options(variant) for variant in variants])
+    labels = []
+    for agent_name, variant in zip(agent_names, variants, strict=True):
+        method_options = _options(variant.method)
+        same_method = [v for v in variants if v.method.name == variant.method.name]
+        method_differences = differing_options([_options(v.method) for v in same_method])
+        words = [agent_name] if len(set(agent_names)) > 1 else []
+        words.append(variant.method.name)
         words += [
-            _told(key, value) for key, value in _options(setting.method).items() if key in own
+            f"{key}={_text(value)}"
+            for key, value in method_options.items()
+            if key in method_differences
         ]
-        default = _defaults(setting.agent) | _defaults(setting.run)
+        defaults = _defaults(variant.agent) | _defaults(variant.run)
         words += [
-            _told(key, value)
-            for key, value in _common(setting).items()
-            if key in shared and not (key in default and default[key] == value)
+            f"{key}={_text(value)}"
+            for key, value in _common_options(variant).items()
+            if key in common_differences and not (key in defaults and defaults[key] == value)
         ]
-        found.append(" ".join(words))
-    return found
+        labels.append(" ".join(words))
+    return labels
 
 
-def also_differ(settings: Sequence[Setting]) -> list[str]:
-    """What may explain a difference besides method and widths: `learning_rate 0.001 / 0.0003`."""
-    values = differing([_common(setting) for setting in settings])
+def other_differences(variants: Sequence[VariantConfig]) -> list[str]:
+    """Lists options besides method and network widths that may explain a difference in returns.
+
+    Returns:
+        One text per option, for example `learning_rate 0.001 / 0.0003`.
+    """
+    differences = differing_options([_common_options(variant) for variant in variants])
     return [
-        f"{key} {' / '.join(_plain(value) for value in found)}"
-        for key, found in values.items()
-        if key not in ("hidden", "critic_hidden")
+        f"{key} {' / '.join(map(_text, values))}"
+        for key, values in differences.items()
+        if key not in UNREMARKABLE
     ]
 
 
-def differing(options: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The options that have several values among those who have them, and these values."""
-    found: dict[str, list[Any]] = {}
-    for of_one in options:
-        for key, value in of_one.items():
-            values = found.setdefault(key, [])
+def differing_options(options: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Gives the options that have several values, with these values in order of appearance.
+
+    Args:
+        options: The options of each variant; a variant without an option has no say in it.
+    """
+    values_of: dict[str, list[Any]] = {}
+    for variant_options in options:
+        for key, value in variant_options.items():
+            values = values_of.setdefault(key, [])
             if value not in values:
                 values.append(value)
-    return {key: values for key, values in found.items() if len(values) > 1}
+    return {key: values for key, values in values_of.items() if len(values) > 1}
 
 
-def _common(setting: Setting) -> dict[str, Any]:
-    return _options(setting.agent) | _options(setting.run)
+def _common_options(variant: VariantConfig) -> dict[str, Any]:
+    return _options(variant.agent) | _options(variant.run)
 
 
 def _options(config: Any) -> dict[str, Any]:
-    """The fields by name; N, M and V are one option, as on the command line."""
-    found = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    """Gives the fields by name; N, M and V are one option, as on the command line."""
+    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     if hasattr(config, "pattern"):
-        found = {k: v for k, v in found.items() if k not in ("n", "m", "v")}
-        found = {"pattern": str(config.pattern)} | found
-    return found
+        options = {k: v for k, v in options.items() if k not in ("n", "m", "v")}
+        options = {"pattern": str(config.pattern)} | options
+    return options
 
 
 def _defaults(config: Any) -> dict[str, Any]:
@@ -95,9 +117,5 @@ def _defaults(config: Any) -> dict[str, Any]:
     }
 
 
-def _told(key: str, value: Any) -> str:
-    return f"{key}={_plain(value)}"
-
-
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""One episode of a policy as a film."""
+"""Films one episode of a policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imageio.v3 as imageio
 import numpy as np
@@ -21,18 +21,25 @@ from sparl.policy import Policy
 
 
 def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
-    """Writes a .gif, or an .mp4 where the extra `video` is installed.
+    """Writes a film of the first episode that is evaluated with a seed.
 
-    Raises `BadValue` for another kind of file, `BadEnvironment` if the environment cannot be
-    rendered here.
+    Args:
+        run: The run whose environment is played.
+        policy: Acts without exploration.
+        seed: Decides the seed of the episode.
+        path: A .gif, or an .mp4, which needs the extra `video`.
+
+    Raises:
+        BadValue: The file is of another kind or cannot be written.
+        BadEnvironment: The environment cannot be rendered here.
     """
     if path.suffix not in (".gif", ".mp4"):
         raise BadValue(f"{path}: a video is a .gif or an .mp4")
-    fps, pictures = play(run, policy, seed)
-    frames = np.stack(list(pictures))
+    fps, episode = play(run, policy, seed)
+    frames = np.stack(list(episode))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Formats differ in how they take the speed: a gif in milliseconds to a frame.
+        # A gif takes its speed in milliseconds per frame, an mp4 in frames per second.
         speed: dict[str, Any] = {"duration": 1000 / fps} if path.suffix == ".gif" else {"fps": fps}
         imageio.imwrite(path, frames, **speed)
     except (ImportError, OSError) as error:
@@ -42,34 +49,48 @@ def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
 
 
 Frames = Generator[NDArray[np.uint8], None, None]
-"""[height, width, 3] each."""
+"""Frames [height, width, 3], made one by one. Closing the generator closes the environment."""
 
 
-def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> tuple[float, Frames]:
-    """Frames per second, about `most` at most, and the frames of the first episode that is
-    evaluated with this seed.
+class Playback(NamedTuple):
+    """An episode as a film."""
 
-    They are made as they are asked for; whoever needs no more of them closes the generator.
-    Raises `BadEnvironment` if the environment cannot be made, or rendered here.
+    fps: float
+    frames: Frames
+
+
+def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> Playback:
+    """Plays the first episode that is evaluated with a seed.
+
+    Frames are rendered when they are taken; close the generator when no more are needed.
+
+    Args:
+        run: The run whose environment is played.
+        policy: Acts without exploration.
+        seed: Decides the seed of the episode.
+        most: Approximate upper limit of frames per second.
+
+    Raises:
+        BadEnvironment: The environment cannot be made or rendered here.
     """
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        # Without a screen; MuJoCo looks at this when it is imported, which may have been before.
+        # There is no screen. MuJoCo reads this variable when it is imported, if it is not yet.
         os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         env = run.make(render_mode="rgb_array")
     except SparlError:
         raise
     except Exception as error:  # MuJoCo looks for OpenGL when it is imported
-        raise _unrendered(run.env, error) from error
-    _follow(env)
+        raise _cannot_render(run.env, error) from error
+    _use_tracking_camera(env)
     fps = float(env.metadata.get("render_fps", 30))
     every = max(1, round(fps / most))
-    return fps / every, _frames(run.env, env, policy, seed, every)
+    return Playback(fps / every, _frames(run.env, env, policy, seed, every))
 
 
-def _follow(env: Any) -> None:
-    """Has MuJoCo's runners followed by the camera made for it, if there is one: from gymnasium 1.4
-    on it stands still, and they run out of the picture."""
+def _use_tracking_camera(env: Any) -> None:
+    """Chooses MuJoCo's camera that follows the robot, where the model has one."""
+    # From gymnasium 1.4 on the default camera stands still, and runners leave the picture.
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
     if renderer is not None and renderer.camera_id == -1:
         with suppress(KeyError):
@@ -82,24 +103,24 @@ def _frames(env_id: str, env: Any, policy: Policy, seed: int, every: int) -> Fra
         step, ended = 0, False
         while not ended:
             if step % every == 0:
-                yield _rendered(env_id, env)
+                yield _render(env_id, env)
             action, _ = policy.predict(observation)
             observation, _, terminated, truncated, _ = env.step(action)
             step, ended = step + 1, terminated or truncated
     finally:
-        # What could not be rendered cannot always be closed, and must not hide the reason.
+        # An environment that failed to render may fail to close, which must not hide the reason.
         with suppress(Exception):
             env.close()
 
 
-def _rendered(env_id: str, env: Any) -> NDArray[np.uint8]:
+def _render(env_id: str, env: Any) -> NDArray[np.uint8]:
     try:
         return np.asarray(env.render(), np.uint8)
     except Exception as error:
-        raise _unrendered(env_id, error) from error
+        raise _cannot_render(env_id, error) from error
 
 
-def _unrendered(env_id: str, error: Exception) -> BadEnvironment:
+def _cannot_render(env_id: str, error: Exception) -> BadEnvironment:
     return BadEnvironment(
         f"{env_id} cannot be rendered here: {error}. Without a screen, MuJoCo needs MUJOCO_GL=egl "
         "or MUJOCO_GL=osmesa"

@@ -1,23 +1,23 @@
-"""`sparl bench`: what the README says of speed, measured on the machine at hand.
+"""`sparl bench`: benchmarks of speed on the machine at hand.
 
-One file per benchmark: `layers` (one layer), `train` (whole training, beside other codes; each of
-its measurements is a process that runs `contender`), `step` (one training step, part by part),
-`latency` (one action of a trained policy, beside other codes; processes that run `caller`),
-`device` (exported policies on emulated processors).
+One file per benchmark. `layers` times one layer; `train` whole training, beside other libraries;
+`step` one training step, part by part; `latency` one action of a trained policy, beside other
+libraries; `device` runs exported policies on emulated processors. Measurements of `train` and
+`latency` are processes of their own, which run `contender` and `caller`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
 from sparl.bench import device, latency, layers, step, train
-from sparl.bench.device import CORTEX, cortex_m4, missing
+from sparl.bench.device import AARCH64, CORTEX, aarch64, cortex_m4, missing
 
-__all__ = ["CORTEX", "cortex_m4", "main", "missing"]
+__all__ = ["AARCH64", "CORTEX", "aarch64", "cortex_m4", "main", "missing"]
 
 OVERVIEW = """\
 usage: sparl bench BENCHMARK …
@@ -31,28 +31,43 @@ Speed, measured on this machine. Leave it alone meanwhile.
   sparl bench device DIR…     exported policies on an emulated Cortex-M4F and aarch64
 
 Each prints a table; the first four write their figures into a file with --json FILE. sparl bench
-BENCHMARK --help tells its options. For a first impression within two minutes:
+BENCHMARK --help lists its options. For a first impression within two minutes:
 
   sparl bench layers --widths 256 --batches 256
 """
 
-BENCHMARKS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "layers": (layers.Layers, layers.run),
-    "train": (train.Train, train.run),
-    "step": (step.Step, step.run),
-    "device": (device.Device, device.run),
-    "latency": (latency.Latency, latency.run),
+
+class Benchmark(NamedTuple):
+    """A benchmark: the dataclass of its options, and the function that measures and prints."""
+
+    options: type
+    run: Callable[[Any], None]
+
+
+BENCHMARKS = {
+    "layers": Benchmark(layers.Layers, layers.run),
+    "train": Benchmark(train.Train, train.run),
+    "step": Benchmark(step.Step, step.run),
+    "device": Benchmark(device.Device, device.run),
+    "latency": Benchmark(latency.Latency, latency.run),
 }
 
 
 def main(arguments: list[str]) -> None:
-    """Runs a benchmark; usage errors and --help leave, as in argparse."""
+    """Runs the benchmark that the command line names.
+
+    Args:
+        arguments: What follows `sparl bench`.
+
+    Raises:
+        SystemExit: For usage errors (status 2) and --help (status 0), as argparse does.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW, end="")
         return
-    name, *options = arguments
+    name, *rest = arguments
     if name not in BENCHMARKS:
         print(f"sparl bench: no benchmark {name!r}\n\n{OVERVIEW}", end="", file=sys.stderr)
         raise SystemExit(2)
-    kind, run = BENCHMARKS[name]
-    run(tyro.cli(kind, prog=f"sparl bench {name}", args=options))
+    benchmark = BENCHMARKS[name]
+    benchmark.run(tyro.cli(benchmark.options, prog=f"sparl bench {name}", args=rest))

@@ -1,13 +1,14 @@
-"""One contender's acting, timed: what `sparl bench latency` runs in a process of its own.
+"""Times the actions of one contender: `sparl bench latency` runs this file as a process.
 
-    python -P caller.py NAME FOLDER CALLS      prints nanoseconds, a line per call
+    python -P caller.py NAME FOLDER CALLS      prints nanoseconds, one line per call
 
-FOLDER has `task.json` (sizes of the dense network, action bounds), `observations.npy`, and what a
-contender acts with. It is run by its path, and imports nothing of sparl or JAX before it is needed:
-the process of another code is then no different from that of its own users. One thread each.
+FOLDER contains `task.json` (sizes of the dense network, action bounds), `observations.npy`, and the
+files that contenders act with. The file is run by its path and imports sparl and JAX only where
+they are needed. So the process of another library is like that of its own users. Every contender
+uses one thread.
 """
 
-# The other codes come with the extras `bench` and `onnx`, which need not be there to check types.
+# The other libraries come with the extras `bench` and `onnx`; types are checked without them.
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 Act = Callable[[Any], Any]
-"""One observation [obs] to an action."""
+"""From one observation [obs] to an action."""
 
 
 def sparl(folder: Path, task: dict[str, Any]) -> Act:
+    """`predict` of the policy itself."""
     from sparl.training import load_policy
 
     policy = load_policy(folder / "policy")
@@ -31,18 +33,20 @@ def sparl(folder: Path, task: dict[str, Any]) -> Act:
 
 
 def onnx(folder: Path, task: dict[str, Any], name: str = "policy.onnx") -> Act:
+    """ONNX Runtime with the exported policy."""
     from sparl.exporters.onnx import session
 
-    running = session((folder / name).read_bytes())
-    return lambda observation: running.run(["action"], {"observation": observation[None]})
+    onnx_session = session((folder / name).read_bytes())
+    return lambda observation: onnx_session.run(["action"], {"observation": observation[None]})
 
 
 def onnx_dense(folder: Path, task: dict[str, Any]) -> Act:
+    """ONNX Runtime with a dense network of the same widths."""
     return onnx(folder, task, "dense.onnx")
 
 
 def torch(folder: Path, task: dict[str, Any]) -> Act:
-    """A dense network of the same widths, eager, from NumPy to NumPy."""
+    """PyTorch, eager, with a dense network of the same widths, from NumPy to NumPy."""
     import itertools
 
     import torch
@@ -64,7 +68,7 @@ def torch(folder: Path, task: dict[str, Any]) -> Act:
 
 
 def sb3(folder: Path, task: dict[str, Any]) -> Act:
-    """`predict` of Stable-Baselines3's agent of the same widths: TD3, or DQN for choices."""
+    """`predict` of Stable-Baselines3's TD3, or DQN for discrete actions, of the same widths."""
     import gymnasium as gym
     import numpy as np
     import torch
@@ -73,7 +77,7 @@ def sb3(folder: Path, task: dict[str, Any]) -> Act:
     torch.set_num_threads(1)
     observations = gym.spaces.Box(-np.inf, np.inf, (task["sizes"][0],), np.float32)
 
-    class Stage(gym.Env):
+    class Spaces(gym.Env):
         observation_space = observations
         action_space = (
             gym.spaces.Discrete(task["choices"])
@@ -84,7 +88,7 @@ def sb3(folder: Path, task: dict[str, Any]) -> Act:
     kind = DQN if task["choices"] else TD3
     agent = kind(
         "MlpPolicy",
-        Stage(),
+        Spaces(),
         policy_kwargs={"net_arch": task["sizes"][1:-1]},
         buffer_size=10,
         device="cpu",
@@ -96,20 +100,21 @@ CONTENDERS = {"sparl": sparl, "onnx": onnx, "onnx-dense": onnx_dense, "torch": t
 
 
 def main(name: str, folder: str, calls: str) -> None:
+    """Prints the nanoseconds of each call; a tenth as many calls, at least 20, warm up before."""
     import numpy as np
 
-    where = Path(folder)
-    act = CONTENDERS[name](where, json.loads((where / "task.json").read_text()))
-    observations = np.load(where / "observations.npy")
-    taken = []
+    path = Path(folder)
+    act = CONTENDERS[name](path, json.loads((path / "task.json").read_text()))
+    observations = np.load(path / "observations.npy")
+    nanoseconds = []
     for call in range(-max(20, int(calls) // 10), int(calls)):
         observation = observations[call % len(observations)]
         before = time.perf_counter_ns()
         act(observation)
         after = time.perf_counter_ns()
         if call >= 0:
-            taken.append(after - before)
-    print("\n".join(map(str, taken)))
+            nanoseconds.append(after - before)
+    print("\n".join(map(str, nanoseconds)))
 
 
 if __name__ == "__main__":

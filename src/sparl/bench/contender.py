@@ -1,13 +1,13 @@
-"""One contender's training, timed: what `sparl bench train` runs in a process of its own.
+"""Times the training of one contender: `sparl bench train` runs this file as a process.
 
     python -P contender.py NAME ENV WIDTH STEPS      prints steps per second
 
-It is run by its path, and imports nothing of sparl or JAX before it is needed: the process of
-another code is then no different from that of its own users. All train TD3 with two hidden layers
-of one width and the settings below, one update per environment step, on all cores.
+The file is run by its path and imports sparl and JAX only where they are needed. So the process of
+another library is like that of its own users. All contenders train TD3 with two hidden layers of
+one width and the settings below, with one update per environment step, on all cores.
 """
 
-# The other codes come with the extra `bench`, which need not be there to check types.
+# The other libraries come with the extra `bench`; types are checked without them.
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from pathlib import Path
 from typing import Any
 
 RANDOM, WARM = 500, 1_500
-"""Random steps at the start, and steps before the clock starts: up to the first restructuring,
-so that all is compiled by then."""
+"""Random steps at the start, and steps before the clock starts. The clock starts after the first
+restructuring, when everything is compiled."""
 
 LEARNING_RATE, BATCH, DELAY, NOISE = 3e-4, 256, 2, 0.1
 
 
 def sparl(pattern: str, env: str, width: int, steps: int) -> float:
-    """Steps per second of sparl; `pattern` is dense or N:M."""
+    """Gives the steps per second of sparl.
+
+    Args:
+        pattern: dense or N:M.
+        env: Gymnasium id.
+        width: Width of both hidden layers.
+        steps: Timed steps.
+    """
     from sparl import api
     from sparl.training import Interrupted
 
@@ -41,7 +48,7 @@ def sparl(pattern: str, env: str, width: int, steps: int) -> float:
                 agent_of(width),
                 method_of(pattern),
                 steps=last,
-                # One evaluation, after the clock was read for the last time.
+                # The only evaluation comes after the clock was read for the last time.
                 eval_every=last,
                 eval_episodes=1,
                 log_every=WARM,
@@ -50,15 +57,16 @@ def sparl(pattern: str, env: str, width: int, steps: int) -> float:
                 quiet=True,
             )
         except Interrupted:
-            # Its message tells how to go on with a run that is deleted here.
+            # Its message says how to resume the run, but that run is deleted here.
             raise KeyboardInterrupt from None
         with open(out / "metrics.csv") as file:
-            clock = {int(row["step"]): float(row["wall_seconds"]) for row in csv.DictReader(file)}
-    return steps / (clock[last] - clock[WARM])
+            rows = csv.DictReader(file)
+            seconds_at = {int(row["step"]): float(row["wall_seconds"]) for row in rows}
+    return steps / (seconds_at[last] - seconds_at[WARM])
 
 
 def agent_of(width: int) -> Any:
-    """TD3 with the settings of all contenders."""
+    """Gives sparl's TD3 with the settings of all contenders."""
     from sparl.agents import TD3
 
     return TD3(
@@ -72,7 +80,11 @@ def agent_of(width: int) -> Any:
 
 
 def method_of(pattern: str) -> Any:
-    """dense, or RNM with a pattern N:M."""
+    """Gives the method of a pattern: `Dense` for dense, RNM for N:M.
+
+    Raises:
+        BadValue: It is neither.
+    """
     from sparl.errors import BadValue
     from sparl.methods import RNM, Dense
     from sparl.topology import NofM
@@ -86,7 +98,7 @@ def method_of(pattern: str) -> Any:
 
 
 def peer(name: str, env: str, width: int, steps: int) -> float:
-    """Steps per second of Stable-Baselines3 (sb3) or of SBX (sbx), on the CPU."""
+    """Gives the steps per second of Stable-Baselines3 (sb3) or of SBX (sbx), on the CPU."""
     import gymnasium as gym
     import numpy as np
     import torch
@@ -98,7 +110,7 @@ def peer(name: str, env: str, width: int, steps: int) -> float:
     else:
         from sbx import TD3
     if hasattr(os, "sched_getaffinity"):
-        # PyTorch would take one per physical core; XLA takes all that the process may use.
+        # PyTorch takes one thread per physical core; XLA takes all cores the process may use.
         torch.set_num_threads(len(os.sched_getaffinity(0)))
 
     class Clock(BaseCallback):
@@ -109,12 +121,12 @@ def peer(name: str, env: str, width: int, steps: int) -> float:
                 self.started = time.perf_counter()
             return True
 
-    made = gym.make(env)
-    assert isinstance(made.action_space, gym.spaces.Box)
-    size = made.action_space.shape[0]
+    environment = gym.make(env)
+    assert isinstance(environment.action_space, gym.spaces.Box)
+    size = environment.action_space.shape[0]
     agent = TD3(
         "MlpPolicy",
-        made,
+        environment,
         learning_rate=LEARNING_RATE,
         batch_size=BATCH,
         learning_starts=RANDOM,
@@ -132,6 +144,7 @@ def peer(name: str, env: str, width: int, steps: int) -> float:
 
 
 def main(name: str, env: str, width: str, steps: str) -> None:
+    """Prints the steps per second of a contender: sb3, sbx, dense or N:M."""
     measure = peer if name in ("sb3", "sbx") else sparl
     print(measure(name, env, int(width), int(steps)))
 

@@ -1,8 +1,8 @@
-"""`sparl bench device`: exported policies on processors of small devices, emulated.
+"""`sparl bench device`: exported policies on emulated processors of small devices.
 
-The exported C is cross-compiled for a Cortex-M4F, which QEMU then runs without an operating system,
-its clock going by instructions: the self-test passes or fails, and the instructions of an action
-are counted. For aarch64 the self-test runs in QEMU's user mode.
+The exported C is cross-compiled for a Cortex-M4F. QEMU runs it without an operating system, with a
+clock that counts instructions. So the self-test passes or fails, and the instructions of an action
+are counted, not timed. For aarch64 the self-test runs in QEMU's user mode.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ import tyro
 
 from sparl.bench import report
 from sparl.errors import BadRun, BadValue
-from sparl.exporters import DEVICE, REPORT, text_of
+from sparl.exporters import DEVICE_FILE, REPORT_FILE, template_text
 
-CORTEX = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
-AARCH64 = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+CORTEX: tuple[str, ...] = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
+"""Tools that measuring on a Cortex-M4F needs."""
+AARCH64: tuple[str, ...] = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+"""Tools that the self-test on aarch64 needs."""
 PACKAGES = (
     "gcc-arm-none-eabi, libnewlib-arm-none-eabi, qemu-system-arm, gcc-aarch64-linux-gnu, qemu-user"
 )
-"""Debian's, that have these tools."""
+"""Debian's packages of all these tools."""
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffunction-sections")
 M4 = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
-CALLS, LIMIT = 20, 300
-"""Actions that are counted, and seconds after which an emulator is stopped."""
+CALLS = 20
+"""Actions over which instructions are counted."""
+LIMIT = 300
+"""Seconds after which an emulator is stopped."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,17 @@ class Device:
     exports: tyro.conf.Positional[tuple[Path, ...]]
     """Folders that `sparl export DIR --to c` wrote."""
     optimize: str = "-O3"
-    """Of the compilers."""
+    """Optimization option of the compilers."""
 
     def check(self) -> None:
-        """Raises what a user can put right, before anything is compiled."""
+        """Checks the options before anything is compiled.
+
+        Raises:
+            BadValue: A folder is no exported policy.
+            BadRun: Neither processor's tools are installed; the message lists their packages.
+        """
         for folder in self.exports:
-            if not (folder / "policy.c").is_file() or not (folder / REPORT).is_file():
+            if not (folder / "policy.c").is_file() or not (folder / REPORT_FILE).is_file():
                 raise BadValue(f"{folder} is no exported policy: sparl export DIR --to c makes one")
         if not missing(CORTEX) or not missing(AARCH64):
             return
@@ -56,45 +65,56 @@ class Device:
 
 
 def missing(tools: tuple[str, ...]) -> list[str]:
+    """Gives those of the tools that are not installed."""
     return [tool for tool in tools if shutil.which(tool) is None]
 
 
-def run(asked: Device) -> None:
-    """Compiles, runs, prints a table, leaves the figures in each export's `device.json`."""
-    asked.check()
+def run(options: Device) -> None:
+    """Compiles, runs, prints a table, and writes the figures to each export's `device.json`."""
+    options.check()
     rows = []
-    for folder in report.in_turn(asked.exports, str):
-        found: dict[str, Any] = {}
+    for folder in report.in_turn(options.exports, str):
+        figures: dict[str, Any] = {}
         for name, tools, measure in (
             ("Cortex-M4F", CORTEX, cortex_m4),
             ("aarch64", AARCH64, aarch64),
         ):
             if missing(tools):
-                print(f"{name} is left out: not installed: {missing(tools)}", file=sys.stderr)
+                print(
+                    f"{name} is left out, because not installed: {missing(tools)}", file=sys.stderr
+                )
             else:
-                found |= measure(folder, asked.optimize)
-        report.write(folder / DEVICE, found)
-        counts = (found.get(name) for name in ("flash", "ram", "instructions"))
-        told = ["" if count is None else f"{count:,.0f}" for count in counts]
-        tests = [found.get(name, "") for name in ("cortex_m4", "aarch64")]
-        rows.append(["/".join(folder.parts[-3:]), *told, *tests])
+                figures |= measure(folder, options.optimize)
+        report.write(folder / DEVICE_FILE, figures)
+        counts = (figures.get(name) for name in ("flash", "ram", "instructions"))
+        cells = ["" if count is None else f"{count:,.0f}" for count in counts]
+        tests = [figures.get(name, "") for name in ("cortex_m4", "aarch64")]
+        rows.append(["/".join(folder.parts[-3:]), *cells, *tests])
     report.table(["", "flash", "RAM", "instructions", "Cortex-M4F", "aarch64"], rows)
 
 
 def cortex_m4(export: Path, optimize: str = "-O3") -> dict[str, Any]:
-    """Of an exported policy on a Cortex-M4F: whether the self-test passed; instructions per action;
-    bytes of flash and RAM of a program that acts, the stack apart, without the self-test.
+    """Runs an exported policy on an emulated Cortex-M4F.
 
-    Raises `BadRun` for what does not compile, or ends otherwise than it should.
+    Args:
+        export: The folder that `sparl export DIR --to c` wrote.
+        optimize: Optimization option of the compiler.
+
+    Returns:
+        `cortex_m4`: passed or FAILED, the self-test. `instructions` per action. `flash` and `ram`:
+        bytes of a program that acts and has no self-test; RAM without the stack.
+
+    Raises:
+        BadRun: The policy does not compile, or the emulated program ends unexpectedly.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _prepare(folder)
         compile_ = ["arm-none-eabi-gcc", *M4, optimize, "-I", export.absolute(), "-I", folder, "-c"]
         _run([*compile_, *FLAGS, *_sources(export, "policy_test.c")], folder)
-        # The start has assembly in it, which is no C99.
-        around = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", f"-DCALLS={CALLS}"]
-        _run([*compile_, *around, "count.c", "cortex_m4.c", "acts.c"], folder)
+        # The start-up code contains assembly, which is no C99.
+        runtime_flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", f"-DCALLS={CALLS}"]
+        _run([*compile_, *runtime_flags, "count.c", "cortex_m4.c", "acts.c"], folder)
         link = ["arm-none-eabi-gcc", *M4, "-nostartfiles", "-T", "cortex_m4.ld"]
         link += ["-Wl,--gc-sections"]
         parts = ["cortex_m4.o", "policy.o"]
@@ -105,25 +125,37 @@ def cortex_m4(export: Path, optimize: str = "-O3") -> dict[str, Any]:
         )
         machine = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-icount", "shift=0"]
         semihosting = ["-semihosting-config", "enable=on,target=native"]
-        said = _run([*machine, *semihosting, "-kernel", "count.elf"], folder)
-    found = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)\n", said)}
-    if set(found) != {"failed", "ticks", "million"}:
-        raise BadRun(f"{export} on a Cortex-M4F said {said!r}")
+        output = _run([*machine, *semihosting, "-kernel", "count.elf"], folder)
+    counts = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)\n", output)}
+    if set(counts) != {"failed", "ticks", "million"}:
+        raise BadRun(f"{export} on a Cortex-M4F printed {output!r}")
     return {
-        "cortex_m4": _passed(found["failed"]),
-        "instructions": found["ticks"] / found["million"] * 1e6 / CALLS,
+        "cortex_m4": _passed(counts["failed"]),
+        # `million` are the ticks of a loop of a million instructions.
+        "instructions": counts["ticks"] / counts["million"] * 1e6 / CALLS,
         "flash": text + data,
         "ram": data + bss,
     }
 
 
 def aarch64(export: Path, optimize: str = "-O3") -> dict[str, Any]:
-    """Whether the self-test passes on aarch64. Raises as `cortex_m4`."""
+    """Runs the self-test of an exported policy on an emulated aarch64.
+
+    Args:
+        export: The folder that `sparl export DIR --to c` wrote.
+        optimize: Optimization option of the compiler.
+
+    Returns:
+        `aarch64`: passed or FAILED.
+
+    Raises:
+        BadRun: The policy does not compile.
+    """
     with tempfile.TemporaryDirectory() as name:
         command = ["aarch64-linux-gnu-gcc", *FLAGS, optimize, "-static", "-o", "self_test"]
         _run([*command, *_sources(export, "policy_test.c", "main.c"), "-lm"], Path(name))
-        done = subprocess.run(["qemu-aarch64", "self_test"], cwd=name, timeout=LIMIT)
-    return {"aarch64": _passed(done.returncode)}
+        finished = subprocess.run(["qemu-aarch64", "self_test"], cwd=name, timeout=LIMIT)
+    return {"aarch64": _passed(finished.returncode)}
 
 
 def _passed(failed: int) -> str:
@@ -131,10 +163,11 @@ def _passed(failed: int) -> str:
 
 
 def _prepare(folder: Path) -> None:
+    """Writes the start-up code and the programs that are measured into a folder."""
     for name in ("cortex_m4.ld", "cortex_m4.c", "count.c"):
-        (folder / name).write_text(text_of(f"emulated/{name}"))
-    (folder / "emulated.h").write_text(text_of("emulated/emulated.h.in"))
-    (folder / "acts.c").write_text(text_of("emulated/acts.c"))
+        (folder / name).write_text(template_text(f"emulated/{name}"))
+    (folder / "emulated.h").write_text(template_text("emulated/emulated.h.in"))
+    (folder / "acts.c").write_text(template_text("emulated/acts.c"))
 
 
 def _sources(export: Path, *others: str) -> list[str]:
@@ -142,9 +175,9 @@ def _sources(export: Path, *others: str) -> list[str]:
 
 
 def _run(command: list[Any], folder: Path) -> str:
-    done = subprocess.run(
+    finished = subprocess.run(
         list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=LIMIT
     )
-    if done.returncode != 0:
-        raise BadRun(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
-    return done.stdout + done.stderr
+    if finished.returncode != 0:
+        raise BadRun(f"{command[0]} failed: {(finished.stderr or finished.stdout).strip()[-2000:]}")
+    return finished.stdout + finished.stderr

@@ -1,7 +1,7 @@
-"""`sparl bench latency`: how long a trained policy takes for one action, beside what others take.
+"""`sparl bench latency`: the time of one action of a trained policy, beside other libraries.
 
-Every measurement is a process of its own (`caller`, or the exported C with a loop around it) on one
-thread; they take turns, because a machine's speed drifts.
+Every measurement is a process of its own with one thread: `caller`, or the exported C with a loop
+around it. Contenders take turns, because the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ import tyro
 from sparl.bench import caller, report, timing
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
-    FLAGS,
-    LATENCY,
+    COMPILE_FLAGS,
+    LATENCY_FILE,
     CProgram,
     Dtype,
     compiler,
     dense_bytes,
-    dense_policy,
+    dense_network,
     device_network,
     onnx,
-    recorded,
-    text_of,
+    recorded_observations,
+    template_text,
 )
 from sparl.networks import build
 from sparl.policy import Policy
@@ -44,14 +44,14 @@ from sparl.storage import RunFolder
 from sparl.training import load_policy
 
 PROGRAMS: dict[str, Dtype] = {"c": "float32", "c-int8": "int8"}
-"""Those that are the exported C."""
+"""Contenders that are exported C, with their types of weights."""
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-NEEDED = {"onnx": ("onnx", "onnxruntime"), "onnx-dense": ("onnx", "onnxruntime")} | {
+PACKAGES = {"onnx": ("onnx", "onnxruntime"), "onnx-dense": ("onnx", "onnxruntime")} | {
     "torch": ("torch",),
     "sb3": ("torch", "stable_baselines3"),
 }
-"""The packages that a contender needs."""
-TOLD = {
+"""Packages that a contender needs."""
+LABELS = {
     "c": "exported C",
     "c-int8": "exported C, int8",
     "sparl": "sparl's predict",
@@ -64,52 +64,58 @@ TOLD = {
 
 @dataclass(frozen=True)
 class Latency:
-    """Time a trained policy's action for one observation, one thread each: as exported C, by
-    sparl's and Stable-Baselines3's predict, by ONNX Runtime and PyTorch. What a package is missing
-    for is left out, and said."""
+    """Time a trained policy's action for one observation on one thread: as exported C, by predict
+    of sparl and of Stable-Baselines3, by ONNX Runtime and PyTorch. A contender whose package is
+    missing is left out with a message."""
 
     dir: tyro.conf.Positional[Path]
     """Run folder."""
-    names: tuple[str, ...] = tuple(TOLD)
-    """Contenders, of these. The dense ones are of the widths that the run began with."""
+    names: tuple[str, ...] = tuple(LABELS)
+    """Contenders to measure. The dense ones have the widths that the run began with."""
     calls: int = 5_000
-    """Timed calls of one repetition."""
+    """Timed calls in one repetition."""
     repetitions: int = 5
-    """How often the contenders take turns; figures are medians over them."""
+    """How often the contenders take turns; figures are medians over these."""
     json: Path | None = None
     """File for the figures; DIR/export/latency.json if not given."""
 
     def check(self) -> None:
-        """Raises what a user can put right, before anything is measured."""
+        """Checks the options before anything is measured.
+
+        Raises:
+            BadValue: An option has a value that is not possible; the message says which are.
+        """
         report.check(self.json, calls=self.calls, repetitions=self.repetitions)
         for name in self.names:
-            if name not in TOLD:
-                raise BadValue(f"no contender {name!r}: choose of {', '.join(TOLD)}")
+            if name not in LABELS:
+                raise BadValue(f"no contender {name!r}: choose of {', '.join(LABELS)}")
 
 
 class Contender(NamedTuple):
-    """How one is measured, the number of calls to be added; and the bytes of what it acts with."""
+    """What is measured of one contender."""
 
     command: list[str]
+    """Prints nanoseconds per call; the number of calls is its last argument, still to be added."""
     bytes: int
+    """Size of the policy that it acts with."""
 
 
-def run(asked: Latency) -> None:
-    """Measures, prints a table, writes the JSON file."""
-    asked.check()
+def run(options: Latency) -> None:
+    """Measures, prints a table and writes the JSON file."""
+    options.check()
     machine = report.machine()
     with tempfile.TemporaryDirectory() as folder:
-        there = prepare(asked, Path(folder))
-        taken: dict[str, list[list[int]]] = {name: [] for name in there}
-        turns = itertools.product(range(asked.repetitions), there)
+        contenders = prepare(options, Path(folder))
+        nanoseconds: dict[str, list[list[int]]] = {name: [] for name in contenders}
+        turns = itertools.product(range(options.repetitions), contenders)
         for _, name in report.in_turn(turns, lambda turn: f"{turn[1]}, repetition {turn[0] + 1}"):
-            taken[name].append(measured(there[name], asked.calls))
-    rows = rows_of(taken, there)
+            nanoseconds[name].append(measure(contenders[name], options.calls))
+    rows = summarize(nanoseconds, contenders)
     report.table(
         ["", "median us", "99 % us", "times slower", "bytes"],
         [
             [
-                TOLD[row["name"]],
+                LABELS[row["name"]],
                 f"{row['median_us']:.2f}",
                 f"{row['p99_us']:.2f}",
                 f"{row['ratio']:.1f}",
@@ -118,97 +124,125 @@ def run(asked: Latency) -> None:
             for row in rows
         ],
     )
-    path = asked.json or asked.dir / "export" / LATENCY
+    path = options.json or options.dir / "export" / LATENCY_FILE
     path.parent.mkdir(exist_ok=True)
     report.write(
-        path, {"machine": machine, "rows": [row | {"told": TOLD[row["name"]]} for row in rows]}
+        path, {"machine": machine, "rows": [row | {"told": LABELS[row["name"]]} for row in rows]}
     )
 
 
-def rows_of(taken: dict[str, list[list[int]]], there: dict[str, Contender]) -> list[dict[str, Any]]:
-    """Medians over repetitions of each one's median and 99 % quantile, of nanoseconds; ratios to
-    the first, turn by turn."""
-    first = next(iter(taken))
-    medians = {name: [float(np.median(turn)) for turn in turns] for name, turns in taken.items()}
+def summarize(
+    nanoseconds: dict[str, list[list[int]]], contenders: dict[str, Contender]
+) -> list[dict[str, Any]]:
+    """Gives the figures of each contender for the table and the JSON file.
+
+    Args:
+        nanoseconds: Of each call, by contender and repetition.
+        contenders: By name.
+
+    Returns:
+        A row per contender: medians over the repetitions of its median and of its 99 % quantile,
+        in microseconds, and of the ratio to the first contender in the same repetition.
+    """
+    first = next(iter(nanoseconds))
+    medians = {
+        name: [float(np.median(turn)) for turn in turns] for name, turns in nanoseconds.items()
+    }
     return [
         {
             "name": name,
             "median_us": statistics.median(medians[name]) / 1e3,
             "p99_us": statistics.median(float(np.quantile(turn, 0.99)) for turn in turns) / 1e3,
             "ratio": timing.median_of(operator.truediv, medians[name], medians[first]),
-            "bytes": there[name].bytes,
+            "bytes": contenders[name].bytes,
         }
-        for name, turns in taken.items()
+        for name, turns in nanoseconds.items()
     ]
 
 
-def prepare(asked: Latency, folder: Path) -> dict[str, Contender]:
-    """What the contenders act with, written into `folder`; those that can be measured here."""
-    run = RunFolder.open(asked.dir)
-    policy = load_policy(asked.dir)
-    spaces, dense = policy.spaces, dense_policy(policy, run)
+def prepare(options: Latency, folder: Path) -> dict[str, Contender]:
+    """Writes what the contenders act with, and gives those that can be measured here.
+
+    Args:
+        options: Of the benchmark.
+        folder: Where the policies and observations are written.
+
+    Raises:
+        BadRun: No contender can be measured here.
+    """
+    run = RunFolder.open(options.dir)
+    policy = load_policy(options.dir)
+    spaces, dense = policy.spaces, dense_network(policy, run)
     sizes = dense.widths
-    seen = recorded(run)
-    observations = policy.golden if seen is None else seen[-1024:]
+    recorded = recorded_observations(run)
+    observations = policy.golden if recorded is None else recorded[-1024:]
     task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
     (folder / "task.json").write_text(json.dumps(task))
     np.save(folder / "observations.npy", observations)
     (folder / "observations.bin").write_bytes(np.ascontiguousarray(observations).tobytes())
     policy.save(folder / "policy")
-    there = {}
-    for name in asked.names:
-        missing = [package for package in NEEDED.get(name, ()) if not _found(package)]
+    contenders = {}
+    for name in options.names:
+        missing = [package for package in PACKAGES.get(name, ()) if not _installed(package)]
         compiled_by = compiler()
         if missing or (name in PROGRAMS and compiled_by is None):
             _left_out(name, ", ".join(missing) or "a C compiler")
             continue
         if name in PROGRAMS:
-            if PROGRAMS[name] == "int8" and seen is None:
+            if PROGRAMS[name] == "int8" and recorded is None:
                 _left_out(name, "observations: the run has no checkpoint")
                 continue
-            program = CProgram(policy, device_network(policy, PROGRAMS[name], seen))
+            program = CProgram(policy, device_network(policy, PROGRAMS[name], recorded))
             assert compiled_by is not None
-            there[name] = _compiled(program, folder, name, compiled_by)
+            contenders[name] = _compile(program, folder, name, compiled_by)
             continue
         size = dense_bytes(dense)
         if name == "sparl":
             size = sum(layer.stored_bytes for layer in policy.network.layers)
         elif name.startswith("onnx"):
             network = build(jax.random.key(0), sizes, squash=not spaces.discrete)
-            acts = policy if name == "onnx" else Policy(network, spaces, policy.golden)
-            content = onnx.model(acts).SerializeToString()
+            exported = policy if name == "onnx" else Policy(network, spaces, policy.golden)
+            content = onnx.model(exported).SerializeToString()
             (folder / ("policy.onnx" if name == "onnx" else "dense.onnx")).write_bytes(content)
             size = len(content)
-        there[name] = Contender([sys.executable, "-P", caller.__file__, name, str(folder)], size)
-    if not there:
+        contenders[name] = Contender(
+            [sys.executable, "-P", caller.__file__, name, str(folder)], size
+        )
+    if not contenders:
         raise BadRun("none of the contenders can be measured here")
-    return there
+    return contenders
 
 
-def _compiled(program: CProgram, folder: Path, name: str, compiled_by: str) -> Contender:
-    """The exported C with a loop around it, by this machine's compiler."""
-    where = folder / name
-    where.mkdir()
-    for file, text in {**program.files(), "latency.c": text_of("latency.c.in")}.items():
-        (where / file).write_text(text)
-    command = [compiled_by, *FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
-    subprocess.run(command, cwd=where, check=True)
-    return Contender([str(where / "latency"), str(folder / "observations.bin")], program.nbytes)
+def _compile(program: CProgram, folder: Path, name: str, compiled_by: str) -> Contender:
+    """Compiles the exported C with a loop around it."""
+    program_folder = folder / name
+    program_folder.mkdir()
+    for file, text in {**program.files(), "latency.c": template_text("latency.c.in")}.items():
+        (program_folder / file).write_text(text)
+    command = [compiled_by, *COMPILE_FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
+    subprocess.run(command, cwd=program_folder, check=True)
+    return Contender(
+        [str(program_folder / "latency"), str(folder / "observations.bin")], program.nbytes
+    )
 
 
-def measured(contender: Contender, calls: int) -> list[int]:
-    """Nanoseconds of each call."""
+def measure(contender: Contender, calls: int) -> list[int]:
+    """Runs a contender as a process with one thread and gives the nanoseconds of each call.
+
+    Raises:
+        BadRun: The process failed; the message has its error.
+    """
     command = [*contender.command, str(calls)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "XLA_FLAGS": ONE_THREAD}
-    done = subprocess.run(command, capture_output=True, text=True, env=one_thread)
-    if done.returncode != 0:
-        raise BadRun(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
-    return [int(line) for line in done.stdout.split()]
+    finished = subprocess.run(command, capture_output=True, text=True, env=one_thread)
+    if finished.returncode != 0:
+        raise BadRun(f"{' '.join(command)} failed: {finished.stderr.strip()[-2000:]}")
+    return [int(line) for line in finished.stdout.split()]
 
 
-def _found(package: str) -> bool:
+def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
 def _left_out(name: str, missing: str) -> None:
-    print(f"{TOLD[name]} is left out: it needs {missing}", file=sys.stderr)
+    print(f"{LABELS[name]} is left out: it needs {missing}", file=sys.stderr)

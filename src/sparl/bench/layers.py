@@ -23,6 +23,7 @@ from sparl.networks import plain
 from sparl.topology import NofM, Pattern, PerLayer
 
 PEAK_SIZES = (256, 512, 1024)
+"""Sizes of the square matrices whose product gives the peak of a dense layer."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Layers:
     """Time one layer, y = relu(W x + b), dense and packed in turn.
 
     A packed layer runs through sparl's kernels, the dense one through XLA. `both` is one call
-    that gives y and all gradients (of W, b and x); `backward` is both less forward.
+    that gives y and all gradients (of W, b and x); `backward` is `both` minus `forward`.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
@@ -41,16 +42,20 @@ class Layers:
         *("1:1", "2:4", "1:4", "1:8", "1:16", "50%", "75%", "90%", "95%"),
         *("G4", "G8", "G4-70%"),
     )
-    """N:M keeps N of every M weights in a row; P% leaves out P percent of the layer, anywhere; GN
-    has circulant blocks of N x N, GN-P% leaves out P percent of them. 1:1 is the dense layer once
-    more: how far its ratio is from 1 is the noise of the run."""
+    """N:M keeps N of every M weights in a row. P% leaves out P percent of the layer's weights,
+    anywhere. GN has circulant blocks of N x N; GN-P% leaves out P percent of the blocks. 1:1 is the
+    dense layer again: the distance of its ratio from 1 is the noise of the run."""
     repetitions: int = 7
-    """How often the contenders of one size take turns; figures are medians."""
+    """How often the contenders of one size take turns; figures are medians over these."""
     json: Path | None = None
     """File for the figures."""
 
     def check(self) -> None:
-        """Raises what a user can put right, before anything is measured."""
+        """Checks the options before anything is measured.
+
+        Raises:
+            BadValue: An option has a value that is not possible; the message says which are.
+        """
         report.check(
             self.json, widths=self.widths, batches=self.batches, repetitions=self.repetitions
         )
@@ -58,16 +63,16 @@ class Layers:
             parse(pattern, 1)
 
 
-def run(asked: Layers) -> None:
-    """Measures, prints a table, writes the JSON file."""
-    asked.check()
-    on = report.machine()
-    peak = dense_peak(asked.repetitions)
-    sizes = itertools.product(asked.widths, asked.batches)
+def run(options: Layers) -> None:
+    """Measures, prints a table and writes the JSON file."""
+    options.check()
+    machine = report.machine()
+    peak = dense_peak(options.repetitions)
+    sizes = itertools.product(options.widths, options.batches)
     rows = [
         row
         for width, batch in report.in_turn(sizes, lambda size: f"width {size[0]} batch {size[1]}")
-        for row in measure(width, batch, asked.patterns, asked.repetitions, peak)
+        for row in measure(width, batch, options.patterns, options.repetitions, peak)
     ]
     report.table(
         ["width", "batch", "pattern", "forward", "backward", "both", "dense", "ratio", "GF/s", "%"],
@@ -80,23 +85,31 @@ def run(asked: Layers) -> None:
         ],
     )
     print(
-        "Times in us. dense: both of the dense layer; ratio: dense / both. GF/s: useful Gflop/s "
-        "of both\n(of blocks, as if every entry were multiplied), and % of the "
-        f"{peak:.0f} Gflop/s of XLA's best dense\nproduct here."
+        "Times in us. dense: `both` of the dense layer. ratio: dense / both. GF/s: useful Gflop/s "
+        "of `both`;\nfor blocks as if every entry were multiplied. %: of the "
+        f"{peak:.0f} Gflop/s of XLA's best dense product here."
     )
-    report.write(asked.json, {"dense_peak_gflops": peak, "machine": on, "rows": rows})
+    report.write(options.json, {"dense_peak_gflops": peak, "machine": machine, "rows": rows})
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Circulant blocks of `group` rows and columns, a share `kept` of those that there are."""
+    """Circulant blocks of `group` rows and columns, of which a share `kept` is stored."""
 
     group: int
     kept: float
 
 
 def parse(text: str, width: int) -> Pattern | Blocks:
-    """The pattern of a layer of that width. Raises `BadValue` for what is no pattern."""
+    """Gives the pattern of a square layer.
+
+    Args:
+        text: N:M, P%, GN or GN-P%.
+        width: Inputs and outputs of the layer.
+
+    Raises:
+        BadValue: `text` is no pattern; the message lists the forms.
+    """
     match = re.fullmatch(r"(?:G(\d+))?(?:(^|-)(\d+(?:\.\d+)?)%)?", text)
     if match is None or not text:
         if ":" in text:
@@ -119,7 +132,17 @@ def parse(text: str, width: int) -> Pattern | Blocks:
 def measure(
     width: int, batch: int, patterns: tuple[str, ...], repetitions: int, peak: float
 ) -> list[dict[str, Any]]:
-    """The rows of one size; its patterns and the dense layer take turns."""
+    """Gives the figures of one size, a row per pattern.
+
+    All patterns and the dense layer take turns.
+
+    Args:
+        width: Inputs and outputs of the layer.
+        batch: Samples in one call.
+        patterns: As `parse` takes them.
+        repetitions: Turns, over which figures are medians.
+        peak: Gflop/s of XLA's best dense product, which shares are of.
+    """
     keys = jax.random.split(jax.random.key(width), 4)
     weight = jax.random.normal(keys[0], (width, width)) / width**0.5
     dense = Dense(weight, jax.random.normal(keys[1], (width,)))
@@ -129,12 +152,12 @@ def measure(
     for pattern, layer in layers.items():
         contenders[f"{pattern} forward"], contenders[f"{pattern} both"] = calls(layer, x, dy)
     seconds = timing.in_blocks(contenders, repetitions)
-    found = []
+    rows = []
     for pattern, layer in layers.items():
         forward, both = seconds[f"{pattern} forward"], seconds[f"{pattern} both"]
-        # Three products: values, gradients of weights, gradients of inputs.
+        # Three products: the values, and the gradients of weights and of inputs.
         gflops = 3 * 2e-9 * layer.macs * batch / statistics.median(both)
-        found.append(
+        rows.append(
             {
                 "width": width,
                 "batch": batch,
@@ -148,11 +171,11 @@ def measure(
                 "share_of_peak": gflops / peak,
             }
         )
-    return found
+    return rows
 
 
 def layer_of(dense: Dense, pattern: Pattern | Blocks) -> Layout:
-    """The layer with the largest weights that the pattern allows; 1:1 stays as it is."""
+    """Gives a layer that keeps the largest weights its pattern allows; 1:1 stays dense."""
     if pattern == NofM(1, 1):
         return dense
     if isinstance(pattern, Blocks):
@@ -163,25 +186,30 @@ def layer_of(dense: Dense, pattern: Pattern | Blocks) -> Layout:
 
 
 def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timing.Call]:
-    """Forward alone, and forward with all gradients: one compiled function each.
+    """Gives two compiled calls: forward alone, and forward with all gradients.
 
-    The dense layer's arrays are what XLA likes best, W and b; a packed layer's are flat vectors,
-    as a learner keeps them.
+    The dense layer gets the arrays that suit XLA best, W and b. A packed layer gets flat vectors,
+    as a learner stores them.
+
+    Args:
+        layer: Dense or packed.
+        x: Inputs [in, batch].
+        dy: Gradients of the outputs [out, batch].
     """
     network = {"": plain((layer,))}
     structure = Structure.of(network)
-    whole = isinstance(layer, Dense)
-    values = (layer.weight, layer.bias) if whole else structure.flatten(network)
+    is_dense = isinstance(layer, Dense)
+    values = (layer.weight, layer.bias) if is_dense else structure.flatten(network)
     indices = structure.flatten_indices(network)
 
     def parts(values: Any, indices: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
-        if whole:
+        if is_dense:
             return values, None
         form = structure.networks(values, indices)[""].layers[0].kernel_form()
         return (form.weight, form.bias), form
 
     def apply(trained: tuple[jax.Array, jax.Array], form: Any, x: jax.Array) -> jax.Array:
-        if whole:
+        if is_dense:
             return jax.nn.relu(Dense(*trained).apply(x))
         layer = form._replace(weight=trained[0], bias=trained[1])
         return kernels.network([layer], x, kernels.Connections.chain(1, relu_last=True))
@@ -193,14 +221,14 @@ def calls(layer: Layout, x: jax.Array, dy: jax.Array) -> tuple[timing.Call, timi
         trained, form = parts(values, indices)
         y, pull_back = jax.vjp(lambda trained, x: apply(trained, form, x), trained, x)
         gradient, dx = pull_back(dy)
-        return y, gradient if whole else jnp.concatenate([g.reshape(-1) for g in gradient]), dx
+        return y, gradient if is_dense else jnp.concatenate([g.reshape(-1) for g in gradient]), dx
 
     forward, both = jax.jit(forward), jax.jit(both)
     return lambda: forward(values, indices, x), lambda: both(values, indices, x, dy)
 
 
 def dense_peak(repetitions: int) -> float:
-    """Gflop/s of XLA's best square matrix product: what a dense layer could reach here."""
+    """Gives the Gflop/s of XLA's best square product: what a dense layer can reach here."""
     product = jax.jit(jnp.matmul)
 
     def call(size: int) -> timing.Call:

@@ -1,7 +1,7 @@
 """`sparl bench step`: where each microsecond of a training step goes.
 
-The parts are timed one after the other, each waited for. The loop of `training.py` lets updates
-run while the environment is stepped, so the whole step takes less than the sum of its parts.
+The parts are timed one after the other, and each is waited for. The trainer lets an update run
+while the environment is stepped, so a whole step takes less than the sum of its parts.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ WARM = 100
 """Updates before the clock starts."""
 
 RUN = 100_000
-"""Updates of a run, of which the method says how often it restructures."""
+"""Updates of the run in which the method's restructurings are counted."""
 
 RESTRUCTURES = 10
+"""Timed restructurings."""
 
 DISPATCH = "update: call returns"
 CRITICS = "update: critics"
@@ -44,7 +45,7 @@ class Step:
     env: str = "HalfCheetah-v5"
     """Gymnasium id, or `module:EnvId`."""
     pattern: str = "dense"
-    """dense, or the N:M of method rnm."""
+    """dense, or a pattern N:M of the method rnm."""
     width: int = 256
     """Of both hidden layers."""
     steps: int = 2_000
@@ -53,60 +54,68 @@ class Step:
     """File for the figures."""
 
     def check(self) -> None:
-        """Raises what a user can put right, before anything is measured."""
+        """Checks the options before anything is measured.
+
+        Raises:
+            BadValue: An option has a value that is not possible; the message says which are.
+        """
         report.check(self.json, width=self.width, steps=self.steps)
         contender.method_of(self.pattern)
 
 
-def run(asked: Step) -> None:
-    """Measures, prints a table, writes the JSON file."""
-    asked.check()
-    on = report.machine()
-    rows = parts(asked)
+def run(options: Step) -> None:
+    """Measures, prints a table and writes the JSON file."""
+    options.check()
+    machine = report.machine()
+    rows = parts(options)
     total = sum(row["us_per_step"] for row in rows)
     rows = [row | {"share": row["us_per_step"] / total} for row in rows]
-    whole = 1e6 / contender.sparl(asked.pattern, asked.env, asked.width, asked.steps)
+    step_us = 1e6 / contender.sparl(options.pattern, options.env, options.width, options.steps)
     table = [
         (row["part"], f"{row['us']:.1f}", f"{row['per_step']:.4g}", row["us_per_step"])
         for row in rows
     ]
     table += [
         ("sum of parts", "", "", total),
-        ("overlapped", "", "", total - whole),
-        ("whole step", "", "", whole),
+        ("overlapped", "", "", total - step_us),
+        ("whole step", "", "", step_us),
     ]
     report.table(
         ["", "us", "per step", "us/step", "share"],
         [(*cells, f"{us:.1f}", f"{us / total:.0%}") for *cells, us in table],
     )
     print(
-        f"{asked.env}, {asked.pattern}, 2x{asked.width}: {1e6 / whole:.0f} steps/s. Overlapped is "
-        "sum less whole, less the loop's own work\n(logging, noise, episodes). The call's return "
-        "is part of the updates and not added."
+        f"{options.env}, {options.pattern}, 2x{options.width}: {1e6 / step_us:.0f} steps/s."
+        "\nOverlapped: the sum minus the whole step, which also has the loop's own work (logging, "
+        "noise,\nepisodes). The time until a call returns is part of its update and is not added."
     )
-    setting = {"env": asked.env, "pattern": asked.pattern, "width": asked.width}
+    setting = {"env": options.env, "pattern": options.pattern, "width": options.width}
     report.write(
-        asked.json,
+        options.json,
         setting
-        | {"steps": asked.steps, "machine": on, "parts": rows, "sum_us": total}
-        | {"overlapped_us": total - whole, "whole_us": whole, "steps_per_second": 1e6 / whole},
+        | {"steps": options.steps, "machine": machine, "parts": rows, "sum_us": total}
+        | {
+            "overlapped_us": total - step_us,
+            "whole_us": step_us,
+            "steps_per_second": 1e6 / step_us,
+        },
     )
 
 
-def parts(asked: Step) -> list[dict[str, Any]]:
-    """Median microseconds of each part, and how often a step has it."""
-    env = envs.make(asked.env)
+def parts(options: Step) -> list[dict[str, Any]]:
+    """Gives the median microseconds of each part, and how often a step has it."""
+    env = envs.make(options.env)
     spaces = envs.spaces_of(env)
     columns = Columns(spaces.observation_size, spaces.action_size)
-    config, method = contender.agent_of(asked.width), contender.method_of(asked.pattern)
+    config, method = contender.agent_of(options.width), contender.method_of(options.pattern)
     engine = Engine(config, method, columns, seed=0)
-    replay = Replay(contender.RANDOM + WARM + asked.steps, columns)
+    replay = Replay(contender.RANDOM + WARM + options.steps, columns)
     rng = np.random.default_rng(0)
     observation = spaces.flat(env.reset(seed=0)[0])
     watch = Watch()
     for step in range(replay.capacity):
         if step == contender.RANDOM + WARM:
-            watch = Watch()  # all is compiled: only now does it count
+            watch = Watch()  # everything is compiled by now, so timing starts
         learning = step >= contender.RANDOM
         watch.start()
         if learning:
@@ -119,47 +128,48 @@ def parts(asked: Step) -> list[dict[str, Any]]:
         next_observation = spaces.flat(stepped)
         watch.lap("environment step")
         ended = terminated or truncated
-        fields = (observation, action, float(reward), next_observation, bool(terminated), ended)
-        replay.add(*fields)
+        replay.add(observation, action, float(reward), next_observation, bool(terminated), ended)
         watch.lap("replay add")
         if learning:
-            rows = replay.sample(config.batch_size, rng, config.gamma)
+            batch = replay.sample(config.batch_size, rng, config.gamma)
             watch.lap("replay sample")
-            time_update(engine, rows, watch)
+            time_update(engine, batch, watch)
         observation = spaces.flat(env.reset()[0]) if ended else next_observation
     env.close()
-    moves = [name for name in (CRITICS, ACTOR) for _ in watch.seconds[name]]
-    often = {name: moves.count(name) / len(moves) for name in (CRITICS, ACTOR)}
+    updates = sum(len(watch.seconds[name]) for name in (CRITICS, ACTOR))
+    frequency = {name: len(watch.seconds[name]) / updates for name in (CRITICS, ACTOR)}
     stages = [stage for u in range(1, RUN + 1) if (stage := method.stage(u, RUN)) is not None]
     if stages:
         time_restructures(engine, stages[0], watch)
-        often[RESTRUCTURE] = len(stages) / RUN
-    found = []
+        frequency[RESTRUCTURE] = len(stages) / RUN
+    rows = []
     for name, seconds in watch.seconds.items():
-        us, per_step = 1e6 * statistics.median(seconds), often.get(name, 1.0)
+        us, per_step = 1e6 * statistics.median(seconds), frequency.get(name, 1.0)
         if name == DISPATCH:
             per_step = 0.0
-        found.append({"part": name, "us": us, "per_step": per_step, "us_per_step": us * per_step})
-    return found
+        rows.append({"part": name, "us": us, "per_step": per_step, "us_per_step": us * per_step})
+    return rows
 
 
 class Watch:
-    """A stopwatch: `lap` books the time since the last call under a name."""
+    """A stopwatch: `lap` adds the time since the last call to the measurements of a name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.start()
 
     def start(self) -> None:
+        """Starts the clock of the next lap."""
         self.last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """Adds a measurement in seconds to those of `name` and starts the next lap."""
         self.seconds[name].append(time.perf_counter() - self.last)
         self.start()
 
 
 def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
-    """Until the call returns, and until its results are there."""
+    """Times one update: until the call returns, and until its results are computed."""
     moves_actor = "actor" in engine.algorithm.due(engine.updates)
     started = time.perf_counter()
     watch.last = started
@@ -171,9 +181,10 @@ def time_update(engine: Engine, rows: np.ndarray, watch: Watch) -> None:
 
 
 def time_restructures(engine: Engine, stage: Hashable, watch: Watch) -> None:
+    """Times `RESTRUCTURES` restructurings at one stage of the method."""
     for i in range(1 + RESTRUCTURES):
         watch.start()
         engine.restructure(stage, TrainingProgress(engine.updates, RUN))
         jax.block_until_ready(engine.arrays)
-        if i:  # the first one compiled
+        if i:  # the first one compiles
             watch.lap(RESTRUCTURE)

@@ -1,8 +1,8 @@
-"""Time of compiled calls, contenders in turn.
+"""Times compiled calls of several contenders, which take turns.
 
-A machine slows down and speeds up in the course of seconds. So contenders take turns, a short
-block of calls each, several times over; medians then leave disturbances out, and ratios are taken
-turn by turn, of blocks that saw the same machine.
+The speed of a machine changes within seconds. So contenders take turns, with a short block of calls
+each, several times over. Medians over the turns leave disturbances out. Ratios are taken within a
+turn, because its blocks ran at the same speed of the machine.
 """
 
 from __future__ import annotations
@@ -16,36 +16,38 @@ from typing import Any
 import jax
 
 BLOCK = 0.02
-"""Least seconds of a block of calls."""
+"""Least duration of a block of calls, in seconds."""
 
 Call = Callable[[], Any]
 
 
 def in_blocks(contenders: Mapping[str, Call], repetitions: int) -> dict[str, list[float]]:
-    """Seconds per call of each contender, one figure per repetition.
+    """Gives the seconds per call of each contender, one figure per repetition.
 
-    Every call is waited for, so it is latency that is timed, a call's own cost included.
+    The result of every call is waited for. So the figures are latencies, and include the cost of
+    calling.
     """
     sizes = {name: _calls_in_block(call) for name, call in contenders.items()}
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, call in contenders.items():
-            found[name].append(_seconds(call, sizes[name]) / sizes[name])
-    return found
+            seconds[name].append(_seconds(call, sizes[name]) / sizes[name])
+    return seconds
 
 
 def median_of(
     function: Callable[[float, float], float], a: Sequence[float], b: Sequence[float]
 ) -> float:
-    """The median of a function of two contenders' figures, repetition by repetition."""
+    """Gives the median over repetitions of a function of two contenders' figures."""
     return statistics.median(function(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _calls_in_block(call: Call) -> int:
-    _seconds(call, 2)  # compiles, and touches all memory
+    """Gives how many calls take at least `BLOCK` seconds."""
+    _seconds(call, 2)  # compiles, and touches all memory for the first time
     calls = 1
     while (seconds := _seconds(call, calls)) < BLOCK:
-        # Up to tenfold: the first figures are rough.
+        # At most tenfold, because the first figures are rough.
         calls = min(10 * calls, math.ceil(1.1 * calls * BLOCK / seconds))
     return calls
 

@@ -1,7 +1,7 @@
-"""`sparl bench train`: whole training, steps per second, beside Stable-Baselines3 and SBX.
+"""`sparl bench train`: steps per second of whole training, beside Stable-Baselines3 and SBX.
 
 Every measurement is a process of its own (`contender`), so that no contender inherits another's
-threads or memory; they take turns, because a machine's speed drifts.
+threads or memory. Contenders take turns, because the speed of a machine drifts.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sparl.errors import BadValue, SparlError
 from sparl.topology import NofM
 
 PEERS = {"sb3": "stable_baselines3", "sbx": "sbx"}
-"""The other codes, and the modules that they need."""
+"""The other libraries, and the modules that they need."""
 
 Measure = Callable[[str, str, int, int], float]
-"""(name, environment, width, steps) -> steps per second."""
+"""From (name, environment, width, steps) to steps per second."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Train:
     steps: int = 3_000
     """Timed steps of one repetition, after 1500 to warm up."""
     repetitions: int = 5
-    """How often the contenders take turns; figures are medians."""
+    """How often the contenders take turns; figures are medians over these."""
     json: Path | None = None
     """File for the figures."""
 
     def check(self) -> None:
-        """Raises what a user can put right, before anything is measured."""
+        """Checks the options before anything is measured.
+
+        Raises:
+            BadValue: An option has a value that is not possible; the message says which are.
+        """
         report.check(self.json, widths=self.widths, steps=self.steps, repetitions=self.repetitions)
         for name in self.names:
             if name not in PEERS and name != "dense":
@@ -63,63 +67,72 @@ class Train:
         if "sb3" not in self.names:
             raise BadValue("--names must have sb3: every ratio is to it")
         for env in self.envs:
-            made = envs.make(env)
-            discrete = envs.spaces_of(made).discrete
-            made.close()
+            environment = envs.make(env)
+            discrete = envs.spaces_of(environment).discrete
+            environment.close()
             if discrete:
                 raise BadValue(f"{env} has discrete actions; all contenders train TD3")
 
 
-def run(asked: Train) -> None:
-    """Measures, prints tables, writes the JSON file anew after every setting."""
-    asked.check()
-    refuse_missing(asked.names)
+def run(options: Train) -> None:
+    """Measures and prints a table per setting; the JSON file is written anew after each."""
+    options.check()
+    refuse_missing(options.names)
     report.machine()
-    found = []
-    for env, width in itertools.product(asked.envs, asked.widths):
-        found.append(compare(asked, env, width, in_a_process))
+    settings = []
+    for env, width in itertools.product(options.envs, options.widths):
+        settings.append(compare(options, env, width, in_a_process))
         print(f"{env}, 2x{width}")
         report.table(
             ["", "steps/s", "ratio"],
             [
                 [row["name"], f"{row['steps_per_second']:.0f}", f"{row['ratio_to_sb3']:.2f}"]
-                for row in found[-1]["rows"]
+                for row in settings[-1]["rows"]
             ],
         )
-        alone = len(asked.envs) == len(asked.widths) == 1
-        report.write(asked.json, found[0] if alone else found)
+        single = len(options.envs) == len(options.widths) == 1
+        report.write(options.json, settings[0] if single else settings)
 
 
-def compare(asked: Train, env: str, width: int, measure: Measure) -> dict[str, Any]:
-    """All contenders in one setting."""
-    turns = itertools.product(range(asked.repetitions), asked.names)
-    speeds: dict[str, list[float]] = {name: [] for name in asked.names}
+def compare(options: Train, env: str, width: int, measure: Measure) -> dict[str, Any]:
+    """Measures all contenders in one setting and gives its figures for the JSON file."""
+    turns = itertools.product(range(options.repetitions), options.names)
+    speeds: dict[str, list[float]] = {name: [] for name in options.names}
     for _, name in report.in_turn(turns, lambda turn: f"{env} 2x{width} {turn[1]}"):
-        speeds[name].append(measure(name, env, width, asked.steps))
+        speeds[name].append(measure(name, env, width, options.steps))
     rows = [
         {
             "name": name,
-            "steps_per_second": statistics.median(all_of_it),
-            "ratio_to_sb3": timing.median_of(operator.truediv, all_of_it, speeds["sb3"]),
-            "all": all_of_it,
+            "steps_per_second": statistics.median(repetitions),
+            "ratio_to_sb3": timing.median_of(operator.truediv, repetitions, speeds["sb3"]),
+            "all": repetitions,
         }
-        for name, all_of_it in speeds.items()
+        for name, repetitions in speeds.items()
     ]
     return {"env": env, "width": width, "rows": rows}
 
 
 def in_a_process(name: str, env: str, width: int, steps: int) -> float:
-    """Runs `contender`; -P keeps the modules of this folder out of its way."""
+    """Runs `contender` as a process and gives the steps per second that it prints.
+
+    Raises:
+        SparlError: The process failed; the message has the last line of its error.
+    """
+    # -P keeps this folder out of sys.path, where its modules could hide others.
     command = [sys.executable, "-P", contender.__file__, name, env, str(width), str(steps)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (ended.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise SparlError(f"{name} failed on {env} (status {ended.returncode}): {last}")
     return float(ended.stdout.split()[-1])
 
 
 def refuse_missing(names: tuple[str, ...]) -> None:
-    """Raises `BadValue` if a contender is not installed: nobody is left out silently."""
+    """Refuses contenders that are not installed, instead of leaving them out silently.
+
+    Raises:
+        BadValue: Some are not installed; the message has the command that installs them.
+    """
     missing = [
         name for name in names if name in PEERS and importlib.util.find_spec(PEERS[name]) is None
     ]
@@ -127,6 +140,6 @@ def refuse_missing(names: tuple[str, ...]) -> None:
         others = " ".join(name for name in names if name not in missing)
         way_out = f", or go without: --names {others}" if "sb3" not in missing else ""
         raise BadValue(
-            f"{' and '.join(missing)} cannot be compared with, not being installed: "
+            f"{' and '.join(missing)} cannot be measured, because not installed: "
             f'pip install "sparl[bench]"{way_out}'
         )

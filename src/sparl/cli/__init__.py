@@ -1,5 +1,5 @@
 """The command line: `sparl COMMAND`."""
 
-from sparl.cli.main import main
+from sparl.cli.dispatch import main
 
 __all__ = ["main"]

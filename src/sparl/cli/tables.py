@@ -1,4 +1,4 @@
-"""Reports as tables for the terminal."""
+"""Prints the reports of commands as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """The report of `api.inspect`: a section per network, a row per layer, and totals."""
+    """Prints the report of `sparl.training.inspect`: per network a row per layer, and totals."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("layer", "layout", "pattern", "out x in"):
         table.add_column(heading, no_wrap=True)
@@ -23,19 +23,21 @@ def print_report(report: dict[str, Any]) -> None:
     for name, network in report["networks"].items():
         table.add_row(f"[bold]{name}[/bold]")
         for layer in network["layers"]:
-            before, total = layer["original_shape"], math.prod(layer["original_shape"])
-            was = "" if before == layer["shape"] else f", was {_by(before)}"
+            original_shape = layer["original_shape"]
+            was = "" if original_shape == layer["shape"] else f", was {_by(original_shape)}"
             table.add_row(
                 layer["name"],
                 layer["layout"],
                 layer["pattern"] or "",
                 _by(layer["shape"]) + was,
-                *_counts(layer["kept"], total, layer["bytes"], layer["macs"]),
+                *_counts(layer["kept"], math.prod(original_shape), layer["bytes"], layer["macs"]),
             )
         totals = (network[key] for key in ("weights_kept", "weights_total", "bytes", "macs"))
         neurons = f"{network['neurons']} neurons"
-        was = network["neurons_total"]
-        was = "" if was == network["neurons"] else f"was {was}, -{1 - network['neurons'] / was:.1%}"
+        original = network["neurons_total"]
+        was = ""
+        if original != network["neurons"]:
+            was = f"was {original}, -{1 - network['neurons'] / original:.1%}"
         table.add_row("total", neurons, "", was, *_counts(*totals), style="bold", end_section=True)
     console = Console()
     console.print(table)
@@ -43,11 +45,16 @@ def print_report(report: dict[str, Any]) -> None:
     if report["average_compression_ratio"] is not None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
     if report["normalized_observations"]:
-        console.print("observations are normalised by running statistics of the training's")
+        console.print("observations are normalised by running statistics from training")
 
 
 def print_export(report: dict[str, Any], out: Path) -> None:
-    """The report of `sparl.export`, and what to do with what was written."""
+    """Prints the report of `sparl.export`, and how to run the self-test again.
+
+    Args:
+        report: As `sparl.export` gives it.
+        out: The folder of the export.
+    """
     console = Console(highlight=False, soft_wrap=True)
     share = report["bytes"] / report["dense_bytes"]
     console.print(
@@ -67,42 +74,57 @@ def print_export(report: dict[str, Any], out: Path) -> None:
         console.print(f"working memory of a call: {report['scratch_bytes']:,} bytes")
     error = report["error"]
     console.print(
-        f"largest difference to the policy's outputs, over {error['observations']:,} observations: "
-        f"{error['max']:.1e}"
-        + (f", {error['mean']:.1e} in the mean" if "mean" in error else "")
-        + (f"; {error['other_choices']:.2%} other choices" if "other_choices" in error else "")
+        f"difference to the policy's outputs over {error['observations']:,} observations: "
+        f"at most {error['max']:.1e}"
+        + (f", {error['mean']:.1e} on average" if "mean" in error else "")
+        + (
+            f"; another choice for {error['other_choices']:.2%} of them"
+            if "other_choices" in error
+            else ""
+        )
     )
     if "returns" in report:
         returns = report["returns"]
         console.print(
             f"mean return over {returns['episodes']} episodes: {returns['exported']:.1f}; "
-            f"of the original {returns['original']:.1f}"
+            f"that of the original policy: {returns['original']:.1f}"
         )
     if report["to"] == "c":
         checked = report["checked"]
-        passed = f"self-test passed, compiled by {checked}" if checked else "no C compiler found"
-        console.print(f"{passed}; to run it again: make -C {shlex.quote(str(out))} test")
+        make = f"make -C {shlex.quote(str(out))} test"
+        if checked:
+            console.print(f"self-test passed, compiled by {checked}; to run it again: {make}")
+        else:
+            console.print(f"self-test not run, because there is no C compiler; to run it: {make}")
 
 
-def print_features(found: dict[str, Any]) -> None:
-    """What `linear.features.find` found: a row per kept input, those of most weight first."""
+def print_features(features: dict[str, Any]) -> None:
+    """Prints the features that `sparl features` selected: a row per input, largest weight first.
+
+    Args:
+        features: What `linear_mdp.features.find` gives, as a dictionary.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("input", "weight"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("helps to predict, with the weight")
-    for kept in sorted(found["kept"], key=lambda kept: -kept["weight"]):
-        most_first = sorted(kept["predicts"].items(), key=lambda item: -item[1])
-        of = ", ".join(f"{name} {weight:.3f}" for name, weight in most_first)
-        table.add_row(str(kept["input"]), f"{kept['weight']:.3f}", of)
+    table.add_column("helps to predict (weight)")
+    for kept in sorted(features["kept"], key=lambda kept: -kept["weight"]):
+        largest_first = sorted(kept["predicts"].items(), key=lambda item: -item[1])
+        predicted = ", ".join(f"{name} {weight:.3f}" for name, weight in largest_first)
+        table.add_row(str(kept["input"]), f"{kept['weight']:.3f}", predicted)
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"{len(found['kept'])} of {found['inputs_in_all']} inputs of {found['env']} matter"
+        f"{len(features['kept'])} of {features['inputs_in_all']} inputs of {features['env']} matter"
     )
 
 
 def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
-    """Names with the first line of what they are, by kind."""
+    """Prints names with the first lines of their docstrings, by kind.
+
+    Args:
+        kinds: From a kind, as agents, to the docstring of each name.
+    """
     console = Console(highlight=False)
     for kind, names in kinds.items():
         console.print(f"[bold]{kind}[/bold]")

@@ -137,20 +137,26 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable[..., Upd
         period = _period(due)
 
         def body(carried: Any, rows: jax.Array) -> tuple[Any, Any]:
+            moving, journal, hooks = carried
             errors = []
             for i in range(period):
-                result = one(*carried, still, rows[i], normalization, planned, due[i])
-                carried = result.moved, result.journal, result.hooks
+                result = one(moving, journal, hooks, still, rows[i], normalization, planned, due[i])
+                moving, journal, hooks = result.moved, result.journal, result.hooks
                 errors.append(result.td_errors)
-            return carried, None if None in errors else jnp.stack(errors)
+            return (moving, journal, hooks), _stacked(errors)
 
         groups = rows.reshape(-1, period, *rows.shape[1:])
-        carried, errors = jax.lax.scan(body, (moving, journal, hooks), groups)
+        (moving, journal, hooks), errors = jax.lax.scan(body, (moving, journal, hooks), groups)
         if errors is not None:
             errors = errors.reshape(-1, *errors.shape[2:])
-        return UpdateResult(*carried, errors)
+        return UpdateResult(moving, journal, hooks, errors)
 
     return updates
+
+
+def _stacked(errors: list[Any]) -> jax.Array | None:
+    """TD errors of several updates as one array; None where there are none."""
+    return None if any(error is None for error in errors) else jnp.stack(errors)
 
 
 def compute_update(
@@ -213,7 +219,8 @@ def evaluate_function(algorithm: Algorithm, learner: Learner) -> Callable[..., A
         stored = replace(algorithm.columns, extras=())
         batch = normalize(stored.split(rows), normalization)
         state = AgentState(parts, hooks, None, {}, rules, frozenset())
-        return algorithm.agent.evaluate(state, batch)
+        agent: Any = algorithm.agent  # an on-policy one; no other has extras to evaluate for
+        return agent.evaluate(state, batch)
 
     return evaluate
 

@@ -1,26 +1,32 @@
-"""Policies for devices: C99 and ONNX, from the arrays a device reads to the text it compiles."""
+"""Exports policies for devices, as C99 and as ONNX.
 
-from sparl.exporters.c import CProgram, text_of
-from sparl.exporters.compiled import FLAGS, CompiledPolicy, compiler
+`export` does all of it: it writes the files, checks them and reports. The stages are public, too:
+`device_network` gives the arrays that a device reads, `CProgram` their C source, `CompiledPolicy`
+compiles that source and runs it on this machine; `onnx` is the module that builds ONNX models.
+"""
+
+from sparl.exporters import onnx
+from sparl.exporters.c import CProgram, template_text
 from sparl.exporters.export_policy import (
-    DEVICE,
-    LATENCY,
-    REPORT,
+    DEVICE_FILE,
+    LATENCY_FILE,
+    REPORT_FILE,
     Target,
     default_folder,
     dense_bytes,
-    dense_policy,
+    dense_network,
     export,
-    recorded,
+    recorded_observations,
 )
-from sparl.exporters.layers import device_layer, matrix
+from sparl.exporters.layers import dense_matrix, device_layer
+from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
 
 __all__ = [
-    "DEVICE",
-    "FLAGS",
-    "LATENCY",
-    "REPORT",
+    "COMPILE_FLAGS",
+    "DEVICE_FILE",
+    "LATENCY_FILE",
+    "REPORT_FILE",
     "CProgram",
     "CompiledPolicy",
     "Dtype",
@@ -28,11 +34,12 @@ __all__ = [
     "compiler",
     "default_folder",
     "dense_bytes",
-    "dense_policy",
+    "dense_matrix",
+    "dense_network",
     "device_layer",
     "device_network",
     "export",
-    "matrix",
-    "recorded",
-    "text_of",
+    "onnx",
+    "recorded_observations",
+    "template_text",
 ]

@@ -1,7 +1,7 @@
-"""Policies as C99: constant tables, a few short loops, no dependencies and no dynamic memory.
+"""Policies as C99: constant tables and a few short loops, without dependencies or dynamic memory.
 
-`CProgram.files` is the text of every file; the same policy gives the same text. The loops are files
-in `templates/parts`, of which a policy gets those that its layers need.
+`CProgram.files` gives the text of every file; the same policy always gives the same text. The loops
+are files in `templates/parts`. A program contains those that its layers need.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata, resources
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,55 +23,66 @@ from sparl.exporters.network import DeviceNetwork
 from sparl.networks import LAYER_EPSILON
 from sparl.policy import Policy
 
-RANGE_NOTE = """An observation of more
- * than twice the size that was recorded may count as a smaller one."""
-CTYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
+RANGE_NOTE = """Observations
+ * more than twice as large as the recorded ones may be clipped."""
+"""A sentence of the header of a policy in integers."""
+C_TYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
+"""C types by NumPy's codes."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A constant array of the exported code."""
+    """A constant array of the exported code; `str` gives its definition."""
 
     name: str
     values: NDArray[Any]
 
     @property
     def ctype(self) -> str:
-        return CTYPES[self.values.dtype.str[1:]]
+        """The C type of its numbers."""
+        return C_TYPES[self.values.dtype.str[1:]]
 
     def __str__(self) -> str:
         size = self.values.size
         return f"static const {self.ctype} {self.name}[{size}] = {{\n{_rows(self.values)}\n}};\n"
 
 
+class Buffer(NamedTuple):
+    """An array of the scratch memory that one call works in."""
+
+    name: str
+    ctype: str
+    length: int
+
+
 @dataclass(frozen=True)
 class CProgram:
-    """A policy as C."""
+    """A policy as C source files."""
 
     policy: Policy
     network: DeviceNetwork
-    """The policy's, as the device stores it."""
+    """The policy's network as the device stores it."""
 
     @property
     def nbytes(self) -> int:
-        """Of all constant tables."""
+        """Bytes of all constant tables."""
         return sum(table.values.nbytes for table in self._tables)
 
     @property
     def scratch_bytes(self) -> int:
-        """Of a `policy_scratch`."""
+        """Bytes of a `policy_scratch`, the memory that one call works in."""
         sizes = {"float": 4, "int32_t": 4, "int16_t": 2}
-        total = sum(sizes[ctype] * length for _, ctype, length in self._buffers)
+        total = sum(sizes[buffer.ctype] * buffer.length for buffer in self._buffers)
         return -(-total // 4) * 4 + 4 * self.outputs
 
     def files(self) -> dict[str, str]:
-        """The text of every file, by name."""
+        """Gives the text of every file by its name."""
         spaces, network = self.policy.spaces, self.network
-        tests = network.outputs(self.policy.golden)
+        expected = network.outputs(self.policy.golden)
         words = {
             "version": metadata.version("sparl"),
-            "summary": f"{self._observation_words}, {self._action_words}",
-            "layers": "\n * ".join(map(_line, network.layers)),
+            "summary": f"{self._observation_summary}, {self._action_summary}",
+            "layers": "\n * ".join(map(_layer_summary, network.layers)),
             "observation_size": spaces.observation_size,
             "action_size": 1 if spaces.discrete else spaces.action_size,
             "output_size": self.outputs,
@@ -85,135 +96,138 @@ class CProgram:
             else "within its bounds",
             "range_note": RANGE_NOTE if network.integers else "",
             "bytes": self.nbytes,
-            "buffers": "\n    ".join(f"{t} {name}[{size}];" for name, t, size in self._buffers),
+            "buffers": "\n    ".join(
+                f"{ctype} {name}[{length}];" for name, ctype, length in self._buffers
+            ),
             "action_type": "int32_t" if spaces.discrete else "float",
             "tests": len(self.policy.golden),
             "observations": _lists(self.policy.golden),
-            "expected": _lists(tests),
-            "tolerance": _number(np.float32(network.tolerance(tests))),
-            **network.types,
-            "types": self._types,
+            "expected": _lists(expected),
+            "tolerance": _number(np.float32(network.tolerance(expected))),
+            "types": self._typedefs,
             "tables": "\n".join(map(str, self._tables)),
-            "kernels": "\n".join(self._parts),
+            "kernels": "\n".join(self._loops),
             "functions": "\n".join([self._policy_outputs, self._policy_act]),
         }
         names = ("policy.h", "policy.c", "policy_test.c", "main.c", "Makefile")
-        return {name: _tidied(Template(text_of(f"{name}.in")).substitute(words)) for name in names}
+        return {
+            name: _tidied(Template(template_text(f"{name}.in")).substitute(words)) for name in names
+        }
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network gives."""
+        """How many numbers the network gives."""
         return self.network.layers[-1].outputs
 
     @property
     def _width(self) -> int:
-        """Of the widest layer's inputs or outputs, padding included."""
+        """The widest layer's inputs or outputs, padding included."""
         layers = self.network.layers
         return max(flow.padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
 
     @property
-    def _buffers(self) -> list[tuple[str, str, int]]:
-        """Name, type and length of each array of the scratch but the last, the outputs."""
-        types, width = self.network.types, self._width
-        found = []
+    def _buffers(self) -> list[Buffer]:
+        """The arrays of the scratch memory except the outputs, which come last."""
+        ctypes, width = self.network.ctypes, self._width
+        buffers = []
         if not self.policy.network.wiring.is_chain:
-            found.append(("values", "float", sum(self.policy.network.widths[:-1])))
+            buffers.append(Buffer("values", "float", sum(self.policy.network.widths[:-1])))
             if self.network.integers:
-                found.append(("read", "float", width))
-        return [*found, ("sums", types["sum_type"], width), ("inputs", types["input_type"], width)]
+                buffers.append(Buffer("read", "float", width))
+        return [*buffers, Buffer("sums", ctypes.sum, width), Buffer("inputs", ctypes.input, width)]
 
     @property
-    def _observation_words(self) -> str:
-        inside = "" if self.policy.normalization is None else " (normalised inside)"
-        return _many(self.policy.spaces.observation_size, "observation") + inside
+    def _observation_summary(self) -> str:
+        normalised = "" if self.policy.normalization is None else " (normalised inside)"
+        return _count(self.policy.spaces.observation_size, "observation") + normalised
 
     @property
-    def _action_words(self) -> str:
+    def _action_summary(self) -> str:
         spaces = self.policy.spaces
-        return _many(spaces.action_size, "choice" if spaces.discrete else "action")
+        return _count(spaces.action_size, "choice" if spaces.discrete else "action")
 
     @property
-    def _types(self) -> str:
-        types = self.network.types
+    def _typedefs(self) -> str:
+        ctypes = self.network.ctypes
         return (
-            f"typedef {types['weight_type']} weight_t;\ntypedef {types['input_type']} input_t;\n"
-            f"typedef {types['sum_type']} sum_t;\n#define WEIGHT(w) {types['weight']}\n"
+            f"typedef {ctypes.weight} weight_t;\ntypedef {ctypes.input} input_t;\n"
+            f"typedef {ctypes.sum} sum_t;\n#define WEIGHT(w) {ctypes.weight_value}\n"
         )
 
     @cached_property
     def _tables(self) -> list[Table]:
-        found = []
+        tables = []
         for i, layer in enumerate(self.network.layers):
             arrays = {"weight": layer.weight, **layer.indices}
-            arrays |= self.network.begin[i] | self.network.finish[i]
-            found += [Table(f"{name}_{i}", array) for name, array in arrays.items()]
-        found += [Table(name, array) for name, array in self.network.taken_by.items()]
+            arrays |= self.network.input_arrays[i] | self.network.output_arrays[i]
+            tables += [Table(f"{name}_{i}", array) for name, array in arrays.items()]
+        tables += [Table(name, array) for name, array in self.network.observation_arrays.items()]
         spaces = self.policy.spaces
         if not spaces.discrete:
             bounds = {"low": spaces.low, "high": spaces.high}
-            found += [Table(name, np.array(b, np.float32)) for name, b in bounds.items()]
-        return found
+            tables += [Table(name, np.array(b, np.float32)) for name, b in bounds.items()]
+        return tables
 
     @property
-    def _parts(self) -> Iterable[str]:
-        """The loops that the layers need, each for the index types that it is needed for."""
-        found = {}
+    def _loops(self) -> Iterable[str]:
+        """The functions that the layers need, one for each combination of index types."""
+        functions = {}
         for name in self.network.parts:
-            text = text_of(f"parts/{name}.c")
-            found[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
+            text = template_text(f"parts/{name}.c")
+            functions[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
         for layer in self.network.layers:
-            text = text_of(f"parts/{layer.loop}.c")
+            text = template_text(f"parts/{layer.loop}.c")
             for index, array in layer.indices.items():
-                text = text.replace(f"{index}_t", CTYPES[array.dtype.str[1:]])
-            text = re.sub(r"\b(column|start)_t\b", "uint8_t", text)  # of one that gets no indices
+                text = text.replace(f"{index}_t", C_TYPES[array.dtype.str[1:]])
+            # A loop that gets no indices still names their types.
+            text = re.sub(r"\b(column|start)_t\b", "uint8_t", text)
             for word, number in layer.fixed.items():
                 text = text.replace(word, str(number))
-            found[flow.function_of(layer)] = text.replace(
-                f" {layer.loop}(", f" {flow.function_of(layer)}("
-            )
-        return found.values()
+            function = flow.function_name(layer)
+            functions[function] = text.replace(f" {layer.loop}(", f" {function}(")
+        return functions.values()
 
     @property
     def _policy_outputs(self) -> str:
         body = flow.lines(self.network, self.policy.network.wiring, self.policy.network.squash)
-        buffers = [
+        pointers = [
             f"{ctype} *{'x' if name == 'inputs' else name} = scratch->{name};"
             for name, ctype, _ in self._buffers
         ]
-        inside = "".join(f"    {line}\n" for line in [*buffers, "int i;", *body])
+        statements = "".join(f"    {line}\n" for line in [*pointers, "int i;", *body])
         return (
             "int policy_outputs(const float observation[POLICY_OBSERVATION_SIZE], "
-            f"policy_scratch *scratch)\n{{\n{inside}}}\n"
+            f"policy_scratch *scratch)\n{{\n{statements}}}\n"
         )
 
     @property
     def _policy_act(self) -> str:
         name = "choose.c" if self.policy.spaces.discrete else "act.c"
-        return Template(text_of(f"parts/{name}")).substitute(first=self.policy.spaces.first)
+        return Template(template_text(f"parts/{name}")).substitute(first=self.policy.spaces.first)
 
 
-def _line(layer: DeviceLayer) -> str:
+def _layer_summary(layer: DeviceLayer) -> str:
     kinds = {
         "n_of_m": "{KEEP} of every {GROUP} inputs",
-        "per_row": "as many in every row",
-        "csr": "anywhere",
+        "per_row": "equally many in every row",
+        "csr": "anywhere in the layer",
         "circulant": "in circulant blocks of {GROUP}",
     }
     kind = kinds.get(layer.loop, layer.loop).format(**layer.fixed)
     return f"{layer.outputs} x {layer.inputs}: {layer.weight.size} weights, {kind}"
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def text_of(name: str) -> str:
-    """A file of `templates`."""
+def template_text(name: str) -> str:
+    """Gives the text of a file in `templates`, by its path there."""
     return resources.files("sparl.exporters").joinpath("templates", *name.split("/")).read_text()
 
 
 def _tidied(text: str) -> str:
-    """Without blanks at the ends of lines, and with one empty line where there were several."""
+    """Removes blanks at ends of lines, and all but one of several empty lines."""
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).rstrip() + "\n"
 
 
@@ -222,14 +236,14 @@ def _lists(rows: NDArray[Any]) -> str:
 
 
 def _rows(values: NDArray[Any]) -> str:
-    """Numbers, eight or sixteen to a line."""
-    flat, many = values.reshape(-1), 8 if values.dtype.kind == "f" else 16
-    lines: Sequence[NDArray[Any]] = [flat[i : i + many] for i in range(0, flat.size, many)]
+    """Writes floats eight to a line, integers sixteen."""
+    flat, per_line = values.reshape(-1), 8 if values.dtype.kind == "f" else 16
+    lines: Sequence[NDArray[Any]] = [flat[i : i + per_line] for i in range(0, flat.size, per_line)]
     return "\n".join("    " + ", ".join(map(_number, line)) + "," for line in lines)
 
 
 def _number(value: Any) -> str:
-    """Nine digits tell every float32 apart."""
+    """Writes a float32 in nine digits, which are enough to tell every one apart."""
     if not isinstance(value, np.floating):
         return str(value)
     text = f"{value:.9g}"

@@ -1,5 +1,4 @@
-"""`sparl export`: a trained policy as C or ONNX, checked, with what it costs and how far it is from
-the original."""
+"""`sparl export`: writes a trained policy as C or ONNX, checks it, reports size and error."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from sparl.agents.common import ofenet
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import CProgram
-from sparl.exporters.compiled import CompiledPolicy, compiler
+from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
 from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
@@ -23,12 +22,14 @@ from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder, files
 from sparl.training import Evaluator, load_policy
 
-REPORT = "export.json"
-LATENCY, DEVICE = "latency.json", "device.json"
-"""What `sparl bench latency` leaves in a run's folder `export`, and `sparl bench device` in that of
-an export."""
-RECORDED = 10_000
-"""Observations of a run that an export is compared on, the newest."""
+REPORT_FILE = "export.json"
+"""The report of `export`, beside what it wrote."""
+DEVICE_FILE = "device.json"
+"""What `sparl bench device` writes into the folder of an export."""
+LATENCY_FILE = "latency.json"
+"""What `sparl bench latency` writes into the folder `export` of a run."""
+COMPARED = 10_000
+"""An export is compared with the policy on this many of the run's newest observations."""
 
 Target = Literal["c", "onnx"]
 
@@ -41,21 +42,26 @@ def export(
     dtype: Dtype = "float32",
     episodes: int = 10,
 ) -> dict[str, Any]:
-    """Writes the policy of a run folder, or of a policy's, for a device; answers with the report
-    that lies beside it as `export.json`.
+    """Writes a trained policy for a device.
 
-    - `to`: `"c"`, a folder of C99 with a self-test; `"onnx"`, `policy.onnx`.
-    - `out`: the folder; DIR/export/TO-DTYPE if not given.
-    - `dtype`: of the stored weights: `"float32"`, `"float16"`, or `"int8"`, which computes with
-      integers and takes their ranges from observations in the run's replay. ONNX has float32 only.
-    - `episodes`: over which the exported policy is compared with the original, in the environment
-      of the run, where it computes otherwise (float16, int8); 0 for none.
+    Args:
+        path: A run folder, or the folder of a saved policy.
+        to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `policy.onnx`.
+        out: The folder to write; DIR/export/TO-DTYPE if not given.
+        dtype: Type of the stored weights. `"int8"` computes with integers; it takes their ranges
+            from observations in the run's replay. ONNX has `"float32"` only.
+        episodes: Episodes in the run's environment over which the returns of a float16 or int8
+            policy are compared with those of the original; 0 for none.
 
-    Bytes are those of constants, indices included; `dense_bytes` those of the dense network in
-    float32 that training began with. Errors are those of what the network gives, actions within
-    [-1, 1] or values of choices, over recorded observations.
+    Returns:
+        The report, which is also written as `export.json`. `bytes` counts constants and indices;
+        `dense_bytes` is the size in float32 of the dense network that training began with. `error`
+        compares the network's outputs (actions within [-1, 1], or values of choices) with the
+        original's over recorded observations.
 
-    Raises `BadValue` for what cannot be exported so, `BadRun` for a folder that cannot be written.
+    Raises:
+        BadValue: This policy cannot be exported like this; the message says what can be done.
+        BadRun: The folder cannot be written, or the export does not compute what the policy does.
     """
     path = Path(path)
     policy = load_policy(path)
@@ -65,47 +71,49 @@ def export(
             f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or use --to c"
         )
     out = default_folder(path, to, dtype) if out is None else Path(out)
-    _refuse_others(out)
-    observations = recorded(run) if run is not None else None
-    if dtype == "int8" and observations is None:
+    _refuse_foreign_folder(out)
+    recorded = recorded_observations(run) if run is not None else None
+    if dtype == "int8" and recorded is None:
         raise BadValue(
             f"int8 takes its ranges from observations of a run, and {path} has none: name a run "
             "folder that has a checkpoint, or export as float32 or float16"
         )
-    compared = policy.golden if observations is None else observations
+    observations = policy.golden if recorded is None else recorded
     report: dict[str, Any] = {
         "to": to,
         "dtype": dtype,
-        "dense_bytes": dense_bytes(dense_policy(policy, run)),
+        "dense_bytes": dense_bytes(dense_network(policy, run)),
     }
     if to == "onnx":
-        content = onnx.model(policy).SerializeToString(deterministic=True)
-        written = {"policy.onnx": content}
-        report |= _checked(policy, content, compared)
+        model = onnx.model(policy).SerializeToString(deterministic=True)
+        contents = {"policy.onnx": model}
+        report |= _check_onnx(policy, model, observations)
     else:
-        program = CProgram(policy, device_network(policy, dtype, observations))
-        written = {name: text.encode() for name, text in program.files().items()}
-        report |= _sizes(program) | _tried(program, written, compared)
+        program = CProgram(policy, device_network(policy, dtype, recorded))
+        contents = {name: text.encode() for name, text in program.files().items()}
+        report |= _sizes(program) | _check_c(program, contents, observations)
         if run is not None and episodes and dtype != "float32":
             report["returns"] = _returns(run, policy, program.network, episodes)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in written.items():
+        for name, content in contents.items():
             files.write_bytes(out / name, content)
-        files.write_json(out / REPORT, report)
+        files.write_json(out / REPORT_FILE, report)
     except OSError as error:
         raise BadRun(f"could not write {out}: {error}") from error
     return report
 
 
 def default_folder(path: Path, to: Target, dtype: Dtype) -> Path:
-    """DIR/export/TO-DTYPE."""
+    """Gives DIR/export/TO-DTYPE, where an export of `path` goes if no folder is given."""
     return path / "export" / f"{to}-{dtype}"
 
 
-def recorded(run: RunFolder) -> NDArray[np.float32] | None:
-    """The newest observations in the replay of a run's newest checkpoint, [count, obs]; None where
-    there is none."""
+def recorded_observations(run: RunFolder) -> NDArray[np.float32] | None:
+    """Gives the newest observations [count, obs] in the replay of a run's newest checkpoint.
+
+    None where the run has no checkpoint, or its replay is empty.
+    """
     steps = run.checkpoints.steps()
     if not steps:
         return None
@@ -113,14 +121,37 @@ def recorded(run: RunFolder) -> NDArray[np.float32] | None:
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
     replay = Replay(config.buffer_size, columns)
     run.checkpoints.load_replay(steps[-1], replay)
-    newest = replay.span(replay.added - min(RECORDED, replay.size), replay.added)
+    newest = replay.span(replay.added - min(COMPARED, replay.size), replay.added)
     return newest[:, : spaces.observation_size] if len(newest) else None
 
 
-def _refuse_others(out: Path) -> None:
-    """An earlier export is written anew; anything else stays as it is."""
-    if out.exists() and not (out / REPORT).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadRun(f"{out} is there and is no export of sparl: choose another --out")
+def dense_network(policy: Policy, run: RunFolder | None) -> Network:
+    """Gives the dense network that a run began with, with shapes in place of arrays.
+
+    Args:
+        policy: The trained policy.
+        run: Its run; without one, the policy's own network is taken with every weight stored.
+    """
+    if run is None:
+        return jax.eval_shape(dense_copy, policy.network)
+    agent, spaces = run.read_config()[1], policy.spaces
+    sizes = spaces.observation_size, spaces.action_size
+    return ofenet.dense_policy(agent, *sizes)
+
+
+def dense_bytes(dense: Network) -> int:
+    """Gives the bytes of a dense network in float32."""
+    return 4 * sum(leaf.size for leaf in jax.tree.leaves(dense))
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Raises `BadRun` for a folder with anything but an earlier export, which is overwritten."""
+    if (
+        out.exists()
+        and not (out / REPORT_FILE).exists()
+        and (not out.is_dir() or any(out.iterdir()))
+    ):
+        raise BadRun(f"{out} exists and is no export of sparl: choose another --out")
 
 
 def _sizes(program: CProgram) -> dict[str, Any]:
@@ -139,21 +170,23 @@ def _sizes(program: CProgram) -> dict[str, Any]:
     }
 
 
-def _tried(
-    program: CProgram, written: dict[str, bytes], observations: NDArray[np.float32]
+def _check_c(
+    program: CProgram, contents: dict[str, bytes], observations: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """What compiled the export and ran it here, and how far it is from the policy; without a
-    compiler how far the same arithmetic is, done in Python."""
+    """Compiles the export, runs its self-test, and compares its outputs with the policy's.
+
+    Without a compiler, the same arithmetic done in Python is compared.
+    """
     compiled_by = compiler()
     if compiled_by is None:
         outputs = program.network.outputs(observations)
         return {"checked": None, "error": _error(program.policy, outputs, observations)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, content in written.items():
+        for file, content in contents.items():
             (folder / file).write_bytes(content)
-        made = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
-        failed, outputs = made.failed_test(), made.outputs(observations)
+        compiled = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
+        failed, outputs = compiled.failed_test(), compiled.outputs(observations)
     if failed:
         raise BadRun(
             f"compiled by {compiled_by}, the policy fails its self-test at observation {failed}, "
@@ -163,22 +196,20 @@ def _tried(
     return {"checked": Path(compiled_by).name, "error": error}
 
 
-def _checked(policy: Policy, content: bytes, observations: NDArray[np.float32]) -> dict[str, Any]:
-    """How far onnxruntime's actions are from the policy's, over recorded and random observations.
-
-    Raises `BadRun` where they differ."""
+def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32]) -> dict[str, Any]:
+    """Compares onnxruntime's actions with the policy's on recorded and on random observations."""
     noise = np.random.default_rng(0).normal(size=(1000, policy.spaces.observation_size))
     tried = np.concatenate([observations, noise.astype(np.float32)])
     shaped = tried.reshape(-1, *policy.spaces.observation_shape)
     name = "q_value" if policy.spaces.discrete else "action"
-    (found,) = onnx.session(content).run([name], {"observation": shaped})
+    (actual,) = onnx.session(model).run([name], {"observation": shaped})
     outputs = policy.outputs(tried)
-    wanted = outputs if policy.spaces.discrete else policy.spaces.scaled(outputs)
-    worst = float(np.abs(found - wanted).max())
-    if not worst <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+    expected = outputs if policy.spaces.discrete else policy.spaces.scaled(outputs)
+    worst = float(np.abs(actual - expected).max())
+    if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")
     return {
-        "bytes": len(content),
+        "bytes": len(model),
         "checked": "onnxruntime",
         "error": {"observations": len(tried), "max": worst},
     }
@@ -187,17 +218,17 @@ def _checked(policy: Policy, content: bytes, observations: NDArray[np.float32]) 
 def _error(
     policy: Policy, outputs: NDArray[np.float32], observations: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """How far a device's outputs are from the policy's; of choices, the share that are others."""
-    wanted = policy.outputs(observations)
-    difference = np.abs(outputs - wanted)
-    found = {
+    """Gives how far a device's outputs are from the policy's, and the share of other choices."""
+    expected = policy.outputs(observations)
+    difference = np.abs(outputs - expected)
+    error = {
         "observations": len(observations),
         "max": float(difference.max()),
         "mean": float(difference.mean()),
     }
     if policy.spaces.discrete:
-        found["other_choices"] = float(np.mean(outputs.argmax(1) != wanted.argmax(1)))
-    return found
+        error["other_choices"] = float(np.mean(outputs.argmax(1) != expected.argmax(1)))
+    return error
 
 
 def _returns(
@@ -218,18 +249,3 @@ def _returns(
         }
     finally:
         evaluate.close()
-
-
-def dense_policy(policy: Policy, run: RunFolder | None) -> Network:
-    """The network that the run began with, a policy's own without a run, with every weight stored;
-    shapes in place of arrays."""
-    if run is None:
-        return jax.eval_shape(dense_copy, policy.network)
-    agent, spaces = run.read_config()[1], policy.spaces
-    sizes = spaces.observation_size, spaces.action_size
-    return ofenet.dense_policy(agent, *sizes)
-
-
-def dense_bytes(dense: Network) -> int:
-    """Of a dense network in float32."""
-    return 4 * sum(leaf.size for leaf in jax.tree.leaves(dense))

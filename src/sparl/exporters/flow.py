@@ -1,8 +1,8 @@
-"""The way of activations through exported code: the body of `policy_outputs`, line by line.
+"""The body of the exported `policy_outputs`: C statements from the observation to the outputs.
 
-A chain of layers with ReLU between them needs two buffers, sums and inputs, and one pass over each
-layer's sums. In any other wiring all values are kept, in float, and each layer gathers those that
-it reads.
+A chain of layers with ReLU between them needs two buffers, `sums` and `inputs`, and one pass over
+the sums of each layer. In any other wiring, every layer's values are kept as floats in `values`,
+and each layer gathers the values that it reads.
 """
 
 from __future__ import annotations
@@ -15,28 +15,38 @@ from sparl.exporters.network import FUNCTIONS, DeviceNetwork
 from sparl.networks import Wiring
 
 INDICES = {"dense": 0, "n_of_m": 1, "per_row": 1, "csr": 2, "circulant": 2}
-"""Arrays of indices that a loop takes."""
+"""How many arrays of indices each loop takes."""
 
 
-def function_of(layer: DeviceLayer) -> str:
-    """The loop's name, with what is written into it and the bits of indices that can differ."""
-    widths = [8 * a.dtype.itemsize for name, a in layer.indices.items() if name != "place"]
-    numbers = [*layer.fixed.values(), *widths]
+def function_name(layer: DeviceLayer) -> str:
+    """Gives the name of a layer's C function: its loop, constants, and bits of its indices.
+
+    Layers that differ in none of these share one function.
+    """
+    index_bits = [8 * a.dtype.itemsize for name, a in layer.indices.items() if name != "place"]
+    numbers = [*layer.fixed.values(), *index_bits]
     return "_".join([layer.loop, *map(str, numbers)])
 
 
 def padded(count: int, unit: int) -> int:
+    """Gives the least multiple of `unit` that is not below `count`."""
     return -(-count // unit) * unit
 
 
 def lines(network: DeviceNetwork, wiring: Wiring, squash: bool) -> list[str]:
-    """Statements: from `observation` to `scratch->outputs`, with what they answer."""
+    """Gives the statements, from `observation` to `scratch->outputs` and the returned status.
+
+    Args:
+        network: The layers and the expressions between them.
+        wiring: Which values each layer reads.
+        squash: Whether tanh is applied to the outputs.
+    """
     body = _chain(network) if wiring.is_chain else _wired(network, wiring)
-    value = network.given_out[-1]
+    value = network.output_values[-1]
     return [
         *("for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) {", "    if (!isfinite(observation[i]))"),
         "        return POLICY_NOT_FINITE;",
-        f"    {'x' if wiring.is_chain else 'values'}[i] = {network.taken_in};",
+        f"    {'x' if wiring.is_chain else 'values'}[i] = {network.observation_value};",
         *("}", *body),
         "for (i = 0; i < POLICY_OUTPUT_SIZE; i++) {",
         f"    scratch->outputs[i] = {f'tanhf({value})' if squash else value};",
@@ -49,10 +59,10 @@ def _chain(network: DeviceNetwork) -> Iterator[str]:
     for i, layer in enumerate(network.layers):
         yield from _product(i, layer)
         if layer is not network.layers[-1]:
-            finish = [f"{name}_{i}" for name in network.finish[i]]
+            arrays = [f"{name}_{i}" for name in network.output_arrays[i]]
             limit = [f"{n}.0f" for n in network.limits[i + 1 : i + 2]]
-            arrays = ", ".join(["sums", *finish, str(layer.outputs), *limit, "x"])
-            yield f"{network.between}({arrays});"
+            arguments = ", ".join(["sums", *arrays, str(layer.outputs), *limit, "x"])
+            yield f"{network.between_layers}({arguments});"
 
 
 def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
@@ -60,11 +70,11 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
     starts = list(itertools.accumulate(widths, initial=0))
     read = "read" if network.integers else "x"
     for i, (layer, stage) in enumerate(zip(network.layers, wiring.stages, strict=True)):
-        at = 0
+        offset = 0
         for value in stage.reads:
             yield f"for (i = 0; i < {widths[value]}; i++)"
-            yield f"    {read}[{at} + i] = values[{starts[value]} + i];"
-            at += widths[value]
+            yield f"    {read}[{offset} + i] = values[{starts[value]} + i];"
+            offset += widths[value]
         if stage.norm == "layer":
             yield f"layer_norm(gain_{i}, shift_{i}, {layer.inputs}, {read});"
         if network.integers:
@@ -74,19 +84,20 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
         yield from _product(i, layer)
         if i == len(network.layers) - 1:
             return
-        made = network.given_out[i]
-        made = f"{FUNCTIONS[stage.activation]}({made})" if stage.activation else made
+        output = network.output_values[i]
+        output = f"{FUNCTIONS[stage.activation]}({output})" if stage.activation else output
         if stage.adds is not None:
-            made = f"values[{starts[stage.adds]} + i] + {made}"
+            output = f"values[{starts[stage.adds]} + i] + {output}"
         yield f"for (i = 0; i < {layer.outputs}; i++)"
-        yield f"    values[{starts[i + 1]} + i] = {made};"
+        yield f"    values[{starts[i + 1]} + i] = {output};"
 
 
 def _product(i: int, layer: DeviceLayer) -> Iterator[str]:
-    whole = padded(layer.inputs, layer.unit)
-    if whole > layer.inputs:
-        yield f"for (i = {layer.inputs}; i < {whole}; i++)"
+    """Statements that compute the sums of layer i from its inputs x."""
+    padded_inputs = padded(layer.inputs, layer.unit)
+    if padded_inputs > layer.inputs:
+        yield f"for (i = {layer.inputs}; i < {padded_inputs}; i++)"
         yield "    x[i] = 0;"
     arrays = [f"{name}_{i}" for name in layer.indices] or ["0"] * INDICES[layer.loop]
-    told = ", ".join([f"weight_{i}", *arrays, *map(str, layer.sizes)])
-    yield f"{function_of(layer)}({told}, x, sums);"
+    arguments = ", ".join([f"weight_{i}", *arrays, *map(str, layer.sizes)])
+    yield f"{function_name(layer)}({arguments}, x, sums);"

@@ -1,16 +1,21 @@
-"""Layers as a device reads them: arrays in the order in which its loops go through them.
+"""Layers as a device reads them: arrays in the order in which the exported loops go through them.
 
-Neighbouring rows of a layer are sums that need not wait for each other. Where all weights are
-stored, they lie column after column, so that a vector unit takes many rows at once; where rows keep
-as many but others, in tiles of 8 rows whose weights of one step lie beside each other. Indices take
-the bits they need: N:M the bits of a place within its group, others the smallest type that numbers
-the columns.
+Sums of neighbouring rows do not depend on each other, so a processor can work on several at once.
+The order of the weights follows from that:
+
+- Where every weight is stored, weights lie column by column, so that a vector unit takes many rows
+  at once.
+- Where every row keeps equally many weights at different columns, rows form tiles of 8. Within a
+  tile, the weights that the 8 rows need in one step lie beside each other.
+
+Indices take as few bits as they need. N:M stores the place of a weight within its group of M, in
+whole bits. Other patterns store the column, in the smallest integer type that holds all columns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,45 +27,61 @@ TILE = 8
 """Rows of a tile."""
 
 UNSIGNED: dict[int, type[np.unsignedinteger]] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+"""Index types by their size in bytes."""
 
 
 @dataclass(frozen=True)
 class DeviceLayer:
-    """One layer: the loop it takes (a file of `templates/layers`), and the arrays for it."""
+    """One layer of an exported policy: the loop that computes it, and the arrays for that loop."""
 
     loop: str
+    """Name of the loop, a file of `templates/parts`."""
     outputs: int
     inputs: int
     sizes: tuple[int, ...]
-    """What the loop is told besides the arrays, after them, in the order of its parameters."""
+    """Integer arguments of the loop, which follow the arrays, in the order of its parameters."""
     weight: NDArray[Any]
     indices: dict[str, NDArray[np.unsignedinteger]]
-    """By parameter of the loop; empty for those that a layer has no need of."""
+    """Index arrays by parameter of the loop; empty for a layer that needs none."""
     fixed: dict[str, int] = field(default_factory=dict)
-    """Numbers that are written into the loop's text, for a compiler to unroll by."""
+    """Constants written into the loop's text, so that the compiler can unroll by them."""
 
     @property
     def unit(self) -> int:
-        """Inputs and outputs come in multiples of this, zeros in the padding."""
+        """Inputs and outputs are padded with zeros to a multiple of this."""
         return self.fixed["GROUP"] if self.loop == "circulant" else 1
 
     @property
     def nbytes(self) -> int:
-        """Of weights and indices."""
+        """Bytes of weights and indices."""
         return self.weight.nbytes + sum(array.nbytes for array in self.indices.values())
 
 
-def device_layer(layer: Layout, weight: NDArray[Any]) -> DeviceLayer:
-    """A layer, with `weight`, aligned with its own, of the type that the device stores.
+class WeightPlaces(NamedTuple):
+    """Where the stored weights of a layer are, in shapes that broadcast to the weights' shape.
 
-    One whose indices would cost more than they save is stored dense.
+    Layouts whose blocks share weights give the place of the block.
+    """
+
+    rows: NDArray[np.integer]
+    columns: NDArray[np.integer]
+
+
+def device_layer(layer: Layout, weight: NDArray[Any]) -> DeviceLayer:
+    """Gives a layer in the form that its exported loop reads.
+
+    A sparse layer whose indices would cost more bytes than they save is stored dense.
+
+    Args:
+        layer: The layer of the policy.
+        weight: Its weights in the type that the device stores, aligned with `layer.weight`.
     """
     if isinstance(layer, BlockCirculant):
         return _circulant(layer, weight)
     if isinstance(layer, RowSparse):
-        choices = _packed(layer, weight), _dense(matrix(layer, weight))
+        choices = _packed(layer, weight), _dense(dense_matrix(layer, weight))
         return min(choices, key=lambda choice: choice.nbytes)
-    assert isinstance(layer, Dense), layer.name  # a policy has no others
+    assert isinstance(layer, Dense), layer.name  # policies have no other layouts
     return _dense(weight)
 
 
@@ -79,15 +100,15 @@ def _packed(layer: RowSparse, weight: NDArray[Any]) -> DeviceLayer:
         indices = {"column": columns.astype(column_type), "start": starts.astype(start_type)}
         return DeviceLayer("csr", outputs, inputs, (outputs,), weight, indices)
     rows = weight.reshape(outputs, -1)
-    of_rows, kept = columns.reshape(rows.shape), rows.shape[1]
+    row_columns, kept = columns.reshape(rows.shape), rows.shape[1]
     if isinstance(layer.pattern, NofM):
         n, m = layer.pattern.n, layer.pattern.m
         bits = (m - 1).bit_length()
-        places = of_rows - np.arange(kept) // n * m
-        indices = {"place": _in_bits(places, bits)}
+        group_places = row_columns - np.arange(kept) // n * m
+        indices = {"place": _in_bits(group_places, bits)}
         fixed = {"KEEP": n, "GROUP": m, "BITS": bits}
         return DeviceLayer("n_of_m", outputs, inputs, (outputs, kept), _tiled(rows), indices, fixed)
-    indices = {"column": _tiled(of_rows).astype(column_type)}
+    indices = {"column": _tiled(row_columns).astype(column_type)}
     return DeviceLayer("per_row", outputs, inputs, (outputs, kept), _tiled(rows), indices)
 
 
@@ -106,41 +127,45 @@ def _circulant(layer: BlockCirculant, weight: NDArray[Any]) -> DeviceLayer:
 
 
 def _tiled(rows: NDArray[Any]) -> NDArray[Any]:
-    """[rows, steps], tile after tile of rows, of each its rows' first step, then the second, …"""
+    """Orders [rows, steps] tile by tile, and within a tile step by step over its rows."""
     return np.concatenate([rows[r : r + TILE].T.reshape(-1) for r in range(0, len(rows), TILE)])
 
 
-def _in_bits(places: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Places [rows, steps], of `bits` each: those of a tile's rows at one step in `bits` bytes, the
-    first row's lowest."""
-    padded = np.pad(places.astype(np.uint64), ((0, -len(places) % TILE), (0, 0)))
-    tiles = padded.reshape(-1, TILE, places.shape[1])
+def _in_bits(group_places: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Packs [rows, steps] of `bits` bits each: `bits` bytes per tile and step, first row lowest."""
+    padded = np.pad(group_places.astype(np.uint64), ((0, -len(group_places) % TILE), (0, 0)))
+    tiles = padded.reshape(-1, TILE, group_places.shape[1])
     shifts = (bits * np.arange(TILE, dtype=np.uint64))[:, None]
     words = np.bitwise_or.reduce(tiles << shifts, axis=1)
     return words.astype("<u8")[..., None].view(np.uint8)[..., :bits].reshape(-1)
 
 
-def places(layer: Layout) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """The row and column of every stored weight, those of its block where blocks share weights; in
-    shapes that broadcast to the weights'."""
+def places(layer: Layout) -> WeightPlaces:
+    """Gives the row and the column of every stored weight of a layer, or of its block."""
     if isinstance(layer, Packed):
         starts = np.asarray(layer.row_starts)
         rows = np.arange(len(starts) - 1).repeat(np.diff(starts))
         columns = np.asarray(layer.columns)
-        blocks = isinstance(layer, BlockCirculant)
-        return (rows[:, None], columns[:, None]) if blocks else (rows, columns)
+        if isinstance(layer, BlockCirculant):
+            return WeightPlaces(rows[:, None], columns[:, None])
+        return WeightPlaces(rows, columns)
     rows, columns = map(np.arange, layer.shape)
-    return rows[:, None], columns[None, :]
+    return WeightPlaces(rows[:, None], columns[None, :])
 
 
-def matrix(layer: Layout, weight: NDArray[Any]) -> NDArray[Any]:
-    """What is aligned with a layer's weights as a dense matrix [out, in], of any type."""
+def dense_matrix(layer: Layout, weight: NDArray[Any]) -> NDArray[Any]:
+    """Spreads values that are aligned with a layer's weights over a dense matrix [out, in].
+
+    Args:
+        layer: The layer that says where each value belongs.
+        weight: The values, of any type.
+    """
     group = layer.group if isinstance(layer, BlockCirculant) else 1
     rows, columns = places(layer)
-    found = np.zeros([-(-n // group) * group for n in layer.shape], weight.dtype)
+    dense = np.zeros([-(-n // group) * group for n in layer.shape], weight.dtype)
     if group == 1:
-        found[rows, columns] = weight
-        return found
+        dense[rows, columns] = weight
+        return dense
     for r, s in np.ndindex(group, group):
-        found[rows * group + r, columns * group + s] = weight[:, (s - r) % group, None]
-    return found[: layer.out_features, : layer.in_features]
+        dense[rows * group + r, columns * group + s] = weight[:, (s - r) % group, None]
+    return dense[: layer.out_features, : layer.in_features]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from sparl import kernels
 from sparl.errors import BadValue
-from sparl.exporters.int8 import LARGEST, Int8Network, quantized
+from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
 from sparl.networks import BatchNorm, LayerNorm, Normalization, Wiring
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
+"""The type of the stored weights."""
+
+NamedArrays = dict[str, NDArray[np.float32]]
+"""Arrays by the names that they have in C, less the number of the layer."""
 
 FUNCTIONS: dict[Activation, str] = {
     "relu": "rectified",
@@ -26,166 +30,182 @@ FUNCTIONS: dict[Activation, str] = {
     "elu": "elu",
     "tanh": "tanhf",
 }
-"""Activations in C, of one number."""
+"""The C function of each activation, from one number to one number."""
+
+
+class CTypes(NamedTuple):
+    """The C types that the loops work with."""
+
+    weight: str
+    input: str
+    sum: str
+    weight_value: str = "(w)"
+    """Expression that turns a stored weight w into a number."""
 
 
 @dataclass(frozen=True)
 class DeviceNetwork:
-    """Layers in a device's order, and how exported code goes from one to the next."""
+    """The layers of a policy in a device's order, and the C expressions between them."""
 
     layers: tuple[DeviceLayer, ...]
-    begin: tuple[dict[str, NDArray[np.float32]], ...]
-    """Of each layer what makes inputs of the values that it reads: `steps` per unit of each, for
-    integers; `gain` and `shift` of a layer norm."""
-    finish: tuple[dict[str, NDArray[np.float32]], ...]
-    """Of each layer what makes outputs of its sums, in the order that `between` takes them."""
-    compute: Policy | Int8Network
-    """What the exported code computes, up to the order of sums."""
-    types: dict[str, str]
-    """C types of weights, inputs and sums, and `weight`: a stored weight w as a number."""
+    input_arrays: tuple[NamedArrays, ...]
+    """Per layer: what turns the values that it reads into its inputs. `steps` per unit of each
+    input, for integers; `gain` and `shift` of a layer norm."""
+    output_arrays: tuple[NamedArrays, ...]
+    """Per layer: what turns its sums into its outputs, in the order of the arguments of
+    `between_layers`."""
+    reference: Policy | Int8Network
+    """Computes what the exported code computes, up to the order in which sums are added."""
+    ctypes: CTypes
     parts: tuple[str, ...]
-    """Parts of the exported code besides the layers' loops."""
-    between: str
-    """The part between two layers of a chain."""
-    taken_in: str
-    """An observation as the first layer's input, in C."""
-    taken_by: dict[str, NDArray[np.float32]]
-    """Arrays [obs] that `taken_in` names besides the first layer's: of a normalization."""
+    """Files of `templates/parts` that the exported code needs besides the layers' loops."""
+    between_layers: str
+    """The part that is called between two layers of a chain."""
+    observation_value: str
+    """C expression of observation i as the first layer reads it."""
+    observation_arrays: NamedArrays
+    """Arrays [obs] of a normalization, which `observation_value` reads."""
     limits: tuple[int, ...] = ()
-    """Most steps of an input, by layer, for integers."""
+    """Per layer: the most steps of an input. Empty for floating-point weights."""
 
     @property
     def integers(self) -> bool:
+        """Whether the network computes with integers (int8)."""
         return bool(self.limits)
 
     @property
-    def given_out(self) -> tuple[str, ...]:
-        """Output i of each layer, in C, before its activation."""
+    def output_values(self) -> tuple[str, ...]:
+        """Per layer: the C expression of its output i, before the activation."""
         sums = "(float)sums[i]" if self.integers else "sums[i]"
         return tuple(
             (f"{sums} * factor_{i}[i]" if "factor" in arrays else sums) + f" + bias_{i}[i]"
-            for i, arrays in enumerate(self.finish)
+            for i, arrays in enumerate(self.output_arrays)
         )
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[batch, obs] to actions within [-1, 1], or values of choices, as the device has them."""
-        return self.compute.outputs(observation)
+        """Gives what the device computes for observations [batch, obs].
+
+        Returns:
+            [batch, out]: actions within [-1, 1], or the value of each choice.
+        """
+        return self.reference.outputs(observation)
 
     def tolerance(self, outputs: NDArray[np.float32]) -> float:
-        """Most that a device's outputs may differ from these, rounding otherwise."""
+        """Gives how far a device may be from these outputs because it rounds differently."""
         allowed = TOLERANCE * float(np.abs(outputs).max(initial=1.0))
-        if self.integers:  # inputs at the edge between two steps may fall to either side
-            allowed += 10 * LARGEST * float(self.finish[-1]["factor"].max())
+        if self.integers:  # an input halfway between two steps may be rounded to either
+            allowed += 10 * LARGEST * float(self.output_arrays[-1]["factor"].max())
         return allowed
 
 
 def device_network(
     policy: Policy, dtype: Dtype, observations: NDArray[np.float32] | None = None
 ) -> DeviceNetwork:
-    """A policy's network in `dtype`; int8 takes its ranges from `observations` [batch, obs].
+    """Gives a policy's network as a device stores it.
 
-    Raises `BadValue` for weights that float16 cannot hold.
+    Args:
+        policy: The trained policy.
+        dtype: Type of the stored weights.
+        observations: [batch, obs], recorded ones; int8 takes the ranges of its inputs from them.
+
+    Raises:
+        BadValue: A weight is too large for float16. Export as float32 or int8.
     """
     if dtype == "int8":
         assert observations is not None
-        return _integers(quantized(policy.network, observations, policy.normalization))
+        return _integer_network(
+            quantize_network(policy.network, observations, policy.normalization)
+        )
     if dtype == "float16":
-        policy = _halved(policy)
-    network, seen = policy.network, policy.normalization
-    stored = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
-    types = {"weight_type": "float", "input_type": "float", "sum_type": "float", "weight": "(w)"}
-    if dtype == "float16":
-        types |= {"weight_type": "uint16_t", "weight": "half(w)"}
+        policy = _rounded_to_float16(policy)
+    network, normalization = policy.network, policy.normalization
+    weights = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
     parts = ("half",) if dtype == "float16" else ()
     if network.wiring.is_chain:
         parts += ("relu",) if len(network.layers) > 1 else ()
     return DeviceNetwork(
-        layers=tuple(map(device_layer, network.layers, stored)),
-        begin=tuple(map(_of_layer_norm, network.norms)),
-        finish=tuple(
-            _of_batch_norm(norm, {"bias": np.asarray(layer.bias)})
+        layers=tuple(map(device_layer, network.layers, weights)),
+        input_arrays=tuple(map(_layer_norm_arrays, network.norms)),
+        output_arrays=tuple(
+            _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
             for layer, norm in zip(network.layers, network.norms, strict=True)
         ),
-        compute=policy,
-        types=types,
-        parts=parts + _parts_of(network.wiring),
-        between="relu",
-        taken_in=_taken(seen),
-        taken_by=_of_normalization(seen),
+        reference=policy,
+        ctypes=(
+            CTypes("uint16_t", "float", "float", "half(w)")
+            if dtype == "float16"
+            else CTypes("float", "float", "float")
+        ),
+        parts=parts + _wiring_parts(network.wiring),
+        between_layers="relu",
+        observation_value=_observation_value(normalization),
+        observation_arrays=_normalization_arrays(normalization),
     )
 
 
-def _integers(made: Int8Network) -> DeviceNetwork:
-    network, chain = made.network, made.network.wiring.is_chain
-    highest, seen = f"{made.limits[0]}.0f", made.normalization
+def _integer_network(quantized: Int8Network) -> DeviceNetwork:
+    network, normalization = quantized.network, quantized.normalization
+    highest = f"{quantized.limits[0]}.0f"
     parts = ("quantize",)
-    if chain:
-        parts += ("requantize",) if len(network.layers) > 1 else ()
-    begin = [
-        _of_layer_norm(norm) | ({} if steps is None else {"steps": steps})
-        for norm, steps in zip(network.norms, made.steps, strict=True)
+    input_arrays = [
+        _layer_norm_arrays(norm) | ({} if steps is None else {"steps": steps})
+        for norm, steps in zip(network.norms, quantized.steps, strict=True)
     ]
-    taken, taken_by = _taken(seen), _of_normalization(seen)
-    if chain:
-        centred = "observation[i]" if seen is None else "(observation[i] - mean[i])"
-        taken = f"quantize({centred} * steps_0[i], -{highest}, {highest})"
-        if seen is not None:  # its scale goes into the steps
-            begin[0]["steps"] = begin[0]["steps"] * taken_by.pop("scale")
+    observation_value = _observation_value(normalization)
+    observation_arrays = _normalization_arrays(normalization)
+    if network.wiring.is_chain:
+        parts += ("requantize",) if len(network.layers) > 1 else ()
+        centred = "observation[i]" if normalization is None else "(observation[i] - mean[i])"
+        observation_value = f"quantize({centred} * steps_0[i], -{highest}, {highest})"
+        if normalization is not None:  # one multiplication does for the scale and the steps
+            input_arrays[0]["steps"] = input_arrays[0]["steps"] * observation_arrays.pop("scale")
     return DeviceNetwork(
         layers=tuple(
-            device_layer(layer, stored.weight)
-            for layer, stored in zip(network.layers, made.layers, strict=True)
+            device_layer(layer, int8_layer.weight)
+            for layer, int8_layer in zip(network.layers, quantized.layers, strict=True)
         ),
-        begin=tuple(begin),
-        finish=tuple(
-            _of_batch_norm(norm, {"factor": la.factor, "bias": la.bias})
-            for la, norm in zip(made.layers, network.norms, strict=True)
+        input_arrays=tuple(input_arrays),
+        output_arrays=tuple(
+            _with_batch_norm(norm, {"factor": la.factor, "bias": la.bias})
+            for la, norm in zip(quantized.layers, network.norms, strict=True)
         ),
-        compute=made,
-        types={
-            "weight_type": "int8_t",
-            "input_type": "int16_t",
-            "sum_type": "int32_t",
-            "weight": "(w)",
-        },
-        parts=parts + _parts_of(network.wiring),
-        between="requantize",
-        limits=made.limits,
-        taken_in=taken,
-        taken_by=taken_by,
+        reference=quantized,
+        ctypes=CTypes("int8_t", "int16_t", "int32_t"),
+        parts=parts + _wiring_parts(network.wiring),
+        between_layers="requantize",
+        observation_value=observation_value,
+        observation_arrays=observation_arrays,
+        limits=quantized.limits,
     )
 
 
-def _taken(normalization: Normalization | None) -> str:
-    """Observation i as the network sees it, in C."""
+def _observation_value(normalization: Normalization | None) -> str:
     return "observation[i]" if normalization is None else "((observation[i] - mean[i]) * scale[i])"
 
 
-def _of_normalization(normalization: Normalization | None) -> dict[str, NDArray[np.float32]]:
+def _normalization_arrays(normalization: Normalization | None) -> NamedArrays:
     if normalization is None:
         return {}
     return {"mean": np.asarray(normalization.mean), "scale": np.asarray(normalization.scale)}
 
 
-def _of_layer_norm(norm: LayerNorm | BatchNorm | None) -> dict[str, NDArray[np.float32]]:
+def _layer_norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
     if not isinstance(norm, LayerNorm):
         return {}
     return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
 
 
-def _of_batch_norm(
-    norm: LayerNorm | BatchNorm | None, finish: dict[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
-    """`finish`, with a batch norm that comes after it taken in."""
+def _with_batch_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
+    """Folds a batch norm that follows a layer into the layer's factor and bias."""
     if not isinstance(norm, BatchNorm):
-        return finish
+        return arrays
     factor, offset = kernels.affine(*(np.asarray(array) for array in vars(norm).values()))
-    before = finish.get("factor", np.ones_like(factor))
-    return {"factor": before * factor, "bias": finish["bias"] * factor + offset}
+    before = arrays.get("factor", np.ones_like(factor))
+    return {"factor": before * factor, "bias": arrays["bias"] * factor + offset}
 
 
-def _parts_of(wiring: Wiring) -> tuple[str, ...]:
-    """Parts that only a network that is no chain needs."""
+def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
+    """Gives the parts that only networks other than chains need."""
     if wiring.is_chain:
         return ()
     used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
@@ -194,12 +214,12 @@ def _parts_of(wiring: Wiring) -> tuple[str, ...]:
 
 
 def _stored(weight: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
-    """Weights as the floating-point type that the device stores, halves by their bits."""
+    """Gives weights as the device stores them; float16 as the bits of uint16."""
     return weight.astype(np.float16).view(np.uint16) if dtype == "float16" else weight
 
 
-def _halved(policy: Policy) -> Policy:
-    """The policy with its weights rounded to float16; biases stay."""
+def _rounded_to_float16(policy: Policy) -> Policy:
+    """Rounds the weights, but not the biases, to float16."""
     limit = float(np.finfo(np.float16).max)
     for i, layer in enumerate(policy.network.layers):
         largest = float(np.abs(layer.weight).max(initial=0.0))

@@ -1,9 +1,9 @@
-"""Policies as ONNX, of standard operators only: any runtime takes them.
+"""Policies as ONNX models of standard operators, which every runtime can run.
 
-Sparse weights are written out with their zeros, for ONNX has no layers of them; what structured
-pruning cut away is not there. Observations in the environment's shape go in as `observation`
-[batch, ...], and `action` comes out as the environment takes it, bounds applied; of discrete ones
-`q_value` [batch, choices] too. Nothing checks that an observation is finite.
+ONNX has no sparse layers, so sparse weights are written out with their zeros. Neurons that
+structured pruning cut out are absent. The input `observation` [batch, ...] has the environment's
+shape. The output `action` is what the environment takes, with its bounds applied; discrete policies
+also give `q_value` [batch, choices]. The model does not check that observations are finite.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, run
 from sparl.policy import Policy
 
 OPSET, IR_VERSION = 17, 8
-"""Of 2022: runtimes that are older than these are few."""
+"""Versions of 2022; few runtimes are older."""
 
 
 def model(policy: Policy) -> Any:
-    """The policy as an `onnx.ModelProto`; the same policy gives the same bytes.
+    """Gives a policy as an `onnx.ModelProto`; the same policy always gives the same bytes.
 
-    Raises `BadValue` where the package onnx is missing.
+    Raises:
+        BadValue: The package onnx is not installed.
     """
-    onnx = needed("onnx")
+    onnx = import_extra("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     constants: list[Any] = []
@@ -57,8 +58,9 @@ def model(policy: Policy) -> Any:
         layer = network.layers[i]
         weight = constant(f"weight_{i}", np.asarray(layer.to_dense(), np.float32))
         bias = constant(f"bias_{i}", np.asarray(layer.bias, np.float32))
-        values = spaces.discrete and i == len(network.layers) - 1
-        return node("Gemm", "q_value" if values else f"sum_{i}", y, weight, bias, transB=1)
+        gives_values = spaces.discrete and i == len(network.layers) - 1
+        output = "q_value" if gives_values else f"sum_{i}"
+        return node("Gemm", output, y, weight, bias, transB=1)
 
     def normalised(i: int, y: str) -> str:
         norm = network.norms[i]
@@ -71,7 +73,7 @@ def model(policy: Policy) -> Any:
         y = numbered("Mul", y, constant(f"factor_{i}", factor))
         return numbered("Add", y, constant(f"offset_{i}", offset))
 
-    of_nodes = Arrays(
+    node_operations = Arrays(
         lambda values: numbered("Concat", *values, axis=1),
         lambda a, b: numbered("Add", a, b),
         {
@@ -81,7 +83,7 @@ def model(policy: Policy) -> Any:
             "tanh": lambda y: numbered("Tanh", y),
         },
     )
-    x = run(network.wiring, x, linear, normalised, of_nodes)
+    x = run(network.wiring, x, linear, normalised, node_operations)
     if network.squash:
         x = node("Tanh", "squashed", x)
     observation = helper.make_tensor_value_info(
@@ -109,27 +111,34 @@ def model(policy: Policy) -> Any:
             )
         ]
     graph = helper.make_graph(nodes, "policy", [observation], outputs, constants)
-    made = helper.make_model(
+    model_proto = helper.make_model(
         graph,
         producer_name="sparl",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    onnx.checker.check_model(model_proto, full_check=True)
+    return model_proto
 
 
 def session(content: bytes) -> Any:
-    """A runtime for a model, on one thread of the CPU. Raises `BadValue` where onnxruntime is
-    missing."""
-    onnxruntime = needed("onnxruntime")
+    """Gives an onnxruntime session that runs a model on one CPU thread.
+
+    Raises:
+        BadValue: The package onnxruntime is not installed.
+    """
+    onnxruntime = import_extra("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def needed(package: str) -> Any:
-    """A package of the extra `onnx`."""
+def import_extra(package: str) -> Any:
+    """Imports a package of the extra `onnx`.
+
+    Raises:
+        BadValue: It is not installed; the message has the command that installs it.
+    """
     try:
         return __import__(package)
     except ModuleNotFoundError as error:

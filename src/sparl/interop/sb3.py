@@ -1,11 +1,12 @@
-"""TD3, SAC and DQN agents that Stable-Baselines3 saved: `model.save(FILE)`.
+"""Reads TD3, SAC and DQN agents that Stable-Baselines3 saved with `model.save(FILE)`.
 
-The file is a zip of state dicts of PyTorch (`policy.pth`, `*.optimizer.pth`,
-`pytorch_variables.pth`) and of `data`, the model's other attributes as JSON. Where one of these is
-no JSON, `data` has a pickle of it, which is left alone, and text about it, which is read.
+The file is a zip of PyTorch's state dicts (`policy.pth`, `*.optimizer.pth`,
+`pytorch_variables.pth`) and of `data`, the model's other attributes as JSON. For an attribute that
+JSON cannot hold, `data` has a pickle and a description in text. The pickle is never read; the text
+is.
 
-Networks, targets, Adam's moments and SAC's temperature are taken over as they are, and
-hyperparameters where sparl has the same. What differs from then on: sparl makes one update per
+Networks, targets, Adam's moments and SAC's temperature are taken over unchanged, and
+hyperparameters where sparl has the same. Two things differ from then on: sparl makes one update per
 environment step, whatever `train_freq` was, and DQN's gradients are not clipped by their norm. The
 replay, the environment and the statistics of VecNormalize are not in such a file.
 """
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from sparl.agents import DQN, SAC, TD3
 from sparl.errors import BadCheckpoint, BadValue
 from sparl.interop.sb3_file import SB3File, numbers_in
-from sparl.interop.trained import Members, Moments, Trained, TrainedPart
+from sparl.interop.trained_agent import Members, Moments, TrainedAgent, TrainedPart
 from sparl.layouts import Dense
 from sparl.networks import Network, plain
 
@@ -33,20 +34,25 @@ Tensors = dict[str, NDArray[Any]]
 """A state dict: `actor.mu.0.weight` [out, in], `actor.mu.0.bias` [out], …"""
 
 Build = Callable[[Tensors], Members]
-"""The networks in a state dict; the same for weights and for what is aligned with them."""
+"""Builds networks from a state dict; also from moments, which are aligned with the weights."""
 
 
-def read(path: Path, learning_rate: float | None = None) -> Trained:
-    """The agent in a file; `learning_rate`, if given, in place of the one that it has.
+def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
+    """Gives the agent in a file that `model.save` wrote.
 
-    Raises `BadCheckpoint` for a file that is truncated or altered, or no such file at all, and
-    `BadValue` for an agent that sparl has no equal of. Both name what it is and the way out.
+    Args:
+        path: The zip.
+        learning_rate: Replaces the learning rate of the file; needed where that is a schedule.
+
+    Raises:
+        BadCheckpoint: The file is missing, truncated or altered, or is not from Stable-Baselines3.
+        BadValue: sparl has no equal of this agent. The message says why and what can be done.
     """
     file = SB3File(path)
     parts, agent = {"td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm](file, learning_rate)
-    seed = 0 if file.data.get("seed") is None else file.whole("seed")
-    run = {"buffer_size": file.whole("buffer_size"), "seed": seed}
-    return Trained(agent, parts, run, file.seen, tuple(file.notes))
+    seed = 0 if file.data.get("seed") is None else file.integer("seed")
+    run = {"buffer_size": file.integer("buffer_size"), "seed": seed}
+    return TrainedAgent(agent, parts, run, file.spaces, tuple(file.notes))
 
 
 def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], TD3]:
@@ -68,7 +74,7 @@ def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         policy_noise=file.number("target_policy_noise"),
         noise_clip=file.number("target_noise_clip"),
-        policy_delay=file.whole("policy_delay"),
+        policy_delay=file.integer("policy_delay"),
         exploration_noise=_exploration_noise(file),
     )
     return parts, config
@@ -101,16 +107,16 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         (value,) = tensors.values()
         return {"log_temperature": jnp.asarray(value, jnp.float32).reshape(())}
 
-    named = {"log_ent_coef": logarithm}
+    coefficient = {"log_ent_coef": logarithm}
     parts = {
         "actor": TrainedPart(
             actor(policy), None, _moments(file, "actor.optimizer", "actor.", actor)
         ),
         "critics": _critics(file, policy),
         "temperature": TrainedPart(
-            temperature(named),
+            temperature(coefficient),
             None,
-            _moments(file, "ent_coef_optimizer", "", temperature, named),
+            _moments(file, "ent_coef_optimizer", "", temperature, coefficient),
         ),
     }
     target_entropy = file.data.get("target_entropy")
@@ -139,11 +145,11 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         **_common(file, learning_rate),
         **_widths(part.members["q"]),
         double=False,
-        # In environment steps there, in updates here, of which there is one per step.
-        target_update_interval=file.whole("target_update_interval"),
+        # Stable-Baselines3 counts environment steps, sparl updates; it makes one per step.
+        target_update_interval=file.integer("target_update_interval"),
         epsilon_start=file.number("exploration_rate"),
         epsilon_end=file.number("exploration_final_eps"),
-        epsilon_steps=max(0, round(exploring) - file.whole("num_timesteps")),
+        epsilon_steps=max(0, round(exploring) - file.integer("num_timesteps")),
     )
     return {"q": part}, config
 
@@ -160,7 +166,7 @@ def _critics(file: SB3File, policy: Tensors) -> TrainedPart:
 
 
 def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> Network:
-    """`PREFIX.0`, `PREFIX.2`, …: linear layers, and a ReLU behind each but an output's."""
+    """Builds a network of linear layers `PREFIX.0`, `PREFIX.2`, … with ReLUs between them."""
     numbers = sorted(
         int(name.removeprefix(f"{prefix}.").removesuffix(".weight"))
         for name in tensors
@@ -168,8 +174,8 @@ def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> Network:
     )
     if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
         raise BadValue(
-            f"{prefix} has its linear layers at {numbers}; what is imported are linear layers "
-            "with a ReLU behind each (0, 2, 4, …), and a hidden layer among them"
+            f"{prefix} has its linear layers at {numbers}; sparl imports linear layers with a ReLU "
+            "after each (0, 2, 4, …), and at least one hidden layer"
         )
     return plain([_dense(tensors, f"{prefix}.{number}") for number in numbers], squash)
 
@@ -185,31 +191,31 @@ def _dense(tensors: Tensors, name: str) -> Dense:
 
 
 def _widths(acting: Network, critic: Network | None = None) -> dict[str, Any]:
-    """The options `hidden` and, where it differs, `critic_hidden`."""
+    """Gives the options `hidden` and, where it differs, `critic_hidden`."""
     networks = [acting] if critic is None else [acting, critic]
     widths = []
     for network in networks:
         layers = network.layers
         if len(layers) == 1:
             raise BadValue(
-                "a network of the file has no hidden layer; those of sparl have one at least"
+                "a network of the file has no hidden layer; networks of sparl have at least one"
             )
         if any(a.out_features != b.in_features for a, b in itertools.pairwise(layers)):
             raise BadCheckpoint(f"layers do not fit together: {[la.shape for la in layers]}")
         widths.append(tuple(layer.out_features for layer in layers[:-1]))
-    found: dict[str, Any] = {"hidden": widths[0]}
-    return found if len(set(widths)) == 1 else found | {"critic_hidden": widths[1]}
+    options: dict[str, Any] = {"hidden": widths[0]}
+    return options if len(set(widths)) == 1 else options | {"critic_hidden": widths[1]}
 
 
 def _moments(
     file: SB3File, name: str, prefix: str, build: Build, tensors: Tensors | None = None
 ) -> Moments | None:
-    """Adam's, of the tensors whose names begin with `prefix`; None where there are none."""
+    """Gives Adam's moments of the tensors under `prefix`; None if the file has none."""
     states = file.adam(name)
     if states is None:
         return None
-    named = file.tensors("policy") if tensors is None else tensors
-    names = [tensor for tensor in named if tensor.startswith(prefix)]
+    all_tensors = file.tensors("policy") if tensors is None else tensors
+    names = [tensor for tensor in all_tensors if tensor.startswith(prefix)]
     try:
         first = build({tensor: states[i]["exp_avg"] for i, tensor in enumerate(names)})
         second = build({tensor: states[i]["exp_avg_sq"] for i, tensor in enumerate(names)})
@@ -219,25 +225,27 @@ def _moments(
 
 
 def _common(file: SB3File, learning_rate: float | None) -> dict[str, Any]:
-    """The options that all agents have."""
+    """Gives the options that all agents have."""
     return {
         "learning_rate": file.learning_rate() if learning_rate is None else learning_rate,
         "weight_decay": file.weight_decay(),
-        "batch_size": file.whole("batch_size"),
+        "batch_size": file.integer("batch_size"),
         "gamma": file.number("gamma"),
         "tau": file.number("tau"),
-        "n_step": file.whole("n_steps") if "n_steps" in file.data else 1,
+        "n_step": file.integer("n_steps") if "n_steps" in file.data else 1,
     }
 
 
 def _exploration_noise(file: SB3File) -> float:
-    """The standard deviation of Gaussian noise; sparl's own where the file has another kind."""
-    found = file.data.get("action_noise")
-    if isinstance(found, dict) and str(found.get(":type:")).endswith(".NormalActionNoise'>"):
-        sigma = numbers_in(found.get("_sigma"))
+    """Gives the standard deviation of Gaussian noise; sparl's default for another kind of noise."""
+    noise = file.data.get("action_noise")
+    if isinstance(noise, dict) and str(noise.get(":type:")).endswith(".NormalActionNoise'>"):
+        sigma = numbers_in(noise.get("_sigma"))
         if sigma and len(set(sigma)) == 1:
             return sigma[0]
-    kind = "no noise" if found is None else "noise of another kind than one Gaussian for all"
-    own = TD3.exploration_noise
-    file.notes.append(f"it explored with {kind}: here, with a standard deviation of {own}")
-    return own
+    kind = "no noise" if noise is None else "noise other than one Gaussian for all actions"
+    default = TD3.exploration_noise
+    file.notes.append(
+        f"it explored with {kind}; here it explores with a standard deviation of {default}"
+    )
+    return default

@@ -128,7 +128,7 @@ class AgentState:
             assert self.progress is not None
             # Adam's step, decoupled decay included, is proportional to its learning rate.
             factor = rules.anneal(self.progress)
-            steps, rate = factor * steps, factor * rate
+            steps, rate = jax.tree.map(lambda step: factor * step, steps), factor * rate
         values = optax.apply_updates(part.values, steps)
         part = part._replace(values=values, optimizer=optimizer)
         if rules.after_step is not None and structure.holds_networks:

@@ -1,1 +1,1 @@
-"""The HTML report of runs."""
+"""The HTML report: one file about runs, finished or not, that needs no other file."""

@@ -1,8 +1,8 @@
-"""Charts as SVG that lies in the page itself: its colours are the page's, light or dark.
+"""Charts as SVG inside the report, in the report's own colours, light or dark.
 
-matplotlib draws in stand-in colours, which then become `currentColor` and the style sheet's
-variables. No text of the user's goes into a chart (legends and captions are HTML), so there is
-nothing in it that could be taken for mathematics or markup.
+matplotlib draws in placeholder colours, which are then replaced by `currentColor` and the style
+sheet's variables. Charts contain no text of the user's, because legends and captions are HTML. So
+nothing in them can be mistaken for mathematics or markup.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from numpy.typing import NDArray
 
 from sparl.analysis import plots
 from sparl.analysis.comparison import Variant
-from sparl.analysis.html.read_run import Columns, Shown
+from sparl.analysis.html.read_run import Columns, ReadRun
 
 INK, GRID = "#010203", "#010204"
 SERIES = tuple(f"#0102{0xF0 + i:x}" for i in range(10))
-STAND_INS = {INK: "currentColor", GRID: "var(--grid)"} | {
+PLACEHOLDERS = {INK: "currentColor", GRID: "var(--grid)"} | {
     color: f"var(--series-{i})" for i, color in enumerate(SERIES)
 }
-"""Colours that nothing else has, and what they become."""
+"""Colours that nothing else has, and what they are replaced by."""
 
 DASHES = {"-": "", "--": "5 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
-"""matplotlib's line styles as SVG has them, for legends."""
+"""Dash patterns of SVG for matplotlib's line styles, for legends."""
 
 COMPRESSION = {"compression_ratio": "-", "compression_ratio_with_indices": ":"}
-"""Columns of metrics.csv, and how they are drawn."""
+"""Columns of metrics.csv, and the line styles that they are drawn in."""
 
-STRETCHES = 50
-"""Parts of a run over which its speed is averaged: from row to row it jumps."""
+SPEED_INTERVALS = 50
+"""Intervals of a run over which speed is averaged; between single rows it varies too much."""
 
 LARGE, SMALL = (4.4, 2.75), (2.9, 1.6)
-"""Inches, at 72 units each; the page scales a chart to the width that it has."""
+"""Sizes of charts in inches of 72 units; the report scales a chart to the available width."""
 
-STYLE: Any = {
+MATPLOTLIB_STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.labelsize": 8,
@@ -66,32 +66,38 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Key:
-    """An entry of a legend: the page's n-th colour, and the dashes of its line."""
+class LegendEntry:
+    """An entry of a legend."""
 
     label: str
     color: int
+    """Number of the report's colour."""
     dashes: str
+    """Dash pattern of SVG."""
 
     @classmethod
-    def of(cls, label: str, look: dict[str, Any]) -> Key:
-        """`look`: of `plots.style`."""
-        return cls(label, int(look["color"].removeprefix("C")), DASHES[look["ls"]])
+    def of(cls, label: str, style: dict[str, Any]) -> LegendEntry:
+        """Gives the entry of a line that is drawn in a style of `plots.style`."""
+        return cls(label, int(style["color"].removeprefix("C")), DASHES[style["ls"]])
 
 
 @dataclass(frozen=True)
 class Chart:
+    """A chart with its caption."""
+
     title: str
     drawing: Markup
     note: str = ""
-    legend: tuple[Key, ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
 
 
-Groups = dict[str, list[Shown]]
-"""Runs by their label; the i-th label has the i-th colour."""
+Groups = dict[str, list[ReadRun]]
+"""Runs by their labels; the i-th label has the i-th colour."""
 
 
 def returns_against_steps(groups: Groups) -> Markup:
+    """Draws evaluation returns against environment steps."""
+
     def draw(axes: Axes) -> None:
         plots.draw_returns(axes, groups, "steps")
         _ticks(axes)
@@ -100,6 +106,8 @@ def returns_against_steps(groups: Groups) -> Markup:
 
 
 def returns_against_seconds(groups: Groups) -> Markup:
+    """Draws evaluation returns against seconds of training."""
+
     def draw(axes: Axes) -> None:
         plots.draw_returns(axes, groups, "seconds")
         axes.set(xlabel="seconds")
@@ -109,7 +117,12 @@ def returns_against_seconds(groups: Groups) -> Markup:
 
 
 def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> Markup:
-    """`colors`: which of the page's colours each variant has."""
+    """Draws final returns against the policy's kept weights.
+
+    Args:
+        variants: Of one comparison.
+        colors: Number of each variant's colour.
+    """
 
     def draw(axes: Axes) -> None:
         plots.draw_sizes(axes, dict(zip(colors, variants, strict=True)))
@@ -118,12 +131,12 @@ def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> 
         axes.minorticks_off()
         axes.grid(alpha=1.0)
 
-    told = (f"{v.label}: {v.final_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants)
-    return _svg(draw, "Final return against the policy's kept weights. " + "; ".join(told))
+    points = (f"{v.label}: {v.final_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants)
+    return _svg(draw, "Final return against the policy's kept weights. " + "; ".join(points))
 
 
 def compression(groups: Groups) -> Markup:
-    """Of all networks, while they train; dotted with what indices take."""
+    """Draws the compression ratio of all networks over training; dotted, with indices."""
 
     def draw(axes: Axes) -> None:
         for i, runs in enumerate(groups.values()):
@@ -133,18 +146,18 @@ def compression(groups: Groups) -> Markup:
                         x, y = run.metrics["step"], run.metrics[column]
                         color = plots.style(i)["color"]
                         axes.plot(x, y, lw=1.2, color=color, ls=dashes)
-        # Indices may take more than what is left out saves.
+        # With indices the ratio may be negative: they may take more than sparsity saves.
         lowest = min(0.0, axes.dataLim.ymin) - 0.03
-        axes.set(xlabel="environment steps", ylabel="left out of memory", ylim=(lowest, 1.03))
+        axes.set(xlabel="environment steps", ylabel="compression ratio", ylim=(lowest, 1.03))
         _ticks(axes)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
-    now = (f"{label}: {_newest(runs, 'compression_ratio')}" for label, runs in groups.items())
-    return _svg(draw, "Compression ratio against environment steps. " + "; ".join(now))
+    newest = (f"{label}: {_newest(runs, 'compression_ratio')}" for label, runs in groups.items())
+    return _svg(draw, "Compression ratio against environment steps. " + "; ".join(newest))
 
 
 def speed(groups: Groups) -> Markup:
-    """Steps per second while there are updates: random steps before are many times faster."""
+    """Draws steps per second from the first update on; random steps before are far faster."""
 
     def draw(axes: Axes) -> None:
         for i, runs in enumerate(groups.values()):
@@ -154,27 +167,34 @@ def speed(groups: Groups) -> Markup:
         axes.set_ylim(bottom=0)
         _ticks(axes)
 
-    now = (f"{label}: {_newest(runs, 'steps_per_second')}" for label, runs in groups.items())
-    return _svg(draw, "Steps per second against environment steps. " + "; ".join(now))
+    newest = (f"{label}: {_newest(runs, 'steps_per_second')}" for label, runs in groups.items())
+    return _svg(draw, "Steps per second against environment steps. " + "; ".join(newest))
 
 
-def _speed(run: Shown) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps, and steps per second of the stretch before each, about `STRETCHES` of them."""
+def _speed(run: ReadRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gives steps, and the steps per second of the interval before each."""
     needed = [run.metrics.get(name) for name in ("step", "wall_seconds", "updates")]
     if any(values is None for values in needed):
         return np.empty(0), np.empty(0)
     step, seconds, updates = (np.asarray(values) for values in needed)
-    begun = np.flatnonzero(updates > 0)[:: max(1, len(step) // STRETCHES)]
-    return step[begun[1:]], np.diff(step[begun]) / np.diff(seconds[begun])
+    ends = np.flatnonzero(updates > 0)[:: max(1, len(step) // SPEED_INTERVALS)]
+    return step[ends[1:]], np.diff(step[ends]) / np.diff(seconds[ends])
 
 
 def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
-    """Some columns of one table against its steps, small. They often lie on each other: every line
-    has dashes of its own."""
+    """Draws a small chart of columns of one table against its steps.
+
+    The lines often coincide, so each has a line style of its own.
+
+    Args:
+        table: Has the column `step`.
+        names: Columns to draw.
+        alt: Description for readers who cannot see the chart.
+    """
 
     def draw(axes: Axes) -> None:
         for i, name in enumerate(names):
-            look = distinct(i)
+            look = distinct_style(i)
             axes.plot(table["step"], table[name], lw=1.2, drawstyle="steps-post", **look)
         _ticks(axes)
         axes.yaxis.set_major_formatter(_short)
@@ -183,13 +203,13 @@ def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
     return _svg(draw, alt, SMALL)
 
 
-def distinct(i: int) -> dict[str, Any]:
-    """Colour and dashes of the i-th of a few lines that may lie on each other."""
+def distinct_style(i: int) -> dict[str, Any]:
+    """Gives colour and line style of the i-th of a few lines that may coincide."""
     return plots.style(i) | {"ls": plots.STYLES[i % len(plots.STYLES)]}
 
 
 def _short(number: float, position: Any = None) -> str:
-    """A tick's label."""
+    """Writes the label of a tick: 1500 as 1.5k."""
     for unit, sign in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= unit:
             return f"{number / unit:g}{sign}"
@@ -197,30 +217,30 @@ def _short(number: float, position: Any = None) -> str:
 
 
 def _ticks(axes: Axes) -> None:
-    axes.grid(alpha=1.0)  # of a colour that is light enough
+    axes.grid(alpha=1.0)  # its colour is light enough
     axes.xaxis.set_major_formatter(_short)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _ends(groups: Groups) -> str:
-    """For who cannot see the curves: where they begin and end."""
-    found = []
+    """Describes where curves begin and end, for readers who cannot see them."""
+    descriptions = []
     for label, runs in groups.items():
         for run in runs:
             if run.returns:
                 ends = f"{run.returns[0]:.1f} to {run.returns[-1]:.1f}"
-                found.append(f"{label}, seed {run.config.seed}: {ends}")
-    return "; ".join(found)
+                descriptions.append(f"{label}, seed {run.config.seed}: {ends}")
+    return "; ".join(descriptions)
 
 
-def _newest(runs: list[Shown], column: str) -> str:
+def _newest(runs: list[ReadRun], column: str) -> str:
     newest = [value for run in runs if (value := run.newest(column)) is not None]
     return ", ".join(f"{value:.3g}" for value in newest) + " at the end" if newest else "none"
 
 
 def _svg(draw: Callable[[Axes], None], alt: str, size: tuple[float, float] = LARGE) -> Markup:
-    """What `draw` draws, as an <svg> for HTML. The same drawing gives the same text."""
-    with mpl.rc_context(STYLE):
+    """Gives what `draw` draws as an <svg> for HTML. The same drawing gives the same text."""
+    with mpl.rc_context(MATPLOTLIB_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
         file = StringIO()
@@ -230,12 +250,12 @@ def _svg(draw: Callable[[Axes], None], alt: str, size: tuple[float, float] = LAR
     assert box is not None
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     body = body[body.index(">", body.index("<svg")) + 1 :]
-    # Ids are unique in a page: those that something refers to are of what they name, and the
-    # same wherever they stand; the others only number the parts of one drawing.
+    # Ids must be unique in the report. An id that is referred to is a hash of what it names, so
+    # equal ids name equal things. The other ids only number the parts of one drawing.
     used = set(re.findall(r"#([\w-]+)", body))
     body = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", body)
-    for stand_in, color in STAND_INS.items():
-        body = body.replace(stand_in, color)
+    for placeholder, color in PLACEHOLDERS.items():
+        body = body.replace(placeholder, color)
     return Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1], alt) + Markup(
         body
     )

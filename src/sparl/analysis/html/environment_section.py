@@ -1,99 +1,108 @@
-"""What stands on a page: runs by environment, with their curves and their comparison."""
+"""The report's section of one environment: its runs with their curves and their comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sparl.analysis import comparison
 from sparl.analysis.comparison import Comparison
 from sparl.analysis.html import charts
-from sparl.analysis.html.charts import Chart, Groups, Key
-from sparl.analysis.html.read_run import Shown
-from sparl.analysis.html.run_section import Part, part
+from sparl.analysis.html.charts import Chart, Groups, LegendEntry
+from sparl.analysis.html.read_run import ReadRun
+from sparl.analysis.html.run_section import RunSection, run_section
 from sparl.analysis.plots import style
-from sparl.analysis.variants import Setting, labels
+from sparl.analysis.variants import VariantConfig, variant_labels
 from sparl.errors import SparlError
 
 UNFINISHED = ", unfinished"
+"""Added to the label of a variant's runs that are not finished."""
 
 
 @dataclass(frozen=True)
-class Environment:
-    """The runs of one environment."""
+class EnvironmentSection:
+    """What the report shows of one environment."""
 
     name: str
-    parts: list[Part]
-    legend: list[Key]
-    """Variants by their colours, those that are not finished apart."""
+    run_sections: list[RunSection]
+    legend: list[LegendEntry]
+    """Variants with their colours; unfinished runs of a variant have an entry of their own."""
     charts: list[Chart]
     comparison: Comparison | None
     not_compared: str
-    """Why several runs are not compared."""
+    """Why several runs are not compared; empty if they are, or if there is one run."""
 
 
-def environments(runs: Sequence[Shown]) -> list[Environment]:
-    """All that is shown but for the films, by environment, in the order of the runs."""
+class _Compared(NamedTuple):
+    """A comparison, or the reason why there is none."""
+
+    comparison: Comparison | None
+    refusal: str
+
+
+def environment_sections(runs: Sequence[ReadRun]) -> list[EnvironmentSection]:
+    """Gives everything the report shows except films, by environment, in the order of the runs."""
     names = dict.fromkeys(run.config.env for run in runs)
-    return [_environment(name, [r for r in runs if r.config.env == name]) for name in names]
+    return [_section(name, [r for r in runs if r.config.env == name]) for name in names]
 
 
-def _environment(name: str, runs: list[Shown]) -> Environment:
-    settings = [Setting.of(run.config, run.agent, run.method) for run in runs]
-    distinct = list(dict.fromkeys(settings))
-    label_of = dict(zip(distinct, labels(distinct), strict=True))
+def _section(name: str, runs: list[ReadRun]) -> EnvironmentSection:
+    variants = [VariantConfig.of(run.config, run.agent, run.method) for run in runs]
+    distinct = list(dict.fromkeys(variants))
+    label_of = dict(zip(distinct, variant_labels(distinct), strict=True))
     groups: Groups = {}
-    for run, setting in zip(runs, settings, strict=True):
-        label = label_of[setting] + ("" if run.finished else UNFINISHED)
+    for run, variant in zip(runs, variants, strict=True):
+        label = label_of[variant] + ("" if run.finished else UNFINISHED)
         groups.setdefault(label, []).append(run)
-    found, refused = _compared(runs, groups)
-    return Environment(
+    compared, refusal = _compare(runs, groups)
+    return EnvironmentSection(
         name,
-        [part(run, label_of[setting]) for run, setting in zip(runs, settings, strict=True)],
-        [Key.of(label, style(i)) for i, label in enumerate(groups)],
-        _charts(groups, found),
-        found,
-        refused,
+        [run_section(run, label_of[variant]) for run, variant in zip(runs, variants, strict=True)],
+        [LegendEntry.of(label, style(i)) for i, label in enumerate(groups)],
+        _charts(groups, compared),
+        compared,
+        refusal,
     )
 
 
-def _compared(runs: list[Shown], groups: Groups) -> tuple[Comparison | None, str]:
-    """The finished ones as `sparl compare` has them, by the page's labels; or why it refuses."""
+def _compare(runs: list[ReadRun], groups: Groups) -> _Compared:
+    """Compares the finished runs as `sparl compare` does, with the labels of the report."""
     finished = [run.path for run in runs if run.finished]
     if len(runs) < 2:
-        return None, ""
+        return _Compared(None, "")
     if not finished:
-        return None, "none of these runs is finished"
+        return _Compared(None, "none of these runs is finished")
     try:
-        found = comparison.compare(finished)
+        compared = comparison.compare(finished)
     except SparlError as error:
-        return None, str(error)
-    label_of = {run.path: label for label, of_one in groups.items() for run in of_one}
-    variants = (replace(v, label=label_of[v.runs[0].path]) for v in found.variants)
-    return replace(found, variants=tuple(variants)), ""
+        return _Compared(None, str(error))
+    label_of = {run.path: label for label, group in groups.items() for run in group}
+    variants = (replace(v, label=label_of[v.runs[0].path]) for v in compared.variants)
+    return _Compared(replace(compared, variants=tuple(variants)), "")
 
 
-def _charts(groups: Groups, found: Comparison | None) -> list[Chart]:
-    """Those that there are numbers for."""
-    runs = [run for of_one in groups.values() for run in of_one]
-    shown = []
+def _charts(groups: Groups, compared: Comparison | None) -> list[Chart]:
+    """Gives the charts for which the runs have numbers."""
+    runs = [run for group in groups.values() for run in group]
+    drawn = []
     if any(run.returns for run in runs):
-        bands = any(len(of_one) > 1 for of_one in groups.values())
-        note = "Mean of the seeds; the band goes from the lowest to the highest." if bands else ""
-        shown += [
+        bands = any(len(group) > 1 for group in groups.values())
+        note = "Mean over the seeds; the band spans all seeds." if bands else ""
+        drawn += [
             Chart("Return against steps", charts.returns_against_steps(groups), note),
             Chart("Return against time", charts.returns_against_seconds(groups)),
         ]
-    if found is not None and len(found.variants) > 1:
-        colors = [list(groups).index(variant.label) for variant in found.variants]
-        drawing = charts.returns_against_size(found.variants, colors)
-        shown.append(Chart("Return against size", drawing, "Of the final policies."))
+    if compared is not None and len(compared.variants) > 1:
+        colors = [list(groups).index(variant.label) for variant in compared.variants]
+        drawing = charts.returns_against_size(compared.variants, colors)
+        drawn.append(Chart("Return against size", drawing, "Of the final policies."))
     if any(run.newest("compression_ratio") is not None for run in runs):
         dotted = any("compression_ratio_with_indices" in run.metrics for run in runs)
-        indices = "; dotted, with indices" if dotted else ""
+        indices = "; dotted: with indices" if dotted else ""
         note = f"1 - stored / dense, of all weights that training holds{indices}."
-        shown.append(Chart("Compression over time", charts.compression(groups), note))
+        drawn.append(Chart("Compression over time", charts.compression(groups), note))
     if any(run.newest("steps_per_second") is not None for run in runs):
-        note = "Once learning has begun; with evaluations and compiling."
-        shown.append(Chart("Speed over time", charts.speed(groups), note))
-    return shown
+        note = "From the first update on; includes evaluations and compilation."
+        drawn.append(Chart("Speed over time", charts.speed(groups), note))
+    return drawn

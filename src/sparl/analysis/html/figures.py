@@ -1,41 +1,46 @@
-"""A run's key figures, as the page shows them first, and how its numbers are written."""
+"""Key figures of a run, which its section shows first, and how numbers are written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sparl.analysis.html.read_run import Shown
+from sparl.analysis.html.read_run import ReadRun
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that matters, with what it is measured against."""
+    """A key figure, with a note on what it is measured against."""
 
     title: str
     value: str
     note: str = ""
 
 
-def tiles(run: Shown) -> list[Tile]:
-    """Those that the run can tell."""
+class Size(NamedTuple):
+    """Bytes of something."""
+
+    name: str
+    bytes: int
+
+
+def tiles(run: ReadRun) -> list[Tile]:
+    """Gives the key figures that the run has."""
     return [_return(run), *_size_tiles(run), *_compression(run), *_speed(run)]
 
 
-def _return(run: Shown) -> Tile:
+def _return(run: ReadRun) -> Tile:
     if run.summary is not None:
         best = run.summary.get("best_return")
-        told = "" if best is None else f"; best {value(best)}"
-        return Tile(
-            "Final return", value(run.summary["final_return"]), f"last 10 evaluations{told}"
-        )
+        note = "last 10 evaluations" + ("" if best is None else f"; best {value(best)}")
+        return Tile("Final return", value(run.summary["final_return"]), note)
     if run.returns:
         return Tile("Newest return", value(run.returns[-1]), f"at step {run.steps[-1]:,}")
     return Tile("Return", "none yet", "no evaluation so far")
 
 
-def _size_tiles(run: Shown) -> list[Tile]:
-    """Of the policy itself, or what the summary has of it."""
+def _size_tiles(run: ReadRun) -> list[Tile]:
+    """Gives the sizes of the policy itself, or else those in the summary."""
     sizes = run.sizes
     if sizes is None:
         keys = ("policy_weights_kept", "policy_weights_total", "policy_bytes")
@@ -43,7 +48,7 @@ def _size_tiles(run: Shown) -> list[Tile]:
         if kept is None or total is None or size is None:
             return []
         return [_weights(int(kept), int(total)), Tile("Policy on disk", kilobytes(int(size)))]
-    dense = bytes_of(sizes)[-1][1]
+    dense = policy_bytes(sizes)[-1].bytes
     return [
         _weights(sizes["weights_kept"], sizes["weights_total"]),
         Tile(
@@ -54,7 +59,7 @@ def _size_tiles(run: Shown) -> list[Tile]:
         Tile(
             "Multiply-adds",
             f"{sizes['macs']:,}",
-            f"for an action; dense {sizes['weights_total']:,}",
+            f"per action; dense {sizes['weights_total']:,}",
         ),
     ]
 
@@ -63,21 +68,23 @@ def _weights(kept: int, total: int) -> Tile:
     return Tile("Policy's weights", f"{kept:,}", f"of {total:,}: {kept / total:.1%}")
 
 
-def _compression(run: Shown) -> list[Tile]:
+def _compression(run: ReadRun) -> list[Tile]:
     now = run.newest("compression_ratio")
     average = (run.summary or {}).get("average_compression_ratio")
     indexed = (run.summary or {}).get("average_compression_ratio_with_indices")
-    found = []
+    compression = []
     if now is not None:
         when = "at the end" if run.finished else "now"
-        found.append(Tile("Compression", f"{now:.3f}", f"all networks, {when}: 1 - stored / dense"))
+        compression.append(
+            Tile("Compression", f"{now:.3f}", f"all networks, {when}: 1 - stored / dense")
+        )
     if average is not None:
-        told = "" if indexed is None else f"; with indices {indexed:.3f}"
-        found.append(Tile("Average compression", f"{average:.3f}", f"over training{told}"))
-    return found
+        note = "over training" + ("" if indexed is None else f"; with indices {indexed:.3f}")
+        compression.append(Tile("Average compression", f"{average:.3f}", note))
+    return compression
 
 
-def _speed(run: Shown) -> list[Tile]:
+def _speed(run: ReadRun) -> list[Tile]:
     if run.summary is not None:
         speed, seconds = run.summary["steps_per_second"], run.summary["wall_seconds"]
     else:
@@ -88,33 +95,38 @@ def _speed(run: Shown) -> list[Tile]:
     return [Tile("Speed", f"{speed:,.0f} steps/s", f"{duration(seconds)} in all")]
 
 
-def bytes_of(sizes: dict[str, Any]) -> list[tuple[str, int]]:
-    """Of float32 weights and biases and of indices; and those of the network it was made from."""
+def policy_bytes(sizes: dict[str, Any]) -> list[Size]:
+    """Gives the bytes of a policy by what they store, their sum, and those of the dense network.
+
+    Args:
+        sizes: `accounting.NetworkReport` as a dictionary.
+    """
     rows = [layer["shape"][0] for layer in sizes["layers"]]
     weights, biases = 4 * sizes["weights_kept"], 4 * sum(rows)
     norms = sum(layer["norm_bytes"] for layer in sizes["layers"])
     original = sum(layer["original_shape"][0] for layer in sizes["layers"])
     return [
-        ("weights", weights),
-        ("biases", biases),
-        *([("norms", norms)] if norms else []),
-        ("indices of kept weights", sizes["bytes"] - weights - biases - norms),
-        ("together", sizes["bytes"]),
-        ("the dense network", 4 * (sizes["weights_total"] + original)),
+        Size("weights", weights),
+        Size("biases", biases),
+        *([Size("norms", norms)] if norms else []),
+        Size("indices of kept weights", sizes["bytes"] - weights - biases - norms),
+        Size("total", sizes["bytes"]),
+        Size("the dense network", 4 * (sizes["weights_total"] + original)),
     ]
 
 
 def value(number: float) -> str:
-    """A return: large ones without what nobody reads."""
+    """Writes a return; large ones without decimals."""
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}"
 
 
 def kilobytes(count: int) -> str:
+    """Writes bytes in units of 1000."""
     return f"{count / 1000:,.1f} kB"
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes or seconds, whichever is not too small."""
+    """Writes a duration in hours, minutes or seconds, the largest unit that is not above it."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""The beginning of an episode as a film of some hundred kilobytes, inside the page."""
+"""The beginning of an episode as a film of some hundred kilobytes, embedded in the report."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from sparl.config import RunConfig
 from sparl.policy import Policy
 
 SECONDS = 8.0
-"""Of the episode, at its own speed."""
+"""Longest film; it shows the episode at its own speed."""
 GIF_RATE, MP4_RATE = 12.5, 25.0
 """Most frames per second."""
 WIDTH = 320
-"""Pixels."""
+"""Most pixels per row."""
 COLORS = 128
-"""Of a GIF, one palette for the whole film: what does not move is then not stored again."""
+"""Colours of a GIF. The whole film has one palette, so pixels that do not change are not stored
+again."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Film:
 
     source: str
     still: str
+    """The first frame, a PNG."""
     moving_picture: bool
     """True for an mp4, False for a GIF."""
     seconds: float
@@ -42,9 +44,12 @@ class Film:
 
 
 def film(run: RunConfig, policy: Policy, seed: int) -> Film:
-    """The first episode that is evaluated with this seed: mp4 with the extra `video`, else GIF.
+    """Films the beginning of the first episode that is evaluated with a seed.
 
-    Raises `BadEnvironment` where the environment cannot be made or rendered.
+    The film is an mp4 if the extra `video` is installed, and a GIF if not.
+
+    Raises:
+        BadEnvironment: The environment cannot be made or rendered.
     """
     try:
         import imageio_ffmpeg  # noqa: F401  # pyright: ignore[reportMissingImports]
@@ -52,9 +57,9 @@ def film(run: RunConfig, policy: Policy, seed: int) -> Film:
         rate, encode, kind = GIF_RATE, _gif, "image/gif"
     else:
         rate, encode, kind = MP4_RATE, _mp4, "video/mp4"
-    fps, pictures = play(run, policy, seed, most=rate)
-    frames = [_shrunk(frame) for frame in islice(pictures, max(1, round(SECONDS * fps)))]
-    pictures.close()
+    fps, episode = play(run, policy, seed, most=rate)
+    frames = [_shrink(frame) for frame in islice(episode, max(1, round(SECONDS * fps)))]
+    episode.close()
     still = BytesIO()
     frames[0].save(still, "PNG", optimize=True)
     return Film(
@@ -66,8 +71,8 @@ def film(run: RunConfig, policy: Policy, seed: int) -> Film:
     )
 
 
-def _shrunk(frame: NDArray[np.uint8]) -> Image.Image:
-    """No wider than `WIDTH`, and even in both directions, as video codecs want it."""
+def _shrink(frame: NDArray[np.uint8]) -> Image.Image:
+    """Scales a frame to at most `WIDTH`, and to even sizes, which video codecs need."""
     image = Image.fromarray(frame)
     scale = min(1.0, WIDTH / image.width)
     width, height = (max(2, 2 * round(scale * n / 2)) for n in image.size)
@@ -75,7 +80,7 @@ def _shrunk(frame: NDArray[np.uint8]) -> Image.Image:
 
 
 def _gif(frames: list[Image.Image], fps: float) -> bytes:
-    # The palette is that of frames from all over the film, side by side.
+    # The palette is computed of frames from all over the film, put side by side.
     samples = frames[:: max(1, len(frames) // 8)]
     sheet = Image.fromarray(np.concatenate([np.asarray(frame) for frame in samples], axis=1))
     palette = sheet.quantize(COLORS, Image.Quantize.MEDIANCUT)
@@ -97,7 +102,7 @@ def _mp4(frames: list[Image.Image], fps: float) -> bytes:
     options: Any = {"fps": fps, "codec": "libx264", "pixelformat": "yuv420p"}
     stack = np.stack([np.asarray(frame) for frame in frames])
     with warnings.catch_warnings():
-        # JAX has threads and warns of a fork; but this one turns into ffmpeg at once.
+        # JAX has threads and so warns of a fork. This fork starts ffmpeg at once, which is safe.
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         return imageio.imwrite("<bytes>", stack, extension=".mp4", **options)
 

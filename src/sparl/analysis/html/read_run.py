@@ -1,6 +1,6 @@
-"""A run as far as its folder tells, finished or not, with what it cannot tell and why.
+"""Reads a run for the report, finished or not, and notes what its folder lacks and why.
 
-A report is made of what is there: only a config.json that cannot be read is an error.
+A report shows what a folder has. Only a config.json that cannot be read is an error.
 """
 
 from __future__ import annotations
@@ -25,73 +25,79 @@ from sparl.storage import RunFolder, files
 from sparl.training import snapshot
 
 Columns = dict[str, NDArray[np.float64]]
-"""A CSV file of numbers, NaN where a cell is empty."""
+"""A CSV file of numbers by column, NaN where a cell is empty."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What there is to show of a run. Its evaluations are `plots.Evaluated`."""
+class ReadRun:
+    """What the report can show of a run. It is a `plots.EvaluatedRun`."""
 
     path: Path
     config: RunConfig
     agent: Any
     method: Method
     recorded: dict[str, Any]
-    """config.json itself: it has versions and the machine as well."""
+    """The content of config.json, with the versions of libraries and the machine."""
     metrics: Columns
     restructures: Columns
     summary: dict[str, float] | None
-    """The numbers of summary.json; None for a run that has not come to its end."""
+    """The numbers of summary.json; None for a run that is not finished."""
     policy: Policy | None
     sizes: dict[str, Any] | None
     """The policy's `accounting.NetworkReport` as a dictionary."""
     networks: dict[str, Any]
-    """The same of all networks by name, targets included, from the newest checkpoint."""
+    """The same for all networks by name, targets included, from the newest checkpoint."""
     left_out: tuple[str, ...]
-    """What is not shown and why, a sentence each."""
+    """What is not shown and why, one sentence each."""
 
     @property
     def finished(self) -> bool:
+        """Whether the run has come to its end."""
         return self.summary is not None
 
     @property
     def steps(self) -> tuple[int, ...]:
+        """Environment steps before each evaluation."""
         return tuple(map(int, self._evaluations("step")))
 
     @property
     def seconds(self) -> tuple[float, ...]:
+        """Wall-clock seconds before each evaluation."""
         return self._evaluations("wall_seconds")
 
     @property
     def returns(self) -> tuple[float, ...]:
+        """Mean return of each evaluation."""
         return self._evaluations("eval_return")
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of libraries, and what is recorded of the machine."""
+        """Versions of libraries, and what config.json records of the machine."""
         machine = {"instruction set": self.recorded.get("instruction_set")}
         machine |= self.recorded.get("machine", {})
-        found = self.recorded.get("versions", {}) | machine
-        return {name: str(value) for name, value in found.items()}
+        versions = self.recorded.get("versions", {}) | machine
+        return {name: str(value) for name, value in versions.items()}
 
     def newest(self, column: str) -> float | None:
-        """The last number in a column of metrics.csv; None where there is none."""
-        found = self.metrics.get(column, np.empty(0))
-        found = found[np.isfinite(found)]
-        return float(found[-1]) if found.size else None
+        """Gives the last number in a column of metrics.csv; None where there is none."""
+        values = self.metrics.get(column, np.empty(0))
+        values = values[np.isfinite(values)]
+        return float(values[-1]) if values.size else None
 
     def _evaluations(self, column: str) -> tuple[float, ...]:
         needed = [self.metrics.get(name) for name in ("step", "wall_seconds", "eval_return")]
         if any(values is None for values in needed):
             return ()
-        there = np.isfinite(self.metrics["eval_return"])
-        return tuple(map(float, self.metrics[column][there]))
+        evaluated = np.isfinite(self.metrics["eval_return"])
+        return tuple(map(float, self.metrics[column][evaluated]))
 
 
-def read(path: Path) -> Shown:
-    """What the run folder at `path` tells.
+def read(path: Path) -> ReadRun:
+    """Reads everything that a report shows from a run folder.
 
-    Raises `BadRun` where there is none, `BadCheckpoint` for a config.json that cannot be read.
+    Raises:
+        BadRun: It is no run folder.
+        BadCheckpoint: config.json cannot be read.
     """
     folder = RunFolder.open(path)
     config, agent, method, spaces = folder.read_config()
@@ -100,14 +106,14 @@ def read(path: Path) -> Shown:
     engine = _engine(folder, left_out)
     policy = _policy(folder, spaces, engine, summary is not None, left_out)
     sizes = None if policy is None else _sizes(policy, agent, spaces, left_out)
-    return Shown(
+    return ReadRun(
         path=path,
         config=config,
         agent=agent,
         method=method,
         recorded=files.read_json(path / "config.json"),
         metrics=_columns(path / "metrics.csv", left_out),
-        # Methods that change nothing leave none.
+        # Methods that never restructure write no restructures.csv.
         restructures=_columns(path / "restructures.csv", left_out, needed=False),
         summary=summary,
         policy=None if sizes is None else policy,
@@ -118,18 +124,23 @@ def read(path: Path) -> Shown:
 
 
 def _summary(path: Path, config: RunConfig, left_out: list[str]) -> dict[str, float] | None:
-    """Its numbers; None where there is none, or that of an end from which the run was prolonged."""
+    """Reads the numbers of summary.json.
+
+    None where there is none, or where the run was prolonged after it was written.
+    """
     if not (path / "summary.json").exists():
         return None
     try:
         content = files.read_json(path / "summary.json")
-        found = {key: float(v) for key, v in content.items() if isinstance(v, int | float)}
-        if not {"steps", "final_return", "wall_seconds", "steps_per_second"} <= found.keys():
+        numbers = {key: float(v) for key, v in content.items() if isinstance(v, int | float)}
+        if not {"steps", "final_return", "wall_seconds", "steps_per_second"} <= numbers.keys():
             raise ValueError("figures are missing")
     except (SparlError, AttributeError, ValueError) as error:
-        left_out.append(f"The final figures: {path / 'summary.json'} is not as written ({error}).")
+        left_out.append(
+            f"The final figures: {path / 'summary.json'} is not as sparl writes it ({error})."
+        )
         return None
-    return found if found["steps"] >= config.steps else None
+    return numbers if numbers["steps"] >= config.steps else None
 
 
 def _engine(folder: RunFolder, left_out: list[str]) -> Engine | None:
@@ -147,7 +158,7 @@ def _policy(
     finished: bool,
     left_out: list[str],
 ) -> Policy | None:
-    """The final policy, or that of the newest checkpoint while there is no final one."""
+    """Gives the final policy, or that of the newest checkpoint of a run that is not finished."""
     if engine is not None and not finished:
         golden = np.zeros((1, spaces.observation_size), np.float32)
         return Policy(engine.policy(), spaces, golden, engine.normalization)
@@ -161,18 +172,18 @@ def _policy(
 def _sizes(
     policy: Policy, agent: Any, spaces: Spaces, left_out: list[str]
 ) -> dict[str, Any] | None:
-    """What the policy holds, beside what the agent's dense network held."""
+    """Gives the sizes of the policy beside those of the agent's dense network."""
     sizes = spaces.observation_size, spaces.action_size
     dense = ofenet.dense_policy(agent, *sizes)
     original = accounting.shapes_of(dense)
     if dense.wiring != policy.network.wiring:
-        left_out.append("The policy: policy/ is not of the agent in config.json.")
+        left_out.append("The policy: policy/ does not belong to the agent in config.json.")
         return None
     return accounting.report_network(policy.network, original).as_dict()
 
 
 def _columns(path: Path, left_out: list[str], needed: bool = True) -> Columns:
-    """A table of a run; of one that is being written, all rows that are whole."""
+    """Reads a CSV file; of one that is being written, all complete rows."""
     if not path.exists():
         if needed:
             left_out.append(f"All curves: {path} is missing.")
@@ -180,14 +191,14 @@ def _columns(path: Path, left_out: list[str], needed: bool = True) -> Columns:
     try:
         lines = path.read_text().splitlines(keepends=True)
         rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
-        found = (
+        columns = (
             {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
             if rows
             else {}
         )
-        if found and "step" not in found:
+        if columns and "step" not in columns:
             raise ValueError("it has no column step")
-        return found
+        return columns
     except (OSError, ValueError, TypeError, KeyError) as error:
         left_out.append(f"The curves of {path.name}: {path} cannot be read ({error}).")
         return {}

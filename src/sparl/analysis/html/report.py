@@ -1,7 +1,8 @@
-"""`sparl report`: one HTML page about runs, finished or not, that needs nothing but itself.
+"""`sparl report`: one HTML file about runs, finished or not, that needs no other file.
 
-What stands on it is `contents` (all runs of an environment) and `parts` (one run), drawn by
-`charts` (SVG), `matrices` (PNG) and `film`. `page.html` is the template, `page.css` its style.
+`read_run` reads the runs. `environment_section` and `run_section` hold what the report shows, all
+runs of an environment and one run. `charts` (SVG), `matrices` (PNG) and `film` draw. `template`
+turns the sections into HTML with `report.html` and `report.css`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sparl.analysis.runs import folders
+from sparl.analysis.runs import run_folders
 from sparl.errors import BadRun, BadValue
 from sparl.storage import files
 
-if TYPE_CHECKING:  # what draws is imported when there is something to draw
-    from sparl.analysis.html.environment_section import Environment
-    from sparl.analysis.html.run_section import Part
+if TYPE_CHECKING:  # modules that draw are imported when there is something to draw
+    from sparl.analysis.html.environment_section import EnvironmentSection
+    from sparl.analysis.html.run_section import RunSection
 
 
 def report(
@@ -28,64 +29,74 @@ def report(
     video: bool = True,
     quiet: bool = True,
 ) -> Path:
-    """Writes a page about runs; answers with its path.
+    """Writes an HTML report of runs.
 
-    - `runs`: run folders, and folders that have run folders directly inside.
-    - `out`: the file, replaced where there is one.
-    - `video`: film the first run of each variant. Where that cannot be done the page says why.
-    - `quiet`: do not tell on stderr what is being made.
+    The same folders give the same bytes, except for films. What a folder does not have (because
+    its run is not finished, or its checkpoint is of an older sparl) is left out, and the report
+    says so.
 
-    The same folders give the same bytes, but for films. What a folder cannot tell (its run is not
-    finished, its checkpoint of an older sparl) is left out, and the page says so. Raises `BadRun`
-    where there is no run, `BadCheckpoint` for a config.json that cannot be read, `BadValue` for a
-    file that cannot be written.
+    Args:
+        runs: Run folders, and folders that contain run folders directly.
+        out: The file; an existing one is replaced.
+        video: Film the first run of each variant. If that is impossible, the report says why.
+        quiet: Print no progress on stderr.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        BadRun: There is no run.
+        BadCheckpoint: A config.json cannot be read.
+        BadValue: The file cannot be written.
     """
-    from sparl.analysis.html.environment_section import environments
+    from sparl.analysis.html.environment_section import environment_sections
     from sparl.analysis.html.read_run import read
     from sparl.analysis.html.template import render
 
     out = Path(out)
-    paths = folders([runs] if isinstance(runs, str | Path) else runs)
+    paths = run_folders([runs] if isinstance(runs, str | Path) else runs)
     if not paths:
         raise BadRun("no runs to report on: name run folders, or folders that contain run folders")
     if out.is_dir() or not out.parent.is_dir():
         raise BadValue(f"{out} cannot be written: name a file in an existing folder")
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-    shown = []
+    read_runs = []
     for path in paths:
         console.print(f"reading {path}", markup=False)
-        shown.append(read(path))
-    found = environments(shown)
-    for environment in found:
+        read_runs.append(read(path))
+    environments = environment_sections(read_runs)
+    for environment in environments:
         _add_films(environment, video, console)
     try:
-        files.write_bytes(out, render(found).encode())
+        files.write_bytes(out, render(environments).encode())
     except OSError as error:
         raise BadValue(f"{out} cannot be written: {error.strerror}. Name another place") from error
     return out
 
 
-def _add_films(environment: Environment, video: bool, console: Console) -> None:
-    """To the first part of each variant that has a policy; the others say where to look."""
-    filmed: dict[str, Part] = {}
-    for part in environment.parts:
+def _add_films(environment: EnvironmentSection, video: bool, console: Console) -> None:
+    """Films the first run of each variant that has a policy; the other sections name that run."""
+    filmed: dict[str, RunSection] = {}
+    for section in environment.run_sections:
         if not video:
-            part.no_film = "Not filmed, as asked for (--no-video)."
-        elif part.run.policy is None:
-            part.no_film = "Not filmed: there is no policy."
-        elif part.label in filmed:
-            part.no_film = f"Of this variant, {filmed[part.label].name} is filmed."
+            section.no_film = "Not filmed, because of --no-video."
+        elif section.run.policy is None:
+            section.no_film = "Not filmed: there is no policy."
+        elif section.label in filmed:
+            section.no_film = (
+                f"Not filmed: {filmed[section.label].name} is filmed for this variant."
+            )
         else:
-            console.print(f"filming {part.run.path}", markup=False)
-            _film(part)
-            filmed[part.label] = part
+            console.print(f"filming {section.run.path}", markup=False)
+            _film(section)
+            filmed[section.label] = section
 
 
-def _film(part: Part) -> None:
+def _film(section: RunSection) -> None:
     from sparl.analysis.html.film import film
 
-    assert part.run.policy is not None
+    assert section.run.policy is not None
     try:
-        part.film = film(part.run.config, part.run.policy, part.run.config.seed)
-    except Exception as error:  # an environment may raise anything, and shall not cost the page
-        part.no_film = f"Not filmed: {error}"
+        section.film = film(section.run.config, section.run.policy, section.run.config.seed)
+    except Exception as error:  # an environment may raise anything; the report is written anyway
+        section.no_film = f"Not filmed: {error}"

@@ -1,4 +1,4 @@
-"""A run's part of the page: key figures, layers, restructurings, files, how to repeat it."""
+"""The report's section of one run: key figures, layers, restructurings, files, how to repeat it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from sparl import agents
 from sparl.analysis.html import charts, figures, matrices
-from sparl.analysis.html.charts import Chart, Key
-from sparl.analysis.html.figures import Tile
+from sparl.analysis.html.charts import Chart, LegendEntry
+from sparl.analysis.html.figures import Size, Tile
 from sparl.analysis.html.film import Film
-from sparl.analysis.html.read_run import Columns, Shown
+from sparl.analysis.html.read_run import Columns, ReadRun
 from sparl.config import options
 from sparl.errors import SparlError
-from sparl.exporters import DEVICE, LATENCY, REPORT
+from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
 from sparl.storage import files
 
 FAMILIES = {
@@ -29,7 +29,7 @@ FAMILIES = {
     "narrowest": "Narrowest hidden layer",
     "dead_layers": "Layers without neurons",
 }
-"""Figures that restructures.csv has of each network, and what they are."""
+"""Titles of the figures that restructures.csv has of each network, as `kept_actor`."""
 
 
 @dataclass(frozen=True)
@@ -41,63 +41,85 @@ class Layer:
 
     @property
     def share(self) -> float:
-        """Kept of what there was before anything was left out or cut out."""
+        """Stored weights as a share of the weights of the dense layer before neurons were cut."""
         rows, columns = self.figures["original_shape"]
         return self.figures["kept"] / (rows * columns)
 
     @property
     def cut(self) -> bool:
+        """Whether neurons were cut out of it."""
         return self.figures["original_shape"] != self.figures["shape"]
 
 
-class Export(NamedTuple):
-    """What `sparl export` wrote: to what, with which weights, bytes, its largest error; and on an
-    emulated Cortex-M4F flash, RAM and instructions, where they were measured."""
+class ExportRow(NamedTuple):
+    """What `sparl export` wrote, and what `sparl bench device` measured of it, if it did."""
 
     to: str
     dtype: str
     bytes: int
     error: str
+    """Largest difference to the policy's outputs."""
     flash: str
     ram: str
     instructions: str
+    """Per action on an emulated Cortex-M4F; empty, like flash and RAM, where not measured."""
+
+
+class LatencyRow(NamedTuple):
+    """Time of an action in microseconds, as `sparl bench latency` measured it."""
+
+    computed_by: str
+    median: str
+    quantile_99: str
+
+
+class Changes(NamedTuple):
+    """What restructurings did, out of restructures.csv."""
+
+    charts: list[Chart]
+    """A chart per figure, all networks in one."""
+    constant: list[str]
+    """Figures that never changed, with their values."""
 
 
 @dataclass
-class Part:
-    """What stands on the page of a run. The film is added when it is made."""
+class RunSection:
+    """What the report shows of one run. The film is added later."""
 
-    run: Shown
+    run: ReadRun
     label: str
+    """Of its variant."""
     tiles: list[Tile]
     layers: list[Layer]
     changes: list[Chart]
     constant: list[str]
     """Figures of restructures.csv that never changed."""
-    bytes: list[tuple[str, int]]
-    """What the saved policy consists of, and the dense one beside it."""
-    files: list[tuple[str, int]]
-    """What there is to put on a device, with sizes."""
-    exports: list[Export]
-    latencies: list[tuple[str, str, str]]
+    bytes: list[Size]
+    """What the bytes of the saved policy consist of, and those of the dense network."""
+    files: list[Size]
+    """Files for a device, with their bytes."""
+    exports: list[ExportRow]
+    latencies: list[LatencyRow]
     command: str
+    """Repeats the run."""
     config: str
     film: Film | None = None
     no_film: str = ""
-    """Why there is none."""
+    """Why there is no film."""
 
     @property
     def name(self) -> str:
-        """What a reader calls it."""
+        """How the report calls the run."""
         return f"{self.label}, seed {self.run.config.seed}"
 
     @property
     def agent(self) -> str:
+        """Name of its agent."""
         return agents.name_of(self.run.agent)
 
     @property
     def method(self) -> str:
-        """Its name, with how much it keeps where that is one option."""
+        """Name of its method, with the pattern or sparsity where that is one option."""
         method: Any = self.run.method
         if hasattr(method, "pattern"):
             return f"{method.name} {method.pattern}"
@@ -107,22 +129,27 @@ class Part:
 
     @property
     def source(self) -> str:
-        """The run that this one began with, or nothing."""
+        """The run that this one began with; empty if it began afresh."""
         begun_from = self.run.config.begun_from
         return str(Path(begun_from).parents[1]) if begun_from else ""
 
 
-def part(run: Shown, label: str) -> Part:
-    """All of it but the film."""
-    changes, constant = _changes(run.restructures)
-    return Part(
+def run_section(run: ReadRun, label: str) -> RunSection:
+    """Gives the section of a run, without its film.
+
+    Args:
+        run: As `read_run.read` gives it.
+        label: Of its variant.
+    """
+    changes = _changes(run.restructures)
+    return RunSection(
         run,
         label,
         tiles=figures.tiles(run),
         layers=_layers(run),
-        changes=changes,
-        constant=constant,
-        bytes=figures.bytes_of(run.sizes) if run.sizes else [],
+        changes=changes.charts,
+        constant=changes.constant,
+        bytes=figures.policy_bytes(run.sizes) if run.sizes else [],
         files=_files(run.path),
         exports=_exports(run.path),
         latencies=_latencies(run.path),
@@ -131,29 +158,29 @@ def part(run: Shown, label: str) -> Part:
     )
 
 
-def _layers(run: Shown) -> list[Layer]:
+def _layers(run: ReadRun) -> list[Layer]:
     if run.policy is None or run.sizes is None:
         return []
     pictures = matrices.pictures(run.policy.network.layers)
     return [Layer(*row) for row in zip(run.sizes["layers"], pictures, strict=True)]
 
 
-def _files(path: Path) -> list[tuple[str, int]]:
-    """Everything in policy/ and export/, whatever wrote it."""
-    found = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
-    return [(str(f.relative_to(path)), f.stat().st_size) for f in found if f.is_file()]
+def _files(path: Path) -> list[Size]:
+    """Lists all files in policy/ and export/, also those that sparl did not write."""
+    paths = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
+    return [Size(str(f.relative_to(path)), f.stat().st_size) for f in paths if f.is_file()]
 
 
-def _exports(path: Path) -> list[Export]:
-    """Of the reports that tell so much; files are listed whether they do or not."""
-    found = []
-    for file in sorted(path.glob(f"export/*/{REPORT}")):
-        report = _read(file)
+def _exports(path: Path) -> list[ExportRow]:
+    """Reads the reports of exports; one that cannot be read is left out."""
+    rows = []
+    for file in sorted(path.glob(f"export/*/{REPORT_FILE}")):
+        report = _read_object(file)
         with suppress(KeyError, TypeError, ValueError):
-            error, device = report.get("error"), _read(file.with_name(DEVICE))
+            error, device = report.get("error"), _read_object(file.with_name(DEVICE_FILE))
             counts = (device.get(name) for name in ("flash", "ram", "instructions"))
-            found.append(
-                Export(
+            rows.append(
+                ExportRow(
                     str(report["to"]),
                     str(report["dtype"]),
                     int(report["bytes"]),
@@ -161,45 +188,45 @@ def _exports(path: Path) -> list[Export]:
                     *("" if count is None else f"{float(count):,.0f}" for count in counts),
                 )
             )
-    return found
+    return rows
 
 
-def _latencies(path: Path) -> list[tuple[str, str, str]]:
-    """Of an action, by who computes it: median and 99 % quantile, in microseconds."""
-    found = []
-    for row in _read(path / "export" / LATENCY).get("rows", []):
+def _latencies(path: Path) -> list[LatencyRow]:
+    rows = []
+    for row in _read_object(path / "export" / LATENCY_FILE).get("rows", []):
         with suppress(KeyError, TypeError, ValueError):
             times = (f"{float(row[name]):.1f}" for name in ("median_us", "p99_us"))
-            found.append((str(row["told"]), *times))
-    return found
+            rows.append(LatencyRow(str(row["told"]), *times))
+    return rows
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none."""
+def _read_object(file: Path) -> dict[str, Any]:
+    """Reads a JSON object; gives an empty one where there is none."""
     with suppress(SparlError):
         content = files.read_json(file)
         return content if isinstance(content, dict) else {}
     return {}
 
 
-def _changes(table: Columns) -> tuple[list[Chart], list[str]]:
-    """Charts of what restructurings changed, those of all networks in one; what stayed is told."""
-    figures = {k: v for k, v in table.items() if k not in ("step", "updates")}
-    networks = [name.removeprefix("kept_") for name in figures if name.startswith("kept_")]
-    shown, constant = [], []
+def _changes(table: Columns) -> Changes:
+    columns = {k: v for k, v in table.items() if k not in ("step", "updates")}
+    networks = [name.removeprefix("kept_") for name in columns if name.startswith("kept_")]
+    drawn, constant = [], []
     families: dict[str, list[str]] = {}
-    for name, values in figures.items():
-        known = values[np.isfinite(values)]
-        if not known.size or known.min() == known.max():
-            constant.append(f"{name} {known[0]:g}" if known.size else name)
+    for name, values in columns.items():
+        finite = values[np.isfinite(values)]
+        if not finite.size or finite.min() == finite.max():
+            constant.append(f"{name} {finite[0]:g}" if finite.size else name)
             continue
-        of = next((f"_{network}" for network in networks if name.endswith(f"_{network}")), "")
-        families.setdefault(name.removesuffix(of) if of else name, []).append(name)
+        suffix = next((f"_{network}" for network in networks if name.endswith(f"_{network}")), "")
+        families.setdefault(name.removesuffix(suffix) if suffix else name, []).append(name)
     for family, names in families.items():
         title = FAMILIES.get(family, family.replace("_", " ").capitalize())
-        alone = names == [family]
-        keys = (Key.of(n[len(family) + 1 :], charts.distinct(i)) for i, n in enumerate(names))
+        legend = (
+            LegendEntry.of(n[len(family) + 1 :], charts.distinct_style(i))
+            for i, n in enumerate(names)
+        )
         ends = "; ".join(f"{n}: {table[n][0]:g} to {table[n][-1]:g}" for n in names)
         drawing = charts.series(table, names, f"{title} against environment steps. {ends}")
-        shown.append(Chart(title, drawing, legend=() if alone else tuple(keys)))
-    return shown, constant
+        drawn.append(Chart(title, drawing, legend=() if names == [family] else tuple(legend)))
+    return Changes(drawn, constant)

@@ -1,4 +1,4 @@
-"""The page as HTML. Whatever is not markup of ours is escaped: run names are anybody's text."""
+"""Renders the report as HTML. Everything but our own markup is escaped, names of runs included."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from sparl.analysis.comparison import Comparison, Variant
-from sparl.analysis.html.environment_section import Environment
+from sparl.analysis.html.environment_section import EnvironmentSection
 from sparl.analysis.tables import COLUMNS, headline
 
 HERE = Path(__file__).parent
 
 
-def render(environments: Sequence[Environment]) -> str:
-    """One page about all of them."""
+def render(environments: Sequence[EnvironmentSection]) -> str:
+    """Gives the text of the report."""
     jinja = Jinja(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -31,16 +31,16 @@ def render(environments: Sequence[Environment]) -> str:
     jinja.filters["percent"] = lambda share: f"{share:.1%}"
     jinja.filters["product"] = math.prod
     jinja.filters["by"] = lambda shape: f"{shape[0]} × {shape[1]}"
-    return jinja.get_template("page.html").render(
+    return jinja.get_template("report.html").render(
         environments=environments,
-        parts=[part for environment in environments for part in environment.parts],
+        sections=[section for env in environments for section in env.run_sections],
         columns_of=_columns,
         headline=headline,
-        css=Markup((HERE / "page.css").read_text()),
+        css=Markup((HERE / "report.css").read_text()),
         version=importlib.metadata.version("sparl"),
     )
 
 
 def _columns(comparison: Comparison) -> list[tuple[str, Callable[[Variant], str]]]:
-    """Heading and cell of each column of `sparl compare` that says something of any variant."""
+    """Gives heading and cell of the columns of `sparl compare` that are not empty."""
     return [(h, cell) for h, cell in COLUMNS if any(cell(v) for v in comparison.variants)]

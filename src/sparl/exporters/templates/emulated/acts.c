@@ -1,4 +1,4 @@
-/* A program that acts and does no more: its size is what a policy costs. */
+/* A program that only acts. Its size is what a policy costs. */
 #include "emulated.h"
 #include "policy.h"
 

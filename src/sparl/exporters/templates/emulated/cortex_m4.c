@@ -1,5 +1,5 @@
-/* A Cortex-M4F without an operating system: starts, counts instructions, and speaks by semihosting
- * to the emulator. */
+/* Start-up code of a Cortex-M4F without an operating system. It counts instructions, and prints
+ * through the emulator by semihosting. */
 #include "emulated.h"
 
 extern uint32_t data_from[], data_begin[], data_end[], bss_begin[], bss_end[], stack_top[];
@@ -19,13 +19,13 @@ void say(const char *text)
     ask(0x04, text);
 }
 
-/* The emulator's clock goes by instructions, so a counter of its ticks counts these. */
+/* The emulator's clock counts instructions, and so does a counter of its ticks. */
 void start_clock(void)
 {
     SYSTICK[1] = 0xffffff;
     SYSTICK[2] = 0;
     SYSTICK[0] = 5;
-    while (SYSTICK[2] == 0) /* loaded with the first tick */
+    while (SYSTICK[2] == 0) /* the counter is loaded at the first tick */
         ;
 }
 

@@ -1,4 +1,4 @@
-/* Self-test and ticks: of CALLS actions, and of a loop of a million instructions to compare with. */
+/* Prints the self-test's result, and the ticks of CALLS actions and of a million instructions. */
 #include "emulated.h"
 #include "policy.h"
 
@@ -8,7 +8,7 @@
 
 static policy_scratch scratch;
 
-static void told(const char *name, uint32_t number)
+static void print_count(const char *name, uint32_t number)
 {
     char text[12];
     int i = sizeof text - 1;
@@ -27,16 +27,16 @@ int main(void)
     policy_action action[POLICY_ACTION_SIZE];
     uint32_t before;
     int call, i;
-    told("failed ", (uint32_t)policy_self_test(&scratch));
+    print_count("failed ", (uint32_t)policy_self_test(&scratch));
     for (i = 0; i < POLICY_OBSERVATION_SIZE; i++)
         observation[i] = 0.1f * (float)(i % 7 - 3);
     start_clock();
     before = clock_now();
     for (call = 0; call < CALLS; call++)
         policy_act(observation, action, &scratch);
-    told("ticks ", clock_now() - before);
+    print_count("ticks ", clock_now() - before);
     before = clock_now();
     __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "=r"(i) : "0"(500000) : "cc");
-    told("million ", clock_now() - before);
+    print_count("million ", clock_now() - before);
     return 0;
 }

@@ -1,6 +1,6 @@
-/* sums = W x, of blocks of GROUP rows and columns of which the first row is stored, and each other
- * row is the one above turned by one. The blocks of block row r are those from start[r] on; without
- * indices, all blocks are there. */
+/* sums = W x. W consists of blocks of GROUP rows and columns. Only the first row of a block is
+ * stored; every other row is the row above, rotated by one. The blocks of block row r begin at
+ * start[r]; without indices, every block is stored. */
 static inline void circulant(const weight_t *restrict weight, const column_t *restrict column,
                              const start_t *restrict start, int block_rows, int block_columns,
                              const input_t *restrict x, sum_t *restrict sums)

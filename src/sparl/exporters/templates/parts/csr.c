@@ -1,4 +1,4 @@
-/* sums = W x, row after row: the weights and columns of row r are those from start[r] on. */
+/* sums = W x, row by row. The weights and columns of row r begin at start[r]. */
 static inline void csr(const weight_t *weight, const column_t *column, const start_t *start,
                        int rows, const input_t *x, sum_t *sums)
 {

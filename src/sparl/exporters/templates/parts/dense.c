@@ -1,4 +1,4 @@
-/* sums = W x, the weights column after column, four columns at a time. */
+/* sums = W x, with weights stored column by column, four columns at a time. */
 static inline void dense(const weight_t *restrict weight, int rows, int inputs,
                          const input_t *restrict x, sum_t *restrict sums)
 {

@@ -1,5 +1,5 @@
-/* An IEEE half, by its bits: exponent and fraction moved to where a float has them are the number
- * times 2^-112. */
+/* The value of an IEEE half, given by its bits. Its exponent and fraction, moved to where a float
+ * has them, give the value times 2^-112. */
 static inline float half(uint16_t bits)
 {
     union {

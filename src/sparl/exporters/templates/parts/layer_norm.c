@@ -1,4 +1,4 @@
-/* x by its own mean and deviation, then by a gain and a shift for each. */
+/* Normalises x by its own mean and deviation, then applies a gain and a shift per entry. */
 static inline void layer_norm(const float *gain, const float *shift, int count, float *x)
 {
     float mean = 0.0f, variance = 0.0f, factor;

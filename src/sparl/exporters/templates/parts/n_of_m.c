@@ -1,6 +1,6 @@
-/* sums = W x, with KEEP of every GROUP inputs of a row kept, `kept` in all. Rows go in tiles of 8, whose
- * weights lie beside each other; the places of the 8 within their groups, BITS each, fill as many
- * bytes, the first row's in the lowest bits. */
+/* sums = W x. A row keeps KEEP of every GROUP inputs, `kept` in all. Rows form tiles of 8, whose
+ * weights of one step lie beside each other. The 8 places within their groups have BITS bits each
+ * and fill BITS bytes, with the first row in the lowest bits. */
 static inline void n_of_m(const weight_t *restrict weight, const uint8_t *restrict place, int rows,
                           int kept, const input_t *restrict x, sum_t *restrict sums)
 {

@@ -1,5 +1,5 @@
-/* sums = W x, with as many weights kept in every row. Rows go in tiles of 8, whose weights, and the
- * columns of these, lie beside each other. */
+/* sums = W x. Every row keeps `kept` weights. Rows form tiles of 8, whose weights of one step lie
+ * beside each other, as do their columns. */
 static inline void per_row(const weight_t *restrict weight, const column_t *restrict column,
                            int rows, int kept, const input_t *restrict x, sum_t *restrict sums)
 {

@@ -1,4 +1,4 @@
-/* A number in steps, the nearest; `lowest` or `highest` if it is beyond. */
+/* Rounds a number of steps to the nearest integer, between `lowest` and `highest`. */
 static inline input_t quantize(float steps, float lowest, float highest)
 {
     if (steps >= highest)

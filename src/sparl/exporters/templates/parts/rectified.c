@@ -1,4 +1,4 @@
 static inline float rectified(float y)
 {
-    return y < 0.0f ? 0.0f : y; /* NaN stays NaN, and is found at the end */
+    return y < 0.0f ? 0.0f : y; /* NaN stays NaN and is reported at the end */
 }

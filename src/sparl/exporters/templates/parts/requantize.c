@@ -1,4 +1,4 @@
-/* The next layer's inputs, in steps. */
+/* The next layer's inputs in steps: relu(sums * factor + bias), rounded. */
 static inline void requantize(const sum_t *sums, const float *factor, const float *bias, int rows,
                               float highest, input_t *x)
 {

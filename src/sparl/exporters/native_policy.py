@@ -1,0 +1,78 @@
+"""An exported C policy on this machine: compiled into a shared library and called from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.errors import BadRun
+from sparl.exporters.c import CProgram
+
+COMPILE_FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+SOURCES = ("policy.c", "policy_test.c")
+COMPILERS = ("cc", "gcc", "clang")
+"""Compilers that are looked for, in this order, where $CC is not set."""
+
+
+def compiler() -> str | None:
+    """Gives the path of this machine's C compiler, or None.
+
+    It is $CC, or the first of cc, gcc and clang that is installed.
+    """
+    from_environment = os.environ.get("CC")
+    if from_environment:
+        return shutil.which(from_environment)
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+class CompiledPolicy:
+    """A policy that was exported as C, compiled and run by this machine's processor.
+
+    Args:
+        program: The exported program, for its sizes.
+        folder: Where its files are.
+        library: The shared library to write.
+        compiled_by: The compiler, as `compiler` gives it.
+
+    Raises:
+        BadRun: It does not compile; the message has the compiler's own words.
+    """
+
+    def __init__(self, program: CProgram, folder: Path, library: Path, compiled_by: str) -> None:
+        sources = [str(folder / name) for name in SOURCES]
+        command = [compiled_by, *COMPILE_FLAGS, "-shared", "-fPIC", "-o", str(library)]
+        finished = subprocess.run([*command, *sources, "-lm"], capture_output=True, text=True)
+        if finished.returncode != 0:
+            raise BadRun(f"{compiled_by} does not compile {folder}: {finished.stderr.strip()}")
+        self.library = ctypes.CDLL(str(library))
+        self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
+        self._outputs = self._scratch[-program.outputs :]
+
+    def failed_test(self) -> int:
+        """Runs the self-test: 0, or the number (from 1) of the first observation that fails."""
+        return self.library.policy_self_test(_pointer(self._scratch))
+
+    def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Gives the network's outputs [batch, out] for observations [batch, obs].
+
+        Rows are NaN where the policy refuses the observation as not finite.
+        """
+        rows = np.ascontiguousarray(observation, np.float32)
+        outputs = np.full((len(rows), self._outputs.size), np.nan, np.float32)
+        scratch, first = _pointer(self._scratch), rows.ctypes.data
+        for i, row in enumerate(outputs):
+            row_pointer = ctypes.c_void_p(first + i * rows.strides[0])
+            if self.library.policy_outputs(row_pointer, scratch) == 0:
+                row[:] = self._outputs
+        return outputs
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
