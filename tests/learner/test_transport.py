@@ -1,23 +1,27 @@
 """A change of topology is a change of coordinates: what `move` and `carry` keep, wake and drop."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import active, adam_state, normal, same_bits, stored, with_random_moments
 
-from sparl.layouts import Dense, Layout, RowSparse, StraightThrough
+from sparl.errors import BadValue
+from sparl.layouts import BlockCirculant, Dense, Layout, RowSparse, StraightThrough
 from sparl.learner import Learner, transport
 from sparl.networks import Network, build, plain
-from sparl.topology import NofM, PerLayer, PerRow
+from sparl.topology import Kept, NofM, PerLayer, PerRow
 
 SIZES = (5, 6, 3)
 PATTERNS = [NofM(2, 4), PerRow(2), PerLayer(7)]
 
-# None is a dense layer; a pattern, packed rows.
 ROLES = {"critics": "critic", "actor": "actor"}
+# None is a dense layer; a pattern, packed rows.
 CHOICES = st.sampled_from([None, *PATTERNS])
 NETWORKS = st.fixed_dictionaries(
     {"critic_0": st.tuples(CHOICES, CHOICES), "critic_1": st.tuples(CHOICES, CHOICES)}
@@ -208,3 +212,78 @@ def test_target_of_a_straight_through_layer_takes_online_values_where_it_was_pac
     after = transport.carry(learner, {"actor": {"actor": through}})
     target = after.structures["actor"].target(after.parts["actor"])["actor"].layers[0]
     assert target.weight.tolist() == [[11.0, 2.0, 3.0, 14.0]]
+
+
+def one_layer(optimizer, layer=None) -> Learner:
+    """A part of one dense layer [2, 4], or of `layer`, with an optimizer's state of made-up
+    numbers."""
+    dense = Dense(jnp.arange(8.0).reshape(2, 4), jnp.zeros(2))
+    networks = {"actor": {"actor": plain((layer or dense,), False)}}
+    learner = Learner.start(networks, {"actor": optimizer}, frozenset(), ROLES)
+    part = learner.parts["actor"]
+    numbers = jnp.arange(1.0, 1 + part.values.size)
+    state = jax.tree.map(lambda a: numbers if jnp.shape(a) == numbers.shape else a, part.optimizer)
+    return learner.with_parts({"actor": part._replace(optimizer=state)})
+
+
+def packed_of(learner: Learner) -> dict[str, Any]:
+    layer = learner.networks("actor")["actor"].layers[0]
+    kept = NofM(1, 4).select(jnp.abs(layer.to_dense()))  # the last column of each row
+    sparse = RowSparse.of(layer.to_dense(), layer.bias, NofM(1, 4), kept)
+    return {"actor": {"actor": plain((sparse,), False)}}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(1e-3),
+        optax.amsgrad(1e-3),
+        optax.sgd(1e-3, momentum=0.9),
+        optax.lion(1e-3),
+        optax.rmsprop(1e-3, momentum=0.9),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adabelief(1e-3)),
+    ],
+    ids=["adam", "amsgrad", "sgd", "lion", "rmsprop", "adabelief"],
+)
+def test_whatever_of_an_optimizer_is_aligned_goes_along(optimizer):
+    """Its moments of the two weights that stay, and of the biases; counts as they are."""
+    before = one_layer(optimizer)
+    after = transport.carry(before, packed_of(before))
+    # Values lie as weights, then biases: 1 to 8 and 9, 10.
+    for old, new in zip(
+        jax.tree.leaves(before.parts["actor"].optimizer),
+        jax.tree.leaves(after.parts["actor"].optimizer),
+        strict=True,
+    ):
+        if jnp.ndim(old):
+            assert sorted(np.asarray(new).tolist()) == [4.0, 8.0, 9.0, 10.0]
+        else:
+            assert np.array_equal(old, new)
+
+
+def test_a_state_that_is_not_aligned_is_refused():
+    """Better no run than one whose optimizer forgets without a word."""
+
+    def init(values):
+        return {"history": jnp.zeros((3, values.size))}
+
+    odd = optax.GradientTransformation(init, lambda updates, state, params=None: (updates, state))
+    before = one_layer(odd)
+    with pytest.raises(BadValue, match=r"history.* neither a number nor aligned"):
+        transport.carry(before, packed_of(before))
+    with pytest.raises(BadValue, match=r"history.* neither a number nor aligned"):
+        transport.along(before, lambda name, network: network)
+
+
+def test_a_moment_of_unknown_power_is_refused_where_weights_stand_for_several():
+    def init(values):
+        return {"cubed": jnp.zeros_like(values)}
+
+    odd = optax.GradientTransformation(init, lambda updates, state, params=None: (updates, state))
+    before = one_layer(odd)
+    assert transport.carry(before, packed_of(before)) is not None  # no copies change
+    layer = before.networks("actor")["actor"].layers[0]
+    everywhere = Kept.of(jnp.ones((1, 2), bool), 2)
+    circulant = BlockCirculant.of(layer.to_dense(), layer.bias, 2, everywhere)
+    with pytest.raises(BadValue, match="stand for 1 and 2 entries"):
+        transport.carry(before, {"actor": {"actor": plain((circulant,), False)}})
