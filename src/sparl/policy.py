@@ -178,8 +178,8 @@ def _network(
 
 
 def _norm(kind: Norm, prefix: str, arrays: dict[str, NDArray]) -> LayerNorm | BatchNorm:
-    found = {n.removeprefix(prefix): jnp.asarray(a) for n, a in arrays.items() if prefix in n}
-    return {"layer": LayerNorm, "batch": BatchNorm}[kind](**found)
+    fields = {n.removeprefix(prefix): jnp.asarray(a) for n, a in arrays.items() if prefix in n}
+    return {"layer": LayerNorm, "batch": BatchNorm}[kind](**fields)
 
 
 def _describe_actions(spaces: Spaces) -> dict[str, Any]:

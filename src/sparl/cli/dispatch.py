@@ -92,52 +92,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        asked = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
-        api.resume(
-            asked.resume, steps=asked.steps, quiet=asked.quiet, ray_address=asked.ray_address
-        )
+        args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
+        api.resume(args.resume, steps=args.steps, quiet=args.quiet, ray_address=args.ray_address)
         return
-    asked = options.parse(arguments)
-    out = asked.out or launch.default_folder(asked.run, asked.method)
+    args = options.parse(arguments)
+    out = args.out or launch.default_folder(args.run, args.method)
     api.train(
-        agent=asked.agent,
-        method=asked.method,
+        agent=args.agent,
+        method=args.method,
         out=out,
-        quiet=asked.quiet,
-        ray_address=asked.ray_address,
-        **asdict(asked.run),
+        quiet=args.quiet,
+        ray_address=args.ray_address,
+        **asdict(args.run),
     )
-    if not asked.quiet:
+    if not args.quiet:
         _conclude(out)
 
 
 def prune(arguments: list[str]) -> None:
     """`sparl prune`."""
-    asked = options.parse_prune(arguments)
-    run = RunFolder.open(asked.dir).read_config()[0]
-    out = asked.out or launch.default_folder(run, asked.method)
-    api.prune(asked.dir, asked.method, steps=asked.steps, out=out, quiet=asked.quiet)
-    if not asked.quiet:
+    args = options.parse_prune(arguments)
+    run = RunFolder.open(args.dir).read_config()[0]
+    out = args.out or launch.default_folder(run, args.method)
+    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet)
+    if not args.quiet:
         _conclude(out)
 
 
 def import_agent(arguments: list[str]) -> None:
     """`sparl import`."""
-    asked = tyro.cli(
+    args = tyro.cli(
         commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
     )
     api.import_sb3(
-        asked.file,
-        asked.env,
-        steps=asked.steps,
-        learning_rate=asked.learning_rate,
-        seed=asked.seed,
-        out=asked.out,
-        quiet=asked.quiet,
+        args.file,
+        args.env,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        out=args.out,
+        quiet=args.quiet,
     )
-    if not asked.quiet:
-        _conclude(asked.out)
-        print(f"  sparl prune {shlex.quote(str(asked.out))}")
+    if not args.quiet:
+        _conclude(args.out)
+        print(f"  sparl prune {shlex.quote(str(args.out))}")
 
 
 def _conclude(out: Path) -> None:
@@ -150,26 +148,26 @@ def _conclude(out: Path) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
-    asked = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
-    run = RunFolder.open(asked.dir).read_config()[0]
-    policy = load_policy(asked.dir)
-    found = Evaluator(run, policy.spaces, asked.episodes, asked.seed)(policy.act)
-    if asked.video is not None:
-        film(run, policy, asked.seed, asked.video)
-    if asked.json:
-        print(json.dumps(found.as_dict(), indent=2))
+    args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
+    run = RunFolder.open(args.dir).read_config()[0]
+    policy = load_policy(args.dir)
+    evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
+    if args.video is not None:
+        film(run, policy, args.seed, args.video)
+    if args.json:
+        print(json.dumps(evaluation.as_dict(), indent=2))
         return
     print(
-        f"{run.env}: mean return {found.mean_return:.1f} +- {found.std_return:.1f} "
-        f"over {asked.episodes} episodes of {found.mean_length:.0f} steps"
+        f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
+        f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
     )
 
 
 def inspect(arguments: list[str]) -> None:
     """`sparl inspect`."""
-    asked = tyro.cli(commands.Inspect, prog="sparl inspect", args=arguments)
-    report = training.inspect(asked.dir)
-    if asked.json:
+    args = tyro.cli(commands.Inspect, prog="sparl inspect", args=arguments)
+    report = training.inspect(args.dir)
+    if args.json:
         print(json.dumps(report, indent=2))
     else:
         tables.print_report(report)
@@ -177,27 +175,27 @@ def inspect(arguments: list[str]) -> None:
 
 def compare(arguments: list[str]) -> None:
     """`sparl compare`."""
-    asked = tyro.cli(commands.Compare, prog="sparl compare", args=arguments)
-    found = comparison.compare(asked.runs, reach=asked.reach)
+    args = tyro.cli(commands.Compare, prog="sparl compare", args=arguments)
+    compared = comparison.compare(args.runs, reach=args.reach)
     for path, write in (
-        (asked.out, comparison_tables.save),
-        (asked.markdown, comparison_tables.write_markdown),
-        (asked.csv, comparison_tables.write_csv),
-        (asked.curves, comparison_tables.write_curves),
-        (asked.plots, comparison_tables.write_plots),
+        (args.out, comparison_tables.save),
+        (args.markdown, comparison_tables.write_markdown),
+        (args.csv, comparison_tables.write_csv),
+        (args.curves, comparison_tables.write_curves),
+        (args.plots, comparison_tables.write_plots),
     ):
         if path is not None:
-            write(found, path)
-    if asked.json:
-        print(json.dumps(found.as_dict(), indent=2))
+            write(compared, path)
+    if args.json:
+        print(json.dumps(compared.as_dict(), indent=2))
     else:
-        comparison_tables.print_comparison(found)
+        comparison_tables.print_comparison(compared)
 
 
 def report(arguments: list[str]) -> None:
     """`sparl report`."""
-    asked = tyro.cli(commands.Report, prog="sparl report", args=arguments)
-    out = sparl.report(asked.runs, asked.out, video=asked.video, quiet=asked.quiet)
+    args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
+    out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -206,39 +204,39 @@ def features(arguments: list[str]) -> None:
     # It brings scikit-learn's Lasso, which no other command needs.
     from sparl.linear_mdp.features import find
 
-    asked = tyro.cli(
+    args = tyro.cli(
         commands.Features,
         prog="sparl features",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    console = Console(stderr=True, quiet=asked.quiet, soft_wrap=True, highlight=False)
-    found = find(
-        asked.env,
-        asked.noise_inputs,
-        asked.steps,
-        asked.seed,
+    console = Console(stderr=True, quiet=args.quiet, soft_wrap=True, highlight=False)
+    relevant = find(
+        args.env,
+        args.noise_inputs,
+        args.steps,
+        args.seed,
         tell=lambda text: console.print(text),
     )
-    if asked.json:
-        print(json.dumps(found.as_dict(), indent=2))
+    if args.json:
+        print(json.dumps(relevant.as_dict(), indent=2))
     else:
-        tables.print_features(found.as_dict())
-        print(shlex.join(found.command()))
-    if asked.out is not None:
+        tables.print_features(relevant.as_dict())
+        print(shlex.join(relevant.command()))
+    if args.out is not None:
         try:
-            asked.out.parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(asked.out, found.spec().encode() + b"\n")
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(args.out, relevant.spec().encode() + b"\n")
         except OSError as error:
-            raise BadValue(f"{asked.out} cannot be written: {error.strerror}") from error
+            raise BadValue(f"{args.out} cannot be written: {error.strerror}") from error
 
 
 def export(arguments: list[str]) -> None:
     """`sparl export`."""
-    asked = tyro.cli(commands.Export, prog="sparl export", args=arguments)
-    out = asked.out or exporters.default_folder(asked.dir, asked.to, asked.dtype)
-    report = sparl.export(asked.dir, asked.to, out, dtype=asked.dtype, episodes=asked.episodes)
-    if asked.json:
+    args = tyro.cli(commands.Export, prog="sparl export", args=arguments)
+    out = args.out or exporters.default_folder(args.dir, args.to, args.dtype)
+    report = sparl.export(args.dir, args.to, out, dtype=args.dtype, episodes=args.episodes)
+    if args.json:
         print(json.dumps(report, indent=2))
     else:
         tables.print_export(report, out)

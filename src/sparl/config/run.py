@@ -121,8 +121,8 @@ class RunConfig:
                 f"rollout_length is {self.rollout}: a rollout must fit into the replay, "
                 f"buffer_size {self.buffer_size}"
             )
-        asked = (self.samples_per_insert, self.rollout_length, self.prioritised)
-        if not self.actors and asked != (1.0, None, False):
+        of_actors = (self.samples_per_insert, self.rollout_length, self.prioritised)
+        if not self.actors and of_actors != (1.0, None, False):
             raise BadValue(
                 "samples_per_insert, rollout_length and prioritised are options of runs with "
                 "actors: say how many"

@@ -79,7 +79,7 @@ class Learner:
     @property
     def network_parts(self) -> tuple[str, ...]:
         """The parts that hold networks: all that a method may restructure."""
-        return tuple(name for name, found in self.structures.items() if found.holds_networks)
+        return tuple(name for name, s in self.structures.items() if s.holds_networks)
 
     def networks(self, name: str) -> Networks:
         """The online networks of a part."""
@@ -87,13 +87,13 @@ class Learner:
 
     def outline(self) -> dict[str, Any]:
         """`all_networks`, with shapes in place of arrays."""
-        found = {}
+        outlines = {}
         for name in self.network_parts:
             outline = self.structures[name].outline()
-            found |= outline
+            outlines |= outline
             if self.parts[name].target.size:
-                found |= {f"target_{network}": outline[network] for network in outline}
-        return found
+                outlines |= {f"target_{network}": outline[network] for network in outline}
+        return outlines
 
     def all_networks(self) -> dict[str, Any]:
         """Every network by name, targets as `target_NAME`."""

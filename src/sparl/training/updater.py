@@ -74,9 +74,9 @@ class Updater:
             state.updated(self.footprint, count if together else 1)
             errors.append(self.engine.td_errors)
             self._restructure_if_due(state)
-        if any(found is None for found in errors):
+        if any(error is None for error in errors):
             return None
-        return np.concatenate([np.atleast_2d(np.asarray(found)) for found in errors])
+        return np.concatenate([np.atleast_2d(np.asarray(error)) for error in errors])
 
     def _stage(self, update: int) -> Any:
         made = update - self._before

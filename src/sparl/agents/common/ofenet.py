@@ -57,12 +57,12 @@ def init(
 ) -> dict[str, Networks]:
     """The part of the learner: the two towers and the prediction, dense."""
     state_key, action_key, prediction_key = jax.random.split(key, 3)
-    joined = observation_size + ofenet.units + action_size
+    inputs = observation_size + ofenet.units + action_size
     predicted = ofenet.targets or observation_size
     networks = {
         STATE: feature_tower(state_key, observation_size, ofenet.widths, "swish"),
-        ACTION: feature_tower(action_key, joined, ofenet.widths, "swish"),
-        PREDICTION: build(prediction_key, (joined + ofenet.units, predicted)),
+        ACTION: feature_tower(action_key, inputs, ofenet.widths, "swish"),
+        PREDICTION: build(prediction_key, (inputs + ofenet.units, predicted)),
     }
     return {PART: networks}
 
