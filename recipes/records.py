@@ -12,8 +12,7 @@ from drawing.study import RATIO, SIZES
 from jobs import Job
 
 import sparl
-from sparl.storage import RunFolder
-from sparl.training import Evaluator, inspect
+from sparl.training import inspect
 
 EPISODES = 100
 """Of a final policy, where a study asks for more than the evaluations of training."""
@@ -77,12 +76,8 @@ def play(results: Path, done: dict[Job, Path]) -> None:
     results.mkdir(parents=True, exist_ok=True)
     played: dict[Job, Rows] = {}
     for job, folder in done.items():
-        policy = sparl.load(folder)
-        run = RunFolder.open(folder).read_config()[0]
-        evaluator = Evaluator(run, policy.spaces, EPISODES, seed=1_000 + job.seed)
-        found = evaluator(policy.act)
-        evaluator.close()
-        mean, std = f"{found.mean_return:.1f}", f"{found.std_return:.1f}"
+        evaluation = sparl.Run(folder).evaluate(EPISODES, seed=1_000 + job.seed)
+        mean, std = f"{evaluation.mean_return:.1f}", f"{evaluation.std_return:.1f}"
         played[job] = [{"mean_return": mean, "std_return": std}]
         print(f"{job.variant.name}, seed {job.seed}: {mean} over {EPISODES} episodes")
     keep(results / "final_100_episodes.csv", played)

@@ -143,8 +143,8 @@ def test_notes_explain_intervals_and_other_differences(make_run):
     [
         ("env", "environments:Falling-v0", "Compare each environment by itself"),
         ("steps", 300, "--steps N"),
-        ("eval_every", 7, "--eval-every"),
-        ("eval_episodes", 3, "--eval-episodes"),
+        ("eval_every", 7, "same eval_every"),
+        ("eval_episodes", 3, "same eval_episodes"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(make_run, field, value, way_out):

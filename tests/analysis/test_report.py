@@ -413,7 +413,7 @@ def test_the_first_run_of_each_variant_is_filmed(trained, tmp_path):
     assert len(films) == 2
     assert "Not filmed: dense, seed 0 is filmed for this variant." in html.text
     html = write_report(trained / "dense", tmp_path)
-    assert "Not filmed, because of --no-video." in html.text
+    assert "Not filmed, as no video was wanted." in html.text
 
 
 @pytest.mark.parametrize("fault", ["render", "reset"])

@@ -217,7 +217,7 @@ REFUSED_FOR_ATTRIBUTES = {
     "PPO or A2C .*sparl imports TD3, SAC and DQN": policy_of("stable_baselines3.common.policies"),
     r"its policy is from sb3_contrib.tqc.policies": policy_of("sb3_contrib.tqc.policies"),
     "saved by SBX, which keeps its networks as a pickle": policy_of("sbx.td3.policies"),
-    "learning rate .* follows a schedule.*--learning-rate": lambda data: data.update(
+    "learning rate .* follows a schedule.*learning_rate": lambda data: data.update(
         learning_rate={":type:": "<class 'function'>", ":serialized:": "gAWV"}
     ),
     "gamma '0.9', which should be a number": lambda data: data.update(gamma="0.9"),

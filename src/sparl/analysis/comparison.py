@@ -28,8 +28,8 @@ none is given."""
 MUST_AGREE = {
     "env": "Compare each environment by itself",
     "steps": "Prolong the shorter with sparl train --resume DIR --steps N, or leave one out",
-    "eval_every": "Leave one out, or train it again with the same --eval-every",
-    "eval_episodes": "Leave one out, or train it again with the same --eval-episodes",
+    "eval_every": "Leave one out, or train it again with the same eval_every",
+    "eval_episodes": "Leave one out, or train it again with the same eval_episodes",
 }
 """Options in which compared runs must agree, and what to do where they differ."""
 

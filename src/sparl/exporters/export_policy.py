@@ -68,7 +68,7 @@ def export(
     run = None if (path / "policy.json").exists() else RunFolder.open(path)
     if to == "onnx" and dtype != "float32":
         raise BadValue(
-            f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or use --to c"
+            f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or export to c"
         )
     out = default_folder(path, to, dtype) if out is None else Path(out)
     _refuse_foreign_folder(out)
@@ -151,7 +151,7 @@ def _refuse_foreign_folder(out: Path) -> None:
         and not (out / REPORT_FILE).exists()
         and (not out.is_dir() or any(out.iterdir()))
     ):
-        raise BadRun(f"{out} exists and is no export of sparl: choose another --out")
+        raise BadRun(f"{out} exists and is no export of sparl: choose another folder")
 
 
 def _sizes(program: CProgram) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class SB3File:
         if isinstance(self.data.get("learning_rate"), dict):
             raise BadValue(
                 f"the learning rate of {self.path} follows a schedule, which cannot be read "
-                "without running code from the file. Choose the one to go on with: --learning-rate"
+                "without running code from the file. Choose the one to go on with: learning_rate"
             )
         return self.number("learning_rate")
 

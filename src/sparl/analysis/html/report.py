@@ -79,7 +79,7 @@ def _add_films(environment: EnvironmentSection, video: bool, console: Console) -
     filmed: dict[str, RunSection] = {}
     for section in environment.run_sections:
         if not video:
-            section.no_film = "Not filmed, because of --no-video."
+            section.no_film = "Not filmed, as no video was wanted."
         elif section.run.policy is None:
             section.no_film = "Not filmed: there is no policy."
         elif section.label in filmed:
