@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sparl import agents, methods, plugins
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
@@ -44,6 +46,10 @@ def trainer(
 
     Nothing is written before it is there: a run that cannot start leaves no folder behind.
     """
+    plugins.refuse_while_loading()
+    # What config.json will call them: a class that nobody could find again is refused here.
+    agents.name_of(agent)
+    methods.name_of(method)
     with _collector(run, ray_address) as collector:
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
 
@@ -68,6 +74,16 @@ def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
             else "There is no older one to go back to."
         )
         raise BadCheckpoint(f"{error}. {way_out}") from error
+
+
+def forget_end(folder: RunFolder) -> None:
+    """Takes the final policy and figures of a run away that goes on.
+
+    If it is interrupted, its policy is that of its newest checkpoint, and it is no finished run.
+    """
+    (folder.path / "summary.json").unlink(missing_ok=True)
+    if folder.policy.exists():
+        shutil.rmtree(folder.policy)
 
 
 def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
