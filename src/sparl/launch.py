@@ -50,7 +50,7 @@ def trainer(
     # What config.json will call them: a class that nobody could find again is refused here.
     agents.name_of(agent)
     methods.name_of(method)
-    with _collector(run, ray_address) as collector:
+    with _collector(run, agent, ray_address) as collector:
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
 
 
@@ -94,7 +94,7 @@ def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
 
 
 @contextmanager
-def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
+def _collector(run: RunConfig, agent: Agent, ray_address: str | None) -> Iterator[Any]:
     if not run.actors:
         if ray_address is not None:
             raise BadValue(
@@ -104,6 +104,8 @@ def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
         return
     try:
         # Ray is an extra, and takes half a second to import.
+        from ray import cloudpickle
+
         from sparl import distributed
     except ModuleNotFoundError as error:
         if error.name != "ray":
@@ -112,5 +114,8 @@ def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
             f"actors is {run.actors}: that needs Ray, which is not installed: "
             'pip install "sparl[ray]"'
         ) from error
+    module = plugins.file_module(type(agent))
+    if module is not None:
+        cloudpickle.register_pickle_by_value(module)
     with distributed.connected(ray_address, run.actors):
         yield distributed.RayCollector

@@ -190,6 +190,14 @@ def refuse_while_loading() -> None:
         )
 
 
+def file_module(kind: type) -> ModuleType | None:
+    """The module of a class that was loaded from a file; None for one of another module.
+
+    Other processes cannot import it by its name: what is sent to them must hold its code.
+    """
+    return sys.modules[kind.__module__] if kind.__module__.startswith(FROM_FILE) else None
+
+
 @contextmanager
 def _blaming(what: str) -> Iterator[None]:
     """Turns whatever another's code raises while it is imported into a `BadValue`."""
