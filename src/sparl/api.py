@@ -41,7 +41,10 @@ class Run:
 
     @cached_property
     def policy(self) -> Policy:
-        """The final policy; of a run that has not come to its end that of its newest checkpoint."""
+        """The final policy; of a run that has not come to its end that of its newest checkpoint.
+
+        It is read once: a `Run` made before somebody else resumed the run keeps what it has read.
+        """
         return load_policy(self.folder)
 
     def predict(
@@ -79,8 +82,15 @@ class Run:
             evaluator.close()
 
     def resume(self, **options: Any) -> Run:
-        """Goes on from the newest checkpoint; options are those of `sparl.resume`."""
-        return resume(self.folder, **options)
+        """Goes on from the newest checkpoint; options are those of `sparl.resume`.
+
+        This `Run`, too, has the new policy afterwards.
+        """
+        try:
+            return resume(self.folder, **options)
+        finally:
+            for read in ("policy", "_snapshot"):
+                self.__dict__.pop(read, None)
 
     def prune(self, method: Method, **options: Any) -> Run:
         """A new run that prunes what this one has learned; options are those of `sparl.prune`."""
@@ -185,6 +195,8 @@ def resume(
             trainer.logger.resume(0, {})
         else:
             launch.take_up(trainer, step, [s for s in saved if s < step])
+            if step < run.steps:
+                launch.forget_end(folder)
         folder.write_config(run, agent, method, spaces)
         trainer.run()
     return Run(folder.path)
@@ -211,7 +223,7 @@ def prune(
         SparlError: As `train`.
     """
     if not method.prunes:
-        fitting = ", ".join(name for name in METHODS.names if METHODS.find(name).prunes)
+        fitting = ", ".join(name for name, kind in METHODS.usable().items() if kind.prunes)
         raise BadValue(
             f"{method.name} does not choose by what a network has learned. What prunes: {fitting}"
         )

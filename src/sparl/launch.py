@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sparl import agents, methods, plugins
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
@@ -44,7 +46,11 @@ def trainer(
 
     Nothing is written before it is there: a run that cannot start leaves no folder behind.
     """
-    with _collector(run, ray_address) as collector:
+    plugins.refuse_while_loading()
+    # What config.json will call them: a class that nobody could find again is refused here.
+    agents.name_of(agent)
+    methods.name_of(method)
+    with _collector(run, agent, ray_address) as collector:
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
 
 
@@ -70,6 +76,16 @@ def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
         raise BadCheckpoint(f"{error}. {way_out}") from error
 
 
+def forget_end(folder: RunFolder) -> None:
+    """Takes the final policy and figures of a run away that goes on.
+
+    If it is interrupted, its policy is that of its newest checkpoint, and it is no finished run.
+    """
+    (folder.path / "summary.json").unlink(missing_ok=True)
+    if folder.policy.exists():
+        shutil.rmtree(folder.policy)
+
+
 def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
     """Raises `BadRun` where the environment has other spaces than the run was made with."""
     if trainer.spaces != spaces:
@@ -78,7 +94,7 @@ def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
 
 
 @contextmanager
-def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
+def _collector(run: RunConfig, agent: Agent, ray_address: str | None) -> Iterator[Any]:
     if not run.actors:
         if ray_address is not None:
             raise BadValue(
@@ -88,6 +104,8 @@ def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
         return
     try:
         # Ray is an extra, and takes half a second to import.
+        from ray import cloudpickle
+
         from sparl import distributed
     except ModuleNotFoundError as error:
         if error.name != "ray":
@@ -96,5 +114,8 @@ def _collector(run: RunConfig, ray_address: str | None) -> Iterator[Any]:
             f"actors is {run.actors}: that needs Ray, which is not installed: "
             'pip install "sparl[ray]"'
         ) from error
+    module = plugins.file_module(type(agent))
+    if module is not None:
+        cloudpickle.register_pickle_by_value(module)
     with distributed.connected(ray_address, run.actors):
         yield distributed.RayCollector

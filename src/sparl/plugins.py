@@ -13,7 +13,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -25,6 +30,9 @@ from sparl.errors import BadValue
 Plugin = TypeVar("Plugin")
 FROM_FILE = "sparl_plugin_"
 """How the names of modules begin that were loaded from a file."""
+_loading: list[Path] = []
+"""The files that are being imported as plug-ins just now."""
+_INSTALLED = {Path(sysconfig.get_path(of)) for of in ("purelib", "platlib")}
 
 
 class Registry(Generic[Plugin]):
@@ -41,22 +49,43 @@ class Registry(Generic[Plugin]):
         self._specs: dict[type[Plugin], str] = {}
 
     @cached_property
-    def _points(self) -> dict[str, EntryPoint]:
-        points: dict[str, EntryPoint] = {}
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        """The entry points of each name; several only where packages are at odds."""
+        points: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=f"sparl.{self.kind}s"):
-            other = points.setdefault(point.name, point)
-            if other.value != point.value:
-                raise BadValue(
-                    f"two packages have {self.kind} {point.name!r}: {other.value} and "
-                    f"{point.value}. Uninstall one of them"
-                )
+            same = points.setdefault(point.name, [])
+            if point.value not in [other.value for other in same]:
+                same.append(point)
         return points
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the classes that are registered: sparl's own first, then other packages'."""
-        own = [name for name, point in self._points.items() if _is_own(point)]
+        own = [name for name, points in self._points.items() if any(map(_is_own, points))]
         return (*own, *sorted(self._points.keys() - own))
+
+    def usable(self) -> dict[str, type[Plugin]]:
+        """The registered classes by name, without those that `find` refuses.
+
+        A package that is broken must not take the others along.
+        """
+        found: dict[str, type[Plugin]] = {}
+        for name in self.names:
+            try:
+                found[name] = self.find(name)
+            except BadValue:
+                continue
+        return found
+
+    def describe(self, name: str) -> str:
+        """A registered class's docstring; of one that cannot be used, why."""
+        try:
+            kind = self.find(name)
+        except BadValue as error:
+            return f"cannot be used: {error}"
+        text = (kind.__doc__ or "").strip()
+        # A dataclass without a docstring has its signature there.
+        return "no description" if not text or text.startswith(f"{kind.__name__}(") else text
 
     def find(self, spec: str) -> type[Plugin]:
         """The class of that name.
@@ -70,12 +99,22 @@ class Registry(Generic[Plugin]):
             if self._specs.get(kind) is None and self._registered(kind) is None:
                 self._specs[kind] = _absolute(spec)
             return kind
-        if spec not in self._points:
+        points = self._points.get(spec)
+        if points is None:
             raise BadValue(
                 f"{self.kind} is {spec!r}: choose of {', '.join(self.names)}, or name a class: "
                 "path/to/file.py:Class or package.module:Class"
             )
-        return self._checked(self._points[spec].load(), spec)
+        if len(points) > 1:
+            raise BadValue(
+                f"several packages have {self.kind} {spec!r}: "
+                f"{' and '.join(map(_origin, points))}. Uninstall all but one of them"
+            )
+        if _is_own(points[0]):
+            return self._checked(points[0].load(), spec)
+        with _blaming(f"{self.kind} {spec!r} of {_origin(points[0])} cannot be loaded"):
+            kind = points[0].load()
+        return self._checked(kind, spec)
 
     def spec_of(self, kind: type[Plugin]) -> str:
         """What `find` finds exactly this class by; a run folder records it.
@@ -92,8 +131,8 @@ class Registry(Generic[Plugin]):
 
     def _registered(self, kind: type[Plugin]) -> str | None:
         value = f"{kind.__module__}:{kind.__qualname__}"
-        names = (name for name, point in self._points.items() if point.value == value)
-        return next(names, None)
+        points = self._points.items()
+        return next((name for name, found in points if [p.value for p in found] == [value]), None)
 
     def _checked(self, kind: Any, spec: str) -> type[Plugin]:
         if not (isinstance(kind, type) and issubclass(kind, self.base)):
@@ -104,8 +143,21 @@ class Registry(Generic[Plugin]):
         # An inherited name would make logs and labels tell of another algorithm.
         if not vars(kind).get("name"):
             raise BadValue(
-                f"{kind.__qualname__} has no name of its own: give the class an attribute "
+                f"{spec} has no name of its own: give the class an attribute "
                 f'`name: ClassVar[str] = "…"`'
+            )
+        annotations = inspect.get_annotations(kind)
+        options = [name for name, of in annotations.items() if "ClassVar" not in str(of)]
+        if options and "__dataclass_fields__" not in vars(kind):
+            raise BadValue(
+                f"{spec} is no dataclass of its own, so {', '.join(options)} would be "
+                "no options: write @dataclass(frozen=True) above it"
+            )
+        missing = _missing(kind, self.base)
+        if missing:
+            raise BadValue(
+                f"{spec} lacks {', '.join(missing)}: "
+                f"sparl.{self.kind}s.{self.base.__name__} says what each is"
             )
         return kind
 
@@ -114,64 +166,130 @@ def _is_own(point: EntryPoint) -> bool:
     return point.value.startswith("sparl.")
 
 
+def _origin(point: EntryPoint) -> str:
+    """The package of an entry point, and what it names."""
+    return point.value if point.dist is None else f"{point.dist.name} ({point.value})"
+
+
+def _missing(kind: type, base: type) -> list[str]:
+    """What `base` leaves to its plug-ins, and this one has not."""
+    attributes = [n for n, of in inspect.get_annotations(base).items() if "ClassVar" in str(of)]
+    missing = [name for name in attributes if not hasattr(kind, name)]
+    return [*missing, *sorted(getattr(kind, "__abstractmethods__", ()))]
+
+
+def refuse_while_loading() -> None:
+    """Raises `BadValue` while a plug-in file is imported: a run must not start then.
+
+    A script that defines an agent and trains it is imported when that run is resumed.
+    """
+    if _loading:
+        raise BadValue(
+            f"a run starts while {_loading[-1]} is imported for a class in it: "
+            'put what the file does below `if __name__ == "__main__":`'
+        )
+
+
+def file_module(kind: type) -> ModuleType | None:
+    """The module of a class that was loaded from a file; None for one of another module.
+
+    Other processes cannot import it by its name: what is sent to them must hold its code.
+    """
+    return sys.modules[kind.__module__] if kind.__module__.startswith(FROM_FILE) else None
+
+
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Turns whatever another's code raises while it is imported into a `BadValue`."""
+    try:
+        yield
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        last = frames[-1]
+        # A SyntaxError tells its place itself.
+        told = isinstance(error, SyntaxError) or last.filename.startswith("<frozen importlib")
+        where = "" if told else f" at {last.filename}:{last.lineno}"
+        raise BadValue(f"{what}: {type(error).__name__}{where}: {error}") from error
+
+
 def _imported(spec: str, kind: str) -> Any:
     """The class of `path/to/file.py:Class` or `package.module:Class`."""
     where, _, name = spec.rpartition(":")
-    module = _module_of(Path(where)) if where.endswith(".py") else _import(where, spec, kind)
+    if where.endswith(".py"):
+        module = _module_of(Path(where), f"{kind} is {spec!r}")
+    else:
+        module = _import(where, f"{kind} is {spec!r}")
     found = getattr(module, name, None)
     if found is None:
         raise BadValue(f"{kind} is {spec!r}: {where} has no class {name}")
     return found
 
 
-def _import(module: str, spec: str, kind: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise BadValue(
-            f"{kind} is {spec!r}: there is no module {error.name}. A file is named with its "
-            "ending: path/to/file.py:Class"
-        ) from error
+def _import(module: str, asked: str) -> ModuleType:
+    with _blaming(f"{asked}: {module or 'nothing'} cannot be imported"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if not f"{module}.".startswith(f"{missing}."):
+                raise  # something that the module needs
+    raise BadValue(
+        f"{asked}: there is no module {missing}. A file is named with its ending: "
+        "path/to/file.py:Class"
+    )
 
 
-def _module_of(path: Path) -> ModuleType:
+def _module_of(path: Path, asked: str) -> ModuleType:
     """The module that a Python file is; the same one whenever the file is named again."""
-    path = path.expanduser().absolute()
-    for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == str(path):
-            return module
+    path = _resolved(path)
     if not path.is_file():
-        raise BadValue(f"{path} does not exist: name a Python file")
+        raise BadValue(f"{asked}: there is no file {path}")
+    for module in list(sys.modules.values()):
+        known = getattr(module, "__file__", None)
+        if known and Path(known).name == path.name and _resolved(Path(known)) == path:
+            return module
     # Two files of the same name are two modules.
     name = f"{FROM_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
+    _loading.append(path)
     try:
-        spec.loader.exec_module(module)
+        with _blaming(f"{asked}: {path} cannot be imported"):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        _loading.pop()
     return module
+
+
+def _resolved(path: Path) -> Path:
+    """The one path of a file, whichever way it was named."""
+    return path.expanduser().resolve()
 
 
 def _absolute(spec: str) -> str:
     """The same with an absolute path: a run may be resumed from another folder."""
     where, _, name = spec.rpartition(":")
-    return f"{Path(where).expanduser().absolute()}:{name}" if where.endswith(".py") else spec
+    return f"{_resolved(Path(where))}:{name}" if where.endswith(".py") else spec
 
 
 def _spec_of(kind: type, what: str) -> str:
     """How another process finds a class that was handed over in Python."""
-    module = sys.modules.get(kind.__module__)
-    path = getattr(module, "__file__", None)
-    if "." in kind.__qualname__ or path is None:
+    name, module = kind.__module__, sys.modules.get(kind.__module__)
+    path = getattr(module, "__file__", None) or ""
+    if not path.endswith(".py") or getattr(module, kind.__qualname__, None) is not kind:
         raise BadValue(
             f"the {what} {kind.__qualname__} cannot be found again from a file: define it at the "
-            "top level of a Python file, so that the run can be resumed"
+            "top level of a Python file (.py), so that the run can be resumed"
         )
     spec = getattr(module, "__spec__", None)
-    if spec is None or kind.__module__.startswith(FROM_FILE):
-        return f"{Path(path).absolute()}:{kind.__qualname__}"
-    return f"{kind.__module__}:{kind.__qualname__}"
+    if name == "__main__":  # by `python -m package.module` it has another name, too
+        name = "" if spec is None else spec.name
+    # Whoever resumes may have other folders on sys.path; a package is installed, or its files
+    # would not find each other.
+    by_name = "." in name or hasattr(module, "__path__") or Path(path).parent in _INSTALLED
+    return f"{name if by_name else _resolved(Path(path))}:{kind.__qualname__}"

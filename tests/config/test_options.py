@@ -10,6 +10,7 @@ import pytest
 import sparl
 from sparl import agents, methods
 from sparl.config import RunConfig, options
+from sparl.errors import BadValue
 from sparl.methods import METHODS
 
 RUNS = [
@@ -61,3 +62,59 @@ def test_what_has_its_default_is_not_said():
     words = options.command(RUNS[0], sparl.TD3(), sparl.RNM(2, 4, interval=5))
     told = "sparl train HalfCheetah-v5 --agent td3 --method rnm"
     assert " ".join(words) == f"{told} --steps 1000000 --pattern 2:4 --interval 5"
+
+
+def test_options_of_updates_and_learning_rates_reach_the_agent():
+    words = [
+        "Pendulum-v1",
+        "--train-freq",
+        "2",
+        "--train-unit",
+        "episodes",
+        "--gradient-steps",
+        "3",
+    ]
+    words += ["--max-grad-norm", "0.5", "--learning-rate-schedule", "cosine"]
+    agent = options.parse(words).agent
+    updates = {"train_freq": 2, "train_unit": "episodes", "gradient_steps": 3}
+    assert agent == replace(
+        sparl.TD3(max_grad_norm=0.5, learning_rate_schedule="cosine"), **updates
+    )
+    assert sparl.TD3().max_grad_norm is None
+    assert options.parse(["Pendulum-v1", "--max-grad-norm", "None"]).agent == sparl.TD3()
+
+
+@pytest.mark.parametrize("word", ["--train-unit=hours", "--learning-rate-schedule=square"])
+def test_a_choice_that_there_is_not_is_a_usage_error(word, capsys):
+    with pytest.raises(SystemExit) as ended:
+        options.parse(["Pendulum-v1", word])
+    assert ended.value.code == 2
+    assert word.split("=")[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["--n", "--m", "--v"])
+def test_internal_fields_of_a_method_are_no_options(word, capsys):
+    assert {"n", "m", "v"} == sparl.RNM.internal
+    for parse in (options.parse, options.parse_prune):
+        with pytest.raises(SystemExit) as ended:
+            parse(["Pendulum-v1", "--method", "rnm", word, "4"])
+        assert ended.value.code == 2
+        assert word in capsys.readouterr().err
+    method = options.parse(["Pendulum-v1", "--method", "rnm", "--pattern", "1:4x2"]).method
+    assert method == methods.RNM(1, 4, 2)
+    assert type(method) is methods.RNM
+
+
+def test_a_run_that_began_with_another_librarys_file_is_told_as_an_import():
+    run = RunConfig("Pendulum-v1", steps=50, seed=3, begun_from="/some/where/model.zip")
+    words = options.command(run, sparl.TD3(learning_rate=0.001), methods.Dense())
+    told = "sparl import sb3 /some/where/model.zip --env Pendulum-v1 --out imported"
+    assert " ".join(words) == f"{told} --learning-rate 0.001 --seed 3 --steps 50"
+
+
+@pytest.mark.parametrize("option", ["steps", "eval_every", "envs", "buffer_size", "log_every"])
+def test_counts_of_a_run_begin_at_1(option):
+    run = RunConfig("Pendulum-v1")
+    assert getattr(replace(run, **{option: 1000}), option) == 1000
+    with pytest.raises(BadValue, match=f"{option} is 0: it must be at least 1"):
+        replace(run, **{option: 0})

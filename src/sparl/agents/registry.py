@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparl.agents.agent import Actions, Agent
-from sparl.errors import BadEnvironment, BadValue
+from sparl.errors import BadEnvironment
 from sparl.plugins import Registry
 
 AGENTS: Registry[Agent] = Registry("agent", Agent)
@@ -20,16 +20,8 @@ def refuse_misfit(agent: Agent, env: str, actions: Actions, space: Any) -> None:
     """Raises `BadEnvironment` where the agent cannot act in the environment's action space."""
     if agent.actions == actions:
         return
-    fitting = [name for name in AGENTS.names if _acts(name) == actions]
+    fitting = [name for name, kind in AGENTS.usable().items() if kind.actions == actions]
     raise BadEnvironment(
         f"{env} has {actions} actions ({space}); {agent.name} needs {agent.actions} ones. "
         f"What fits: {', '.join(fitting)}"
     )
-
-
-def _acts(name: str) -> Actions | None:
-    """How a registered agent acts; None for one that cannot be loaded, whose package is broken."""
-    try:
-        return AGENTS.find(name).actions
-    except (BadValue, ImportError):
-        return None

@@ -247,8 +247,8 @@ def show_list(arguments: list[str]) -> None:
     tyro.cli(commands.List, prog="sparl list", args=arguments)
     tables.print_list(
         {
-            "agents": {name: AGENTS.find(name).__doc__ for name in AGENTS.names},
-            "methods": {name: METHODS.find(name).__doc__ for name in METHODS.names},
+            "agents": {name: AGENTS.describe(name) for name in AGENTS.names},
+            "methods": {name: METHODS.describe(name) for name in METHODS.names},
             "layouts": {name: kind.__doc__ for name, kind in LAYOUTS.items()},
         }
     )

@@ -16,6 +16,7 @@ import tyro
 from sparl import agents, methods
 from sparl.agents import AGENTS, Agent
 from sparl.config.run import RunConfig
+from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
 from sparl.topology import NofM
 
@@ -69,6 +70,9 @@ def parse(arguments: list[str]) -> TrainOptions:
         _flat("agent_options", agent, agent()),
         _flat("method_options", method, method()),
     ]
+    _refuse_clashes(
+        run=RunConfig, agent=agent, method=method, command=[name for name, *_ in options]
+    )
     text = "Train an agent. To go on with a run: sparl train --resume DIR."
     parsed = _parsed(prog, text, options, arguments)
     return TrainOptions(
@@ -84,7 +88,7 @@ def parse(arguments: list[str]) -> TrainOptions:
 def parse_prune(arguments: list[str]) -> PruneOptions:
     """The options of `sparl prune`; raises as `parse`."""
     prog = "sparl prune"
-    pruning = [name for name in METHODS.names if METHODS.find(name).prunes]
+    pruning = [name for name, kind in METHODS.usable().items() if kind.prunes]
     method = METHODS.find(_named(prog, arguments, "method", "dsp"))
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
@@ -107,17 +111,25 @@ def command(run: RunConfig, agent: Agent, method: Method) -> list[str]:
     """The words of the command line that makes this run; `parse` makes the same of them again.
 
     Options that have their default are left out, but for the steps and a pattern. A run that began
-    with another's checkpoint is told as `sparl prune`, without what it took over of that run.
+    with another's checkpoint is told as `sparl prune`, without what it took over of that run; one
+    that began with another library's file as `sparl import`, into a folder `imported`.
     """
     kind = type(method)
+    begun_from = Path(run.begun_from)
+    if run.begun_from and begun_from.parent.name != "checkpoints":
+        words = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
+        words += _spelled("learning-rate", agent.learning_rate)
+        return [*words, *_spelled("seed", run.seed), *_spelled("steps", run.steps)]
     if run.begun_from:
-        source = Path(run.begun_from).parents[1]  # of RUN/checkpoints/step-…
-        words, given = ["sparl", "prune", str(source)], _changed(method, _as_trained(kind))
+        source = begun_from.parents[1]  # of RUN/checkpoints/step-…
+        words, given = ["sparl", "prune", str(source)], {}
+        usual = _as_trained(kind)
     else:
         words = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
         given = _changed(run, RunConfig(run.env)) | _changed(agent, type(agent)())
-        given |= _changed(method, kind())
-    given = {name: value for name, value in given.items() if name not in kind.internal}
+        usual = kind()
+    changed = _changed(method, usual)
+    given |= {name: value for name, value in changed.items() if name not in kind.internal}
     if _pattern(kind):
         given = {"pattern": str(method.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
     words += ["--method", methods.name_of(method)]
@@ -175,6 +187,19 @@ def _flat(name: str, kind: type, default: Any = MISSING) -> tuple[str, Any, Any]
         default = kind(**{f.name: getattr(default, f.name) for f in fields(default)})
     given = {} if default is MISSING else {"default": default}
     return name, tyro.conf.OmitArgPrefixes[kind], field(**given)
+
+
+def _refuse_clashes(command: list[str], **kinds: type) -> None:
+    """Raises `BadValue` where a plug-in has a field whose name another option has already."""
+    taken = dict.fromkeys([*command, "resume", "help"], "command sparl train")
+    for what, kind in kinds.items():
+        own = {f.name for f in fields(kind)} - getattr(kind, "internal", frozenset())
+        for name in sorted(own & taken.keys()):
+            raise BadValue(
+                f"{kind.__name__} has a field {name}, and the {taken[name]} has an option of "
+                "that name: rename the field, or use the two from Python"
+            )
+        taken |= dict.fromkeys(own, f"{what} {kind.__name__}")
 
 
 def _exactly(kind: type, parsed: Any) -> Any:
