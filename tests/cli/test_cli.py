@@ -153,7 +153,7 @@ def test_python_m_sparl_tells_plain_lines_and_errors_without_traceback(tmp_path)
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "helpers")},
         )
 
     options = f"--steps 60 --hidden {TINY.hidden[0]} --learning-starts 20 --eval-every 30"

@@ -151,7 +151,7 @@ def test_a_killed_learner_loses_what_came_after_its_checkpoint_and_goes_on(clust
         [sys.executable, "-m", "sparl", "train", "environments:Numbered-v0", *options.split(),
          "--ray-address", cluster, "--out", "run"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "helpers")},
         stderr=subprocess.PIPE,
     )  # fmt: skip
     run, deadline = tmp_path / "run", time.monotonic() + 120

@@ -131,7 +131,11 @@ class RunSection:
     def source(self) -> str:
         """The run that this one began with; empty if it began afresh."""
         begun_from = self.run.config.begun_from
-        return str(Path(begun_from).parents[1]) if begun_from else ""
+        if not begun_from:
+            return ""
+        path = Path(begun_from)
+        # Of a checkpoint, RUN/checkpoints/step-…, the run; of an imported agent its file.
+        return str(path.parents[1] if path.parent.name == "checkpoints" else path)
 
 
 def run_section(run: ReadRun, label: str) -> RunSection:
