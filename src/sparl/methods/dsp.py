@@ -18,8 +18,8 @@ Our reading:
 - Gate: it is open while the recent return is near the best so far.
 - Threshold: the least important neurons of a layer are dropped under two limits. All dropped
   neurons together have held at most the share epsilon(t) of the layer's importance, each measured
-  when it was dropped. And the number that stays follows a geometric path from all neurons to the
-  fewest. Both paths (epsilon's is cubic) advance only while the gate is open.
+  when it was dropped. And at least as many neurons stay as a geometric path from all neurons to the
+  fewest allows. Both paths (epsilon's is cubic) advance only while the gate is open.
 - A dropped neuron is first switched off: its whole group is zero, in moments and targets, too. It
   stays zero, because no gradient reaches it: activations map 0 to 0, and the weights behind it are
   0. So the mask is monotone.
@@ -92,11 +92,11 @@ class DSP(Method):
     epsilon: float = 1.0
     """Most of a layer's importance, as a share, that dropped neurons may have held at the end."""
     critic_epsilon: float = 0.5
-    """The same for critics beside an actor."""
+    """Like epsilon, for critics beside an actor."""
     floor: float = 0.06
     """Share of a layer's neurons that always stays."""
     critic_floor: float = 0.3
-    """The same for critics beside an actor: studies find that actors bear more (2206.10369)."""
+    """Like floor, for critics beside an actor: studies find that actors bear more (2206.10369)."""
     tolerance: float = 0.2
     """How far the recent return may fall short of the best while neurons are dropped, as a share of
     the distance between the lowest and the best; 1 for no gate."""
