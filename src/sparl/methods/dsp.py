@@ -77,8 +77,7 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class DSP(Method):
-    """Start dense; penalise the least important neurons, switch them off and cut them out
-    (2402.05146)."""
+    """Start dense; penalise, switch off and cut out the least important neurons (2402.05146)."""
 
     name: ClassVar[str] = "dsp"
     prunes: ClassVar[bool] = True

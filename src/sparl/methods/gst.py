@@ -65,8 +65,7 @@ class TargetPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class GST(Method):
-    """Large layers are block-circulant from the first step; blocks are pruned while the return
-    holds (2101.09650)."""
+    """Large layers are block-circulant; blocks are pruned while the return holds (2101.09650)."""
 
     name: ClassVar[str] = "gst"
 

@@ -25,8 +25,7 @@ from sparl.networks import Networks
 
 @dataclass(frozen=True)
 class RLx2(RigL):
-    """RigL from the largest weights at the start; see also n_step and dynamic_replay
-    (2205.15043)."""
+    """RigL from the largest first weights; see also n_step and dynamic_replay (2205.15043)."""
 
     name: ClassVar[str] = "rlx2"
     prunes: ClassVar[bool] = True
