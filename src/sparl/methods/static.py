@@ -14,6 +14,6 @@ from sparl.methods.common.unstructured import Unstructured
 
 @dataclass(frozen=True)
 class Static(Unstructured):
-    """Random sparse networks whose topology never changes: the control of those that change it."""
+    """Random sparse networks with a fixed topology: the control of other sparse methods."""
 
     name: ClassVar[str] = "static"
