@@ -155,7 +155,7 @@ def test_a_killed_learner_resumes_from_its_newest_checkpoint(cluster, tmp_path):
         [sys.executable, "-m", "sparl", "train", "environments:Numbered-v0", *options.split(),
          "--ray-address", cluster, "--out", "run"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
     )  # fmt: skip
     run, deadline = tmp_path / "run", time.monotonic() + 120
