@@ -1,4 +1,4 @@
-"""Runs with actors, part by part and in one process: limiter, priorities, weights, an actor."""
+"""The parts of runs with actors, in one process: rate limiter, priorities, weights, an actor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support import at, rows, same_bits
 
 import sparl
 from sparl.config import RunConfig
-from sparl.engine import Algorithm, Engine, update_function
+from sparl.engine import Engine, update_function
 from sparl.replay import Columns, Replay
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -33,36 +33,41 @@ CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(deadline=None)
-def test_whoever_is_fast_the_limiter_keeps_the_ratio_and_never_stops_both(
+def test_the_limiter_keeps_the_ratio_and_never_stops_both_sides(
     ratio, actors, rollout, starts, seed
 ):
-    limiter, fast = RateLimiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
+    """Whether the actors or the learner are faster: the seed decides who goes next."""
+    limiter, rng = RateLimiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
     inserted, updates, under_way = 0, 0, 0
     while inserted < 400:
         admitted = under_way < actors and limiter.admits(
             rollout, inserted + under_way * rollout, updates
         )
-        due = limiter.due(inserted, updates)
+        due = limiter.due(inserted, 0, False, updates)
         assert admitted or due or under_way
-        can = {"order": admitted, "learn": due, "take": under_way}
-        choice = fast.choice([name for name, possible in can.items() if possible])
-        under_way += (choice == "order") - (choice == "take")
-        inserted += rollout * (choice == "take")
+        possible = {"order": admitted, "learn": due, "store": under_way}
+        choice = rng.choice([name for name, count in possible.items() if count])
+        under_way += (choice == "order") - (choice == "store")
+        inserted += rollout * (choice == "store")
         updates += choice == "learn"
         learned = max(0, inserted - starts)
         assert updates <= ratio * learned + 1e-6
         assert learned - updates / ratio < actors * rollout + 1 / ratio
-    updates += limiter.due(inserted, updates)
+    updates += limiter.due(inserted, 0, False, updates)
     assert updates == int(ratio * (inserted - starts) + 1e-9)
 
 
-def test_an_actor_alone_takes_a_step_only_after_the_update_that_is_due():
+def test_a_single_actor_steps_only_after_the_update_that_is_due():
     limiter = RateLimiter(1.0, starts=10, slack=1)
+
+    def due(inserted: int, updates: int) -> int:
+        return limiter.due(inserted, 0, False, updates)
+
     for step in range(10):
-        assert limiter.admits(1, step, 0) and not limiter.due(step, 0)
-    assert limiter.admits(1, 10, 0) and not limiter.due(10, 0)
-    assert not limiter.admits(1, 11, 0) and limiter.due(11, 0) == 1
-    assert limiter.admits(1, 11, 1) and not limiter.due(11, 1)
+        assert limiter.admits(1, step, 0) and not due(step, 0)
+    assert limiter.admits(1, 10, 0) and not due(10, 0)
+    assert not limiter.admits(1, 11, 0) and due(11, 0) == 1
+    assert limiter.admits(1, 11, 1) and not due(11, 1)
 
 
 def test_draws_follow_the_priorities():
@@ -76,7 +81,7 @@ def test_draws_follow_the_priorities():
     expected /= expected.sum()
     places, probability = priorities.draw(rng.random(100_000))
     np.testing.assert_allclose(probability, expected[places], rtol=1e-5)
-    # Strata leave each count at most two from its expectation.
+    # With strata each count is at most two away from its expectation.
     assert np.abs(np.bincount(places, minlength=11) - 100_000 * expected).max() < 2
     assert not {3, 7} & set(places.tolist())
 
@@ -94,7 +99,7 @@ def test_a_priority_is_the_newest_error_and_can_be_saved():
     )
 
 
-def test_a_prioritised_replay_weighs_what_it_draws_too_often():
+def test_importance_weights_are_inverse_to_priorities():
     rng = np.random.default_rng(0)
     server = ReplayServer(8, Columns(1, 1), exponent=1.0)
     stored = np.zeros((12, 6), np.float32)
@@ -105,42 +110,43 @@ def test_a_prioritised_replay_weighs_what_it_draws_too_often():
     first, drawn = server.draw(rng.random(2000), 1.0, 0.99, 1)
     assert set(first.tolist()) == set(range(5, 12))
     assert (drawn[:, 0] == first).all()
-    # With exponents of 1 a weight is the inverse of the priority; the greatest is 1.
+    # With exponents of 1 a weight is the inverse of the priority; the largest is 1.
     np.testing.assert_allclose(drawn[:, -1], 5 / first, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     "agent, columns", [(TINY, CONTINUOUS), (TINY_SAC, CONTINUOUS), (TINY_DQN, CHOICES)]
 )
-def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_transition_out(agent, columns):
+def test_a_weight_of_one_changes_nothing_and_of_zero_leaves_a_transition_out(agent, columns):
     rng = np.random.default_rng(0)
-    drawn = rows(rng, agent.batch_size, columns)
+    batch = rows(rng, agent.batch_size, columns)
 
     engine = Engine(agent, sparl.methods.Dense(), columns, 0)
-    algorithm = Algorithm(engine.agent, agent, engine.method, columns)
-    update = jax.jit(update_function(algorithm, engine.learner), static_argnames="moves")
-    moves, critics = engine.agent.moving(agent, 0), "q" if columns.discrete else "critics"
+    algorithm = engine.algorithm
+    update = jax.jit(update_function(algorithm, engine.learner), static_argnames="due")
+    due, critics = (algorithm.due(0),), "q" if columns.discrete else "critics"
 
-    def learned(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        moved, _, _, errors = update(
-            engine.learner.parts, engine.journal, {}, {}, batch, None, moves
-        )
-        return np.asarray(moved[critics].values), None if errors is None else np.asarray(errors)
+    def updated(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The critics' values after an update, and the TD errors."""
+        result = update(engine.learner.parts, engine.journal, {}, {}, batch, None, None, due=due)
+        errors = result.td_errors
+        values = np.asarray(result.moved[critics].values)
+        return values, None if errors is None else np.asarray(errors)
 
     def weighted(batch: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.column_stack([batch, weights]).astype(np.float32)
 
-    plain, none = learned(drawn)
+    plain, none = updated(batch)
     assert none is None
-    ones, errors = learned(weighted(drawn, np.ones(len(drawn))))
+    ones, errors = updated(weighted(batch, np.ones(len(batch))))
     assert errors is not None and errors.shape == (agent.batch_size,) and (errors > 0).all()
     np.testing.assert_allclose(ones, plain, rtol=1e-5, atol=1e-7)
-    # What has no weight may be anything, for the critics.
-    half = np.arange(len(drawn)) < len(drawn) // 2
-    other = drawn.copy()
+    # Transitions of weight 0 do not change the critics, whatever is in them.
+    half = np.arange(len(batch)) < len(batch) // 2
+    other = batch.copy()
     other[~half, columns.reward] += 7.0
-    one, first = learned(weighted(drawn, half))
-    two, second = learned(weighted(other, half))
+    one, first = updated(weighted(batch, half))
+    two, second = updated(weighted(other, half))
     np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
     assert np.abs(one - plain).max() > 1e-5
     assert first is not None and second is not None
@@ -148,26 +154,26 @@ def test_weights_of_one_change_nothing_and_a_weight_of_zero_leaves_a_transition_
     assert (np.abs(first - second)[~half] > 1).any()
 
 
-EAGER = replace(TINY_DQN, learning_rate=0.05)  # so that eight updates change a mask
-SEEING = replace(
+FAST_DQN = replace(TINY_DQN, learning_rate=0.05)  # so that eight updates change a mask
+WITH_OFENET = replace(
     TINY_SAC, **SMALL_OFENET, learning_rate=0.05, representation_updates=0, activation="swish"
 )
 RNM = sparl.RNM(2, 4, interval=2)
 DSP = sparl.methods.DSP(interval=2, begin=0.0, end=0.5, tolerance=1.0)
 DENSE_BYTES = {
     "q": 4 * (5 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3),
-    # Blocks of 4, 3 and 3 units, each behind what there was; not their norms.
+    # Blocks of 4, 3 and 3 units, each behind the ones before, without their norms.
     "actor": 4 * (5 * 4 + 4 + 9 * 3 + 3 + 12 * 3 + 3 + 15 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4),
 }
 
 
 @pytest.mark.parametrize(
     "agent, columns, method",
-    [(EAGER, CHOICES, RNM), (EAGER, CHOICES, DSP), (SEEING, CONTINUOUS, RNM)],
+    [(FAST_DQN, CHOICES, RNM), (FAST_DQN, CHOICES, DSP), (WITH_OFENET, CONTINUOUS, RNM)],
     ids=["rnm", "dsp", "ofenet"],
 )
-def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(agent, columns, method):
-    """The topology is sent once, and again when a restructuring has changed it."""
+def test_an_actor_acts_exactly_as_the_learner_with_the_weights_it_is_sent(agent, columns, method):
+    """The topology changes its version only when a restructuring has changed it."""
     rng = np.random.default_rng(0)
     engine = Engine(agent, method, columns, 0)
     publisher, received = Publisher(engine), Received(agent, columns)
@@ -177,7 +183,7 @@ def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(agent, columns, 
         leaves, treedef = jax.tree.flatten(networks)
         indices = [np.array(leaf) for leaf in leaves if leaf.dtype == np.int32]
         layouts = [engine.layouts[part][name] for part, name in engine.acting]
-        return str(treedef), layouts, [found.tobytes() for found in indices]
+        return str(treedef), layouts, [array.tobytes() for array in indices]
 
     observation = rng.normal(size=(3, 5)).astype(np.float32)
     topology = 0
@@ -190,45 +196,45 @@ def test_an_actor_acts_as_the_learner_does_with_what_it_is_sent(agent, columns, 
         changed = update == 1 or topology_of_acting() != before
         weights = publisher.newest()
         assert weights.version == engine.updates == update
-        assert (weights.topology != topology) == changed
+        assert (weights.topology_version != topology) == changed
         if changed:
-            received.rearrange(publisher.topology)
-            topology = weights.topology
-        received.update(weights.values)
+            received.set_topology(publisher.topology)
+            topology = weights.topology_version
+        received.set_values(weights.values)
         assert same_bits(received.network(observation.T), engine._forward(observation.T))
     assert topology > 1
     assert publisher.dense_bytes == DENSE_BYTES[engine.agent.acting[1]]
     assert publisher.newest().values.nbytes < publisher.dense_bytes
 
 
-def test_a_rollout_ends_where_its_episode_does():
+def test_an_order_ends_with_its_episode():
     run = RunConfig("environments:Numbered-v0", seed=3, actors=2)
     columns = Columns(2, 1)
     engine = Engine(TINY, sparl.RNM(2, 4), columns, 0)
     publisher, actor = Publisher(engine), Actor(run, TINY, columns)
     weights = publisher.newest()
     sent = weights.values, publisher.topology
-    begun = actor.collect(Order(0, 15, 0, weights.version, None), *sent)
-    went_on = actor.collect(Order(100, 15, None, 1, None), None, None)
-    assert (begun.ended, went_on.ended) == (False, True)
-    stored = np.concatenate([begun.rows, went_on.rows])
+    first = actor.collect(Order(0, 15, 0, weights.version, None), *sent)
+    second = actor.collect(Order(100, 15, None, 1, None), None, None)
+    assert (first.ended, second.ended) == (False, True)
+    stored = np.concatenate([first.rows, second.rows])
     assert stored[:, 1].tolist() == list(range(LIMIT))
     assert stored[:, -1].tolist() == [0.0] * (LIMIT - 1) + [1.0]
-    assert (went_on.length, went_on.episode_return) == (LIMIT, sum(range(1, LIMIT + 1)))
-    # The same order to another process gives the same: nothing is kept but the episode.
+    assert (second.length, second.episode_return) == (LIMIT, sum(range(1, LIMIT + 1)))
+    # Another actor gives the same for the same order, because actors keep only the episode.
     other = Actor(run, TINY, columns)
     again = other.collect(Order(0, 15, 0, weights.version, None), *sent)
-    assert same_bits(again.rows, begun.rows)
-    next_one = other.collect(Order(0, 15, 1, weights.version, None), None, None)
-    assert not same_bits(next_one.rows[:, 2], begun.rows[:, 2])
+    assert same_bits(again.rows, first.rows)
+    next_episode = other.collect(Order(0, 15, 1, weights.version, None), None, None)
+    assert not same_bits(next_episode.rows[:, 2], first.rows[:, 2])
 
 
-def test_n_step_rows_of_a_cut_rollout_stay_in_it():
-    """What the learner makes of a rollout when several actors take turns in one replay."""
+def test_n_step_rows_do_not_cross_the_end_of_a_cut_rollout():
+    """The learner cuts rollouts when several actors share one replay."""
     replay = Replay(10, Columns(1, 1))
     for actor in range(2):
-        taken = np.zeros((3, 6), np.float32)
-        taken[:, 0], taken[:, 2], taken[:, 3] = 10 * actor + np.arange(3), 1.0, taken[:, 0] + 1
-        taken[-1, -1] = 1.0
-        replay.restore(replay.added, taken)
+        rows = np.zeros((3, 6), np.float32)
+        rows[:, 0], rows[:, 2], rows[:, 3] = 10 * actor + np.arange(3), 1.0, rows[:, 0] + 1
+        rows[-1, -1] = 1.0
+        replay.restore(replay.added, rows)
     assert replay.rows_at(np.arange(6), 1.0, 3)[:, 2].tolist() == [3, 2, 1, 3, 2, 1]

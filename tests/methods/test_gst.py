@@ -1,4 +1,4 @@
-"""GST: what is grouped, which blocks go and come back, and how the target follows the return."""
+"""GST: which layers are grouped, which blocks are pruned, and how the target follows the return."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ def engine_of(**options: Any) -> Engine:
 
 
 def look(engine: Engine, returns: Returns = WELL) -> dict:
-    found = engine.restructure("look", TrainingProgress(100, 1000, returns))
-    assert found is not None
-    return found
+    """The figures of one check of the return."""
+    figures = engine.restructure("look", TrainingProgress(100, 1000, returns))
+    assert figures is not None
+    return figures
 
 
-def learned(engine: Engine) -> Engine:
+def trained(engine: Engine) -> Engine:
+    """The engine after three updates."""
     rng = np.random.default_rng(0)
     for _ in range(3):
         engine.update(rows(rng, 8, engine.columns))
@@ -44,15 +46,16 @@ def learned(engine: Engine) -> Engine:
 
 
 def middle(engine: Engine) -> Any:
+    """The large layer."""
     return engine.learner.networks("q")["q"].layers[1]
 
 
 def left(target: float) -> float:
-    """Of the 64 weights in the middle, when that share of all 120 is pruned."""
+    """The share of the 64 weights in the middle that stays at a target for all 120 weights."""
     return (round(120 * (1 - target)) - 56) / 64
 
 
-def test_large_layers_start_grouped_at_the_norm_they_had():
+def test_large_layers_start_grouped_and_keep_their_norm():
     dense = Engine(replace(TINY_DQN, hidden=(8, 8)), sparl.methods.Dense(),
                    Columns(4, 3, discrete=True), seed=1)  # fmt: skip
     engine = engine_of()
@@ -69,8 +72,8 @@ def test_large_layers_start_grouped_at_the_norm_they_had():
     assert engine.footprint.compression_ratio == pytest.approx(1 - (56 + 32) / 120)
 
 
-def test_blocks_of_the_smallest_norm_go_to_the_target_exactly():
-    engine = learned(engine_of(increment=0.15))
+def test_blocks_of_the_smallest_norm_are_pruned_exactly_to_the_target():
+    engine = trained(engine_of(increment=0.15))
     for level, target in ((1, 0.15), (2, 0.3), (2, 0.3)):
         before = middle(engine)
         figures = look(engine)
@@ -79,80 +82,80 @@ def test_blocks_of_the_smallest_norm_go_to_the_target_exactly():
         assert figures["target"] == pytest.approx(target)
         assert after.blocks == int(left(target) * 16)
         norms = np.asarray(jnp.linalg.norm(projected(before.to_dense(), 2), axis=-1))
-        there = np.asarray(after.active_blocks()) > 0
-        went = (np.asarray(before.active_blocks()) > 0) & ~there
-        assert not went.any() or norms[went].max() <= norms[there].min()
+        kept = np.asarray(after.active_blocks()) > 0
+        pruned = (np.asarray(before.active_blocks()) > 0) & ~kept
+        assert not pruned.any() or norms[pruned].max() <= norms[kept].min()
         assert same_bits(after.to_dense(), np.where(after.active() > 0, before.to_dense(), 0.0))
         engine.update(rows(np.random.default_rng(1), 8, engine.columns))
-    assert not went.any()
+    assert not pruned.any()
 
 
 def test_a_drop_in_return_holds_the_target_and_then_lowers_it():
-    engine = learned(engine_of(patience=2))
+    engine = trained(engine_of(patience=2))
     script = [WELL, BADLY, WELL, BADLY, BADLY, BADLY, BADLY]
     levels = [look(engine, returns)["level"] for returns in script]
     assert levels == [1, 1, 2, 2, 1, 1, 0]
-    # 0.2 of what lies between 0 and 10 is within the tolerance.
-    engine = learned(engine_of())
+    # The tolerance is 0.2 of the distance between 0 and 10.
+    engine = trained(engine_of())
     assert look(engine, Returns(8.0, 10.0, 0.0))["level"] == 1
     assert look(engine, Returns(7.9, 10.0, 0.0))["level"] == 1
-    without = learned(engine_of(tolerance=1.0, patience=1, increment=0.2))
+    without = trained(engine_of(tolerance=1.0, patience=1, increment=0.2))
     assert [look(without, BADLY)["level"] for _ in range(3)] == [1, 2, 2]
 
 
 def test_blocks_come_back_at_zero_where_the_gradient_is_largest():
-    engine = learned(engine_of(patience=1))
+    engine = trained(engine_of(patience=1))
     for _ in range(3):
         look(engine)
     engine.update(rows(np.random.default_rng(1), 8, engine.columns))
     before = middle(engine)
     algorithm = engine.algorithm
     batch = engine.columns.split(jnp.asarray(engine._newest))
-    found = dense_gradients(algorithm, engine.learner, batch, engine.journal)
-    gradient = found["q"]["q"].layers[1].to_dense()
+    gradients = dense_gradients(algorithm, engine.learner, batch, engine.journal)
+    gradient = gradients["q"]["q"].layers[1].to_dense()
     look(engine, BADLY)
     after = middle(engine)
     assert after.blocks == int(left(0.2) * 16) > before.blocks
-    gone = np.asarray(before.active_blocks()) == 0
-    back = gone & (np.asarray(after.active_blocks()) > 0)
-    assert same_bits(after.to_dense(), before.to_dense())  # those that came back are zero
-    weighed = np.asarray(jnp.linalg.norm(projected(gradient, 2), axis=-1))
+    pruned = np.asarray(before.active_blocks()) == 0
+    back = pruned & (np.asarray(after.active_blocks()) > 0)
+    assert same_bits(after.to_dense(), before.to_dense())  # blocks that came back are zero
+    norms = np.asarray(jnp.linalg.norm(projected(gradient, 2), axis=-1))
     assert back.sum() == after.blocks - before.blocks
-    assert weighed[back].min() >= weighed[gone & ~back].max() > 0
+    assert norms[back].min() >= norms[pruned & ~back].max() > 0
 
 
 def test_a_layer_is_ungrouped_where_pruning_alone_stores_less_and_grouped_again():
-    engine = learned(engine_of(ungroup=True, patience=1))
+    engine = trained(engine_of(ungroup=True, patience=1))
     kinds, counts = [], []
     for returns in (WELL, WELL, WELL, BADLY, BADLY):
         before = middle(engine)
         look(engine, returns)
         kinds.append(type(middle(engine)))
         counts.append(int(middle(engine).active().sum()))
-        if len(kinds) == 3:  # what is left is a part of what was there
+        if len(kinds) == 3:  # the weights that are left were there before
             assert not (np.asarray(middle(engine).active()) > np.asarray(before.active())).any()
         engine.update(rows(np.random.default_rng(1), 8, engine.columns))
-    # Half of the layer would be as much as grouping: 0.8, 0.62 and 0.44 of it are left.
+    # Grouping stores half of the layer; pruning leaves 0.8, 0.62 and 0.44 of it.
     assert [left(t) > 0.5 for t in (0.1, 0.2, 0.3)] == [True, True, False]
     assert kinds == [BlockCirculant, BlockCirculant, RowSparse, BlockCirculant, BlockCirculant]
     assert counts[2] == int(left(0.3) * 64)
     assert counts[3] == 4 * int(left(0.2) * 16) and counts[4] == 4 * int(left(0.1) * 16)
 
 
-def test_without_groups_entries_go():
-    engine = learned(engine_of(group=1))
+def test_without_groups_single_entries_are_pruned():
+    engine = trained(engine_of(group=1))
     assert isinstance(middle(engine), Dense)
     look(engine)
     before = np.abs(np.asarray(middle(engine).to_dense()))
     look(engine)
     layer = middle(engine)
     assert isinstance(layer, RowSparse) and layer.kept == int(left(0.2) * 64)
-    there = np.asarray(layer.active()) > 0
-    went = (before > 0) & ~there
-    assert went.any() and before[went].max() <= before[there].min()
+    kept = np.asarray(layer.active()) > 0
+    pruned = (before > 0) & ~kept
+    assert pruned.any() and before[pruned].max() <= before[kept].min()
 
 
-def test_networks_without_large_layers_are_told_of():
+def test_a_network_without_large_layers_gives_a_note():
     import jax
 
     network = build(jax.random.key(0), (4, 8, 8, 3))
@@ -161,7 +164,7 @@ def test_networks_without_large_layers_are_told_of():
     assert GST(smallest=8).notes({"q": {"q": network}}) == []
 
 
-def test_a_run_stores_what_its_ratio_says(tmp_path):
+def test_the_stored_bytes_of_a_run_agree_with_its_compression_ratio(tmp_path):
     method = GST(interval=20, tolerance=1.0, **SMALL | {"group": 4, "smallest": 16})
     agent = replace(TINY_DQN, hidden=(32, 32))
     sparl.train("environments:Steps-v0", agent, method, out=tmp_path / "run",
@@ -175,7 +178,7 @@ def test_a_run_stores_what_its_ratio_says(tmp_path):
     final = 1 - kept / total
     with_indices = summary["average_compression_ratio_with_indices"]
     assert 0.3 < with_indices < summary["average_compression_ratio"] < final
-    # In the file: weights, biases, indices, and nothing else of that size but the golden pairs.
+    # Besides the golden pairs, the file holds weights, biases and indices alone.
     import safetensors.numpy
 
     arrays = safetensors.numpy.load_file(tmp_path / "run" / "policy" / "policy.safetensors")
@@ -187,7 +190,7 @@ def test_a_run_stores_what_its_ratio_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
+    "options, message",
     [
         ({"group": 3}, "group is 3: choose of 2, 4, 8, 16, or 1 for no grouping"),
         ({"sparsity": 1.0}, "sparsity is 1.0: it must be at least 0 and below 1"),
@@ -197,9 +200,9 @@ def test_a_run_stores_what_its_ratio_says(tmp_path):
         ({"patience": 0}, "patience is 0: it must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(wrong, told):
-    with pytest.raises(BadValue, match=re.escape(told)):
-        GST(**wrong)
+def test_invalid_options_are_refused_by_name(options, message):
+    with pytest.raises(BadValue, match=re.escape(message)):
+        GST(**options)
 
 
 def test_a_sparsity_beyond_the_large_layers_is_refused_at_once():

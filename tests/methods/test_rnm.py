@@ -1,4 +1,4 @@
-"""RNM: where it starts, what a restructuring does, and what training never breaks."""
+"""RNM: its start, its restructurings, and what holds throughout training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +46,8 @@ def flips(figures: dict[str, int | float]) -> list[float]:
 ROLES = {"actor": "actor"}
 
 
-def started(method: RNM, network: Network) -> tuple[Network, dict]:
+def start(method: RNM, network: Network) -> tuple[Network, dict]:
+    """The network in its first layouts, and the method's state."""
     parts, state = method.start({"actor": {"actor": network}}, jax.random.key(0), ROLES)
     return parts["actor"]["actor"], state
 
@@ -76,12 +77,12 @@ def network_of(learner: Learner) -> Network:
 def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_through):
     dense = build(jax.random.key(1), (10, 16))
     method = RNM(n, m, sparse_layers="all", straight_through=straight_through)
-    sparse, _ = started(method, dense)
+    sparse, _ = start(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
         norms = [np.linalg.norm(np.asarray(la.to_dense(), np.float64)) for la in (before, after)]
         assert norms[1] == pytest.approx(norms[0], rel=1e-6)
         assert same_bits(after.bias, before.bias)
-        # All kept weights grow by one factor, so that the largest stay where and what they were.
+        # All kept weights grow by one factor, so the order of their magnitudes stays.
         ratio = (
             np.asarray(after.to_dense())[active(after)] / np.asarray(before.weight)[active(after)]
         )
@@ -91,7 +92,7 @@ def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_thro
 
 def test_start_without_keep_norm_keeps_the_largest_as_they_are():
     dense = plain((Dense(jnp.array([[1.0, -4.0, 3.0, 2.0]]), jnp.zeros(1)),), False)
-    sparse, state = started(RNM(2, 4, sparse_layers="all", keep_norm=False), dense)
+    sparse, state = start(RNM(2, 4, sparse_layers="all", keep_norm=False), dense)
     assert sparse.layers[0].to_dense().tolist() == [[0.0, -4.0, 3.0, 0.0]]
     assert state["actor"]["0"][0, [0, 3]].tolist() == [1.0, 2.0]
 
@@ -100,7 +101,7 @@ def test_start_without_keep_norm_keeps_the_largest_as_they_are():
 def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
     dense = build(jax.random.key(1), (10, 7))  # 10 does not divide by 4
     method = RNM(4, 4, sparse_layers="all", straight_through=straight_through)
-    sparse, _ = started(method, dense)
+    sparse, _ = start(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
         assert isinstance(after, StraightThrough if straight_through else RowSparse)
         assert same_bits(stored(after, after.weight), before.weight)
@@ -113,21 +114,20 @@ def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
         # 31 inputs are fewer than 8 M = 32: a small first layer stays dense, and so does the head.
         ("hidden", (31, 64, 64, 2), [1]),
         ("hidden", (32, 64, 64, 2), [0, 1]),
-        ("hidden", (31, 16, 16, 16, 2), [1, 2]),  # narrow hidden layers are no first layers
+        ("hidden", (31, 16, 16, 16, 2), [1, 2]),  # narrow hidden layers are sparse
         ("hidden", (31, 64, 2), []),
         ("all", (3, 64, 64, 2), [0, 1, 2]),
     ],
 )
-def test_which_layers_are_sparse(sparse_layers, sizes, positions):
+def test_sparse_layers_selects_the_layers(sparse_layers, sizes, positions):
     method = RNM(2, 4, sparse_layers=sparse_layers)
-    sparse, dormant = started(method, build(jax.random.key(0), sizes))
-    found = [i for i, layer in enumerate(sparse.layers) if isinstance(layer, RowSparse)]
-    assert found == positions
+    sparse, dormant = start(method, build(jax.random.key(0), sizes))
+    assert [i for i, la in enumerate(sparse.layers) if isinstance(la, RowSparse)] == positions
     assert list(dormant["actor"]) == [str(i) for i in positions]
     assert all(isinstance(la, Dense) for i, la in enumerate(sparse.layers) if i not in positions)
 
 
-def test_notes_tell_of_nothing_to_make_sparse_and_of_short_rows():
+def test_notes_name_networks_without_sparse_layers_and_rows_shorter_than_m():
     networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
     (note,) = RNM(2, 4).notes(networks)
     assert "actor has no layer to make sparse" in note
@@ -141,29 +141,29 @@ def test_notes_tell_of_nothing_to_make_sparse_and_of_short_rows():
 def test_dormant_weights_wake_up_at_their_dormant_value():
     method = RNM(2, 4, sparse_layers="all", keep_norm=False)
     dense = plain((Dense(jnp.array([[4.0, 3.0, 2.0, -1.0]]), jnp.array([0.5])),), False)
-    network, state = started(method, dense)
+    network, state = start(method, dense)
     learner = with_random_moments(learner_of(network), np.random.default_rng(0))
     before = adam_state(learner.parts["actor"].optimizer)
     target = learner.structures["actor"].target(learner.parts["actor"])["actor"].layers[0]
 
     def train_to(weights):
-        """Training would change the active weights, in the order of their columns."""
+        """Sets the active weights, in the order of their columns, as training would."""
         return with_online(learner, with_weight(network_of(learner), 0, weights))
 
-    # 3 shrinks to 0.5 below the dormant 2: that one wakes up as 2, and the 4 goes on.
+    # 3 shrinks to 0.5, below the dormant 2. So the 2 wakes up, and the 4 stays active.
     learner = train_to([4.0, 0.5])
     learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[4.0, 0.0, 2.0, 0.0]]
     assert figures["sad_actor"] == 2  # column 1 off, column 2 on
     after = adam_state(learner.parts["actor"].optimizer)
     for was, now in ((before.mu, after.mu), (before.nu, after.nu)):
-        # Stored are two weights and the bias: column 0, the woken column 2, the bias.
+        # Stored are column 0, column 2, which woke up, and the bias.
         assert now.tolist() == [was[0], 0.0, was[2]]
     now = learner.structures["actor"].target(learner.parts["actor"])["actor"].layers[0]
     assert now.weight.tolist() == [target.weight[0], 2.0]
     assert now.bias.tolist() == target.bias.tolist()
 
-    # Magnitude decides, not sign: -1 beats what is left, and both sleepers kept their last value.
+    # Magnitude decides, not sign: -1 is larger than 0.25. Dormant weights kept their last value.
     learner = train_to([0.25, 2.0])
     learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.0, 0.0, 2.0, -1.0]]
@@ -173,7 +173,7 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
     assert figures["sad_actor"] == 4
 
-    # Nothing changed since: neither does the mask.
+    # The weights have not changed, so the mask does not change.
     learner, state, figures = method.restructure(learner, state, SIGNALS)
     assert network_of(learner).layers[0].to_dense().tolist() == [[0.25, 0.5, 0.0, 0.0]]
     assert figures["sad_actor"] == 0
@@ -181,7 +181,7 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
 
 def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
     method = RNM(2, 4, sparse_layers="all")
-    network, state = started(method, build(jax.random.key(0), (16, 16, 4)))
+    network, state = start(method, build(jax.random.key(0), (16, 16, 4)))
     learner, rng = learner_of(network), np.random.default_rng(0)
     for _ in range(3):
         network = network_of(learner)
@@ -196,19 +196,17 @@ def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
         assert figures["sad_actor"] == sum(flips)
 
 
-# What training never breaks
-
-
+# What holds throughout training
 @pytest.fixture(scope="module", params=["hidden", "all"])
 def trained(request) -> Engine:
-    """An engine that has trained through three restructurings, at a large learning rate."""
+    """An engine after three restructurings, trained at a large learning rate."""
     engine = Engine(SMALL, RNM(2, 4, sparse_layers=request.param), COLUMNS, seed=0)
     rng = np.random.default_rng(0)
     for _ in range(3):
         for _ in range(10):
             engine.update(rows(rng, 8, COLUMNS))
         figures = engine.restructure("reselect", at(0.0))
-        assert min(flips(figures)) > 0  # or this would show nothing
+        assert min(flips(figures)) > 0  # or these tests would show nothing
     engine.update(rows(rng, 8, COLUMNS))
     engine.update(rows(rng, 8, COLUMNS))
     return engine
@@ -263,26 +261,26 @@ def test_restructure_leaves_structures_and_shapes_as_they_were(trained):
 
 @contextmanager
 def compilations() -> Iterator[list[str]]:
-    """The names of compilations while the context is open."""
-    seen: list[str] = []
+    """Collects the compilations that happen while the context is open."""
+    events: list[str] = []
     open_ = True
 
     def listen(event: str, duration: float, **_: object) -> None:
         if open_ and event == "/jax/core/compile/backend_compile_duration":
-            seen.append(event)
+            events.append(event)
 
-    # jax has no public way to take one listener away; a closed one stays deaf.
+    # jax has no public way to remove one listener, so this one does nothing when it is closed.
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        yield seen
+        yield events
     finally:
         open_ = False
 
 
-def test_compilations_are_seen():
-    with compilations() as seen:
+def test_the_context_collects_compilations():
+    with compilations() as events:
         jax.jit(lambda x: x * 3.0 + 1.0)(jnp.ones(17))
-    assert seen
+    assert events
 
 
 def test_a_restructure_compiles_nothing_new(trained):
@@ -297,14 +295,14 @@ def test_a_restructure_compiles_nothing_new(trained):
         accounting.footprint(trained.learner.all_networks())
 
     a_round()
-    with compilations() as seen:
+    with compilations() as events:
         for _ in range(3):
             a_round()
-    assert not seen
+    assert not events
 
 
-class Restructurings(sparl.Callback):
-    """The steps at which a run restructured."""
+class RecordSteps(sparl.Callback):
+    """Keeps the steps at which a run restructured."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -316,14 +314,14 @@ class Restructurings(sparl.Callback):
 @pytest.mark.parametrize("interval, steps", [(0, []), (20, [30, 50, 70])])
 def test_interval_counts_updates_and_zero_never_restructures(tmp_path, interval, steps):
     config = TD3(hidden=(16, 16), batch_size=8, learning_starts=10)
-    seen = Restructurings()
-    run = {"out": tmp_path / "run", "callbacks": [seen], "quiet": True, "steps": 80}
+    record = RecordSteps()
+    run = {"out": tmp_path / "run", "callbacks": [record], "quiet": True, "steps": 80}
     sparl.train("Pendulum-v1", config, RNM(2, 4, interval=interval), eval_episodes=1, **run)
-    assert seen.steps == steps
+    assert record.steps == steps
 
 
 def test_updates_leave_the_masks_alone(trained):
-    # Copies, for an update takes the arrays it is given for its own.
+    # Copies, because an update donates the arrays that it is given.
     before = {name: np.array(part.indices) for name, part in trained.learner.parts.items()}
     values = np.array(trained.learner.parts["critics"].values)
     for _ in range(2):
@@ -336,14 +334,15 @@ def test_updates_leave_the_masks_alone(trained):
 # Straight-through
 
 
-def through(weights, **options) -> tuple[RNM, Network]:
+def straight_through(weights, **options) -> tuple[RNM, Network]:
+    """A method with straight-through gradients, and a network of one layer."""
     method = RNM(1, 2, sparse_layers="all", keep_norm=False, straight_through=True, **options)
     dense = plain((Dense(jnp.array(weights), jnp.array([8.0])),), False)
-    return method, started(method, dense)[0]
+    return method, start(method, dense)[0]
 
 
 def test_decay_shrinks_dormant_weights_alone():
-    method, network = through([[4.0, 2.0, -1.0, 3.0]], dormant_decay=0.5)
+    method, network = straight_through([[4.0, 2.0, -1.0, 3.0]], dormant_decay=0.5)
     assert method.after_step is not None
     decayed = method.after_step("actor", {"actor": network}, {}, 0.25)["actor"]
     # Columns 0 and 3 are active; the others lose the learning rate times the decay, an eighth.
@@ -352,12 +351,12 @@ def test_decay_shrinks_dormant_weights_alone():
 
 
 def test_decay_of_zero_is_left_out_of_the_update():
-    assert through([[1.0, 2.0]], dormant_decay=0.0)[0].after_step is None
+    assert straight_through([[1.0, 2.0]], dormant_decay=0.0)[0].after_step is None
     assert RNM(2, 4).after_step is None
 
 
-def test_straight_through_selects_again_among_all_weights():
-    method, network = through([[4.0, 2.0, -1.0, 3.0]])
+def test_straight_through_chooses_again_among_all_weights():
+    method, network = straight_through([[4.0, 2.0, -1.0, 3.0]])
     learner = with_random_moments(learner_of(network), np.random.default_rng(0))
     trained = with_online(learner, with_weight(network, 0, [[4.0, -5.0, 1.0, 3.0]]))
     after, state, figures = method.restructure(trained, {}, SIGNALS)
@@ -365,7 +364,7 @@ def test_straight_through_selects_again_among_all_weights():
     assert figures["sad_actor"] == 2
     layer = network_of(after).layers[0]
     assert layer.to_dense().tolist() == [[0.0, -5.0, 0.0, 3.0]]
-    # Only the mask changed: weights, moments and targets exist for all of them all the time.
+    # The mask alone changed: weights, moments and targets exist for all places at any time.
     was, now = trained.parts["actor"], after.parts["actor"]
     for name in ("values", "target", "optimizer"):
         for a, b in zip(
@@ -389,6 +388,6 @@ def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
         layer, before = network.layers[1], first[name].layers[1]
         assert isinstance(layer, StraightThrough)
         assert most_per_group(np.asarray(layer.to_dense()) != 0, 4) == 2
-        asleep = ~active(layer) & ~active(before)
-        moved = np.asarray(layer.weight != before.weight)[asleep]
-        assert moved.mean() > 0.5  # those behind a dead unit have no gradient
+        dormant = ~active(layer) & ~active(before)
+        moved = np.asarray(layer.weight != before.weight)[dormant]
+        assert moved.mean() > 0.5  # weights behind a dead unit have no gradient

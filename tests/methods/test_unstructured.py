@@ -1,4 +1,4 @@
-"""Static, SET, RigL, RLx2, gradual and iterative pruning, ASP: what is kept, dropped and grown."""
+"""Static, SET, RigL, RLx2, gradual and iterative pruning, ASP: which weights are kept and grown."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ METHODS = {
 
 def stages(method: Method) -> list[tuple[int, Any]]:
     """(update, stage) of every restructuring of a run."""
-    found = ((update, method.stage(update, UPDATES)) for update in range(1, UPDATES + 1))
-    return [(update, stage) for update, stage in found if stage is not None]
+    answers = ((update, method.stage(update, UPDATES)) for update in range(1, UPDATES + 1))
+    return [(update, stage) for update, stage in answers if stage is not None]
 
 
 def kept(network: Network) -> int:
-    """Counted from the indices themselves."""
+    """The number of kept weights, counted from the indices themselves."""
     return sum(int(active(layer).sum()) for layer in network.layers)
 
 
@@ -78,7 +78,7 @@ def weights(network: Network) -> int:
 
 
 def requested(method: Method, stage: Any, part: str, network: Network) -> int:
-    """The budget of a network, worked out here from what the papers say."""
+    """The budget of a network, computed from what the papers say."""
     total = weights(network)
     if isinstance(method, ASP):
         fits = [la.shape[0] % 8 == 0 and la.shape[1] % 16 == 0 for la in network.layers]
@@ -97,20 +97,20 @@ def requested(method: Method, stage: Any, part: str, network: Network) -> int:
 
 def moments(learner: Learner) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Both Adam moments of every layer's weights, in dense coordinates."""
-    found = {}
+    result = {}
     for part in learner.network_parts:
         state, structure = learner.parts[part], learner.structures[part]
         adam = adam_state(state.optimizer)
         both = [structure.networks(moment, state.indices) for moment in (adam.mu, adam.nu)]
         for name, network in learner.networks(part).items():
-            found[name] = [
+            result[name] = [
                 tuple(stored(layer, moment[name].layers[i].weight) for moment in both)
                 for i, layer in enumerate(network.layers)
             ]
-    return found
+    return result
 
 
-# All with one network, the rest with several: a restructuring of nine layers takes long to compile.
+# All methods with one network, a few with several: nine layers take long to compile.
 PAIRS = [
     *(("dqn", name) for name in METHODS),
     *(("td3", name) for name in ("set", "magnitude")),
@@ -119,7 +119,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("agent, name", PAIRS)
-def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, name):
+def test_networks_keep_their_budget_and_dropped_weights_leave_no_moments_or_targets(agent, name):
     method = METHODS[name]
     engine = engine_of(agent, method)
     for part, network in online(engine.learner).values():
@@ -144,7 +144,7 @@ def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, name
             )
             assert flips == figures[f"sad_{name}"]
             if isinstance(method, ASP):
-                continue  # a fresh start: see below
+                continue  # it starts afresh: see below
             for i, (a, b) in enumerate(zip(old.layers, network.layers, strict=True)):
                 stays, grown = active(a) & active(b), active(b) & ~active(a)
                 w, w_before = stored(b, b.weight), stored(a, a.weight)
@@ -160,7 +160,7 @@ def test_every_network_keeps_its_budget_and_what_goes_leaves_nothing(agent, name
 
 
 @pytest.mark.parametrize("name", ["set", "rigl", "rlx2"])
-def test_topologies_move_between_two_restructurings_and_not_in_updates(name):
+def test_topologies_change_at_restructurings_and_not_in_updates(name):
     engine, rng = engine_of("td3", METHODS[name]), np.random.default_rng(0)
     masks = []
     for _ in range(3):
@@ -174,7 +174,7 @@ def test_topologies_move_between_two_restructurings_and_not_in_updates(name):
     assert changed == [False, True, True]
 
 
-def test_actor_and_critics_have_their_own_sparsity_and_er_its_counts():
+def test_actor_and_critics_have_their_own_sparsity_divided_by_er():
     engine = Engine(TD3(), Static(actor_sparsity=0.95), Columns(17, 6), seed=0)
     counts = {
         name: [layer.kept for layer in network.layers]
@@ -199,7 +199,7 @@ def test_hidden_keeps_heads_dense_within_the_same_budget():
     assert replace(method, sparse_layers="all").counts("actor", "actor", network) == [40, 80, 20]
 
 
-def test_a_sparse_start_keeps_each_layers_norm_if_asked():
+def test_keep_norm_keeps_the_norm_of_each_layer_at_the_start():
     network = build(jax.random.key(0), (10, 20, 20, 5))
 
     def norms(method: Method) -> list[float]:
@@ -218,11 +218,11 @@ def test_random_starts_differ_between_layers_networks_and_seeds():
             active(engine.learner.networks("actor")["actor"].layers[2])
         ]
 
-    found = masks(0) + masks(1)
-    assert all((a != b).any() for i, a in enumerate(found) for b in found[:i])
+    every = masks(0) + masks(1)
+    assert all((a != b).any() for i, a in enumerate(every) for b in every[:i])
 
 
-def test_rlx2_begins_with_the_largest_weights():
+def test_rlx2_starts_with_the_largest_weights():
     network = build(jax.random.key(0), (10, 20, 5))
     parts, _ = RLx2(0.8).start({"actor": {"actor": network}}, jax.random.key(1), ROLES)
     for before, after in zip(network.layers, parts["actor"]["actor"].layers, strict=True):
@@ -231,7 +231,7 @@ def test_rlx2_begins_with_the_largest_weights():
 
 
 def of_one_layer(weight: list[list[float]]) -> tuple[Learner, RowSparse]:
-    """A learner whose only layer keeps what is not zero."""
+    """A learner whose only layer keeps the weights that are not zero."""
     dense = jnp.asarray(weight, jnp.float32)
     layer = layer_of(dense, jnp.zeros(len(weight)), Kept.of(dense != 0, int((dense != 0).sum())))
     assert isinstance(layer, RowSparse)
@@ -241,7 +241,7 @@ def of_one_layer(weight: list[list[float]]) -> tuple[Learner, RowSparse]:
 
 def after(method: Method, weight: list[list[float]], gradient: Any = None, progress: float = 0.0,
           stage: Any = "regrow") -> np.ndarray:  # fmt: skip
-    """The mask of that layer after one restructuring."""
+    """The mask of the only layer after one restructuring."""
     learner, _ = of_one_layer(weight)
     dense = Dense(jnp.asarray(gradient or weight, jnp.float32), jnp.zeros(len(weight)))
     gradients = {"critics": {"critic": plain((dense,), squash=False)}}
@@ -254,12 +254,12 @@ def after(method: Method, weight: list[list[float]], gradient: Any = None, progr
 LAYER = [[5.0, -1.0, 0.5, 0.0], [-6.0, 0.0, 3.0, -4.0]]
 
 
-def test_set_drops_by_sign_and_grows_where_nothing_was():
-    # Of 5, 0.5, 3 and of -1, -6, -4 a third each: 0.5 and -1. Two places were empty.
+def test_set_drops_by_sign_and_grows_at_empty_places():
+    # A third of 5, 0.5, 3 and of -1, -6, -4 are dropped: 0.5 and -1. Two places were empty.
     mask = after(SET(drop_fraction=1 / 3), LAYER)
     assert mask.tolist() == [[True, False, False, True], [True, True, True, True]]
-    # By magnitude: a third of six are 0.5 and -1 as well, a half 3 too, and then one of the
-    # dropped places comes back, for only two were empty.
+    # By magnitude, a third of six are 0.5 and -1 as well. A half has 3, too; then one of the
+    # dropped places is grown again, because only two were empty.
     assert (after(SET(drop_fraction=1 / 3, drop="magnitude"), LAYER) == mask).all()
     half = after(SET(drop_fraction=0.5, drop="magnitude"), LAYER)
     assert (
@@ -269,10 +269,10 @@ def test_set_drops_by_sign_and_grows_where_nothing_was():
 
 def test_rigl_grows_where_the_gradient_is_largest_dropped_places_included():
     gradient = [[0.0, 9.0, 1.0, 2.0], [0.0, 3.0, 0.0, 0.0]]
-    # Half of half of six weights... at the start 1/3: 0.5 and -1 go, -1 (gradient 9) comes back.
+    # At the start 1/3 of six weights are dropped, 0.5 and -1; -1 has gradient 9 and grows again.
     mask = after(RigL(drop_fraction=1 / 3), LAYER, gradient)
     assert mask.tolist() == [[True, True, False, False], [True, True, True, True]]
-    # Its cosine: half as many half way, none at the end.
+    # By the cosine half as many are dropped half way, and none at the end.
     assert (after(RigL(drop_fraction=1 / 3, until=0.8), LAYER, gradient, 0.4)).tolist() == [
         [True, True, False, False],
         [True, True, True, True],
@@ -290,7 +290,7 @@ def test_the_last_drop_grows_nothing():
     assert stages(replace(method, last_drop=False))[-1] == (50, "regrow")
 
 
-def test_lambdas_give_the_papers_counts():
+def test_lambdas_give_the_counts_of_the_paper():
     # DS-TD3 on HalfCheetah: 7 (17 + 256), 64 (256 + 256), a dense head; 51 % of the actor.
     network = build(jax.random.key(0), (17, 256, 256, 6))
     counts = SET(lambdas=(7.0, 64.0)).counts("actor", "actor", network)
@@ -302,10 +302,10 @@ def test_lambdas_give_the_papers_counts():
 
 @pytest.mark.parametrize("method", [Magnitude(0.9), Iterative(0.9)], ids=lambda method: method.name)
 def test_pruning_ends_at_the_final_sparsity_and_compiles_a_bounded_number_of_times(method):
-    found = stages(method)
-    assert len(found) == method.prunings
-    assert found[-1] == (80, method.prunings)
-    assert all(a < b for a, b in itertools.pairwise(update for update, _ in found))
+    schedule = stages(method)
+    assert len(schedule) == method.prunings
+    assert schedule[-1] == (80, method.prunings)
+    assert all(a < b for a, b in itertools.pairwise(update for update, _ in schedule))
     assert method.share(method.prunings, 0.9) == pytest.approx(1.0)
 
 
@@ -317,23 +317,23 @@ def test_the_smallest_weights_are_pruned_layer_by_layer():
         for name, (_, network) in online(engine.learner).items():
             for old, new in zip(before[name].layers, network.layers, strict=True):
                 magnitude, mask = np.abs(stored(old, old.weight)), active(new)
-                gone = active(old) & ~mask
-                if gone.any():
-                    assert magnitude[mask].min() >= magnitude[gone].max()
+                pruned = active(old) & ~mask
+                if pruned.any():
+                    assert magnitude[mask].min() >= magnitude[pruned].max()
 
 
-def test_a_schedule_that_falls_behind_regrows_nothing():
-    """As in a run that is prolonged: its share of progress is smaller than it was."""
+def test_a_prolonged_run_grows_no_weights_back():
+    """Its progress is a smaller share of the run than it was before."""
     engine = engine_of("dqn", METHODS["magnitude"])
     engine.restructure(2, at(0.6))
     masks = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
     figures = engine.restructure(1, at(0.5))
-    found = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
-    assert all((a == b).all() for a, b in zip(masks, found, strict=True))
+    later = [active(la) for _, net in online(engine.learner).values() for la in net.layers]
+    assert all((a == b).all() for a, b in zip(masks, later, strict=True))
     assert not any(value for name, value in figures.items() if name.startswith("sad"))
 
 
-def test_asp_prunes_to_the_pattern_and_begins_anew():
+def test_asp_prunes_to_the_pattern_and_resets_moments_and_targets():
     engine, rng = engine_of("td3", ASP(permute=False)), np.random.default_rng(0)
     engine.learner = with_random_moments(engine.learner, rng)
     before = engine.learner.networks("critics")["critic_0"]
@@ -348,27 +348,27 @@ def test_asp_prunes_to_the_pattern_and_begins_anew():
     expected = groups >= np.sort(groups, axis=-1)[..., 2:3]
     assert np.array_equal(active(layer), expected.reshape(24, 16))
     assert np.array_equal(stored(layer, layer.weight), weight * active(layer))
-    # 16 x 8 and 1 x 24: not for the hardware.
+    # The hardware does not support 16 x 8 and 1 x 24.
     assert not any(isinstance(la, RowSparse) for la in before.layers)
 
 
-def test_asp_permutes_units_without_changing_the_function_and_keeps_more():
+def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitude():
     network = build(jax.random.key(0), (5, 32, 16, 3))
     method = ASP(swaps=2000)
-    permuted = method._permuted(network, 1, jax.random.key(1))
+    permuted = method._permute_inputs(network, 1, jax.random.key(1))
     x = jax.random.normal(jax.random.key(2), (5, 7))
     assert np.allclose(permuted(x), network(x), atol=1e-5)
     assert not np.array_equal(permuted.layers[0].bias, network.layers[0].bias)
 
     def magnitude(method: ASP) -> float:
-        pruned = method._pruned(network, jax.random.key(1))
+        pruned = method._prune(network, jax.random.key(1))
         return float(jnp.abs(pruned.layers[1].to_dense()).sum())
 
     assert magnitude(method) > 1.02 * magnitude(ASP(permute=False))
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
+    "create, message",
     [
         (lambda: Static(sparsity=1.0), "sparsity is 1.0: it must be at least 0 and below 1"),
         (lambda: Static(critic_sparsity=-0.1), "critic_sparsity is -0.1"),
@@ -394,6 +394,6 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more():
         (lambda: engine_of("dqn", Magnitude(0.999)), "q at sparsity 0.999: 1 weights"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(wrong, told):
-    with pytest.raises(BadValue, match=re.escape(told)):
-        wrong()
+def test_invalid_options_are_refused_by_name(create, message):
+    with pytest.raises(BadValue, match=re.escape(message)):
+        create()

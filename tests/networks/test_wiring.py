@@ -118,8 +118,8 @@ def test_cutting_a_neuron_out_removes_it_from_every_layer_that_reads_it(kind, hi
     assert list(neurons.hidden(network)) == hidden
     rng = np.random.default_rng(0)
     masks = [rng.random(width) < 0.5 for width in neurons.widths(network)]
-    off = neurons.scaled(network, jnp.asarray(np.concatenate(masks), jnp.float32))
-    cut = neurons.narrowed(network, [jnp.asarray(np.flatnonzero(mask)) for mask in masks])
+    off = neurons.scale_neurons(network, jnp.asarray(np.concatenate(masks), jnp.float32))
+    cut = neurons.keep_neurons(network, [jnp.asarray(np.flatnonzero(mask)) for mask in masks])
     left = tuple(int(mask.sum()) for mask in masks)
     assert neurons.widths(cut) == left and min(left) > 0
     counted = sum(layer.weight.size for layer in cut.layers)

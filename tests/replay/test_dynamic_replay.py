@@ -1,4 +1,4 @@
-"""When the replay forgets: RLx2's rule (2205.15043)."""
+"""The dynamic replay of RLx2 (2205.15043): when transitions are dropped."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ COLUMNS = Columns(1, 2)
 
 
 def filled(count: int, capacity: int = 10_000) -> Replay:
-    """Observations are the transitions' numbers; all actions are (0.5, -0.5)."""
+    """A replay whose observations are the numbers of transitions; all actions are (0.5, -0.5)."""
     replay = Replay(capacity, COLUMNS)
     for number in range(count):
-        seen = np.float32([number])
-        replay.add(seen, np.float32([0.5, -0.5]), 0.0, seen, False, False)
+        observation = np.float32([number])
+        replay.add(observation, np.float32([0.5, -0.5]), 0.0, observation, False, False)
     return replay
 
 
@@ -30,11 +30,11 @@ def test_drift_is_half_the_mean_squared_difference():
     assert drift(filled(3), near) == pytest.approx(0.1**2 / 4)
 
 
-def test_drift_is_that_of_the_oldest_transitions():
+def test_drift_is_measured_on_the_oldest_transitions():
     replay = filled(2 * OLDEST, capacity=2 * OLDEST - 100)
-    seen = []
-    drift(replay, lambda x: seen.append(x) or far(x))
-    assert seen[0][:, 0].tolist() == list(range(100, 100 + OLDEST))
+    observations = []
+    drift(replay, lambda x: observations.append(x) or far(x))
+    assert observations[0][:, 0].tolist() == list(range(100, 100 + OLDEST))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_drift_is_that_of_the_oldest_transitions():
         (500, far, 1000, 500),
     ],
 )
-def test_the_oldest_tenth_goes_where_the_policy_is_far(count, act, least, left):
+def test_the_oldest_tenth_is_dropped_if_the_policy_has_drifted_far(count, act, least, left):
     replay = filled(count)
     shrink(replay, act, least, 0.2)
     assert (replay.size, replay.added) == (left, count)

@@ -1,9 +1,9 @@
-"""The replay's ring: what it holds, what it gives, and how it is put back."""
+"""The replay: what it stores, what it samples, and how it is restored."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import same_bits
 
@@ -13,7 +13,7 @@ COLUMNS = Columns(2, 1)
 
 
 def row(t: int) -> list[float]:
-    """Transition number t: every entry says which it is."""
+    """The row of transition number t, in which every entry is different."""
     return [t, t + 0.1, t + 0.2, t + 0.3, t + 0.4, t + 0.5, t % 2, t % 3 == 0]
 
 
@@ -58,7 +58,7 @@ def test_a_discrete_action_is_one_column():
     assert batch.next_observation.tolist() == [[5.0, 6.0]]
 
 
-def test_what_is_added_comes_back_in_its_columns():
+def test_added_transitions_come_back_in_their_columns():
     replay = filled(4, 2)
     batch = COLUMNS.split(jnp.asarray(replay.span(0, 2)))
     assert same_bits(batch.observation, np.array([[0, 0.1], [1, 1.1]], np.float32))
@@ -68,7 +68,7 @@ def test_what_is_added_comes_back_in_its_columns():
     assert batch.terminated.tolist() == [0, 1]
 
 
-def test_the_oldest_gives_way_when_the_ring_is_full():
+def test_a_full_ring_overwrites_the_oldest_transition():
     replay = filled(3, 2)
     assert (replay.size, replay.added, replay.capacity) == (2, 2, 3)
     replay = filled(3, 5)
@@ -77,13 +77,14 @@ def test_the_oldest_gives_way_when_the_ring_is_full():
     assert same_bits(replay.span(2, 5), expected(2, 5))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 7), st.integers(1, 20), st.data())
-def test_span_and_restore_are_each_others_inverse(capacity, count, data):
+def test_restore_is_the_inverse_of_span(capacity, count, data):
     replay = filled(capacity, count)
     oldest = count - replay.size
     assert same_bits(replay.span(oldest, count), expected(oldest, count))
 
-    # Put back in pieces, as checkpoints hold them.
+    # Restored in pieces, as checkpoints hold them.
     cut = data.draw(st.integers(oldest, count))
     again = Replay(capacity, COLUMNS)
     for first, end in ((oldest, cut), (cut, count)):
@@ -100,7 +101,7 @@ def test_span_is_a_copy():
 
 
 @pytest.mark.parametrize("count, present", [(2, {0, 1}), (4, {0, 1, 2, 3}), (6, {2, 3, 4, 5})])
-def test_samples_are_whole_rows_of_what_is_there_each_as_likely(count, present):
+def test_samples_are_whole_rows_drawn_uniformly_from_the_stored_ones(count, present):
     sample = filled(4, count).sample(4000, np.random.default_rng(0), 0.5)
     assert sample.shape == (4000, COLUMNS.width)
     assert sample.dtype == np.float32
@@ -120,7 +121,7 @@ def test_the_newest_rows_are_the_last_ones_in_their_order(count):
     assert same_bits(newest[0], np.array([*row(count - 3)[:-1], 0.5], np.float32))
 
 
-def test_samples_follow_from_the_generator_and_are_fresh_arrays():
+def test_samples_follow_from_the_generator_and_are_new_arrays():
     replay = filled(4, 4)
     first, second = (replay.sample(8, np.random.default_rng(1), 0.9) for _ in range(2))
     assert same_bits(first, second)
@@ -129,7 +130,7 @@ def test_samples_follow_from_the_generator_and_are_fresh_arrays():
 
 
 def summed_by_hand(replay: Replay, number: int, gamma: float, n_step: int) -> list[float]:
-    """An n-step transition, one step after the other."""
+    """An n-step row, summed one step after the other."""
     reward, steps = 0.0, 0
     while True:
         (last,) = replay.span(number + steps, number + steps + 1).astype(np.float64)
@@ -140,6 +141,7 @@ def summed_by_hand(replay: Replay, number: int, gamma: float, n_step: int) -> li
             return [*first[:3], reward, *last[4:7], gamma**steps]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     capacity=st.integers(1, 9),
     ends=st.lists(st.booleans(), min_size=1, max_size=20),
@@ -168,8 +170,11 @@ def test_n_step_rows_are_those_summed_by_hand(capacity, ends, n_step, dropped, s
 def mixed(
     replay: Replay, whose: list[int], ends: list[bool], rng: np.random.Generator
 ) -> list[list[list[float]]]:
-    """Fills a replay with transitions of several environments; its rows by environment, each with
-    its number and its end."""
+    """Fills a replay with transitions of several environments.
+
+    Returns:
+        For each environment its rows: number, reward, next observation and whether it ended.
+    """
     rows: list[list[list[float]]] = [[] for _ in range(1 + max(whose))]
     for number, (stream, ended) in enumerate(zip(whose, ends, strict=True)):
         values = rng.normal(size=6).astype(np.float32)
@@ -179,6 +184,7 @@ def mixed(
     return rows
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     capacity=st.integers(1, 30),
     steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=40),
@@ -188,7 +194,7 @@ def mixed(
     seed=st.integers(0, 99),
 )
 def test_sums_of_rewards_stay_with_one_environment(capacity, steps, n_step, dropped, cut, seed):
-    """However the environments take turns, and whatever part of them is still there."""
+    """In any order of the environments, and with any part of their transitions still stored."""
     rng = np.random.default_rng(seed)
     replay = Replay(capacity, COLUMNS, streams=3)
     whose, ends = [stream for stream, _ in steps], [ended for _, ended in steps]
@@ -200,19 +206,19 @@ def test_sums_of_rewards_stay_with_one_environment(capacity, steps, n_step, drop
         again.restore(replay.oldest, replay.span(replay.oldest, replay.added))
         again.drop(replay.oldest - again.oldest)
         replay = again
-    place = {row[0]: (stream, i) for stream, own in enumerate(rows) for i, row in enumerate(own)}
+    place = {row[0]: (stream, i) for stream, of in enumerate(rows) for i, row in enumerate(of)}
     for sampled in replay.sample(40, rng, 0.9, n_step):
         stream, first = place[int(sampled[0])]
         episode = rows[stream][first : first + n_step]
         over = next((i + 1 for i, row in enumerate(episode) if row[-1]), len(episode))
         reward = sum(0.9**i * row[1] for i, row in enumerate(episode[:over]))
         last = episode[over - 1]
-        wanted = [reward, *last[2:4], float(last[-1]), 0.9**over]
-        np.testing.assert_allclose(sampled[3:], wanted, rtol=1e-5, atol=1e-6)
+        expected = [reward, *last[2:4], float(last[-1]), 0.9**over]
+        np.testing.assert_allclose(sampled[3:], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_no_sum_of_rewards_goes_on_behind_a_cut():
-    """The transition behind it is another episode's, though the one before had not ended."""
+def test_no_sum_of_rewards_goes_on_after_a_cut():
+    """The next transition is of another episode, although the one before had not ended."""
     replay = Replay(8, COLUMNS)
     nothing = np.zeros(2, np.float32)
     for number in range(4):
@@ -223,19 +229,19 @@ def test_no_sum_of_rewards_goes_on_behind_a_cut():
     assert {tuple(row) for row in discounts.tolist()} == {(1.0, 0.5), (1.5, 0.25)}
 
 
-def test_a_cut_of_nothing_is_nothing():
+def test_a_cut_of_an_empty_replay_changes_nothing():
     replay = Replay(2, COLUMNS)
     replay.cut()
     assert not replay.rows.any()
 
 
-def test_what_was_dropped_is_not_drawn_again():
+def test_dropped_transitions_are_not_drawn_again():
     replay = filled(6, 8)  # 2 to 7
     replay.drop(3)
     assert (replay.oldest, replay.size, replay.added) == (5, 3, 8)
     drawn = replay.sample(300, np.random.default_rng(0), 0.9)[:, 0]
     assert set(drawn.tolist()) == {5.0, 6.0, 7.0}
     nothing = np.zeros(2, np.float32)
-    for _ in range(8, 20):  # and the ring fills up again
+    for _ in range(8, 20):  # then the ring fills up again
         replay.add(nothing, nothing[:1], 0.0, nothing, False, False)
     assert (replay.oldest, replay.size) == (14, 6)

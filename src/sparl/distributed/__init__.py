@@ -1,10 +1,10 @@
 """Collection by many actors on Ray, prioritised replay and one learner, as in Ape-X (1803.00933).
 
-The process that was started is the learner. It is the `Trainer` of any run, with its run folder,
-checkpoints and logs, and holds a `RayCollector`. Actors step environments in processes of their
-own, on this machine or on others of a Ray cluster; the replay is in one more, beside the learner. A
-rate limiter holds updates and transitions at their ratio, so how fast anybody is changes the time
-that a run takes and not what it learns from.
+The process that the user starts is the learner. It has the same `Trainer` as any run, with its run
+folder, checkpoints and logs, but holds a `RayCollector`. Actors step environments in processes of
+their own, on this machine or on others of a Ray cluster. The replay is in another process on the
+learner's machine. A rate limiter keeps the ratio of updates to transitions. So the speed of actors
+and learner changes the time that a run takes, and not how often it learns from a transition.
 """
 
 from sparl.distributed.actor import Actor, Order

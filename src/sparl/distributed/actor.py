@@ -1,7 +1,8 @@
-"""An actor: an environment, the acting network, and exploration, in a process of its own.
+"""An actor: an environment, the acting networks and exploration, in a process of its own.
 
-It steps when it is asked to, within one episode, with the weights that come along, and answers with
-the transitions. It keeps nothing that a successor could not begin without, but for the episode.
+For each order it takes some steps of one episode, with the weights that it was sent last, and gives
+back the transitions. Besides the episode under way it keeps nothing that matters: if it dies, a new
+actor can replace it.
 """
 
 from __future__ import annotations
@@ -23,42 +24,51 @@ from sparl.replay import Columns, Replay
 from sparl.training import EpisodePlayer, Transition
 
 STREAM = 2
-"""Beside the run's seed and an episode's number, what its exploration is seeded with."""
+"""The part of an exploration seed that is not the run's seed or the episode's number."""
 
 
 class Order(NamedTuple):
-    """So many steps, or fewer where the episode ends before."""
+    """What an actor is to do next."""
 
     step: int
-    """Number of environment steps that are ordered already, of all actors."""
+    """Number of environment steps that all actors were ordered to take before."""
     steps: int
+    """Steps to take; fewer if the episode ends before."""
     episode: int | None
-    """The number of an episode to begin with; None goes on with the one under way."""
+    """The number of an episode to begin; None continues the one under way."""
     version: int
-    """Of the weights that act."""
+    """The version of the weights to act with."""
     rng: dict[str, Any] | None
-    """State of the generator to explore with; None for one of the episode's own."""
+    """State of the generator for exploration; None for a generator of the episode's own."""
     statistics: RunningStatistics | None = None
-    """Of the observations that the learner has taken so far, where they are to be normalised."""
+    """Statistics of the observations so far, if observations are to be normalised."""
 
 
-class Rollout(NamedTuple):
-    """What an order gave."""
+class OrderResult(NamedTuple):
+    """What an actor gives back for an order."""
 
     rows: NDArray[np.float32]
-    """[steps, width], as the replay stores them."""
+    """The transitions, [steps, width], as the replay stores them."""
     version: int
+    """The version of the weights that acted."""
     ended: bool
-    """The episode came to its end; its return and length so far are beside it."""
+    """Whether the episode has ended."""
     episode_return: float
+    """Return of the episode so far."""
     length: int
+    """Length of the episode so far."""
     rng: dict[str, Any]
+    """State of the generator for exploration, after these steps."""
 
 
 class Actor:
-    """An environment, and what acts in it."""
+    """An environment with the networks that act in it."""
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns) -> None:
+        """
+        Args:
+            agent: The agent's hyperparameters.
+        """
         self._run, self._agent, self._columns = run, agent, columns
         self._received = Received(agent, columns)
         self._statistics: RunningStatistics | None = None
@@ -66,37 +76,42 @@ class Actor:
         self._transitions: Iterator[Transition] = iter(())
         self._episode, self._return, self._length = 0, 0.0, 0
         self._step = 0
-        """Number of the environment step that it takes, of all actors' steps."""
+        """The number of the step that it takes, among the steps of all actors."""
 
     @cached_property
     def _player(self) -> EpisodePlayer:
-        # Made when it is first needed: Ray tells less of what a constructor raises.
+        # Made when it is first needed, because Ray reports less of what a constructor raises.
         return EpisodePlayer(self._run, self._where, lambda: None, lambda: "")
 
     def collect(
         self, order: Order, values: NDArray[np.float32] | None, topology: Topology | None
-    ) -> Rollout:
-        """Steps as ordered. `values` and `topology` are None where this actor has them."""
+    ) -> OrderResult:
+        """Takes the steps of an order.
+
+        Args:
+            values: The values of the weights; None if this actor has this version already.
+            topology: How the weights are stored; None if it has not changed.
+        """
         if topology is not None:
-            self._received.rearrange(topology)
+            self._received.set_topology(topology)
         if values is not None:
-            self._received.update(values)
+            self._received.set_values(values)
         if order.episode is not None:
             self._begin(order.episode)
         if order.rng is not None:
             self._rng.bit_generator.state = order.rng
         self._statistics = order.statistics
-        taken, ended = Replay(order.steps, self._columns), False
-        while taken.added < order.steps and not ended:
-            self._step = order.step + taken.added
+        replay, ended = Replay(order.steps, self._columns), False
+        while replay.added < order.steps and not ended:
+            self._step = order.step + replay.added
             transition = next(self._transitions)
-            taken.add(*transition)
+            replay.add(*transition)
             ended = transition.ended
             self._return += transition.reward
             self._length += 1
-        state = dict(self._rng.bit_generator.state)
-        rows = taken.span(0, taken.added)
-        return Rollout(rows, order.version, ended, self._return, self._length, state)
+        rng = dict(self._rng.bit_generator.state)
+        rows = replay.span(0, replay.added)
+        return OrderResult(rows, order.version, ended, self._return, self._length, rng)
 
     def _begin(self, episode: int) -> None:
         self._episode, self._return, self._length = episode, 0.0, 0
@@ -106,7 +121,7 @@ class Actor:
 
     def _explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         if self._statistics is not None:
-            # The learner will count it, too, when it takes the rollout.
+            # The learner counts this observation itself when it stores the transitions.
             self._statistics = self._statistics.including(observation)
         if self._step < self._agent.learning_starts and not self._run.begun_from:
             return self._player.spaces.random(self._rng)
@@ -121,12 +136,15 @@ class Actor:
 
 
 class ActorProcess(Actor):
-    """An actor that has its process, and one core, for itself: what Ray makes."""
+    """An actor with a process and one core of its own, which Ray starts."""
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns, path: tuple[str, ...]) -> None:
-        """`path`: where modules are looked for besides."""
+        """
+        Args:
+            path: Entries of the learner's `sys.path`, which this process adds to its own.
+        """
         sys.path += [entry for entry in path if entry not in sys.path]
-        # Nothing that it computes is worth a second thread, or a GPU.
+        # Its computations are too small for a second thread or a GPU.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
         jax.config.update("jax_platforms", "cpu")

@@ -1,4 +1,4 @@
-"""The actors of a run, to the learner: given orders, waited for, replaced when they die."""
+"""The actors of a run as the learner sees them: it gives orders, waits, and replaces the dead."""
 
 from __future__ import annotations
 
@@ -11,72 +11,95 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from sparl.config import RunConfig
 from sparl.distributed import cluster
-from sparl.distributed.actor import ActorProcess, Order, Rollout
+from sparl.distributed.actor import ActorProcess, Order, OrderResult
 from sparl.distributed.weights import Publisher
 from sparl.errors import BadRun, SparlError
 from sparl.networks import RunningStatistics
 from sparl.replay import Columns
 
 PATIENCE = 3
-"""Times in a row that an actor may die without having given anything."""
+"""How often in a row an actor may die without a result."""
 WAIT = 1.0
-"""Seconds after which waiting is over without a result, so that a request to stop is seen."""
+"""Seconds to wait for a result, so that a request to stop is seen in time."""
 
 
-class Member:
-    """One actor: its process, and what that has been sent."""
+class ActorSlot:
+    """One place in the pool: a process of an actor, and what was sent to it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
+        """
+        Args:
+            make: Starts a process, and gives Ray's handle of it.
+        """
         self._make = make
         self.deaths = 0
+        """Deaths in a row without a result."""
         self.respawn()
 
     def respawn(self) -> None:
-        """A new process in place of the one there was."""
+        """Starts a new process in place of the one before."""
         self.handle = self._make()
-        self.version, self.topology = -1, 0
+        self.version, self.topology_version = -1, 0
         self.working = False
-        """It has given something: its process and its environment are there."""
+        """Whether the process has given a result, so it and its environment work."""
 
 
-class Under(NamedTuple):
-    """An order under way."""
+class PendingOrder(NamedTuple):
+    """An order that an actor has not finished yet."""
 
-    member: int
+    number: int
+    """The number of the actor."""
     steps: int
 
 
+class OrderOutcome(NamedTuple):
+    """How an order ended."""
+
+    number: int
+    """The number of the actor."""
+    result: OrderResult | None
+    """What the actor gave back; None if it died over the order."""
+
+
+class Shared(NamedTuple):
+    """An object in Ray's store, which every actor can read."""
+
+    version: int
+    reference: Any
+
+
 class ActorPool:
-    """So many actors. The learner gives orders to those that are idle, and takes what they give."""
+    """The actors of a run, to which the learner gives orders."""
 
     def __init__(self, run: RunConfig, agent: Any, columns: Columns, publisher: Publisher) -> None:
-        kind = cluster.anywhere(ActorProcess)
-        # What the learner can import, an environment's module say, its actors can, too.
+        kind = cluster.on_any_machine(ActorProcess)
+        # With the learner's path, actors can import the same modules, such as an environment's.
         arguments = run, agent, columns, tuple(sys.path)
-        self._members = [Member(lambda: kind.remote(*arguments)) for _ in range(run.actors)]
+        self._slots = [ActorSlot(lambda: kind.remote(*arguments)) for _ in range(run.actors)]
         self._publisher = publisher
-        self._under_way: dict[Any, Under] = {}
-        self._weights: tuple[int, Any] = (-1, None)
-        self._topology: tuple[int, Any] = (0, None)
+        self._pending: dict[Any, PendingOrder] = {}
+        self._weights = Shared(-1, None)
+        self._topology = Shared(0, None)
         self.deaths = 0
+        """Deaths of all actors so far."""
         self.sent_bytes, self.sent_updates = 0, 0
-        """Payload of weight updates, each counted for every actor that it went to."""
+        """Weight updates and their bytes, counted once for every actor that they were sent to."""
 
     @property
     def idle(self) -> list[int]:
-        """Those without an order, by number."""
-        busy = {under.member for under in self._under_way.values()}
-        return [i for i in range(len(self._members)) if i not in busy]
+        """The numbers of the actors without an order."""
+        busy = {order.number for order in self._pending.values()}
+        return [i for i in range(len(self._slots)) if i not in busy]
 
     @property
     def ordered(self) -> int:
-        """Steps under way, at most."""
-        return sum(under.steps for under in self._under_way.values())
+        """The largest number of steps that the pending orders can give."""
+        return sum(order.steps for order in self._pending.values())
 
     @property
     def working(self) -> int:
-        """Actors that have given something since they were started."""
-        return sum(member.working for member in self._members)
+        """The number of actors that have given a result since they were started."""
+        return sum(slot.working for slot in self._slots)
 
     def order(
         self,
@@ -87,58 +110,69 @@ class ActorPool:
         rng: dict[str, Any] | None,
         statistics: RunningStatistics | None,
     ) -> None:
-        """Has an idle actor take steps with the newest weights: see `Order`."""
-        member, weights = self._members[number], self._publisher.newest()
-        if weights.version != self._weights[0]:
-            self._weights = weights.version, ray.put(weights.values)
-        if weights.topology != self._topology[0]:
-            self._topology = weights.topology, ray.put(self._publisher.topology)
+        """Gives an order to an idle actor, with the newest weights; for the arguments see `Order`.
+
+        Args:
+            number: The number of the actor.
+        """
+        slot, weights = self._slots[number], self._publisher.newest()
+        if weights.version != self._weights.version:
+            self._weights = Shared(weights.version, ray.put(weights.values))
+        if weights.topology_version != self._topology.version:
+            self._topology = Shared(weights.topology_version, ray.put(self._publisher.topology))
         values, topology = None, None
-        if member.topology != weights.topology:
-            topology, member.topology = self._topology[1], weights.topology
+        if slot.topology_version != weights.topology_version:
+            topology, slot.topology_version = self._topology.reference, weights.topology_version
             self.sent_bytes += self._publisher.topology.nbytes
-        if member.version != weights.version:
-            values, member.version = self._weights[1], weights.version
+        if slot.version != weights.version:
+            values, slot.version = self._weights.reference, weights.version
             self.sent_bytes += weights.values.nbytes
             self.sent_updates += 1
         order = Order(step, steps, episode, weights.version, rng, statistics)
-        reference = member.handle.collect.remote(order, values, topology)
-        self._under_way[reference] = Under(number, steps)
+        reference = slot.handle.collect.remote(order, values, topology)
+        self._pending[reference] = PendingOrder(number, steps)
 
-    def finished(self, wait: bool) -> list[tuple[int, Rollout | None]]:
-        """Who has done what was ordered, and the result; None of one that died over it.
+    def finished(self, wait: bool) -> list[OrderOutcome]:
+        """The outcomes of the orders that are finished now.
 
-        With `wait` it waits for the first, a second at most. Raises what an environment raised,
-        and `BadRun` where an actor dies again and again.
+        An actor that has died is replaced.
+
+        Args:
+            wait: Whether to wait for the first outcome, for a second at most.
+
+        Raises:
+            SparlError: What an environment raised in an actor.
+            BadRun: An actor dies again and again.
         """
-        references = list(self._under_way)
+        references = list(self._pending)
         if not references:
             return []
         done, _ = ray.wait(references, num_returns=1, timeout=WAIT if wait else 0)
         if done and len(references) > 1:
             done, _ = ray.wait(references, num_returns=len(references), timeout=0)
-        return [self._result(reference) for reference in done]
+        return [self._outcome(reference) for reference in done]
 
     def close(self) -> None:
-        for member in self._members:
-            ray.kill(member.handle)
+        """Ends all actors."""
+        for slot in self._slots:
+            ray.kill(slot.handle)
 
-    def _result(self, reference: Any) -> tuple[int, Rollout | None]:
-        number = self._under_way.pop(reference).member
-        member = self._members[number]
+    def _outcome(self, reference: Any) -> OrderOutcome:
+        number = self._pending.pop(reference).number
+        slot = self._slots[number]
         try:
-            rollout: Any = ray.get(reference)
+            result: Any = ray.get(reference)
         except RayActorError as error:
             self.deaths += 1
-            member.deaths += 1
-            if member.deaths > PATIENCE:
+            slot.deaths += 1
+            if slot.deaths > PATIENCE:
                 raise BadRun(
-                    f"actor {number} has died {member.deaths} times without a result: "
+                    f"actor {number} has died {slot.deaths} times without a result: "
                     f"{str(error).splitlines()[0]}"
                 ) from error
-            member.respawn()
-            return number, None
+            slot.respawn()
+            return OrderOutcome(number, None)
         except RayTaskError as error:
             raise (error.cause if isinstance(error.cause, SparlError) else error) from None
-        member.deaths, member.working = 0, True
-        return number, rollout
+        slot.deaths, slot.working = 0, True
+        return OrderOutcome(number, result)

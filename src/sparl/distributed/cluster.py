@@ -1,4 +1,4 @@
-"""Ray: found or refused, a cluster joined or started, and processes placed on its machines."""
+"""Ray: connects to a cluster or starts one, and places processes on its machines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sparl.errors import BadValue
 
 SETTLE = 15.0
-"""Seconds that CPUs may take to be free again after an actor that had them."""
+"""Seconds that CPUs may take to become free again after an actor has ended."""
 
 
 @contextmanager
 def connected(address: str | None, actors: int) -> Iterator[None]:
-    """A cluster with room for so many actors: that at `address`, or at RAY_ADDRESS, or one of this
-    machine alone, which ends with the context. One that Ray is already connected to is used as it
-    is.
+    """A context in which a Ray cluster is connected that has a free CPU for each actor.
 
-    Raises `BadValue` for an address where there is none, and where there are too few CPUs.
+    A cluster that Ray is already connected to is used as it is, and stays connected.
+
+    Args:
+        address: The cluster's address. Without it, RAY_ADDRESS is used. Without that, a cluster of
+            this machine alone is started; it ends with the context.
+        actors: Number of actors.
+
+    Raises:
+        BadValue: There is no cluster at the address, or it has too few free CPUs.
     """
     address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
@@ -39,15 +45,15 @@ def connected(address: str | None, actors: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def here(kind: type) -> Any:
-    """That class as one of a process on this machine, which counts as no CPU of the cluster's."""
+def on_this_machine(kind: type) -> Any:
+    """A Ray class whose process runs on this machine and takes no CPU of the cluster."""
     node = ray.get_runtime_context().get_node_id()
     place = NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(kind).options(num_cpus=0, scheduling_strategy=place)
 
 
-def anywhere(kind: type) -> Any:
-    """That class as one of a process with a CPU of its own, spread over the machines."""
+def on_any_machine(kind: type) -> Any:
+    """A Ray class whose processes take a CPU each, and are spread over the machines."""
     return ray.remote(kind).options(num_cpus=1, scheduling_strategy="SPREAD")
 
 
@@ -58,20 +64,20 @@ def _start(address: str | None, actors: int) -> None:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BadValue(
-                f"no Ray cluster answers at {address!r} (--ray-address): {error}. On its first "
-                "machine: ray start --head; it says the address"
+                f"ray_address is {address!r}, where no Ray cluster answers: {error}. Start one on "
+                "its first machine with `ray start --head`, which prints the address"
             ) from error
         return
     _start_local(max(os.cpu_count() or 1, actors), quiet)
 
 
 def _start_local(places: int, quiet: dict[str, Any]) -> None:
-    """With so many CPUs: those of Ray are places for actors, and may be more than the cores."""
+    """Starts a cluster; Ray's CPUs are places for actors, and may be more than the cores."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # At Ray's own niceness of 15 a busy learner leaves actors next to nothing of a small machine.
+    # At Ray's usual niceness of 15, a busy learner would starve the actors of a small machine.
     os.environ.setdefault("RAY_worker_niceness", "0")
     with warnings.catch_warnings():
-        # Of a fork beside JAX's threads: what is forked becomes another program at once.
+        # Python warns of a fork beside JAX's threads. It is safe: the child starts another program.
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
         ray.init(address="local", num_cpus=places, include_dashboard=False, **quiet)
 

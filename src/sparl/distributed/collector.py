@@ -1,9 +1,9 @@
-"""Actors on Ray as the collector of a run: order, take, and let the trainer learn in between.
+"""The collector of a run with actors on Ray.
 
-With one actor that takes a step at a time this is the local collector, in the same order and with
-the same random numbers: a run ends with the same bits. Otherwise which transitions come first, and
-with how old weights they were made, is a matter of time; what a run may differ in is no more than
-that.
+It gives orders, stores their results, and lets the trainer learn in between. One actor that takes a
+step at a time does the same as the local collector, in the same order and with the same random
+numbers, so a run ends with the same bits. In other cases timing decides which transitions come
+first and how old their weights are. Runs differ in nothing else.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from sparl.agents import Agent
 from sparl.config import RunConfig
-from sparl.distributed.actor import Rollout
-from sparl.distributed.actor_pool import ActorPool
+from sparl.distributed.actor import OrderResult
+from sparl.distributed.actor_pool import ActorPool, OrderOutcome
 from sparl.distributed.rate_limiter import RateLimiter
 from sparl.distributed.remote_replay import RemoteReplay
 from sparl.distributed.weights import Publisher
@@ -25,11 +25,11 @@ from sparl.replay import Columns
 from sparl.training import Collected, Episode, EpisodePlayer, Host
 
 AT_ONCE = 16
-"""Most batches that are asked for at once; asking takes about as long as a small update."""
+"""Most batches that are sampled in one call, which takes about as long as a small update."""
 
 
 class RayCollector:
-    """The actors of a run; a Ray cluster must be connected."""
+    """A `Collector` whose transitions come from actors; a Ray cluster must be connected."""
 
     columns: ClassVar[tuple[str, ...]] = (
         "actors",
@@ -41,17 +41,19 @@ class RayCollector:
 
     def __init__(self, run: RunConfig, host: Host) -> None:
         self._run, self._host = run, host
-        # An environment of the learner's own tells the spaces; nothing steps it.
+        # The learner's own environment gives the spaces. It is never stepped.
         self._player = EpisodePlayer(run, host.where, host.rescue, host.way_out)
         self.spaces, self.action_space = self._player.spaces, self._player.env.action_space
         self.guarded = self._player.guarded
         self._limiter = RateLimiter(1.0, 0, 1)
         self._busy: set[int] = set()
-        """Actors that are in an episode."""
+        """The numbers of the actors that have an episode under way."""
         self._staleness: list[int] = []
-        self._sent = (0, 0)
+        self._sent_before = (0, 0)
+        """Weight updates and bytes that had been sent when `figures` was last called."""
 
     def make_replay(self, columns: Columns) -> RemoteReplay:
+        """The replay, in a process of its own."""
         run = self._run
         exponent = run.priority_exponent if run.prioritised else None
         self._replay = RemoteReplay(
@@ -60,37 +62,41 @@ class RayCollector:
         return self._replay
 
     def schedule(self, agent: Agent) -> RateLimiter:
-        """Updates at their ratio to transitions, whenever both are there."""
-        run, agents = self._run, agent.schedule
-        ratio = run.samples_per_insert * agents.per_step
-        self._limiter = RateLimiter(ratio, agents.starts, run.actors * run.rollout)
+        """The rate limiter, which takes the place of the agent's own schedule."""
+        run, schedule = self._run, agent.schedule
+        ratio = run.samples_per_insert * schedule.per_step
+        self._limiter = RateLimiter(ratio, schedule.starts, run.actors * run.rollout)
         return self._limiter
 
     def start(self) -> None:
+        """Starts the actors."""
         host = self._host
         self._publisher = Publisher(host.engine)
         self._pool = ActorPool(self._run, host.agent, self._replay.columns, self._publisher)
 
     def collect(self) -> Iterator[Collected]:
-        """Until an episode of one of the actors ends, or the run does."""
+        """Collects until an episode of one of the actors ends, or until the run ends."""
         state, ended = self._host.state, False
         while self._host.updates_due() if state.step >= self._run.steps else not ended:
             self._give_orders()
-            collected = [self._take(*result) for result in self._finished()]
-            episodes = tuple(episode for found in collected for episode in found.ended)
+            stored = [self._store(*outcome) for outcome in self._finished()]
+            episodes = tuple(episode for collected in stored for episode in collected.ended)
             ended |= bool(episodes)
-            yield Collected(sum(found.steps for found in collected), episodes)
+            yield Collected(sum(collected.steps for collected in stored), episodes)
 
     @property
     def under_way(self) -> int:
+        """The number of episodes that have begun and not ended."""
         return len(self._busy)
 
     def cut(self) -> None:
+        """Gives up the episodes under way."""
         self._replay.cut()
         self._host.state.episode += len(self._busy)
         self._busy.clear()
 
     def notes(self) -> list[str]:
+        """A sentence on the number of actors and on what they are sent."""
         values, topology = self._publisher.newest().values.nbytes, self._publisher.topology.nbytes
         return [
             f"{self._run.actors} actors; a weight update takes {values:,} bytes (dense: "
@@ -98,20 +104,27 @@ class RayCollector:
         ]
 
     def figures(self) -> dict[str, Any]:
+        """The values of `columns` since the last call.
+
+        `staleness` is the mean number of updates made since the weights that acted.
+        `broadcast_bytes` is the mean size of a weight update.
+        """
         staleness = float(np.mean(self._staleness)) if self._staleness else None
         pool = self._pool
-        count, sent = pool.sent_updates - self._sent[0], pool.sent_bytes - self._sent[1]
-        self._staleness, self._sent = [], (pool.sent_updates, pool.sent_bytes)
+        updates_before, bytes_before = self._sent_before
+        updates, sent = pool.sent_updates - updates_before, pool.sent_bytes - bytes_before
+        self._staleness, self._sent_before = [], (pool.sent_updates, pool.sent_bytes)
         return {
             "actors": pool.working,
-            "samples_per_insert": self._measured,
+            "samples_per_insert": self._samples_per_insert,
             "staleness": staleness,
-            "broadcast_bytes": sent / count if count else None,
+            "broadcast_bytes": sent / updates if updates else None,
         }
 
     def totals(self) -> dict[str, Any]:
+        """Entries of summary.json that only runs with actors have."""
         return {
-            "samples_per_insert": self._measured,
+            "samples_per_insert": self._samples_per_insert,
             "actor_deaths": self._pool.deaths,
             "broadcasts": self._pool.sent_updates,
             "broadcast_bytes": self._pool.sent_bytes / max(1, self._pool.sent_updates),
@@ -119,62 +132,63 @@ class RayCollector:
         }
 
     def close(self) -> None:
+        """Ends the actors and the replay."""
         self._player.close()
         self._pool.close()
         self._replay.close()
 
     @property
     def _updates(self) -> int:
-        """The agent's so far; those of a representation before them are nobody's due."""
+        """Updates of the agent so far, without those of a representation that come first."""
         return max(0, self._host.engine.updates - self._host.agent.updates_before)
 
     @property
-    def _measured(self) -> float | None:
+    def _samples_per_insert(self) -> float | None:
         return self._limiter.measured(self._host.state.step, self._updates)
 
     def _give_orders(self) -> None:
         host, run = self._host, self._run
         for number in self._pool.idle:
-            known = host.state.step + self._pool.ordered
-            steps = min(run.rollout, run.steps - known)
-            if steps <= 0 or not self._limiter.admits(steps, known, self._updates):
+            ordered = host.state.step + self._pool.ordered
+            steps = min(run.rollout, run.steps - ordered)
+            if steps <= 0 or not self._limiter.admits(steps, ordered, self._updates):
                 return
             begins = number not in self._busy
             episode = host.state.episode + len(self._busy) if begins else None
             self._busy.add(number)
-            # An actor alone explores with the generator of the run, as the local collector does.
+            # A single actor explores with the run's generator, as the local collector does.
             rng = dict(host.rng.bit_generator.state) if run.actors == 1 else None
-            self._pool.order(number, known, steps, episode, rng, host.engine.statistics)
+            self._pool.order(number, ordered, steps, episode, rng, host.engine.statistics)
 
-    def _finished(self) -> list[tuple[int, Rollout | None]]:
+    def _finished(self) -> list[OrderOutcome]:
         try:
             return self._pool.finished(wait=not self._host.updates_due())
         except SparlError as error:
             self._host.rescue()
             raise type(error)(f"{str(error).rstrip(' .')}. {self._host.way_out()}") from error
 
-    def _take(self, number: int, rollout: Rollout | None) -> Collected:
-        """Puts a rollout into the replay."""
+    def _store(self, number: int, result: OrderResult | None) -> Collected:
+        """Puts the transitions of an order into the replay."""
         host = self._host
-        if rollout is None:
-            # What it had sent of its episode is in the replay, and leads to no other transition.
+        if result is None:
+            # The replay has the first part of the dead actor's episode, which will not go on.
             self._busy.discard(number)
             self._replay.cut()
             host.state.episode += 1
-            host.note(f"step {host.state.step}: actor {number} died; another takes its place")
+            host.note(f"step {host.state.step}: actor {number} died and is replaced")
             return Collected(0)
-        rows = rollout.rows
+        rows = result.rows
         for observation in rows[:, : self.spaces.observation_size]:
             host.engine.observe(observation)
         if self._run.actors > 1:
-            # What follows in the replay may be another actor's.
+            # The next transitions in the replay may be those of another actor.
             rows = rows.copy()
             rows[-1, -1] = 1.0
         else:
-            host.rng.bit_generator.state = rollout.rng
+            host.rng.bit_generator.state = result.rng
         self._replay.append(rows)
-        self._staleness.append(host.engine.updates - rollout.version)
-        if not rollout.ended:
+        self._staleness.append(host.engine.updates - result.version)
+        if not result.ended:
             return Collected(len(rows))
         self._busy.discard(number)
-        return Collected(len(rows), (Episode(rollout.episode_return, rollout.length),))
+        return Collected(len(rows), (Episode(result.episode_return, result.length),))

@@ -1,14 +1,14 @@
-"""A policy's networks outside compiled code, for one observation at a time.
+"""Networks outside compiled code, for acting on one observation at a time.
 
-Dispatching a compiled call takes about 60 us, for one observation several times what its
-multiplications take. The same kernels, called directly, are done in a fifth of that.
+Dispatching a compiled call takes about 60 us, several times what the multiplications for one
+observation take. The same kernels, called directly, need a fifth of that time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,27 +21,35 @@ from sparl.networks import Network, wiring
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """[inputs, batch] to [outputs, batch]."""
 Vector = NDArray[Any]
-"""Of a part: all its values, or all its indices."""
+"""All values of a part, or all its indices."""
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Where one layer, or several, lies in the flat vectors of its part; how to run it."""
+    """One or several layers that the kernels run in one call."""
 
     inference: kernels.Inference
     values: slice
+    """The place of their values in the vector of their part."""
     indices: slice
+    """The place of their indices in the vector of their part."""
 
     @classmethod
     def of(
         cls, forms: Sequence[kernels.Layer], connections: kernels.Connections | None = None
     ) -> Layers:
-        """`forms`, as the kernels take them, with positions in place of numbers."""
+        """Finds the places of layers.
+
+        Args:
+            forms: The layers as the kernels take them, with positions in place of numbers.
+            connections: How the layers are connected; None for a chain.
+        """
         form = kernels.Form.of(forms, connections)
         values, indices = kernels.ordered(forms)
         return cls(kernels.Inference(form), _span(*values), _span(*indices))
 
     def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
+        """The outputs for inputs x, [inputs, batch]."""
         return self.inference(values[self.values], indices[self.indices], x)
 
 
@@ -51,8 +59,11 @@ class Whole:
 
     layers: Layers
     squash: bool
+    """Whether outputs go through tanh."""
 
     def bound(self, values: Vector, indices: Vector) -> HostNetwork:
+        """The network with the numbers of a part's vectors."""
+
         def network(x: Vector) -> Vector:
             y = self.layers(values, indices, x)
             return np.tanh(y) if self.squash else y
@@ -60,27 +71,38 @@ class Whole:
         return network
 
 
+class HostNorm(NamedTuple):
+    """A norm of a network, and the places of its numbers in the values of its part."""
+
+    function: Callable[..., Any]
+    values: list[slice]
+
+
 @dataclass(frozen=True)
 class Wired:
-    """A network of any other wiring: a call for each layer, NumPy between them."""
+    """A network of any other wiring: the kernels run each layer, and NumPy does the rest."""
 
     layers: list[Layers]
-    norms: list[tuple[Callable[..., Any], list[slice]] | None]
+    norms: list[HostNorm | None]
+    """The norm of each stage, if it has one."""
     wiring: wiring.Wiring
     squash: bool
+    """Whether outputs go through tanh."""
 
     def bound(self, values: Vector, indices: Vector) -> HostNetwork:
-        def normalised(i: int, y: Vector) -> Vector:
+        """The network with the numbers of a part's vectors."""
+
+        def normalize(i: int, y: Vector) -> Vector:
             norm = self.norms[i]
             assert norm is not None
-            return norm[0](y, *(values[where] for where in norm[1]))
+            return norm.function(y, *(values[place] for place in norm.values))
 
         def network(x: Vector) -> Vector:
             y = wiring.run(
                 self.wiring,
                 x,
                 lambda i, y: self.layers[i](values, indices, y),
-                normalised,
+                normalize,
                 wiring.IN_NUMPY,
             )
             return np.tanh(y) if self.squash else y
@@ -89,26 +111,31 @@ class Wired:
 
 
 class Forward:
-    """One network of a part as a function of NumPy arrays, by the kernels where they know it."""
+    """One network of a part as a function of NumPy arrays; by the kernels if they support it."""
 
     def __init__(self, structure: Structure, name: str) -> None:
         self.direct = host_network(structure.positions()[name])
-        """None where XLA runs it: without the kernels, or with a layer that they do not know."""
+        """The network for the kernels. None if XLA runs it, because the kernels are missing or do
+        not support one of its layers."""
         self._compiled = jax.jit(
             lambda values, indices, x: structure.networks(values, indices)[name](x)
         )
 
     def bound(self, values: Any, indices: Any) -> HostNetwork:
-        """The network of a part's flat vectors; waits for them where they are being computed."""
+        """The network with the numbers of a part's vectors; waits until they are computed."""
         if self.direct is None:
             return lambda x: np.asarray(self._compiled(values, indices, x))
         return self.direct.bound(np.asarray(values), np.asarray(indices))
 
 
 def host_network(positions: Network) -> Whole | Wired | None:
-    """A network that has positions in its part's vectors in place of numbers, to be bound to those.
+    """A network that the kernels run outside compiled code.
 
-    None where the compiled kernels are missing, or do not know all layers.
+    Args:
+        positions: The network, with positions in its part's vectors in place of numbers.
+
+    Returns:
+        None if the compiled kernels are missing, or do not support all its layers.
     """
     network, forms = positions, positions.kernel_forms()
     if forms is None or not kernels.usable():
@@ -117,18 +144,18 @@ def host_network(positions: Network) -> Whole | Wired | None:
     if whole is not None:
         return Whole(Layers.of(whole, network.connections), network.squash)
     norms = [
-        norm and (norm.normalised, [_span(at) for at in vars(norm).values()])
+        norm and HostNorm(norm.normalised, [_span(place) for place in vars(norm).values()])
         for norm in network.norms
     ]
     return Wired([Layers.of([form]) for form in forms], norms, network.wiring, network.squash)
 
 
 def _span(*positions: Vector) -> slice:
-    """The positions as one slice; they follow each other, being made from the same layers."""
-    found = np.concatenate([*positions, np.zeros(0, int)])
-    if not len(found):
+    """The positions as one slice; they are consecutive, because they are of the same layers."""
+    joint = np.concatenate([*positions, np.zeros(0, int)])
+    if not len(joint):
         return slice(0, 0)
-    first = int(found[0])
-    if not np.array_equal(found, np.arange(first, first + len(found))):
+    first = int(joint[0])
+    if not np.array_equal(joint, np.arange(first, first + len(joint))):
         raise AssertionError("a learner's vectors have another order than the kernels'")
-    return slice(first, first + len(found))
+    return slice(first, first + len(joint))

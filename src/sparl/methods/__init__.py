@@ -1,4 +1,4 @@
-"""Methods: which weights there are, and when that changes. One file per paper."""
+"""Methods: which weights a network has, and when that changes. One file per paper."""
 
 from sparl.methods.asp import ASP
 from sparl.methods.common.method import (

@@ -1,4 +1,4 @@
-"""No sparsity: the agent as its paper has it, and the baseline of every comparison."""
+"""No sparsity: the agent of its paper, which is the baseline of every comparison."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from sparl.methods.common.method import Method
 
 @dataclass(frozen=True)
 class Dense(Method):
-    """Every weight of every network, from the first step to the last."""
+    """Keep every weight of every network, from the first step to the last."""
 
     name: ClassVar[str] = "dense"

@@ -1,29 +1,33 @@
 """DSP: dynamic structured pruning by neuron importance (2402.05146, 2024).
 
-The paper says: training has a group sparse regularizer weighted by the importance of neurons: it
-penalises those that do not significantly influence the output. A dynamic threshold removes
-unimportant neurons gradually by a binary mask, while training goes on. 93 % of the neurons and
-96 % of the weights of a DQN went with slight loss. Its formulas and sizes are not public to us.
+The paper says:
+- A group sparse regularizer is weighted by the importance of neurons: it penalises those that do
+  not significantly influence the output.
+- A dynamic threshold removes unimportant neurons gradually, by a binary mask, during training.
+- 93 % of the neurons and 96 % of the weights of a DQN were removed with slight loss. The formulas
+  and sizes are not public to us.
 
 Our reading:
 - A group is a hidden neuron: its incoming row, its bias, its outgoing column.
 - Importance: I_j = moving average of |sum over the batch of a_j dL/da_j|, the first-order change
   of the loss without the neuron.
 - Penalty: lambda(t) sum_j c_j sqrt(size of group) ||theta_j|| with c_j = 1 - I_j / max I of the
-  layer, a constant to the gradient. As a proximal step (group soft threshold) after the optimizer,
-  or as part of the gradient. lambda rises from 0 until pruning begins and is 0 while the gate is
-  closed and when pruning is over.
-- Threshold: the least important neurons of a layer go as long as those that went have held no more
-  than the share epsilon(t) of its importance, each measured when it went, and no more than a
-  geometric path from all neurons to the fewest allows. Both paths (epsilon's is cubic) go on only
-  while the gate is open: while the recent return is near the best so far.
-- The mask is monotone. A neuron that goes is switched off: its whole group is zero, moments and
-  targets too, and stays zero, for no gradient reaches it: activations take 0 to 0, and the weights
-  behind it are 0. At a later restructuring with the gate open it is cut out of the matrices. Cuts
-  come when they save a fifth of the weights at least, and when what is saved until the end
-  outweighs a compilation; the last one always.
-- At least 2 neurons stay in a layer, and at least a share of it: a larger one in critics.
-- Layers whose neurons cannot go one by one (`neurons.hidden`) keep them all.
+  layer, a constant to the gradient. It is a proximal step (group soft threshold) after the
+  optimizer, or a part of the gradient. lambda rises from 0 until pruning begins. It is 0 while the
+  gate is closed and when pruning is over.
+- Gate: it is open while the recent return is near the best so far.
+- Threshold: the least important neurons of a layer are dropped under two limits. All dropped
+  neurons together have held at most the share epsilon(t) of the layer's importance, each measured
+  when it was dropped. And at least as many neurons stay as a geometric path from all neurons to the
+  fewest allows. Both paths (epsilon's is cubic) advance only while the gate is open.
+- A dropped neuron is first switched off: its whole group is zero, in moments and targets, too. It
+  stays zero, because no gradient reaches it: activations map 0 to 0, and the weights behind it are
+  0. So the mask is monotone.
+- At a later restructuring with an open gate, neurons that are off are cut out of the matrices. A
+  cut must save at least a fifth of the weights, and save more until the end of the run than a
+  compilation takes. The last cut is always made.
+- At least 2 neurons stay in a layer, and at least a share of it, which is larger in critics. Layers
+  whose neurons cannot be removed one by one (`neurons.hidden`) keep them all.
 """
 
 from __future__ import annotations
@@ -53,50 +57,50 @@ from sparl.methods.common.method import (
 from sparl.networks import Networks
 
 SAVING = 0.2
-"""A cut takes at least this share of the weights with it."""
+"""The least share of the weights that a cut must remove."""
 COMPILATION = 1000
-"""What a compilation takes, in updates of the networks as they were at the start."""
+"""The time of a compilation, in updates of the networks as they were at the start."""
 FEWEST = 2
-"""Neurons that stay in any layer."""
+"""The least number of neurons that stay in any layer."""
 PACE = 0.6
-"""Share of the time for pruning in which it is done if the gate never closes."""
+"""The share of the time for pruning that pruning takes if the gate never closes."""
 
 
 class Plan(NamedTuple):
-    """What a restructuring does, as far as it must be known while compiling."""
+    """The static part of a restructuring, which must be known while compiling."""
 
     over: bool
-    """Pruning ends here."""
+    """Whether pruning ends here."""
     widths: tuple[tuple[str, tuple[int, ...]], ...] | None
-    """Cut down to these hidden layers, by network; None for no cut."""
+    """For each network the widths of the hidden layers after the cut; None for no cut."""
 
 
 @dataclass(frozen=True)
 class DSP(Method):
-    """Start dense; neurons that matter least are penalised, switched off and cut out."""
+    """Start dense; penalise, switch off and cut out the least important neurons (2402.05146)."""
 
     name: ClassVar[str] = "dsp"
     prunes: ClassVar[bool] = True
 
     interval: int = 1000
-    """Updates between two looks at the neurons."""
+    """Updates between two checks of the neurons."""
     begin: float = 0.4
-    """Share of the run's updates before the first neurons go."""
+    """Share of the run's updates before the first neurons are dropped."""
     end: float = 0.9
-    """Share of the run's updates after which no more go."""
+    """Share of the run's updates after which no more neurons are dropped."""
     epsilon: float = 1.0
-    """Share of a layer's importance that the neurons which go may have held, at the end."""
+    """Most of a layer's importance, as a share, that dropped neurons may have held at the end."""
     critic_epsilon: float = 0.5
-    """That of critics beside an actor."""
+    """Like epsilon, for critics beside an actor."""
     floor: float = 0.06
-    """Share of a layer's neurons that stays whatever happens."""
+    """Share of a layer's neurons that always stays."""
     critic_floor: float = 0.3
-    """That of critics beside an actor: studies find that actors bear more (2206.10369)."""
+    """Like floor, for critics beside an actor: studies find that actors bear more (2206.10369)."""
     tolerance: float = 0.2
-    """How far the recent return may fall short of the best while neurons go, as a share of what
-    lies between the lowest and the best; 1 for no gate."""
+    """How far the recent return may fall short of the best while neurons are dropped, as a share of
+    the distance between the lowest and the best; 1 for no gate."""
     penalty: float = 0.01
-    """lambda: weight of the group sparse penalty."""
+    """lambda, the weight of the group sparse penalty."""
     penalty_step: Literal["proximal", "gradient"] = "proximal"
     """proximal: groups are shrunk after each optimizer step. gradient: the penalty's gradient is
     added to the loss's."""
@@ -120,10 +124,13 @@ class DSP(Method):
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
-        """Dense as they are. State, by network: of every neuron its importance and whether it is
-        `alive`, of every layer the share of importance `lost`, its `widest` and its `fewest`
-        neurons. How far the schedule came is `advance`; it is reckoned from `progress`. The
-        `weights` are those of the start."""
+        """Leaves the networks dense.
+
+        The state has, by network: `alive`, 1 for each neuron that is on; for each layer the share
+        of importance that was `lost`, and its `widest` and `fewest` neurons. `advance` is how far
+        the paths have come, up to 1, and `progress` the time of the last check. `weights` is the
+        number at the start. RUNNING has the importance of each neuron, and the penalty's strength.
+        """
         all_networks = {name: n for group in networks.values() for name, n in group.items()}
         counts = {name: sum(neurons.widths(n)) for name, n in all_networks.items()}
         state = {
@@ -146,11 +153,12 @@ class DSP(Method):
         return networks, state
 
     def fewest(self, widths: Sequence[int], part: str, roles: Mapping[str, Role]) -> list[int]:
-        """Neurons that stay in each layer of a network of `part`."""
-        floor = self.critic_floor if _beside_actor(part, roles) else self.floor
+        """The least number of neurons that stay in each layer of a network of `part`."""
+        floor = self.critic_floor if _serves_actor(part, roles) else self.floor
         return [min(width, max(FEWEST, math.ceil(floor * width))) for width in widths]
 
     def stage(self, update: int, updates: int) -> Hashable | None:
+        """The stage "look" after every `interval` updates, and "end" after the last of them."""
         last = max(1, math.floor(self.end * updates / self.interval)) * self.interval
         if update % self.interval or update > last:
             return None
@@ -159,59 +167,58 @@ class DSP(Method):
     def plan(
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
     ) -> Plan:
-        """Whether pruning is over, and the widths to cut down to if it is time for that."""
-        before, after, left = 0, 0, []
+        """Decides whether pruning is over, and whether neurons that are off are cut out."""
+        before, after, widths = 0, 0, []
         for part in learner.network_parts:
             for name, network in learner.structures[part].outline().items():
                 alive = neurons.by_layer(np.asarray(state["alive"][name]), network)
-                left.append((name, tuple(int(np.count_nonzero(layer)) for layer in alive)))
+                widths.append((name, tuple(int(np.count_nonzero(layer)) for layer in alive)))
                 before += neurons.weights(network)
-                after += neurons.weights_between(network, left[-1][1])
+                after += neurons.weights_between(network, widths[-1][1])
         saved, over = before - after, stage == "end"
         pays = (progress.updates - progress.update) * saved >= COMPILATION * int(state["weights"])
         due = pays and saved >= SAVING * before and bool(progress.returns.hold(self.tolerance))
-        return Plan(over, tuple(left) if saved and (due or over) else None)
+        return Plan(over, tuple(widths) if saved and (due or over) else None)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Cuts out what is switched off, if it is time; then switches off what the threshold says.
+        """Cuts neurons out if the plan says so, then switches off those below the threshold.
 
-        Figures: `neurons_NETWORK` that are on, those of its `narrowest_NETWORK` layer,
-        `dead_layers_NETWORK` without any importance, `kept_NETWORK` weights; `epsilon`, `gate`, and
-        `strength` of the penalty. Vectors: `importance_NETWORK`, as shares of a layer's largest.
+        Figures: `neurons_NETWORK` that are on; `narrowest_NETWORK`, those of the narrowest layer;
+        `dead_layers_NETWORK`, layers without importance; `kept_NETWORK` weights; `epsilon`; `gate`;
+        the penalty's `strength`. Vectors: `importance_NETWORK`, as shares of a layer's largest.
         """
         plan = signals.stage
         assert isinstance(plan, Plan)
         if plan.widths is not None:
-            learner, state = _cut(learner, state, dict(plan.widths))
+            learner, state = _cut_out(learner, state, dict(plan.widths))
         gate = jnp.asarray(signals.returns.hold(self.tolerance), jnp.float32)
         begun = signals.progress > self.begin
-        since = signals.progress - jnp.maximum(state["progress"], self.begin)
-        step = begun * gate * since / (PACE * (self.end - self.begin))
+        elapsed = signals.progress - jnp.maximum(state["progress"], self.begin)
+        step = begun * gate * elapsed / (PACE * (self.end - self.begin))
         advance = jnp.clip(state["advance"] + step, 0.0, 1.0)
         strength = jnp.zeros(())
         if not plan.over:
             ramp = signals.progress / self.begin if self.begin else 1.0
             strength = self.penalty * jnp.where(begun, gate, ramp)
-            learner, state = self._switched_off(learner, state, advance, begun * gate > 0)
+            learner, state = self._switch_off(learner, state, advance, begun * gate > 0)
         running = {**state[RUNNING], "strength": strength}
         state = {**state, "advance": advance, "progress": signals.progress, RUNNING: running}
-        found = {"epsilon": self.epsilon * _cubic(advance), "gate": gate, "strength": strength}
+        logged = {"epsilon": self.epsilon * _cubic(advance), "gate": gate, "strength": strength}
         for part in learner.network_parts:
             for name, network in learner.networks(part).items():
-                found[f"kept_{name}"] = jnp.asarray(neurons.weights(network))
+                logged[f"kept_{name}"] = jnp.asarray(neurons.weights(network))
                 if not neurons.widths(network):
                     continue
-                found[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
-                found[f"importance_{name}"] = neurons.shares(running["importance"][name], network)
-                on = neurons.by_layer(state["alive"][name], network)
-                weighed = neurons.by_layer(running["importance"][name], network)
-                found[f"narrowest_{name}"] = jnp.min(jnp.stack([jnp.sum(a) for a in on]))
-                found[f"dead_layers_{name}"] = jnp.sum(
-                    jnp.stack([jnp.sum(layer) == 0 for layer in weighed])
-                )
-        return learner, state, found
+                logged[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
+                importance = running["importance"][name]
+                logged[f"importance_{name}"] = neurons.relative_importance(importance, network)
+                counts = [jnp.sum(a) for a in neurons.by_layer(state["alive"][name], network)]
+                logged[f"narrowest_{name}"] = jnp.min(jnp.stack(counts))
+                dead = [jnp.sum(i) == 0 for i in neurons.by_layer(importance, network)]
+                logged[f"dead_layers_{name}"] = jnp.sum(jnp.stack(dead))
+        return learner, state, logged
 
     def warnings(self, figures: dict[str, Any]) -> list[str]:
         return [
@@ -221,50 +228,49 @@ class DSP(Method):
             if name.startswith("narrowest_") and value <= FEWEST
         ] + [
             f"{name.removeprefix('dead_layers_')} has a layer without any importance: all its "
-            "neurons are dead, or nothing was learned yet. None of them goes."
+            "neurons are dead, or nothing was learned yet. It keeps all its neurons."
             for name, value in figures.items()
             if name.startswith("dead_layers_") and value
         ]
 
     @property
     def before_step(self) -> BeforeStep:
+        """Measures importance, and adds the penalty's gradient where it is a gradient."""
         in_gradient = bool(self.penalty) and self.penalty_step == "gradient"
-        return group_penalty.observing(self.importance, in_gradient)
+        return group_penalty.importance_hook(self.importance, in_gradient)
 
     @property
     def after_step(self) -> AfterStep | None:
+        """The penalty's proximal step, where it is one."""
         if not self.penalty or self.penalty_step != "proximal":
             return None
-        return group_penalty.shrunk
+        return group_penalty.proximal_step
 
-    def _switched_off(
-        self, learner: Learner, state: MethodState, advance: jax.Array, may: jax.Array
+    def _switch_off(
+        self, learner: Learner, state: MethodState, advance: jax.Array, allowed: jax.Array
     ) -> tuple[Learner, MethodState]:
-        """Those neurons that the threshold says, if any `may` go."""
+        """Switches off the neurons below the threshold, if it is `allowed`."""
         alive, lost = {}, {}
         for part in learner.network_parts:
-            beside = _beside_actor(part, learner.roles)
-            limit = _cubic(advance) * (self.critic_epsilon if beside else self.epsilon)
+            is_critic = _serves_actor(part, learner.roles)
+            limit = _cubic(advance) * (self.critic_epsilon if is_critic else self.epsilon)
             for name, network in learner.networks(part).items():
                 widest, fewest = state["widest"][name], state["fewest"][name]
-                layers = zip(
-                    neurons.by_layer(state[RUNNING]["importance"][name], network),
-                    neurons.by_layer(state["alive"][name], network),
-                    state["lost"][name],
-                    widest * (fewest / widest) ** advance,
-                    strict=True,
-                )
-                after = [neurons.weeded(*layer, limit, may) for layer in layers]
-                alive[name] = neurons.joined([mask for mask, _ in after])
-                lost[name] = neurons.joined([share[None] for _, share in after])
-        silenced = transport.along(learner, lambda name, n: neurons.scaled(n, alive[name]))
-        return silenced, {**state, "alive": alive, "lost": lost}
+                importance = neurons.by_layer(state[RUNNING]["importance"][name], network)
+                on = neurons.by_layer(state["alive"][name], network)
+                least = widest * (fewest / widest) ** advance
+                layers = zip(importance, on, state["lost"][name], least, strict=True)
+                after = [neurons.drop_least_important(*la, limit, allowed) for la in layers]
+                alive[name] = neurons.concatenate([mask for mask, _ in after])
+                lost[name] = neurons.concatenate([share[None] for _, share in after])
+        masked = transport.along(learner, lambda name, n: neurons.scale_neurons(n, alive[name]))
+        return masked, {**state, "alive": alive, "lost": lost}
 
 
-def _cut(
+def _cut_out(
     learner: Learner, state: MethodState, widths: dict[str, tuple[int, ...]]
 ) -> tuple[Learner, MethodState]:
-    """Without the neurons that are off: the same function, in smaller matrices."""
+    """Cuts out the neurons that are off: the same function, in smaller matrices."""
     kept, importance = {}, {}
     for part in learner.network_parts:
         for name, network in learner.networks(part).items():
@@ -272,9 +278,9 @@ def _cut(
             pairs = zip(alive, widths[name], strict=True)
             kept[name] = [jnp.nonzero(layer, size=width)[0] for layer, width in pairs]
             old = neurons.by_layer(state[RUNNING]["importance"][name], network)
-            left = [layer[at] for layer, at in zip(old, kept[name], strict=True)]
-            importance[name] = neurons.joined(left)
-    learner = transport.along(learner, lambda name, network: neurons.narrowed(network, kept[name]))
+            pairs = zip(old, kept[name], strict=True)
+            importance[name] = neurons.concatenate([layer[indices] for layer, indices in pairs])
+    learner = transport.along(learner, lambda name, n: neurons.keep_neurons(n, kept[name]))
     return learner, {
         **state,
         "alive": {name: jnp.ones(len(values)) for name, values in importance.items()},
@@ -283,9 +289,10 @@ def _cut(
 
 
 def _cubic(advance: jax.Array) -> jax.Array:
+    """The cubic path from 0 to 1 of epsilon."""
     return 1.0 - (1.0 - advance) ** 3
 
 
-def _beside_actor(part: str, roles: Mapping[str, Role]) -> bool:
-    """Whether networks of a part serve an actor; those of a DQN act themselves."""
+def _serves_actor(part: str, roles: Mapping[str, Role]) -> bool:
+    """Whether the networks of a part are critics of an actor; those of a DQN act themselves."""
     return roles[part] != "actor" and "actor" in roles.values()

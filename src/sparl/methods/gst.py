@@ -1,22 +1,26 @@
 """GST: group-sparse training, block-circulant weights with reward-aware pruning (2101.09650, 2021).
 
-The paper says: on an edge device the traffic of weights limits training. Iterative pruning
-compresses little at the start. GST uses block-circulant compression selectively, so that the
-compression ratio is high in every iteration, and adapts the target sparsity by reward-aware
-pruning, so that training is stable. Against iterative pruning: 25 to 41.5 percentage points more
-average compression without loss of reward, TD3, HalfCheetah-v2 and Humanoid-v2.
+The paper says:
+- On an edge device the traffic of weights limits training. Iterative pruning compresses little at
+  the start.
+- GST uses block-circulant compression selectively, so that the compression ratio is high in every
+  iteration.
+- Reward-aware pruning adapts the target sparsity, so that training is stable.
+- Against iterative pruning, the average compression is 25 to 41.5 percentage points higher without
+  loss of reward (TD3, HalfCheetah-v2 and Humanoid-v2).
 
 Our reading:
-- Large layers are grouped from the start: of every G x G weights G are stored and trained. Layers
-  with fewer inputs or outputs than `smallest` stay dense and whole.
-- Every `interval` updates the recent return is looked at. While it holds, the target sparsity goes
-  up by `increment` until it is `sparsity`; while it does not, the target stays; after `patience`
-  such looks one after the other it goes down by `increment`.
-- The target is of each network's weights, its large layers alike. Whole blocks go, those of the
-  smallest norm. When the target goes down, blocks come back at zero, those of the largest gradient.
-- With `ungroup`, a layer in which pruning alone stores less than grouping alone, 1 - s < 1/G, is
-  stored entry by entry from then on, at the same places; entries go instead of blocks. When the
-  target goes back below that, the layer is grouped again.
+- Large layers are grouped from the start: of every G x G weights, G are stored and trained. Layers
+  with fewer inputs or outputs than `smallest` stay dense and are not pruned.
+- Every `interval` updates the recent return is checked. If it is near the best, the target sparsity
+  goes up by `increment`, up to `sparsity`. If it is not, the target stays. After `patience` bad
+  checks in a row, the target goes down by `increment`.
+- The target is a share of each network's weights; all its large layers are pruned by the same
+  share. The blocks of the smallest norm are removed. When the target goes down, blocks come back at
+  zero: those of the largest gradient.
+- With `ungroup`, a layer is stored entry by entry once pruning alone stores less than grouping
+  alone, 1 - s < 1/G. It keeps the same places, and from then on entries are removed instead of
+  blocks. When the target goes back below that, the layer is grouped again.
 """
 
 from __future__ import annotations
@@ -50,34 +54,35 @@ from sparl.networks import Network, Networks
 from sparl.topology import ROUNDING, Kept, allocation, grown, largest
 
 
-class Plan(NamedTuple):
-    """What a look at the return decides."""
+class TargetPlan(NamedTuple):
+    """What a check of the return decides."""
 
     level: int
-    """Of the target from now on."""
+    """The level of the target from now on."""
     holds: bool
-    """Whether the return does."""
+    """Whether the recent return is near the best."""
 
 
 @dataclass(frozen=True)
 class GST(Method):
-    """Large layers block-circulant from the first step; blocks go while the return holds."""
+    """Large layers are block-circulant; blocks are pruned while the return holds (2101.09650)."""
 
     name: ClassVar[str] = "gst"
 
     group: int = 4
-    """G, the size of blocks: 2, 4, 8 or 16; 1 for no grouping, pruning alone."""
+    """G, the size of blocks: 2, 4, 8 or 16. 1: no grouping, pruning alone."""
     sparsity: float = 0.6
-    """Highest target: the share of each network's weights that is pruned, grouping apart."""
+    """Highest target: the share of each network's weights that is pruned, not counting what
+    grouping saves."""
     increment: float = 0.1
-    """How far the target goes up, or down, at once; each target compiles once."""
+    """How far the target goes up or down at once; each target compiles once."""
     interval: int = 30_000
-    """Updates between two looks at the return."""
+    """Updates between two checks of the return."""
     tolerance: float = 0.2
     """How far the recent return may fall short of the best while the target goes up, as a share of
-    what lies between the lowest and the best; 1 for no gate."""
+    the distance between the lowest and the best; 1 for no limit."""
     patience: int = 3
-    """Looks in a row at which the return fell short, before the target goes down."""
+    """Checks in a row at which the return falls short before the target goes down."""
     smallest: int = 64
     """Layers with fewer inputs or outputs than this stay dense."""
     ungroup: bool = False
@@ -98,25 +103,29 @@ class GST(Method):
 
     @property
     def levels(self) -> int:
-        """Increments from no pruning to the highest target."""
+        """The number of increments from no pruning to the highest target."""
         return math.ceil(self.sparsity / self.increment - 1e-6)
 
     def target(self, level: int) -> float:
+        """The target sparsity after that many increments."""
         return min(level * self.increment, self.sparsity)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
-        """Large layers grouped, scaled to the norms they had. State: the `level` of the target, and
-        at how many looks in a row the return `fell_short`.
+        """Groups large layers and scales them to the norms that they had.
 
-        Raises `BadValue` for a sparsity that the large layers alone cannot come to.
+        The state has the `level` of the target, and `fell_short`: the number of checks in a row at
+        which the return fell short.
+
+        Raises:
+            BadValue: The large layers alone cannot reach the sparsity.
         """
         for group in networks.values():
             for name, network in group.items():
                 self.share(self.sparsity, name, network)
         parts = {
-            part: {name: self._grouped(network) for name, network in group.items()}
+            part: {name: self._group(network) for name, network in group.items()}
             for part, group in networks.items()
         }
         state = {"level": jnp.zeros((), jnp.int32), "fell_short": jnp.zeros((), jnp.int32)}
@@ -127,18 +136,26 @@ class GST(Method):
         return [i for i, la in enumerate(network.layers) if min(la.shape) >= self.smallest]
 
     def share(self, target: float, name: str, network: Network) -> float:
-        """Of the weights in large layers, the share left when `target` of all are pruned."""
+        """The share of the weights in large layers that is kept at a target sparsity.
+
+        Args:
+            target: The share of all the network's weights that is pruned.
+            name: The name of the network, for the message.
+
+        Raises:
+            BadValue: The large layers have too few weights for this target.
+        """
         large = sum(math.prod(network.layers[i].shape) for i in self.large(network))
         total = sum(math.prod(layer.shape) for layer in network.layers)
-        left = allocation.budget(total, target) - (total - large)
-        if large and left <= 0:
+        kept = allocation.budget(total, target) - (total - large)
+        if large and kept <= 0:
             raise BadValue(
                 f"sparsity is {target}: {name} has {total - large:,} of {total:,} weights in "
-                "layers that are not pruned, having fewer inputs or outputs than smallest, "
-                f"{self.smallest}. "
+                "layers that are not pruned, because they have fewer inputs or outputs than "
+                f"smallest, {self.smallest}. "
                 f"Choose a sparsity below {large / total:.2f}, or a smaller `smallest`"
             )
-        return left / large if large else 1.0
+        return kept / large if large else 1.0
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         return [
@@ -150,49 +167,51 @@ class GST(Method):
         ]
 
     def stage(self, update: int, updates: int) -> Hashable | None:
+        """The stage "look" after every `interval` updates, else None."""
         return None if update % self.interval else "look"
 
     def plan(
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
-    ) -> Plan:
+    ) -> TargetPlan:
+        """Decides on the next level of the target by the recent return."""
         level, holds = int(state["level"]), bool(progress.returns.hold(self.tolerance))
-        given_up = not holds and int(state["fell_short"]) + 1 >= self.patience
-        return Plan(min(max(level + holds - given_up, 0), self.levels), holds)
+        goes_down = not holds and int(state["fell_short"]) + 1 >= self.patience
+        return TargetPlan(min(max(level + holds - goes_down, 0), self.levels), holds)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Large layers at the target of the level that was planned.
+        """Prunes large layers to the target of the planned level.
 
-        Figures: the `target` sparsity and its `level`, `gate` (1 while the return holds), at how
-        many looks in a row it `fell_short`, large layers that are `grouped`, `sad_NETWORK`,
-        `kept_NETWORK`.
+        Figures: the `target` sparsity and its `level`; `gate`, 1 while the return holds;
+        `fell_short`, the number of checks in a row at which it did not; `grouped`, the number of
+        large layers that are stored in blocks; `sad_NETWORK`; `kept_NETWORK`.
         """
-        assert isinstance(signals.stage, Plan)
+        assert isinstance(signals.stage, TargetPlan)
         level, holds = signals.stage
         gradients = cache(signals.gradients)
-        successors, found, grouped = {}, {}, 0
+        successors, logged, grouped = {}, {}, 0
         for part in learner.network_parts:
             networks = learner.networks(part)
             successors[part] = {
-                name: self._at(self.target(level), part, name, network, gradients)
+                name: self._prune_to(self.target(level), part, name, network, gradients)
                 for name, network in networks.items()
             }
-            found |= figures(networks, successors[part])
+            logged |= figures(networks, successors[part])
             layers = [la for n in successors[part].values() for la in n.layers]
             grouped += sum(isinstance(layer, BlockCirculant) for layer in layers)
-        # When the target goes down, counting begins anew.
+        # When the target goes down, the count starts again at 0.
         fell_short = (state["fell_short"] + 1) % self.patience * (not holds)
         state = {"level": jnp.asarray(level, jnp.int32), "fell_short": fell_short}
-        found |= {
+        logged |= {
             "target": jnp.asarray(self.target(level)),
             **state,
             "gate": jnp.asarray(float(holds)),
             "grouped": jnp.asarray(grouped),
         }
-        return transport.carry(learner, successors), state, found
+        return transport.carry(learner, successors), state, logged
 
-    def _grouped(self, network: Network) -> Network:
+    def _group(self, network: Network) -> Network:
         if self.group == 1:
             return network
         new: dict[int, Layout] = {}
@@ -204,7 +223,7 @@ class GST(Method):
             new[i] = scaled_to_norm(dense, layer)
         return replace_layers(network, new)
 
-    def _at(
+    def _prune_to(
         self,
         target: float,
         part: str,
@@ -212,42 +231,46 @@ class GST(Method):
         network: Network,
         gradients: Callable[[], dict[str, Networks]],
     ) -> Network:
-        """The network with that share of its weights pruned."""
+        """The network with the share `target` of its weights pruned."""
         share = self.share(target, name, network)
-        single = self.group == 1 or (self.ungroup and share < 1 / self.group)
+        by_entry = self.group == 1 or (self.ungroup and share < 1 / self.group)
         new: dict[int, Layout] = {}
         for i in self.large(network):
-            layer, group = network.layers[i], 1 if single else self.group
-            # A share of 1 keeps all; and there is no layer of nothing.
+            layer, group = network.layers[i], 1 if by_entry else self.group
+            # A layer keeps at least one block or entry.
             count = max(1, math.floor(share * math.prod(grid(layer.shape, group)) + ROUNDING))
-            there = _count(layer, group)
-            if count == there:
+            current = _cell_count(layer, group)
+            if count == current:
                 continue
-            kept = cells(layer.active(), group) > 0
-            kept &= largest(jnp.where(kept, cells(layer.to_dense(), group), -1.0), count)
-            if there is None or count > there:
+            kept = cell_norms(layer.active(), group) > 0
+            kept &= largest(jnp.where(kept, cell_norms(layer.to_dense(), group), -1.0), count)
+            if current is None or count > current:
                 gradient = gradients()[part][name].layers[i].to_dense()
-                kept = grown(kept, cells(gradient, group), count)
-            new[i] = _layer(layer, Kept.of(kept, count), group)
+                kept = grown(kept, cell_norms(gradient, group), count)
+            new[i] = _with_cells(layer, Kept.of(kept, count), group)
         return replace_layers(network, new)
 
 
-def cells(matrix: Float[Array, "out in"], group: int) -> Float[Array, "rows columns"]:
-    """What can be pruned, weighed: the norm of each block's c, or the magnitude of each entry."""
+def cell_norms(matrix: Float[Array, "out in"], group: int) -> Float[Array, "rows columns"]:
+    """The norms of the cells of a matrix, which decide what is pruned.
+
+    A cell is a circulant block of `group` x `group` entries, with the norm of its projection c. If
+    `group` is 1 it is one entry, with its magnitude.
+    """
     if group == 1:
         return jnp.abs(matrix)
     return jnp.linalg.norm(projected(matrix, group), axis=-1)
 
 
-def _count(layer: Layout, group: int) -> int | None:
-    """How many such cells a layer keeps; None for one that is not stored in them."""
+def _cell_count(layer: Layout, group: int) -> int | None:
+    """The number of cells that a layer keeps; None if it is stored in cells of another size."""
     if isinstance(layer, BlockCirculant):
         return layer.blocks if layer.group == group else None
     return layer.kept if group == 1 else None
 
 
-def _layer(layer: Layout, kept: Kept, group: int) -> Layout:
-    """The layer with the cells `kept` alone; those that come back are zeros."""
+def _with_cells(layer: Layout, kept: Kept, group: int) -> Layout:
+    """The layer with the cells `kept` alone; cells that come back are zeros."""
     if group == 1:
         return layer_of(layer.to_dense(), layer.bias, kept)
     return BlockCirculant.of(layer.to_dense(), layer.bias, group, kept)

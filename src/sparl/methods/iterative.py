@@ -1,8 +1,13 @@
 """Iterative magnitude pruning: train, prune, train on (Han et al., 1506.02626).
 
-The baseline that GST (2101.09650) is measured against. Our reading: `prunings` rounds of equal
-length, in each of which the same share of the weights still there goes; then training goes on to
-the end. A round goes on from the weights and moments of the one before.
+The papers say: train, prune the smallest weights, and train on, several times. GST (2101.09650)
+compares itself with this baseline.
+
+Our reading:
+- There are `prunings` rounds of equal length. Each ends with a pruning.
+- Every pruning removes the same share of the weights that are still there.
+- After the last pruning, training goes on to the end of the run.
+- Each round continues with the weights and moments of the round before.
 """
 
 from __future__ import annotations
@@ -15,15 +20,16 @@ from sparl.methods.magnitude import Magnitude
 
 @dataclass(frozen=True)
 class Iterative(Magnitude):
-    """Start dense; in a few rounds, prune the same share of what is left."""
+    """Start dense; in a few rounds, prune the same share of the weights that are left."""
 
     name: ClassVar[str] = "iterative"
 
     begin: float = 0.0
     """Share of the run's updates before the first round."""
     prunings: int = 5
-    """Rounds, each ending with a pruning; each compiles once."""
+    """Number of rounds. Each ends with a pruning, and each compiles once."""
 
     def share(self, pruning: int, sparsity: float) -> float:
+        """The share of the weights to remove for `sparsity` that is gone after a pruning."""
         left = (1 - sparsity) ** (pruning / self.prunings)
         return (1 - left) / sparsity if sparsity else 0.0

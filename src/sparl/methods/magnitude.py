@@ -1,12 +1,16 @@
 """Gradual magnitude pruning (Zhu & Gupta, 1710.01878; in RL, 2206.10369).
 
-The papers say: the sparsity of every layer rises from 0 to its final value as 1 - (1 - x)^3, x
-going from 0 to 1 between 20 % and 80 % of training, and the weights of smallest magnitude go;
-finals by ER-kernel. In the study of 2206.10369 the best of all methods at equal final sparsity.
+The papers say:
+- The sparsity of every layer rises from 0 to its final value as 1 - (1 - x)^3. x goes from 0 to 1
+  between 20 % and 80 % of training.
+- The weights of smallest magnitude are removed. The final sparsities follow ER-kernel.
+- In the study of 2206.10369 this is the best of all methods at equal final sparsity.
 
-Our reading: the curve is followed in `prunings` steps, not every 1000 updates, for every step packs
-the networks anew into smaller arrays and compiles for them. What is pruned is gone: not multiplied,
-not trained, not stored from then on. Adam's moments and the targets of the others stay as they are.
+Our reading:
+- The curve is followed in `prunings` steps, not every 1000 updates: every step packs the networks
+  into smaller arrays and compiles for them.
+- Pruned weights are gone. From then on they are not multiplied, not trained and not stored.
+- Adam's moments and the targets of the other weights stay as they are.
 """
 
 from __future__ import annotations
@@ -32,17 +36,17 @@ from sparl.topology import PerLayer, apportion, budget
 
 @dataclass(frozen=True)
 class Magnitude(Unstructured):
-    """Start dense; prune the smallest weights in steps along a cubic curve."""
+    """Start dense; prune the smallest weights in steps along a cubic curve (1710.01878)."""
 
     name: ClassVar[str] = "magnitude"
     prunes: ClassVar[bool] = True
 
     begin: float = 0.2
-    """Share of the run's updates before the first weights go."""
+    """Share of the run's updates before the first weights are pruned."""
     end: float = 0.8
-    """Share of the run's updates after which no more go."""
+    """Share of the run's updates after which no more weights are pruned."""
     prunings: int = 16
-    """Steps in which the sparsity rises; each compiles once."""
+    """Number of steps in which the sparsity rises; each compiles once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,38 +54,48 @@ class Magnitude(Unstructured):
         validation.at_least(1, prunings=self.prunings)
 
     def share(self, pruning: int, sparsity: float) -> float:
-        """Of the weights that go to reach `sparsity`, the share gone after so many prunings."""
+        """The share of the weights to remove for `sparsity` that is gone after a pruning.
+
+        Args:
+            pruning: The number of the pruning, from 1.
+            sparsity: The final sparsity of the network.
+        """
         return 1 - (1 - pruning / self.prunings) ** 3
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
+        """Leaves the networks dense. There is no state.
+
+        Raises:
+            BadValue: The final budget of a network cannot be met.
+        """
         for part, group in networks.items():
             for name, network in group.items():
                 self.counts(roles[part], name, network)  # raises now what would fail at the end
         return networks, {}
 
     def stage(self, update: int, updates: int) -> Hashable | None:
-        """The number of the pruning, from 1."""
+        """The number of the pruning after this update, from 1; None for no pruning."""
         return _schedule(self.begin, self.end, self.prunings, updates).get(update)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Drops the smallest weights; figures: `sad_NETWORK`, `kept_NETWORK`."""
+        """Prunes the smallest weights. Figures: `sad_NETWORK`, `kept_NETWORK`."""
         assert isinstance(signals.stage, int)
-        successors, found = {}, {}
+        successors, logged = {}, {}
         for part in learner.network_parts:
             networks = learner.networks(part)
             role = learner.roles[part]
             share = self.share(signals.stage, self.sparsity_of(role))
             successors[part] = {
-                name: self._pruned(role, name, network, share) for name, network in networks.items()
+                name: self._prune(role, name, network, share) for name, network in networks.items()
             }
-            found |= figures(networks, successors[part])
-        return transport.carry(learner, successors), state, found
+            logged |= figures(networks, successors[part])
+        return transport.carry(learner, successors), state, logged
 
-    def _pruned(self, role: Role, name: str, network: Network, share: float) -> Network:
+    def _prune(self, role: Role, name: str, network: Network, share: float) -> Network:
         new: dict[int, Layout] = {}
         for i, count in enumerate(self.counts_after(share, role, name, network)):
             layer = network.layers[i]
@@ -92,24 +106,25 @@ class Magnitude(Unstructured):
         return replace_layers(network, new)
 
     def counts_after(self, share: float, role: Role, name: str, network: Network) -> list[int]:
-        """Weights that each layer keeps when `share` of those that will go are gone."""
+        """The number of weights that each layer keeps after a pruning.
+
+        Args:
+            share: The share of the weights to remove that is gone then.
+        """
         sizes = [math.prod(layer.shape) for layer in network.layers]
         final = self.counts(role, name, network)
-        # A run that was prolonged has another schedule, and what is gone stays gone.
-        there = [layer.kept for layer in network.layers]
-        kept = min(budget(sum(sizes), share * self.sparsity_of(role)), sum(there))
+        # The schedule of a prolonged run may ask for more weights than are left.
+        current = [layer.kept for layer in network.layers]
+        kept = min(budget(sum(sizes), share * self.sparsity_of(role)), sum(current))
         shares = [
             size - Fraction(share) * (size - count)
             for size, count in zip(sizes, final, strict=True)
         ]
-        return apportion(shares, kept, there)
+        return apportion(shares, kept, current)
 
 
-@lru_cache  # asked after every update
+@lru_cache  # called after every update
 def _schedule(begin: float, end: float, prunings: int, updates: int) -> dict[int, int]:
-    """Update -> the number of the pruning after it; never before the first update.
-
-    In a very short run several fall on one update: the last of them counts.
-    """
-    at = (begin + (end - begin) * i / prunings for i in range(1, prunings + 1))
-    return {max(1, round(share * updates)): i for i, share in enumerate(at, start=1)}
+    """Maps updates (from 1) to numbers of prunings; if several fall together, the last counts."""
+    times = (begin + (end - begin) * i / prunings for i in range(1, prunings + 1))
+    return {max(1, round(share * updates)): i for i, share in enumerate(times, start=1)}

@@ -1,4 +1,4 @@
-"""Methods by name: sparl's own, other packages' and those of files."""
+"""Methods by name: those of sparl, of other packages, and of files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from sparl.methods.common.method import Method
 from sparl.plugins import Registry
 
 METHODS: Registry[Method] = Registry("method", Method)
+"""All methods by name."""
 
 
 def name_of(method: Method) -> str:
-    """What a run folder calls exactly this method by; see `Registry.spec_of`."""
+    """The name by which a run folder records the method; see `Registry.spec_of`."""
     return METHODS.spec_of(type(method))

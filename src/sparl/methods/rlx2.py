@@ -1,10 +1,14 @@
 """RLx2: rigged reinforcement learning lottery (2205.15043, 2023), the reference at high sparsity.
 
-The paper says: RigL in every layer of actor and critics, every 10,000 updates, with Erdos-Renyi
-counts; the first topology is that of the initialisation's largest weights; targets have the online
-topology. Two changes of the agent and its replay belong to it, and serve any method here: 3-step
-targets after a while, `--n-step 3 --n-step-from 300000`, and a replay that forgets what an old
-policy did, `--dynamic-replay`.
+The paper says:
+- RigL runs in every layer of actor and critics, every 10,000 updates, with Erdos-Renyi counts.
+- The first topology keeps the largest weights of the initialisation.
+- Targets have the topology of their online networks.
+- Two changes of the agent and its replay belong to the method: 3-step targets after a while, and a
+  replay that forgets what an old policy did.
+
+Our reading: the two changes are options of their own, so that any method can use them. They are
+the agent's `n_step` = 3 with `n_step_from` = 300000, and the run's `dynamic_replay`.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from sparl.networks import Networks
 
 @dataclass(frozen=True)
 class RLx2(RigL):
-    """RigL from the initialisation's largest weights; see also --n-step and --dynamic-replay."""
+    """RigL from the largest first weights; see also n_step and dynamic_replay (2205.15043)."""
 
     name: ClassVar[str] = "rlx2"
     prunes: ClassVar[bool] = True
@@ -30,11 +34,11 @@ class RLx2(RigL):
     """Updates between two changes of the topology; 0 for never."""
 
     def first_scores(self, dense: jax.Array, key: jax.Array) -> jax.Array:
+        """The magnitudes of a layer's weights, [out, in]."""
         return jnp.abs(dense)
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
         return [
-            "RLx2 is this topology together with the agent's n_step 3 and n_step_from "
-            "300000 and, for continuous actions, the run's dynamic_replay: options of their "
-            "own here."
+            "The paper's RLx2 also has n_step 3 and n_step_from 300000 in the agent and, for "
+            "continuous actions, dynamic_replay in the run. Here you set these options yourself."
         ]

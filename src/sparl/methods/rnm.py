@@ -1,18 +1,20 @@
 """RNM: row-wise N:M sparsity throughout training (RNM-TD3, 2602.14578, 2026).
 
-The paper says: a projection onto row-wise N:M sparsity and its masks are enforced throughout
-training for all six networks of TD3; gradients update only active weights; targets follow by
-Polyak averaging. Masks need not be updated often, and a stable Sparse Architecture Divergence
-(SAD, the mask bits that flip between two updates) goes with better return.
+The paper says:
+- All six networks of TD3 are projected onto row-wise N:M sparsity, and the masks of that projection
+  are enforced throughout training.
+- Gradients update active weights alone. Targets follow by Polyak averaging.
+- Masks need not be updated often. A stable Sparse Architecture Divergence (SAD, the mask bits that
+  flip between two updates) goes with better return.
 
 Our reading, where the paper leaves room:
-- Groups are of M consecutive inputs of one output neuron; the N largest |w| of each are active.
-- If dormant weights were zero, no mask could ever change. They keep their last value, in this
-  method's state; a restructuring compares active with dormant values, and a weight that wakes up
-  resumes at its dormant value with zero Adam moments. Its target takes the online value.
-- Small first layers and heads stay dense unless all layers are asked for: at 1:8 a neuron of a
+- A group is M consecutive inputs of one output neuron. Its N largest |w| are active.
+- If dormant weights were zero, no mask could ever change. So they keep their last value, in this
+  method's state. A restructuring compares active and dormant values. A weight that wakes up starts
+  at its dormant value with zero Adam moments, and its target takes the online value.
+- Small first layers and heads stay dense unless `sparse_layers` is "all". At 1:8 a neuron of a
   first layer with 17 inputs would keep 3 of them, and return falls to a quarter.
-- The kept weights of the start are scaled up so that each layer keeps its Frobenius norm.
+- The weights kept at the start are scaled up so that each layer keeps its Frobenius norm.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ SMALL_INPUT = 8
 
 @dataclass(frozen=True)
 class RNM(RowWise):
-    """Row-wise N:M sparsity in every network: online, target, actor and critics."""
+    """Row-wise N:M sparsity in every network: online, target, actor and critics (2602.14578)."""
 
     name: ClassVar[str] = "rnm"
     prunes: ClassVar[bool] = True
@@ -55,14 +57,16 @@ class RNM(RowWise):
     interval: int = 1000
     """Updates between two choices of the active weights; 0 keeps those of the start."""
     sparse_layers: Literal["hidden", "all"] = "hidden"
-    """hidden: heads, and first layers with fewer than 8 M inputs, stay dense. all: every layer."""
+    """hidden: heads stay dense, and so do first layers with fewer than 8 M inputs. all: every layer
+    is sparse."""
     keep_norm: bool = True
     """Scale the kept weights at the start so that each layer keeps its Frobenius norm."""
     straight_through: bool = False
-    """Train dormant weights too, by straight-through gradients (SR-STE, 2102.04010). Costs as
-    much as a dense agent and stores as much while training."""
+    """Train dormant weights too, by straight-through gradients (SR-STE, 2102.04010). Training then
+    costs and stores as much as that of a dense agent."""
     dormant_decay: float = 2e-4
-    """With straight-through: decay of dormant weights, times the learning rate, after Adam."""
+    """With straight_through: decay of dormant weights after each step of Adam, times the learning
+    rate."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,13 +76,19 @@ class RNM(RowWise):
         validation.at_least(0, dormant_decay=self.dormant_decay)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
+        """The stage "reselect" after every `interval` updates, else None."""
         return "reselect" if self.interval and update % self.interval == 0 else None
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
+        """Keeps the largest weights of every group.
+
+        The state holds all values of the sparse layers, by network and position. With
+        `straight_through` it is empty.
+        """
         parts = {
-            part: {name: self._sparsified(network) for name, network in group.items()}
+            part: {name: self._sparsify(network) for name, network in group.items()}
             for part, group in networks.items()
         }
         if self.straight_through:
@@ -93,26 +103,27 @@ class RNM(RowWise):
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Chooses the active weights anew; figures: `sad_NETWORK`, `kept_NETWORK`."""
-        successors, dormant, found = {}, {}, {}
+        """Chooses the active weights again. Figures: `sad_NETWORK`, `kept_NETWORK`."""
+        successors, dormant, logged = {}, {}, {}
         for part in learner.network_parts:
             networks, successors[part] = learner.networks(part), {}
             for name, network in networks.items():
-                new, values = self._reselected(network, state.get(name, {}))
+                new, values = self._reselect(network, state.get(name, {}))
                 successors[part][name] = new
                 if not self.straight_through:
                     dormant[name] = values
-            found |= figures(networks, successors[part])
-        return transport.carry(learner, successors), dormant, found
+            logged |= figures(networks, successors[part])
+        return transport.carry(learner, successors), dormant, logged
 
     @property
     def after_step(self) -> AfterStep | None:
+        """With `straight_through`, decays dormant weights (the regulariser of SR-STE)."""
         if not (self.straight_through and self.dormant_decay):
             return None
 
-        def decayed(layer: Layout, rate: float) -> Layout:
-            shrunk = layer.weight * (1.0 - rate * (1.0 - layer.active()))
-            return eqx.tree_at(lambda la: la.weight, layer, shrunk)
+        def decay(layer: Layout, rate: float) -> Layout:
+            weight = layer.weight * (1.0 - rate * (1.0 - layer.active()))
+            return eqx.tree_at(lambda la: la.weight, layer, weight)
 
         def decay_dormant(
             part: str, networks: Networks, running: MethodState, learning_rate: float
@@ -120,7 +131,7 @@ class RNM(RowWise):
             rate = learning_rate * self.dormant_decay
             return {
                 name: replace_layers(
-                    network, {i: decayed(network.layers[i], rate) for i in self.positions(network)}
+                    network, {i: decay(network.layers[i], rate) for i in self.positions(network)}
                 )
                 for name, network in networks.items()
             }
@@ -128,45 +139,45 @@ class RNM(RowWise):
         return decay_dormant
 
     def positions(self, network: Network) -> list[int]:
-        """Which layers of a network are sparse."""
-        every = range(len(network.layers))
+        """The positions of the sparse layers of a network."""
+        positions = range(len(network.layers))
         if self.sparse_layers == "all":
-            return list(every)
+            return list(positions)
         small_first = network.layers[0].in_features < SMALL_INPUT * self.m
-        return list(every[small_first : len(every) - network.has_head])
+        return list(positions[small_first : len(positions) - network.has_head])
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
-        found = []
+        texts = []
         for group in networks.values():
             for name, network in group.items():
                 positions = self.positions(network)
                 if not positions:
-                    found.append(
+                    texts.append(
                         f"{name} has no layer to make sparse: small first layers and heads stay "
                         "dense. sparse_layers 'all' changes that."
                     )
-                found += [
+                texts += [
                     f"{name}.{layer_names(network)[i]} has {network.layers[i].in_features} inputs, "
                     f"fewer than M = {self.m}: each row is one short group that keeps "
                     f"{self.pattern.kept_per_row(network.layers[i].in_features)}."
                     for i in positions
                     if network.layers[i].in_features < self.m
                 ]
-        return found
+        return texts
 
-    def _sparsified(self, network: Network) -> Network:
-        def first(layer: Layout) -> Layout:
+    def _sparsify(self, network: Network) -> Network:
+        def sparse_layer(layer: Layout) -> Layout:
             dense = layer.to_dense()
             sparse = self._select(dense, layer.bias)
             return scaled_to_norm(dense, sparse) if self.keep_norm else sparse
 
-        new = {i: first(network.layers[i]) for i in self.positions(network)}
+        new = {i: sparse_layer(network.layers[i]) for i in self.positions(network)}
         return replace_layers(network, new)
 
-    def _reselected(
+    def _reselect(
         self, network: Network, dormant: dict[str, Float[Array, "_ _"]]
     ) -> tuple[Network, dict[str, jax.Array]]:
-        """The network with its active weights chosen anew, and all values, dormant ones too."""
+        """The network with newly chosen active weights, and all its values, dormant ones too."""
         new, values = {}, {}
         for i in self.positions(network):
             layer = network.layers[i]

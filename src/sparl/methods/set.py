@@ -1,19 +1,22 @@
 """SET, sparse evolutionary training, as in DS-TD3 and DS-SAC (2106.04217, 2022).
 
-The paper and its authors' code say: first layers Erdos-Renyi, P(connection) = lambda_l (n_in +
-n_out) / (n_in n_out) with lambda = 7, 64 for two hidden layers, heads dense. Every 1000 updates
-drop 5 % of the weights, the smallest positive and the largest negative ones, and grow as many at
-random among the empty places. After 92.5 % of training one last drop without growth.
+The paper and its authors' code say:
+- The first layers are Erdos-Renyi graphs, P(connection) = lambda_l (n_in + n_out) / (n_in n_out),
+  with lambda = 7, 64 for two hidden layers. Heads stay dense.
+- Every 1000 updates, drop 5 % of the weights: the smallest positive and the largest negative ones.
+  Grow as many at random places among the empty ones.
+- After 92.5 % of training there is one last drop without growth.
 
 Our reading, where paper and code leave room or we chose otherwise:
-- A target sparsity is the usual way to say how many weights there are; `lambdas` is the paper's.
-  Connections are drawn without replacement, so that their number is exact, not expected.
-- Grown weights start at 0, with zero Adam moments. Weights that are dropped leave no moment
-  behind (in the authors' code they do).
-- Places dropped a moment ago are grown again only when no other is empty.
+- The number of weights follows from a target sparsity, as in other methods. `lambdas` is the
+  paper's way to set it. Connections are drawn without replacement, so that their number is exact
+  and not only expected.
+- Grown weights start at 0, with zero Adam moments. The moments of dropped weights are dropped, too
+  (in the authors' code they stay).
+- A place that was just dropped is grown again only when no other place is empty.
 - A target network takes its online network's topology at once; kept weights keep their Polyak
-  value. The authors let it lag behind and cut it back to the same count: the weights that differ
-  are those dropped, the smallest.
+  value. The authors let the target lag behind and cut it back to the same count. The two differ in
+  the dropped weights alone, which are the smallest.
 """
 
 from __future__ import annotations
@@ -36,29 +39,31 @@ from sparl.networks import Network
 from sparl.topology import ROUNDING, Kept, grown, largest, survivors
 
 REGROW, LAST_DROP = "regrow", "last drop"
+"""The stages of a restructuring."""
 
 
 @dataclass(frozen=True)
 class SET(Unstructured):
-    """Drop the smallest weights, grow others at random (DS-TD3, DS-SAC)."""
+    """Drop the smallest weights and grow others at random (DS-TD3, DS-SAC; 2106.04217)."""
 
     name: ClassVar[str] = "set"
 
     interval: int = 1000
     """Updates between two changes of the topology; 0 for never."""
     drop_fraction: float = 0.05
-    """Share of each layer's kept weights that is dropped, and grown elsewhere."""
+    """Share of each layer's kept weights that is dropped and grown elsewhere."""
     drop: Literal["signs", "magnitude"] = "signs"
-    """signs: of the positive weights and of the negative ones that share each. magnitude: of
-    all, the smallest."""
+    """signs: drop that share of the positive weights and of the negative ones, those closest to 0.
+    magnitude: drop the smallest of all weights."""
     until: float = 0.925
-    """Share of the run's updates after which the topology stays."""
+    """Share of the run's updates after which the topology stays as it is."""
     last_drop: bool = False
-    """Drop once more at that moment, without growing (the paper does): fewer weights are left
+    """Drop once more at that moment without growing, as the paper does. Then fewer weights are left
     than `sparsity` says."""
     lambdas: tuple[float, ...] = ()
-    """The paper's way to say how many weights: lambda_l (inputs + outputs) of them in layer l, and
-    layers beyond the last lambda dense. Then sparsity and allocation are not used."""
+    """The paper's way to set the number of weights: layer l has lambda_l (inputs + outputs) of
+    them, and layers beyond the last lambda are dense. If given, sparsity and allocation are not
+    used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +75,11 @@ class SET(Unstructured):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
 
     def counts(self, role: Role, name: str, network: Network) -> list[int]:
+        """The number of weights that each layer keeps, by `lambdas` if given.
+
+        Raises:
+            BadValue: There are more lambdas than layers, or the budget cannot be met.
+        """
         if not self.lambdas:
             return super().counts(role, name, network)
         shapes = [layer.shape for layer in network.layers]
@@ -81,6 +91,7 @@ class SET(Unstructured):
         return counts
 
     def stage(self, update: int, updates: int) -> Hashable | None:
+        """REGROW, LAST_DROP or None."""
         if not self.interval or update % self.interval:
             return None
         if update <= self.until * updates:
@@ -91,39 +102,47 @@ class SET(Unstructured):
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """Drops and grows; figures: `sad_NETWORK`, `kept_NETWORK`."""
+        """Drops and grows weights. Figures: `sad_NETWORK`, `kept_NETWORK`."""
         key, grow_key = jax.random.split(jax.random.wrap_key_data(state["key"]))
-        successors, found = {}, {}
+        successors, logged = {}, {}
         scores = self.grow_scores(learner, signals, grow_key)
         for part in scores:
             networks = learner.networks(part)
             successors[part] = {
-                name: self._regrown(network, scores[part][name], signals)
+                name: self._regrow(network, scores[part][name], signals)
                 for name, network in networks.items()
             }
-            found |= figures(networks, successors[part])
-        return transport.carry(learner, successors), {"key": jax.random.key_data(key)}, found
+            logged |= figures(networks, successors[part])
+        return transport.carry(learner, successors), {"key": jax.random.key_data(key)}, logged
 
     def fraction(self, progress: jax.Array) -> jax.Array:
-        """Share of a layer's weights to drop now."""
+        """The share of a layer's weights to drop now.
+
+        Args:
+            progress: The share of the run's updates that are made.
+        """
         return jnp.asarray(self.drop_fraction)
 
     def grow_scores(
         self, learner: Learner, signals: Signals, key: jax.Array
     ) -> dict[str, dict[str, list[jax.Array]]]:
-        """Scores of the weights of every layer, [out, in]: the largest empty places are grown."""
+        """Scores of the places of every layer; the empty places with the largest scores are grown.
+
+        Returns:
+            For each part and each network, one array [out, in] for each layer.
+        """
         parts = {part: learner.networks(part) for part in learner.network_parts}
         layers = [la for group in parts.values() for n in group.values() for la in n.layers]
         keys = iter(jax.random.split(key, len(layers)))
         return {
             part: {
-                name: [_random_elsewhere(layer, next(keys)) for layer in network.layers]
+                name: [_random_scores(layer, next(keys)) for layer in network.layers]
                 for name, network in group.items()
             }
             for part, group in parts.items()
         }
 
-    def _regrown(self, network: Network, scores: list[jax.Array], signals: Signals) -> Network:
+    def _regrow(self, network: Network, scores: list[jax.Array], signals: Signals) -> Network:
         new: dict[int, Layout] = {}
         for i, layer in enumerate(network.layers):
             if isinstance(layer, Dense):
@@ -132,7 +151,7 @@ class SET(Unstructured):
             fraction = self.fraction(signals.progress)
             mask = survivors(weight, layer.active() > 0, fraction, self.drop == "signs")
             if signals.stage == LAST_DROP:
-                # By signs, two roundings may leave a weight more than one rounding of the whole.
+                # By signs, rounding happens twice, and one weight more than here may be left.
                 count -= math.floor(self.drop_fraction * count + ROUNDING)
                 mask = largest(jnp.where(mask, jnp.abs(weight), -1.0), count)
             else:
@@ -141,6 +160,6 @@ class SET(Unstructured):
         return replace_layers(network, new)
 
 
-def _random_elsewhere(layer: Layout, key: jax.Array) -> jax.Array:
-    """Random scores for empty places; places that are full now come last."""
+def _random_scores(layer: Layout, key: jax.Array) -> jax.Array:
+    """Random scores of empty places; places in use have lower ones."""
     return jnp.where(layer.active() > 0, -1.0, jax.random.uniform(key, layer.shape))

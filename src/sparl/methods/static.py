@@ -1,6 +1,7 @@
 """Static sparsity: one random topology from the first step to the last.
 
-The control of every method that changes its topology; on wide networks a strong one (2506.17204).
+It is the control of every method that changes its topology. On wide networks it is a strong one
+(2506.17204).
 """
 
 from __future__ import annotations
@@ -13,6 +14,6 @@ from sparl.methods.common.unstructured import Unstructured
 
 @dataclass(frozen=True)
 class Static(Unstructured):
-    """Random sparse networks whose places never change: the control of what moves them."""
+    """Random sparse networks with a fixed topology: the control of other sparse methods."""
 
     name: ClassVar[str] = "static"

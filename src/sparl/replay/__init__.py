@@ -1,4 +1,4 @@
-"""Transitions: batches, the replay buffer, priorities and rollouts."""
+"""Transitions: the replay buffer, batches, priorities and rollouts."""
 
 from sparl.replay.batch import Batch
 from sparl.replay.buffer import Columns, Replay

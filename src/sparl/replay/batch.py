@@ -1,4 +1,4 @@
-"""Transitions as an update takes them."""
+"""A batch: the transitions of one update."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from jaxtyping import Array, Float
 
 
 class Batch(NamedTuple):
-    """Transitions drawn from the replay, of m environment steps each; m is 1 for 1-step returns.
-
-    Continuous actions are in [-1, 1], a discrete one is its number (from 0) in a single column.
-    `reward` is the discounted sum of the m rewards, `discount` is gamma to the power of m, and
-    `terminated`, 0 or 1, is that of the last step.
-    """
+    """Transitions of m environment steps each; m is 1 for 1-step returns."""
 
     observation: Float[Array, "batch obs"]
     action: Float[Array, "batch act"]
+    """Continuous actions in [-1, 1], or one column with the number of a discrete one, from 0."""
     reward: Float[Array, " batch"]
+    """The discounted sum of the m rewards."""
     next_observation: Float[Array, "batch obs"]
+    """The observation after the last of the m steps."""
     terminated: Float[Array, " batch"]
+    """1 if the environment ended the episode in the last step, else 0."""
     discount: Float[Array, " batch"]
+    """gamma to the power of m."""
     weight: Float[Array, " batch"] | None = None
-    """Of each transition in the critics' loss, where they were not drawn uniformly."""
+    """Weights in the critics' loss, if the transitions were not drawn uniformly."""
     extras: dict[str, Float[Array, " batch"]] | None = None
-    """What an agent put behind a rollout's transitions, by name (`Agent.extras`)."""
+    """Further columns of an agent's rollouts, by name (`Agent.extras`)."""
 
     def mean(self, losses: Float[Array, "*critics batch"]) -> Float[Array, "*critics"]:
-        """The mean loss over the batch, weighted where there are weights."""
+        """The mean loss over the batch, weighted by `weight` if there is one."""
         return jnp.mean(losses if self.weight is None else self.weight * losses, axis=-1)

@@ -1,4 +1,4 @@
-"""Returns of a policy without exploration, on environments of its own."""
+"""Evaluation: the returns of a policy without exploration, in environments of its own."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ from sparl.envs import Spaces
 from sparl.errors import BadEnvironment
 
 SIDE_BY_SIDE = 10
-"""Episodes that are stepped together, so that acting costs one call for all of them."""
+"""Episodes that are stepped together, so that one call acts for all of them."""
 
 LONGEST = 100_000
-"""Steps after which an episode counts as one that never ends."""
+"""Steps after which sparl assumes that an episode never ends."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted return and length of each episode."""
+    """The undiscounted return and the length of each episode."""
 
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
 
     @property
     def mean_return(self) -> float:
+        """The mean of the returns."""
         return float(np.mean(self.returns))
 
     @property
     def std_return(self) -> float:
+        """The standard deviation of the returns."""
         return float(np.std(self.returns))
 
     @property
     def mean_length(self) -> float:
+        """The mean length of the episodes, in steps."""
         return float(np.mean(self.lengths))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """All figures in a form that can be written as JSON."""
         return {
             "mean_return": self.mean_return,
             "std_return": self.std_return,
@@ -53,13 +56,19 @@ class Evaluation:
 
 
 Act = Callable[[NDArray[np.float32]], NDArray[Any]]
-"""[batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
+"""A policy: [batch, obs] to [batch, act] in [-1, 1], or to the numbers of discrete actions,
+[batch]."""
 
 
 class Evaluator:
-    """Plays `episodes` episodes of a run's environment, always from the same seeds."""
+    """Plays episodes of a run's environment, always from the same seeds."""
 
     def __init__(self, run: RunConfig, spaces: Spaces, episodes: int, seed: int) -> None:
+        """
+        Args:
+            episodes: Number of episodes of one evaluation.
+            seed: The seed from which the episodes' seeds follow.
+        """
         self.env_id, self.spaces = run.env, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()
@@ -69,12 +78,17 @@ class Evaluator:
         ]
 
     def __call__(self, act: Act) -> Evaluation:
+        """Evaluates a policy.
+
+        Raises:
+            BadEnvironment: An episode does not end.
+        """
         returns: list[float] = []
         lengths: list[int] = []
         for first in range(0, len(self.seeds), SIDE_BY_SIDE):
-            found = self._play(act, self.seeds[first : first + SIDE_BY_SIDE])
-            returns += found.returns
-            lengths += found.lengths
+            played = self._play(act, self.seeds[first : first + SIDE_BY_SIDE])
+            returns += played.returns
+            lengths += played.lengths
         return Evaluation(tuple(returns), tuple(lengths))
 
     def _play(self, act: Act, seeds: list[int]) -> Evaluation:
@@ -92,7 +106,7 @@ class Evaluator:
                     f"an episode of {self.env_id} has not ended after {LONGEST} steps, so it "
                     "cannot be evaluated. Register it with max_episode_steps"
                 )
-            # Always all of them: a batch that shrank with the episodes would compile anew.
+            # Actions for ended episodes, too: a smaller batch would have to be compiled.
             actions = self.spaces.scaled(act(observations))
             for i in list(playing):
                 observation, reward, terminated, truncated, _ = self._envs[i].step(actions[i])
@@ -104,4 +118,5 @@ class Evaluator:
         return Evaluation(tuple(returns), tuple(lengths))
 
     def close(self) -> None:
+        """Closes the environments."""
         self._stack.close()

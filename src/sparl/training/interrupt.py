@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM as a request: save at the end of the episode, then leave.
+"""Ctrl-C and SIGTERM: requests to save at the end of the episode and then stop.
 
-A checkpoint cut at an episode's end determines what follows exactly; that is worth a few seconds.
-An episode that takes longer than `GRACE` is cut, and a second signal leaves at once.
+A run resumes exactly only from a checkpoint at the end of an episode, which is worth a few seconds.
+An episode that takes longer than `GRACE` is cut. A second signal stops the process at once.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ from types import FrameType
 from typing import Any
 
 GRACE = 20.0
-"""Seconds that an episode has to end by itself after a request to stop."""
+"""Seconds that an episode has to end after a request to stop."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop by `signal`, saved and left; the message says how to go on."""
+    """A run was saved and stopped because of a signal; the message says how to resume it."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
         self.signal = number
+        """The number of the signal."""
 
 
 class Interrupt:
-    """A context in which the two signals are noted in `signal` instead of killing the process."""
+    """A context in which the two signals only set `signal`, and do not kill the process."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
+        """
+        Args:
+            note: Tells the user a sentence.
+        """
         self._note = note
         self.signal: int | None = None
+        """The number of the signal that asked to stop; None if there was none."""
         self._since = math.inf
         self._before: dict[signal.Signals, Any] = {}
 
     @property
     def overdue(self) -> bool:
-        """The request has waited for the end of the episode long enough."""
+        """Whether the request has waited for longer than `GRACE`."""
         return time.monotonic() - self._since > GRACE
 
     def __enter__(self) -> Interrupt:
-        # Python lets only the main thread set handlers; elsewhere signals do what they always do.
+        # Python lets only the main thread set handlers. In other threads signals work as usual.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._request)

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.csv, restructures.csv, TensorBoard, and the terminal."""
+"""The logs of a run: metrics.csv, restructures.csv, TensorBoard, and the terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from sparl.training.progress import Progress
 from sparl.training.state import LoopState
 
 TABLES = ("metrics.csv", "restructures.csv")
+"""The CSV files of a run."""
 TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
-"""Columns of metrics.csv that differ from one machine, and one run, to the next."""
+"""Columns of metrics.csv that differ between equal runs, because they measure time."""
 
 
 class Logger:
-    """One row per log point into every log."""
+    """Writes the figures of a run to all its logs; it is a context that opens and closes them."""
 
     def __init__(
         self,
@@ -32,7 +33,11 @@ class Logger:
         quiet: bool,
         more: tuple[str, ...] = (),
     ) -> None:
-        """`more`: columns of metrics.csv beside those of every run."""
+        """
+        Args:
+            quiet: Whether the terminal stays empty.
+            more: Columns of metrics.csv that only some runs have.
+        """
         self.folder, self.agent = folder, engine.agent
         self._metrics = engine.algorithm.metrics
         self.progress = Progress(run.steps, quiet)
@@ -57,16 +62,19 @@ class Logger:
         }
         self._more = more
         self._warned: set[str] = set()
+        """Warnings that were already printed."""
         self._compiled_before: float | None = None
-        self._purge: int | None = None
+        """Seconds of compilation before the networks became smaller; None when that is reported."""
+        self._resumed_at: int | None = None
         self._writer: SummaryWriter | None = None
         self._last = (0, 0.0)
+        """The step and the time of the last row."""
 
     def __enter__(self) -> Logger:
-        # The writer starts threads: not before the run does.
-        self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._purge)
-        self._last = (self._purge or 0, time.perf_counter())
-        self.progress.start(self._purge or 0)
+        # The writer starts threads, so it is made only when the run starts.
+        self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._resumed_at)
+        self._last = (self._resumed_at or 0, time.perf_counter())
+        self.progress.start(self._resumed_at or 0)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -75,20 +83,26 @@ class Logger:
         self.progress.stop()
 
     def resume(self, step: int, sizes: dict[str, int]) -> None:
-        """Cuts every log back to `step`: the tables to `sizes`, those without one to nothing."""
-        self._purge = step
+        """Cuts every log back to a step.
+
+        Args:
+            step: Step of the checkpoint.
+            sizes: Bytes of each table at that step. A table that is not there becomes empty.
+        """
+        self._resumed_at = step
         for name in TABLES:
             Table(self.folder.path / name, []).cut(sizes.get(name, 0))
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each table on the disk, also of one not touched since a resume."""
+        """Bytes of each table on the disk, by name."""
         return {name: Table(self.folder.path / name, []).size() for name in TABLES}
 
     def note(self, text: str) -> None:
+        """Prints a sentence for the user."""
         self.progress.note(text)
 
     def warn(self, step: int, text: str) -> None:
-        """A note that is made once, however often there is reason for it."""
+        """Prints a warning, unless it was printed before."""
         if text not in self._warned:
             self._warned.add(text)
             self.note(f"step {step}: {text}")
@@ -101,7 +115,13 @@ class Logger:
         footprint: Footprint,
         figures: dict[str, Any],
     ) -> None:
-        """A log point; `figures` fills the columns that only some runs have."""
+        """Writes one row of metrics.csv, and the same figures to the other logs.
+
+        Args:
+            evaluation: The evaluation at this step, if there was one.
+            footprint: The footprint of the networks in the newest updates.
+            figures: Values of the columns that only some runs have.
+        """
         now = time.perf_counter()
         last_step, last_time = self._last
         row: dict[str, Any] = {
@@ -120,19 +140,23 @@ class Logger:
             "wall_seconds": state.wall_seconds,
             "compile_seconds": engine.compile_seconds,
         }
-        # The time that this row and its evaluation took is in the next row's steps per second.
+        # The next row's steps per second include the time of this row and its evaluation.
         self._last = (state.step, now)
         if self._compiled_before is not None:
-            took = engine.compile_seconds - self._compiled_before
-            if took > 0:  # the next update compiles, which may be after this row
-                self.note(f"compiling for the smaller networks took {took:.1f} s")
+            seconds = engine.compile_seconds - self._compiled_before
+            if seconds > 0:  # the next update compiles, which may be after this row
+                self.note(f"compiling for the smaller networks took {seconds:.1f} s")
                 self._compiled_before = None
         self.tables["metrics.csv"].append(row)
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
 
     def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
-        """A restructuring and the method's figures on it."""
+        """Writes one row of restructures.csv, and the same figures to TensorBoard.
+
+        Args:
+            figures: The method's figures: numbers, or vectors, which become histograms.
+        """
         numbers = {name: value for name, value in figures.items() if np.ndim(value) == 0}
         row = {"step": step, "updates": updates, **numbers}
         if "restructures.csv" not in self.tables:
@@ -145,7 +169,11 @@ class Logger:
                 self._writer.add_histogram(f"restructure/{name}", figures[name], step)
 
     def shrunk(self, step: int, before: dict[str, Shapes], engine: Engine) -> None:
-        """Networks have fewer neurons than `before`; the next row tells what compiling took."""
+        """Reports that networks have fewer neurons; the next row reports the compilation time.
+
+        Args:
+            before: The shapes of the layers before, by network.
+        """
         changes = [
             f"{name} {_hidden(shapes)} -> {_hidden(engine.shapes[name])}"
             for name, shapes in before.items()
@@ -156,7 +184,7 @@ class Logger:
             self._compiled_before = engine.compile_seconds
 
     def _scalars(self, step: int, row: dict[str, Any]) -> None:
-        """The row under the names that users of Stable-Baselines3 know."""
+        """Writes a row to TensorBoard, under the names that Stable-Baselines3 uses."""
         names = {
             "rollout/ep_rew_mean": "episode_return",
             "rollout/ep_len_mean": "episode_length",
@@ -176,9 +204,10 @@ class Logger:
         self._scalar("train/learning_rate", self.agent.learning_rate, step)
 
     def _scalar(self, tag: str, value: int | float | None, step: int) -> None:
-        if self._writer is not None and value is not None and value == value:
+        if self._writer is not None and value is not None and value == value:  # not NaN
             self._writer.add_scalar(tag, value, step)
 
 
 def _hidden(shapes: Shapes) -> str:
+    """The widths of the hidden layers, as 256-256."""
     return "-".join(str(out) for out, _ in shapes[:-1])

@@ -1,7 +1,8 @@
-"""A run's environment, played episode by episode.
+"""Plays a run's environment episode by episode.
 
-Episodes are numbered and seeded by their number; observations come flat and finite. What goes wrong
-is told with where it did, after what was learned is saved.
+Episodes are numbered, and the seed of each follows from its number. Observations are flat and
+checked to be finite. When an environment fails, the run is saved first; then an error says at which
+step and with which seed it failed.
 """
 
 from __future__ import annotations
@@ -19,19 +20,33 @@ from sparl.config import RunConfig
 from sparl.errors import Diverged, EnvironmentFailed, SparlError
 
 Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
-"""An observation [obs] to an action as agents give it."""
+"""Gives the agent's action for an observation [obs]."""
 
 
 class Transition(NamedTuple):
-    """As `Replay.add` takes it."""
+    """One environment step; the fields are the arguments of `Replay.add`."""
 
     observation: NDArray[np.float32]
     action: NDArray[np.float32] | int
+    """The action of the agent: [act] in [-1, 1], or the number of a discrete one."""
     reward: float
     next_observation: NDArray[np.float32]
     terminated: bool
+    """Whether the environment itself ended the episode."""
     ended: bool
+    """Whether the episode does not go on, for whatever reason."""
     stream: int = 0
+    """The environment, where there are several."""
+
+
+class StepResult(NamedTuple):
+    """What the environment gives for an action."""
+
+    observation: NDArray[np.float32]
+    """The next observation, [obs]."""
+    reward: float
+    terminated: bool
+    truncated: bool
 
 
 class EpisodePlayer:
@@ -46,42 +61,52 @@ class EpisodePlayer:
     ) -> None:
         """
         Args:
-            where: Tells the step that the run is at.
-            rescue: Saves what was learned so far, before an exception of the environment ends the
-                run.
-            way_out: Tells what can be resumed from.
+            where: Gives the step that the run is at.
+            rescue: Saves what was learned, before an error of the environment ends the run.
+            way_out: Gives a sentence on what the run can be resumed from.
         """
         self._run, self._where, self._rescue, self._way_out = run, where, rescue, way_out
         self.env = run.make()
         self.spaces = envs.spaces_of(self.env)
         self.begun = 0
-        """Number of the episode that begins next."""
+        """The number of the next episode."""
         self._seeds = [0]
+        """The seeds of the episodes under way, for messages."""
 
     def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Transition]:
         """The transitions of episodes from number `begun` on, one at a time.
 
         Args:
             explore: Gives the action for an observation.
-            another: Whether another episode is to begin; asked whenever one has ended.
+            another: Whether another episode is to begin; called when one has ended.
         """
         goes_on = True
         while goes_on:
             observation, ended = self._reset(), False
             while not ended:
                 action = explore(observation)
-                next_observation, reward, terminated, truncated = self._step(action)
-                ended = terminated or truncated
-                yield Transition(observation, action, reward, next_observation, terminated, ended)
-                observation = next_observation
+                after = self._step(action)
+                ended = after.terminated or after.truncated
+                yield Transition(
+                    observation, action, after.reward, after.observation, after.terminated, ended
+                )
+                observation = after.observation
             goes_on = another()
 
     def close(self) -> None:
+        """Closes the environment."""
         self.env.close()
 
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
-        """Saves what was learned before an exception of the environment ends the run."""
+        """A context that saves what was learned when an exception ends the run.
+
+        Args:
+            doing: What is done in the context, for the message.
+
+        Raises:
+            EnvironmentFailed: The environment raised an exception. Errors of sparl pass unchanged.
+        """
         try:
             yield
         except Exception as error:
@@ -95,26 +120,28 @@ class EpisodePlayer:
             ) from error
 
     def _reset(self) -> NDArray[np.float32]:
-        """The first observation [obs] of an episode."""
+        """The first observation [obs] of the next episode."""
         self._seeds = [self._next_seed()]
         with self.guarded("reset"):
             observation, _ = self.env.reset(seed=self._seeds[0])
         return self._finite(observation, 0.0)[0]
 
-    def _step(self, action: NDArray[np.float32] | int) -> tuple[Any, float, bool, bool]:
-        """Next observation [obs], reward, terminated, truncated; of an action as agents give it."""
+    def _step(self, action: NDArray[np.float32] | int) -> StepResult:
+        """Steps the environment by an action of the agent."""
         with self.guarded("step"):
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.scaled(action)
             )
-        return *self._finite(observation, float(reward)), bool(terminated), bool(truncated)
+        flat, reward = self._finite(observation, float(reward))
+        return StepResult(flat, reward, bool(terminated), bool(truncated))
 
     def _next_seed(self) -> int:
-        """That of the episode which begins now: it follows from the episode's number."""
+        """The seed of the next episode, which begins now."""
         self.begun += 1
         return envs.episode_seed(self._run.seed, "train", self.begun - 1)
 
     def _finite(self, observation: Any, reward: float) -> tuple[NDArray[np.float32], float]:
+        """The flat observation and the reward, if both are finite; else raises `Diverged`."""
         flat = self.spaces.flat(observation)
         if not (math.isfinite(reward) and np.isfinite(flat).all()):
             what = "an observation" if math.isfinite(reward) else f"the reward {reward},"
@@ -124,5 +151,6 @@ class EpisodePlayer:
         return flat, reward
 
     def _at(self) -> str:
+        """The step of the run and the seeds, for messages."""
         seeds = ", ".join(map(str, self._seeds))
         return f"{self._where()}, reset with seed{'s' if len(self._seeds) > 1 else ''} {seeds}"

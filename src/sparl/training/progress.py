@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere."""
+"""The progress of a run as a person sees it: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 PLAIN_SECONDS = 10.0
-"""Least time between two plain lines that have no evaluation to tell of."""
+"""Least time between two plain lines without an evaluation."""
 
 TICK = 50
-"""Steps between two movements of the bar."""
+"""Steps between two updates of the bar."""
 
 
 class Progress:
-    """Step, return, evaluation return, sparsity, steps per second and time left."""
+    """Shows step, return, evaluation return, sparsity, steps per second and time left."""
 
     def __init__(self, steps: int, quiet: bool = False) -> None:
         self.steps = steps
@@ -28,7 +28,11 @@ class Progress:
         self._eval: float | None = None
 
     def start(self, step: int) -> None:
-        """Shows a bar where there is a terminal; it counts from `step` after a resume."""
+        """Shows a bar if there is a terminal.
+
+        Args:
+            step: The step that the run starts or resumes at.
+        """
         if not self.console.is_terminal or self.console.quiet:
             return
         self._live = RichProgress(
@@ -42,21 +46,32 @@ class Progress:
         self._task = self._live.add_task("train", total=self.steps, completed=step, figures="")
 
     def stop(self) -> None:
+        """Removes the bar."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def note(self, text: str) -> None:
-        """A sentence for the user, above the live line."""
+        """Prints a sentence for the user, above the live line."""
         self.console.print(text)
 
     def tick(self, step: int, steps: int = 1) -> None:
-        """Moves the bar between two log points, after `steps` more of them."""
+        """Moves the bar between two log points.
+
+        Args:
+            step: Steps so far.
+            steps: Steps since the last call.
+        """
         if self._live is not None and step % TICK < steps:
             self._live.update(self._task, completed=step)
 
     def row(self, row: dict[str, Any], evaluations: list[tuple[int, float]]) -> None:
-        """A log point; plain output skips some of those without an evaluation."""
+        """Shows a row of the log; plain output skips some rows without an evaluation.
+
+        Args:
+            row: The row, by column.
+            evaluations: (step, mean return) of every evaluation so far.
+        """
         if evaluations:
             self._eval = evaluations[-1][1]
         figures = [
@@ -74,7 +89,7 @@ class Progress:
         if row["eval_return"] is None and now - self._last_line < PLAIN_SECONDS:
             return
         self._last_line = now
-        # Random steps before learning begins are many times faster: no measure of what is left.
+        # Random steps before learning begins are many times faster, so they tell no time left.
         if row["updates"]:
             left = (self.steps - row["step"]) / row["steps_per_second"]
             text += f"  {_duration(left)} left"
@@ -82,6 +97,7 @@ class Progress:
 
 
 def _distributed(row: dict[str, Any]) -> str:
+    """The figures of a run with actors."""
     if "actors" not in row:
         return ""
     ratio, staleness = row["samples_per_insert"], row["staleness"]

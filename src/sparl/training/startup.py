@@ -1,4 +1,4 @@
-"""What is told of a run when it starts."""
+"""What the user is told when a run starts."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from sparl.storage import RunFolder
 
 
 def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
-    """What is trained, by what, and into where."""
+    """Names the environment, the agent, the method, the folder, and the size of the networks."""
     networks = engine.learner.all_networks()
-    held = 1 - engine.footprint.compression_ratio_with_indices
+    bytes_share = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
         f"{run.seed}, into {folder.path}\n{len(networks)} networks, targets included, "
-        f"{engine.sparsity:.0%} of their weights left out, in {held:.0%} of the bytes of dense ones"
+        f"{engine.sparsity:.0%} of their weights left out, in {bytes_share:.0%} of the bytes of "
+        "dense ones"
     )
 
 
 def notes(run: RunConfig, agent: Any) -> list[str]:
-    """What comes before learning begins, and whether it does."""
+    """Sentences on what happens before learning begins, and a warning if it never begins."""
     starts, before = agent.learning_starts, agent.updates_before
     if run.steps <= starts:
         return [
             f"learning starts after step {starts} and the run ends at step {run.steps}: nothing "
-            "will be learned. Lower --learning-starts or raise --steps."
+            "will be learned. Lower learning_starts or raise steps."
         ]
     if before:
         return [f"{before} updates of the representation alone come first, after step {starts}"]

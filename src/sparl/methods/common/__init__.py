@@ -1,1 +1,1 @@
-"""What methods share."""
+"""What several methods share: the protocol, neurons, the group penalty, unstructured starts."""

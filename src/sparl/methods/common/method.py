@@ -1,6 +1,6 @@
-"""What a method is: when and how layouts change. One file per paper.
+"""The protocol of methods: when and how layouts change. Each method is one file for one paper.
 
-A method knows networks, layouts and transport; it knows nothing of environments, and no agent
+A method knows networks, layouts and transport. It knows nothing of environments, and no agent
 knows of it. See CONTRIBUTING.md for how to add one.
 """
 
@@ -22,111 +22,137 @@ from sparl.networks import Network, Networks
 from sparl.topology import NofM, divergence
 
 MethodState = dict[str, Any]
-"""A dictionary of arrays: all that a method remembers. Their shapes follow from the layouts of the
-networks: they are those that `Method.start` gives for networks so stored."""
+"""All that a method remembers: a dictionary of arrays.
+
+Their shapes must follow from the layouts of the networks: `Method.start` gives the same shapes for
+networks with these layouts.
+"""
 
 RUNNING = "running"
-"""The key of what an update may change of a method's state, for methods with `before_step`."""
+"""The key of the part of a method's state that an update may change (by `before_step`)."""
 
 
 class Returns(NamedTuple):
-    """How training episodes went: means over ten of them, exploration included."""
+    """Mean returns of ten training episodes each, exploration included.
+
+    All three are 0 while there are fewer than ten episodes.
+    """
 
     recent: float | Float[Array, ""] = 0.0
-    """Of the newest ten; all three are 0 while there are fewer."""
+    """The mean of the newest ten episodes."""
     best: float | Float[Array, ""] = 0.0
-    """The highest of all `recent` so far."""
+    """The highest value of `recent` so far."""
     lowest: float | Float[Array, ""] = 0.0
+    """The lowest value of `recent` so far."""
 
     def hold(self, tolerance: float) -> bool | Bool[Array, ""]:
-        """Whether `recent` falls short of the best by no more than `tolerance`, a share of what
-        lies between the lowest and the best. A tolerance of 1 always holds."""
+        """Whether the recent return is near the best.
+
+        Args:
+            tolerance: How far it may fall short, as a share of the distance between the lowest and
+                the best. With 1 the answer is always yes.
+        """
         return tolerance == 1 or self.recent >= self.best - tolerance * (self.best - self.lowest)
 
 
 class TrainingProgress(NamedTuple):
-    """Where a run stands."""
+    """How far a run has come."""
 
     update: int
-    """Number of the update just made, from 1."""
+    """The number of the update just made, counted from 1."""
     updates: int
-    """Updates that the run makes in all."""
+    """The number of updates in the whole run."""
     returns: Returns = Returns()
 
     @property
     def progress(self) -> float:
-        """Share of the run's updates that are made."""
+        """The share of the run's updates that are made."""
         return self.update / self.updates
 
 
 class Signals(NamedTuple):
-    """What the training loop tells a method at a restructuring."""
+    """What a method may use at a restructuring, besides the learner and its own state."""
 
     stage: Hashable
-    """What `Method.plan` answered: static, known while compiling."""
+    """The answer of `Method.plan`. It is static: it is known while compiling."""
     progress: Float[Array, ""]
-    """Share of the run's updates that are made, in [0, 1]."""
+    """The share of the run's updates that are made, in [0, 1]."""
     returns: Returns
+    """How training episodes went."""
     gradients: Callable[[], dict[str, Networks]]
-    """The losses' gradients by *every* weight of each part's networks, dormant ones too, from the
-    batch of the update just made: networks of `Dense` layers. Costs a dense update; what is not
-    called is not computed."""
+    """Gives the losses' gradients by *every* weight, dormant ones too, for each part: networks of
+    `Dense` layers. They are of the batch of the update just made. A call costs a dense update;
+    without a call nothing is computed."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What every method is. As it stands, networks start and stay as the agent made them."""
+    """The base of all methods; as it stands, networks stay as the agent made them."""
 
     name: ClassVar[str] = ""
-    """What it is called on the command line and in run folders."""
+    """Its name on the command line and in run folders."""
     internal: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are no options of the command line."""
+    """Names of fields that are no options of the command line."""
     prunes: ClassVar[bool] = False
-    """Whether it makes sense for networks that are trained already: what it leaves out of them at
-    the start, or later, is what matters least. (SET and others start at random places.)"""
+    """Whether it can prune networks that are already trained: it leaves out the weights that matter
+    least. (SET and others start at random places, so they cannot.)"""
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
-        """The dense networks of every part in their first layout, and the method's state.
+        """Gives the networks their first layouts.
 
         Args:
-            networks: Of each part, by name.
-            key: For what is drawn at random.
-            roles: What each part is for; names of parts are the agent's own.
+            networks: The dense networks of each part, by name.
+            key: The key of everything that is drawn at random.
+            roles: What each part is for; the names of parts are the agent's own.
+
+        Returns:
+            The networks in their first layouts, and the method's first state.
         """
         return networks, {}
 
     def stage(self, update: int, updates: int) -> Hashable | None:
-        """What is to be done after update number `update` (from 1) of `updates`; None: nothing.
+        """What the method does after an update.
 
-        Each different answer is compiled once, so there should be few. An answer after which
-        arrays have other shapes has everything else compiled anew, too.
+        Each different answer is compiled once, so there should be few. If arrays have other shapes
+        after a restructuring, everything else is compiled again, too.
+
+        Args:
+            update: The number of the update, counted from 1.
+            updates: The number of updates in the whole run.
+
+        Returns:
+            A name of what is to be done, or None for nothing.
         """
         return None
 
     def plan(
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
     ) -> Hashable | None:
-        """The stage once more, where what is to be done depends on more than the schedule.
+        """Refines the stage, where what is to be done depends on more than the schedule.
 
-        Called where `stage` answered, outside of compiled code: `learner`, `state` and
-        `progress` hold numbers, and what the shapes of arrays shall depend on goes into the answer.
+        It is called after each `stage` that is not None, outside of compiled code, so `learner`,
+        `state` and `progress` hold concrete numbers. The answer must contain everything that the
+        shapes of arrays will depend on.
+
+        Returns:
+            The stage that `restructure` sees, or None for nothing.
         """
         return stage
 
     @property
     def before_step(self) -> BeforeStep | None:
-        """What goes before each optimizer step inside the compiled update, if anything.
+        """A function that runs before each optimizer step in the compiled update, or None.
 
-        (part, its networks, gradients, running) -> (gradients, running), where `running` is what
-        the method's state has under the key RUNNING: all of it that an update may change.
+        (part, its networks, gradients, running) -> (gradients, running). `running` is the entry
+        RUNNING of the method's state, the only one that an update may change.
         """
         return None
 
     @property
     def after_step(self) -> AfterStep | None:
-        """What follows each optimizer step inside the compiled update, if anything.
+        """A function that runs after each optimizer step in the compiled update, or None.
 
         (part, its networks, running, learning rate) -> networks.
         """
@@ -135,53 +161,67 @@ class Method:
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
-        """The learner in its next layouts (by `transport`), and figures for the log: numbers, or
-        vectors to be drawn as histograms."""
+        """Gives the learner its next layouts (by `transport`). This function is compiled.
+
+        Returns:
+            The learner, the method's new state, and figures for the log: numbers, or vectors that
+            are drawn as histograms.
+        """
         return learner, state, {}
 
     def warnings(self, figures: dict[str, Any]) -> list[str]:
-        """What a user should know of a restructuring's figures, a sentence each."""
+        """Sentences on what a user should know about the figures of a restructuring."""
         return []
 
     def notes(self, networks: dict[str, Networks]) -> list[str]:
-        """What a user should know before the run starts, a sentence each."""
+        """Sentences on what a user should know before the run starts."""
         return []
 
 
 @dataclass(frozen=True)
 class RowWise(Method):
-    """What methods of row-wise N:M sparsity share: the pattern, --pattern N:M or N:MxV."""
+    """The base of methods of row-wise N:M sparsity, with the pattern N:M or N:MxV."""
 
     internal: ClassVar[frozenset[str]] = frozenset({"n", "m", "v"})
 
     n: int = 2
-    """Weights kept in every group."""
+    """N: weights kept in every group."""
     m: int = 4
-    """Inputs in a group."""
+    """M: inputs in a group."""
     v: int = 1
-    """Neighbouring rows that keep the same columns."""
+    """V: neighbouring rows that keep the same columns."""
 
     def __post_init__(self) -> None:
         _ = self.pattern  # raises BadValue for one that is not possible
 
     @property
     def pattern(self) -> NofM:
+        """The pattern of `n`, `m` and `v`."""
         return NofM(self.n, self.m, self.v)
 
 
 def check_window(begin: float, end: float) -> None:
-    """Raises `BadValue` unless these shares of a run have time between them."""
+    """Checks that there is time between two shares of a run.
+
+    Raises:
+        BadValue: They are not in [0, 1], or `begin` is not below `end`.
+    """
     if not 0 <= begin < end <= 1:
         raise BadValue(f"begin is {begin} and end {end}: 0 <= begin < end <= 1 is needed")
 
 
 def replace_layers(network: Network, new: dict[int, Layout]) -> Network:
-    """`network` with the layers at the positions of `new` replaced."""
+    """A copy of the network with other layers at the positions that `new` names."""
     return network.with_layers([new.get(i, layer) for i, layer in enumerate(network.layers)])
 
 
 def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
-    """`layer` with its weights scaled up to the Frobenius norm of the dense matrix it is from."""
+    """Scales a sparse layer so that it has the Frobenius norm of its dense matrix.
+
+    Args:
+        dense: The matrix that the layer keeps a part of.
+        layer: A layer that keeps some of these weights.
+    """
     if layer.kept == dense.size:
         return layer
     scale = frobenius(dense) / frobenius(layer.to_dense())
@@ -190,20 +230,28 @@ def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
 
 
 def frobenius(matrix: Float[Array, "out in"]) -> Float[Array, ""]:
-    """The norm, by way of the rows' norms: of one sum over everything XLA gives each thread a part,
-    so that its last bit, and with it a whole run, would depend on their number."""
+    """The Frobenius norm, to the same bit with any number of threads.
+
+    It is the norm of the rows' norms. XLA would share one sum over all entries among the threads,
+    so that its last bit, and with it the whole run, would depend on their number.
+    """
     return jnp.linalg.norm(jnp.linalg.norm(matrix, axis=1))
 
 
 def figures(before: Networks, after: Networks) -> dict[str, jax.Array]:
-    """For the log, of every network: mask bits that flipped (SAD) and weights kept."""
-    found = {}
+    """The figures that most methods log at a restructuring.
+
+    Returns:
+        For every network `sad_NETWORK`, the number of mask bits that flipped, and `kept_NETWORK`,
+        the number of weights that are kept.
+    """
+    numbers = {}
     for name, network in after.items():
         flips = [
             divergence(old.active(), new.active())
             for old, new in zip(before[name].layers, network.layers, strict=True)
             if not (isinstance(old, Dense) and isinstance(new, Dense))
         ]
-        found[f"sad_{name}"] = sum(flips, jnp.zeros((), jnp.int32))
-        found[f"kept_{name}"] = jnp.asarray(sum(layer.kept for layer in network.layers))
-    return found
+        numbers[f"sad_{name}"] = sum(flips, jnp.zeros((), jnp.int32))
+        numbers[f"kept_{name}"] = jnp.asarray(sum(layer.kept for layer in network.layers))
+    return numbers

@@ -1,7 +1,7 @@
-"""What unstructured methods share: which layers keep how many weights, and a sparse start.
+"""The base of unstructured methods: how many weights each layer keeps, and a sparse start.
 
-The budget is a network's: `sparsity` of all its weights are left out, whatever stays dense, and an
-allocation shares what is kept among its layers, to the last weight.
+Each network has a budget: `sparsity` of all its weights are left out, whichever layers stay dense.
+An allocation divides the kept weights among the layers, exactly to the last weight.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from sparl.topology import RULES, Kept, PerLayer, Rule, allocation
 
 @dataclass(frozen=True)
 class Unstructured(Method):
-    """Any weight of a layer may be kept or not; how many, the options say."""
+    """The base of methods that may keep any set of weights in a layer."""
 
     sparsity: float = 0.9
     """Share of each network's weights that is left out."""
     actor_sparsity: float | None = None
-    """The actor's, if it is another. Actors bear more than critics (2206.10369)."""
+    """Sparsity of the actor; `sparsity` if not given. Actors bear more than critics
+    (2206.10369)."""
     critic_sparsity: float | None = None
-    """The critics', if it is another; a DQN's network counts as a critic."""
+    """Sparsity of the critics; `sparsity` if not given. A DQN's network counts as a critic."""
     allocation: Rule = "er"
-    """How layers share what is kept. er: Erdos-Renyi, so that small layers are denser. erk: with
-    kernel sizes, the same for linear layers. uniform: every layer alike."""
+    """How the kept weights are divided among layers. er: Erdos-Renyi, small layers are denser. erk:
+    with kernel sizes, the same as er for linear layers. uniform: every layer has the same
+    sparsity."""
     sparse_layers: Literal["all", "hidden"] = "all"
-    """hidden: heads stay dense, within the same budget. (With er they often do anyway.)"""
+    """all: every layer may be sparse. hidden: heads stay dense, within the same budget. (With er
+    they often do anyway.)"""
     keep_norm: bool = False
     """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm. The
-    papers leave them as they were drawn."""
+    papers leave the weights as they were drawn."""
 
     def __post_init__(self) -> None:
         for name in ("sparsity", "actor_sparsity", "critic_sparsity"):
@@ -53,40 +56,45 @@ class Unstructured(Method):
         validation.one_of(("all", "hidden"), sparse_layers=self.sparse_layers)
 
     def sparsity_of(self, role: Role) -> float:
-        own = self.actor_sparsity if role == "actor" else self.critic_sparsity
-        return self.sparsity if own is None else own
+        """The sparsity of networks with this role."""
+        of_role = self.actor_sparsity if role == "actor" else self.critic_sparsity
+        return self.sparsity if of_role is None else of_role
 
     def counts(self, role: Role, name: str, network: Network) -> list[int]:
-        """Weights that each layer of a network keeps; they add up to its budget.
+        """The number of weights that each layer keeps; they add up to the network's budget.
 
-        Raises `BadValue`, naming the network, where the budget cannot be met.
+        Raises:
+            BadValue: The budget cannot be met. The message names the network.
         """
         shapes = [layer.shape for layer in network.layers]
         dense_head = self.sparse_layers == "hidden" and network.has_head
-        whole = [math.prod(shapes.pop())] if dense_head else []
-        total = sum(map(math.prod, shapes)) + sum(whole)
+        head = [math.prod(shapes.pop())] if dense_head else []
+        total = sum(map(math.prod, shapes)) + sum(head)
         kept = allocation.budget(total, self.sparsity_of(role))
         try:
-            return [*allocation.allocate(shapes, kept - sum(whole), self.allocation), *whole]
+            return [*allocation.allocate(shapes, kept - sum(head), self.allocation), *head]
         except BadValue as error:
             raise BadValue(f"{name} at sparsity {self.sparsity_of(role)}: {error}") from error
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
-        """Every layer with its own count of weights; state: a random key."""
+        """Makes every layer sparse with its own number of weights.
+
+        The state has one entry: `key`, a random key.
+        """
         key, *keys = jax.random.split(key, 1 + sum(map(len, networks.values())))
         parts = {part: dict(group) for part, group in networks.items()}
         for part, group in networks.items():
             for name, network in group.items():
-                parts[part][name] = self._sparsified(roles[part], name, network, keys.pop())
+                parts[part][name] = self._sparsify(roles[part], name, network, keys.pop())
         return parts, {"key": jax.random.key_data(key)}
 
     def first_scores(self, dense: jax.Array, key: jax.Array) -> jax.Array:
-        """Scores of a layer's weights, [out, in]: the largest are kept at the start."""
+        """Scores of a layer's weights, [out, in]. The weights with the largest scores are kept."""
         return jax.random.uniform(key, dense.shape)
 
-    def _sparsified(self, role: Role, name: str, network: Network, key: jax.Array) -> Network:
+    def _sparsify(self, role: Role, name: str, network: Network, key: jax.Array) -> Network:
         new: dict[int, Layout] = {}
         for i, count in enumerate(self.counts(role, name, network)):
             dense, bias = network.layers[i].to_dense(), network.layers[i].bias
@@ -98,7 +106,16 @@ class Unstructured(Method):
 
 
 def layer_of(dense: jax.Array, bias: jax.Array, kept: Kept) -> Layout:
-    """A layer of the weights at the places `kept`; one that keeps all of them is dense."""
+    """A layer with the weights at the places `kept`.
+
+    Args:
+        dense: All weights, [out, in].
+        bias: [out].
+        kept: The places of the weights to keep.
+
+    Returns:
+        A `RowSparse` layer, or a `Dense` one where all weights are kept.
+    """
     count = kept.columns.size
     if count == dense.size:
         return Dense(dense, bias)
