@@ -157,7 +157,7 @@ def picture(element: dict[str, str]) -> np.ndarray:
 @pytest.mark.parametrize("name", METHODS)
 def test_pictures_show_which_weights_are_stored(trained, tmp_path, name):
     html = write_report(trained / name, tmp_path)
-    layers = sparl.load(trained / name).network.layers
+    layers = sparl.load(trained / name).policy.network.layers
     shown = [e for e in html.of("img") if e.get("class") == "matrix"]
     for element, layer in zip(shown, layers, strict=True):
         pixels, weights = picture(element), np.asarray(layer.to_dense())

@@ -21,7 +21,8 @@ ENV = "environments:Steps-v0"
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    return sparl.train(ENV, TINY_DQN, out=tmp_path_factory.mktemp("film") / "run", **OFTEN)
+    out = tmp_path_factory.mktemp("film") / "run"
+    return sparl.train(ENV, TINY_DQN, out=out, **OFTEN).policy
 
 
 def content_of(data_uri: str, kind: str) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import sparl
-from sparl import agents
 from sparl.analysis import VariantConfig, other_differences, variant_labels
 from sparl.methods import Dense
 
@@ -44,15 +44,17 @@ def test_a_label_has_other_options_that_differ_and_are_not_the_default():
     assert variant_labels([setting(), setting(buffer_size=7)]) == ["dense", "dense buffer_size=7"]
 
 
-def test_a_label_has_the_agent_where_there_are_several(monkeypatch):
-    @dataclass(frozen=True)
-    class OtherConfig:
-        hidden: tuple[int, ...] = (256, 256)
-        learning_rate: float = 0.1
+@dataclass(frozen=True)
+class Other(sparl.TD3):
+    """An agent with a learning rate of its own."""
 
-    monkeypatch.setitem(agents.AGENTS, "other", (OtherConfig, None))
+    name: ClassVar[str] = "other"
+    learning_rate: float = 0.1
+
+
+def test_a_label_has_the_agent_where_there_are_several():
     run = setting().run
-    others = [VariantConfig(run, OtherConfig(h), Dense()) for h in ((256, 256), (8,))]
+    others = [VariantConfig(run, Other(hidden=h), Dense()) for h in ((256, 256), (8,))]
     variants = [setting(), *others]
     # Each agent has its default learning rate, which only the note mentions.
     assert variant_labels(variants) == ["td3 dense", "other dense", "other dense hidden=8"]

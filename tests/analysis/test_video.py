@@ -21,7 +21,8 @@ RUN = RunConfig(ENV)
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    return sparl.train(ENV, TINY, out=tmp_path_factory.mktemp("video") / "run", **OFTEN)
+    out = tmp_path_factory.mktemp("video") / "run"
+    return sparl.train(ENV, TINY, out=out, **OFTEN).policy
 
 
 def times(frames):

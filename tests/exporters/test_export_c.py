@@ -282,7 +282,7 @@ def test_the_report_agrees_with_what_was_written(run, dtype, tmp_path):
     assert report["error"]["max"] < {"float32": 1e-5, "float16": 1e-2, "int8": 0.2}[dtype]
     assert ("returns" in report) == (dtype != "float32")
     if dtype != "float32":
-        original = sparl.load(run)
+        original = sparl.load(run).policy
         assert abs(report["returns"]["original"] - report["returns"]["exported"]) < 100
         assert original.spaces.high == (2.0,)
 

@@ -49,7 +49,7 @@ def imported(tmp_path_factory):
 @pytest.mark.parametrize("name", ENVS)
 def test_an_imported_agent_predicts_the_same_actions(name, imported):
     """For 1000 observations, in the environment's bounds."""
-    policy, expected = sparl.load(imported[name]), computed(name)
+    policy, expected = sparl.load(imported[name]).policy, computed(name)
     actions, _ = policy.predict(expected["observation"])
     if name == "dqn":
         assert np.array_equal(actions, expected["predicted"])
@@ -354,7 +354,7 @@ def test_an_agent_just_trained_is_imported_pruned_played_and_exported(tmp_path: 
     arguments = ["--method", "rnm", "--pattern", "1:4", "--steps", "1000", "--quiet"]
     assert main(["prune", str(folder), *arguments, "--out", str(small)]) == 0
     assert main(["eval", str(small), "--episodes", "3"]) == 0
-    kept = [sum(la.kept for la in sparl.load(run).network.layers) for run in (folder, small)]
+    kept = [sum(la.kept for la in sparl.load(run).policy.network.layers) for run in (folder, small)]
     assert kept == [3 * 32 + 32 * 32 + 32, 3 * 32 + 32 * 8 + 32]
     report = sparl.export(small)  # which runs the self-test where there is a compiler
     assert report["error"]["max"] < 1e-5 and report["bytes"] < 0.4 * report["dense_bytes"]

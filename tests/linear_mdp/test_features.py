@@ -211,7 +211,7 @@ def test_a_run_on_selected_inputs_is_evaluated_filmed_and_exported(run, capsys):
     summary = json.loads((run / "summary.json").read_text())
     assert found["mean_return"] == pytest.approx(summary["evals"][-1]["return"], rel=1e-6)
     made = sparl.storage.RunFolder.open(run).read_config()[0]
-    assert len(list(video.play(made, sparl.load(run), seed=0)[1])) == 20
+    assert len(list(video.play(made, sparl.load(run).policy, seed=0)[1])) == 20
     report = sparl.export(run, dtype="float16", episodes=2)
     assert report["returns"]["original"] == pytest.approx(found["mean_return"])
 

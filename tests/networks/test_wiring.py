@@ -171,9 +171,8 @@ def policy_of(name, sparse):
     network = EXPORTED[name]()
     if sparse:
         method = RNM(2, 4, sparse_layers="all")
-        network = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})[0]["actor"][
-            "actor"
-        ]
+        parts, _ = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})
+        network = parts["actor"]["actor"]
     spaces = Spaces((5,), (3,), (-1.0,) * 3, (2.0,) * 3)
     return Policy(network, spaces, observations(5, 8))
 

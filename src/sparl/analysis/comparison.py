@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from sparl import agents
 from sparl.analysis import statistics
 from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, read, run_folders
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
@@ -184,7 +183,7 @@ def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
     }
     return Variant(
         label=label,
-        agent=agents.name_of(runs[0].agent),
+        agent=runs[0].agent.name,
         method=runs[0].method.name,
         seeds=tuple(run.config.seed for run in runs),
         final_returns=returns,

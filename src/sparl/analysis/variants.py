@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparl import agents
 from sparl.config import RunConfig
 from sparl.methods import Method
 
@@ -44,7 +43,7 @@ def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:
     Returns:
         One label per variant, for example `rnm pattern=1:8 hidden=64,64`.
     """
-    agent_names = [agents.name_of(variant.agent) for variant in variants]
+    agent_names = [variant.agent.name for variant in variants]
     common_differences = differing_options([_common_options(variant) for variant in variants])
     labels = []
     for agent_name, variant in zip(agent_names, variants, strict=True):

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparl import agents
 from sparl.analysis.html import charts, figures, matrices
 from sparl.analysis.html.charts import Chart, LegendEntry
 from sparl.analysis.html.figures import Size, Tile
@@ -115,7 +114,7 @@ class RunSection:
     @property
     def agent(self) -> str:
         """Name of its agent."""
-        return agents.name_of(self.run.agent)
+        return self.run.agent.name
 
     @property
     def method(self) -> str:
