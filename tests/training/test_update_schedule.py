@@ -67,6 +67,21 @@ def test_a_method_restructures_within_a_bundle_when_it_is_time(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "agent",
+    [
+        replace(TINY_DQN, train_unit="episodes", target_update_interval=50, tau=1.0),
+        replace(TINY_DQN, train_unit="episodes", gradient_steps=3),
+    ],
+    ids=["rare-target", "every-target"],
+)
+def test_episodes_of_any_length_compile_a_few_times(tmp_path, agent):
+    trainer = trainer_of(tmp_path, agent, env=STEPS)
+    trainer.run()
+    assert trainer.engine.updates > 100
+    assert trainer.engine._compiled.update._cache_size() <= 3
+
+
+@pytest.mark.parametrize(
     "env, agent",
     [
         (POINT, replace(TINY, train_freq=4, gradient_steps=4)),

@@ -46,6 +46,10 @@ class Algorithm:
         due = self.agent.due(update - before)
         return due | {ofenet.PART} if self.agent.ofenet else due
 
+    def period(self, update: int, count: int) -> int:
+        """After how many of `count` updates, from number `update`, what they change recurs."""
+        return period(tuple(self.due(update + i) for i in range(count)))
+
     def rules(self, learner: Learner) -> StepRules:
         """What an optimizer step does to such a learner's parts."""
         agent, method = self.agent, self.method
@@ -134,18 +138,18 @@ def update_function(algorithm: Algorithm, learner: Learner) -> Callable[..., Upd
         if rows.ndim == 2:
             (only,) = due
             return one(moving, journal, hooks, still, rows, normalization, planned, only)
-        period = _period(due)
+        recurs = period(due)
 
         def body(carried: Any, rows: jax.Array) -> tuple[Any, Any]:
             moving, journal, hooks = carried
             errors = []
-            for i in range(period):
+            for i in range(recurs):
                 result = one(moving, journal, hooks, still, rows[i], normalization, planned, due[i])
                 moving, journal, hooks = result.moved, result.journal, result.hooks
                 errors.append(result.td_errors)
             return (moving, journal, hooks), _stacked(errors)
 
-        groups = rows.reshape(-1, period, *rows.shape[1:])
+        groups = rows.reshape(-1, recurs, *rows.shape[1:])
         (moving, journal, hooks), errors = jax.lax.scan(body, (moving, journal, hooks), groups)
         if errors is not None:
             errors = errors.reshape(-1, *errors.shape[2:])
@@ -225,7 +229,7 @@ def evaluate_function(algorithm: Algorithm, learner: Learner) -> Callable[..., A
     return evaluate
 
 
-def _period(due: tuple[Due, ...]) -> int:
+def period(due: tuple[Due, ...]) -> int:
     """After how many updates what they change comes again; all of them if it never does."""
     count = len(due)
     fitting = (p for p in range(1, count) if count % p == 0 and due == due[:p] * (count // p))

@@ -16,6 +16,9 @@ from sparl.training.collector import Schedule
 from sparl.training.logger import Logger
 from sparl.training.state import LoopState
 
+MOST_UNROLLED = 8
+"""Updates of a bundle that are compiled one by one; a longer bundle repeats them."""
+
 
 class Updater:
     """Draws batches and makes the updates of a run; a method's time is the agent's updates."""
@@ -62,18 +65,17 @@ class Updater:
                 return
 
     def _update(self, state: LoopState, count: int) -> NDArray[np.float32] | None:
-        """Makes so many updates; gives absolute TD errors, where batches have weights.
-
-        Several are one compiled call, unless the method has something to do between them.
-        """
+        """Makes so many updates; gives absolute TD errors, where batches have weights."""
         rows = self._agent.batches(self.replay, count, state.step, self.rng, self.engine.evaluate)
-        together = self._most is None and count > 1 and not self._restructures_before_last(count)
         errors: list[Any] = []
-        for batch in [rows] if together else rows:
-            self.engine.update(batch)
-            state.updated(self.footprint, count if together else 1)
+        made = 0
+        while made < count:
+            bundle = self._bundle(count - made)
+            self.engine.update(rows[made : made + bundle] if bundle > 1 else rows[made])
+            state.updated(self.footprint, bundle)
             errors.append(self.engine.td_errors)
             self._restructure_if_due(state)
+            made += bundle
         if any(error is None for error in errors):
             return None
         return np.concatenate([np.atleast_2d(np.asarray(error)) for error in errors])
@@ -82,10 +84,18 @@ class Updater:
         made = update - self._before
         return self.engine.method.stage(made, self.planned) if made > 0 else None
 
-    def _restructures_before_last(self, count: int) -> bool:
-        """Whether the method wants to restructure after one of the next updates but the last."""
-        done = self.engine.updates
-        return any(self._stage(done + i) is not None for i in range(1, count))
+    def _bundle(self, left: int) -> int:
+        """How many of the updates that are left the next compiled call makes: a bundle, or one.
+
+        One, where the method has something to do within the bundle, and where what the updates
+        change repeats itself too seldom, so that every bundle would compile anew.
+        """
+        bundle, done = self._agent.schedule.bundle, self.engine.updates
+        if self._most is not None or not 1 < bundle <= left:
+            return 1
+        if self.engine.algorithm.period(done, bundle) > MOST_UNROLLED:
+            return 1
+        return 1 if any(self._stage(done + i) is not None for i in range(1, bundle)) else bundle
 
     def _restructure_if_due(self, state: LoopState) -> None:
         """Restructures if the method says so after the newest update, and tells of it."""

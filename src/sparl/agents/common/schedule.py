@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["steps", "episodes"]
+EPISODE_BUNDLE = 32
+"""Updates in one compiled call where their number depends on the length of episodes."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class UpdateSchedule:
         if self.unit == "episodes" and not (ended and episodes % self.every == 0):
             return 0
         return max(0, self.planned(step) - made)
+
+    @property
+    def bundle(self) -> int:
+        """Updates that may be one compiled call: always so many, so that it compiles once."""
+        return self.updates if self.unit == "steps" else EPISODE_BUNDLE
 
     @property
     def per_step(self) -> float:
