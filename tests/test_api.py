@@ -167,7 +167,7 @@ def test_policies_of_other_agents_act_as_their_learner_did(other, tmp_path):
         policy.predict(observations)[0], from_checkpoint.predict(observations)[0]
     )
     engine, _ = snapshot(RunFolder(run))
-    actions = policy.spaces.scaled(engine.act(observations.astype(np.float32)))
+    actions = policy.spaces.to_env_action(engine.act(observations.astype(np.float32)))
     np.testing.assert_allclose(policy.predict(observations)[0], actions, rtol=1e-5, atol=1e-5)
 
 

@@ -17,7 +17,7 @@ from sparl.errors import BadRun, BadValue
 from sparl.interop import sb3
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
-from sparl.storage import RunFolder, claimed
+from sparl.storage import RunFolder, exclusive_folder
 from sparl.training import Callback, Evaluation, Evaluator, load_policy, snapshot
 
 
@@ -69,7 +69,7 @@ class Run:
         flat = spaces.flat(observation)
         engine, loop = self._snapshot
         explored = [engine.explore(one, loop.step, self._rng) for one in np.atleast_2d(flat)]
-        actions = spaces.scaled(np.stack([np.asarray(action) for action in explored]))
+        actions = spaces.to_env_action(np.stack([np.asarray(action) for action in explored]))
         return (actions[0] if flat.ndim == 1 else actions), state
 
     def evaluate(self, episodes: int = 10, seed: int = 0) -> Evaluation:
@@ -189,7 +189,7 @@ def resume(
             f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
     started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
-    with claimed(folder.path), started as trainer:
+    with exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)
         if step is None:
             trainer.logger.resume(0, {})

@@ -15,7 +15,7 @@ from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.methods import Method
-from sparl.storage import RunFolder, claimed
+from sparl.storage import RunFolder, exclusive_folder
 from sparl.training import Callback, LocalCollector, Trainer
 
 
@@ -57,7 +57,7 @@ def trainer(
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
-    with claimed(folder.path):
+    with exclusive_folder(folder.path):
         folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
         trainer.run()
 

@@ -88,7 +88,7 @@ class Policy:
                 "load the run folder, whose `predict` does"
             )
         flat = self.spaces.flat(observation)
-        actions = self.spaces.scaled(self.act(np.atleast_2d(flat)))
+        actions = self.spaces.to_env_action(self.act(np.atleast_2d(flat)))
         return (actions[0] if flat.ndim == 1 else actions), state
 
     def save(self, folder: str | Path) -> None:

@@ -15,7 +15,7 @@ from support import at, rows, same_bits
 
 import sparl
 from sparl.config import RunConfig
-from sparl.engine import Engine, update_function
+from sparl.engine import Engine, Moving, UpdateInputs, update_function
 from sparl.replay import Columns, Replay
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -128,9 +128,10 @@ def test_a_weight_of_one_changes_nothing_and_of_zero_leaves_a_transition_out(age
 
     def updated(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The critics' values after an update, and the TD errors."""
-        result = update(engine.learner.parts, engine.journal, {}, {}, batch, None, None, due=due)
+        moving = Moving(engine.learner.parts, engine.journal, {})
+        result = update(moving, UpdateInputs({}, batch, None, None), due=due)
         errors = result.td_errors
-        values = np.asarray(result.moved[critics].values)
+        values = np.asarray(result.moving.parts[critics].values)
         return values, None if errors is None else np.asarray(errors)
 
     def weighted(batch: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ MATRIX = Spaces((2, 3), (2, 2), (0.0, 0.0, -1.0, -1.0), (1.0, 2.0, 1.0, 3.0))
     ],
 )
 def test_actions_are_scaled_to_the_bounds(spaces, action, scaled):
-    assert same_bits(spaces.scaled(np.array(action, np.float32)), np.array(scaled, np.float32))
+    assert same_bits(
+        spaces.to_env_action(np.array(action, np.float32)), np.array(scaled, np.float32)
+    )
 
 
 DISCRETE = Spaces((3,), (), (), (), choices=4, first=-1)
@@ -42,7 +44,7 @@ DISCRETE = Spaces((3,), (), (), (), choices=4, first=-1)
 
 @pytest.mark.parametrize("action, scaled", [(0, -1), ([3, 0], [2, -1]), ([[1], [2]], [[0], [1]])])
 def test_discrete_actions_are_counted_from_the_environments_first(action, scaled):
-    assert same_bits(DISCRETE.scaled(np.array(action)), np.array(scaled, np.int64))
+    assert same_bits(DISCRETE.to_env_action(np.array(action)), np.array(scaled, np.int64))
 
 
 def test_random_actions_are_uniform():
@@ -63,7 +65,7 @@ def test_scaled_actions_never_leave_the_bounds():
     high = low + rng.exponential(size=1000).astype(np.float32)
     spaces = Spaces((1,), (1000,), tuple(low.tolist()), tuple(high.tolist()))
     for value in (-1.0, 1.0, -np.inf, np.inf, np.nextafter(np.float32(1), np.float32(0))):
-        action = spaces.scaled(np.full(1000, value, np.float32))
+        action = spaces.to_env_action(np.full(1000, value, np.float32))
         assert (low <= action).all() and (action <= high).all()
 
 

@@ -42,7 +42,7 @@ def replay_of(order, ends, streams) -> tuple[Replay, list[list[int]]]:
     ),
     st.integers(0, 2**16),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_advantages_are_those_of_each_episode_alone(case, seed):
     streams, steps = case
     order, ends = zip(*steps, strict=True)

@@ -16,10 +16,10 @@ from sparl.topology import (
     PerLayer,
     PerRow,
     divergence,
-    grown,
+    drop_smallest,
+    grow,
     largest,
-    permuted_for,
-    survivors,
+    permute_columns,
 )
 
 
@@ -199,28 +199,28 @@ ACTIVE = jnp.array([[True, True, True, False], [True, True, True, True]])
 def test_the_smallest_magnitudes_are_dropped():
     # Seven weights; 2/7 of them are -1 and the first of the two of magnitude 2 stays: ties go to
     # the first place.
-    assert places(survivors(WEIGHT, ACTIVE, 2 / 7)) == [[0, 2], [0, 1, 3]]
-    assert places(survivors(WEIGHT, ACTIVE, 0.0)) == places(ACTIVE)
-    assert places(survivors(WEIGHT, ACTIVE, 1.0)) == [[], []]
+    assert places(drop_smallest(WEIGHT, ACTIVE, 2 / 7)) == [[0, 2], [0, 1, 3]]
+    assert places(drop_smallest(WEIGHT, ACTIVE, 0.0)) == places(ACTIVE)
+    assert places(drop_smallest(WEIGHT, ACTIVE, 1.0)) == [[], []]
 
 
 def test_drop_by_sign_takes_a_share_of_each_sign():
     # Positive: 5, 2, 3, 9, half of them 2 and 3. Negative: -1, -4, -2, a third of them -1.
-    assert places(survivors(WEIGHT, ACTIVE, 0.5, by_sign=True)) == [[0], [0, 2, 3]]
+    assert places(drop_smallest(WEIGHT, ACTIVE, 0.5, by_sign=True)) == [[0], [0, 2, 3]]
 
 
 def test_a_fraction_that_is_not_exact_in_binary_drops_what_it_says():
     weight = matrix(range(1, 51))
-    assert sum(map(len, places(survivors(weight, weight > 0, 0.1)))) == 45
-    assert sum(map(len, places(survivors(weight, weight > 0, jnp.float32(0.7))))) == 15
+    assert sum(map(len, places(drop_smallest(weight, weight > 0, 0.1)))) == 45
+    assert sum(map(len, places(drop_smallest(weight, weight > 0, jnp.float32(0.7))))) == 15
 
 
 def test_growth_takes_the_best_empty_places():
     kept = jnp.array([[True, False, False, False], [False, False, False, True]])
     scores = matrix([99, 1, 7, 3], [7, 2, 8, 99])
-    assert places(grown(kept, scores, 2)) == [[0], [3]]
-    assert places(grown(kept, scores, 4)) == [[0, 2], [2, 3]]
-    assert places(grown(kept, scores, 5)) == [[0, 2], [0, 2, 3]]
+    assert places(grow(kept, scores, 2)) == [[0], [3]]
+    assert places(grow(kept, scores, 4)) == [[0, 2], [2, 3]]
+    assert places(grow(kept, scores, 5)) == [[0, 2], [0, 2, 3]]
 
 
 @given(case=cases(st.just(None)), fraction=st.floats(0, 1), by_sign=st.booleans())
@@ -229,16 +229,16 @@ def test_dropping_and_growing_keeps_the_count(case, fraction, by_sign):
     _, weight = case
     active = jnp.asarray(weight != 1)
     count = int(active.sum())
-    rest = survivors(jnp.asarray(weight), active, fraction, by_sign)
+    rest = drop_smallest(jnp.asarray(weight), active, fraction, by_sign)
     assert not bool(jnp.any(rest & ~active))
-    after = grown(rest, jnp.where(active, -1.0, jnp.asarray(weight)), count)
+    after = grow(rest, jnp.where(active, -1.0, jnp.asarray(weight)), count)
     assert int(after.sum()) == count and bool(jnp.all(after | ~rest))
 
 
 def test_permuting_separates_large_columns():
     # Both large columns are in one group of 1:2, both small ones in the other.
     scores = matrix([9, 8, 1, 2])
-    order = permuted_for(NofM(1, 2), scores, 50, jax.random.key(0))
+    order = permute_columns(NofM(1, 2), scores, 50, jax.random.key(0))
     assert sorted(order.tolist()) == [0, 1, 2, 3]
     assert NofM(1, 2).select(scores[:, order]).columns.size == 2
     kept = scores[:, order].reshape(1, 2, 2).max(-1).sum()
@@ -249,7 +249,7 @@ def test_permuting_separates_large_columns():
 @settings(max_examples=10, deadline=None)
 def test_permuting_never_keeps_less(seed):
     scores = jnp.abs(jax.random.normal(jax.random.key(seed), (6, 18)))
-    order = permuted_for(NofM(2, 4), scores, 40, jax.random.key(seed + 1))
+    order = permute_columns(NofM(2, 4), scores, 40, jax.random.key(seed + 1))
     assert sorted(order.tolist()) == list(range(18))
     # A last group that is shorter is not touched.
     assert order[16:].tolist() == [16, 17]

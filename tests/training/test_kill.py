@@ -19,7 +19,7 @@ from interruptions import outcome
 
 import sparl
 from sparl.errors import BadRun
-from sparl.storage import Checkpoints, claimed
+from sparl.storage import Checkpoints, exclusive_folder
 from sparl.training import Interrupted, interrupt
 
 METHOD = sparl.RNM(2, 4, interval=15)
@@ -124,9 +124,9 @@ def test_a_folders_claim_ends_with_its_process_whatever_that_had_forked(tmp_path
     script = """
         import os, signal, sys, time
         from pathlib import Path
-        from sparl.storage import claimed
+        from sparl.storage import exclusive_folder
 
-        with claimed(Path(sys.argv[1])):
+        with exclusive_folder(Path(sys.argv[1])):
             child = os.fork()
             if child:
                 print(child, flush=True)
@@ -138,7 +138,7 @@ def test_a_folders_claim_ends_with_its_process_whatever_that_had_forked(tmp_path
         child = int(process.stdout.readline())
         assert process.wait(timeout=60) == -signal.SIGKILL
     try:
-        with claimed(tmp_path):
+        with exclusive_folder(tmp_path):
             pass
         os.kill(child, 0)
     finally:
@@ -150,7 +150,7 @@ def test_a_file_system_without_locks_can_be_trained_in(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "lockf", none)
-    with claimed(tmp_path / "run"):
+    with exclusive_folder(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()
 
 

@@ -32,7 +32,7 @@ from sparl.agents.common.ofenet import critic_inputs
 from sparl.agents.common.twin_critics import TwinCriticAgent, smallest_q
 from sparl.errors import BadValue
 from sparl.learner import AgentState, random
-from sparl.networks import Network, Networks, all_of
+from sparl.networks import Network, Networks, apply_all
 from sparl.replay import Batch
 
 LOG_STD = (-20.0, 2.0)
@@ -131,7 +131,7 @@ class SAC(TwinCriticAgent):
         target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_value
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
-            q = all_of(critics, inputs)[:, 0]
+            q = apply_all(critics, inputs)[:, 0]
             return 0.5 * jnp.sum(batch.mean((q - target_q) ** 2)), q
 
         state, loss, q = state.step("critics", critic_loss)

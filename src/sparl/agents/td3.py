@@ -24,7 +24,7 @@ from sparl.agents.agent import Acting
 from sparl.agents.common.ofenet import critic_inputs
 from sparl.agents.common.twin_critics import TwinCriticAgent, smallest_q
 from sparl.learner import AgentState, random
-from sparl.networks import Network, Networks, all_of
+from sparl.networks import Network, Networks, apply_all
 from sparl.replay import Batch
 
 
@@ -105,7 +105,7 @@ class TD3(TwinCriticAgent):
         target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
-            q = all_of(critics, inputs)[:, 0]
+            q = apply_all(critics, inputs)[:, 0]
             return jnp.sum(batch.mean((q - target_q) ** 2)), q
 
         state, loss, q = state.step("critics", critic_loss)

@@ -124,7 +124,7 @@ def parts(options: Step) -> list[dict[str, Any]]:
         else:
             action = rng.uniform(-1.0, 1.0, spaces.action_size).astype(np.float32)
         watch.start()
-        stepped, reward, terminated, truncated, _ = env.step(spaces.scaled(action))
+        stepped, reward, terminated, truncated, _ = env.step(spaces.to_env_action(action))
         next_observation = spaces.flat(stepped)
         watch.lap("environment step")
         ended = terminated or truncated

@@ -115,7 +115,7 @@ class Received:
         self._networks, indices = [], topology.indices
         for layers, outline in zip(layouts, self._outlines, strict=True):
             (name,) = outline
-            structure = Structure.of(serialization.blanks({name: layers}, outline))
+            structure = Structure.of(serialization.blank_networks({name: layers}, outline))
             value_count, index_count = structure.sizes()
             network_indices, indices = np.split(indices, [index_count])
             forward = Forward(structure, name)

@@ -3,7 +3,7 @@
 from sparl.engine.engine import Engine, Template
 from sparl.engine.inference import Forward, HostNetwork, Whole
 from sparl.engine.restructure import dense_gradients, densified
-from sparl.engine.update import Algorithm, Journal, update_function
+from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs, update_function
 
 __all__ = [
     "Algorithm",
@@ -11,7 +11,9 @@ __all__ = [
     "Forward",
     "HostNetwork",
     "Journal",
+    "Moving",
     "Template",
+    "UpdateInputs",
     "Whole",
     "dense_gradients",
     "densified",

@@ -20,7 +20,7 @@ class Compiled:
 
     def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
         self.update = jax.jit(
-            update_function(algorithm, learner), donate_argnums=(0, 1, 2), static_argnames="due"
+            update_function(algorithm, learner), donate_argnums=0, static_argnames="due"
         )
         self.successors: dict[Hashable, dict[str, Structure]] = {}
         """By stage, how the parts are stored after its restructuring; filled by compiling it."""

@@ -24,7 +24,7 @@ from sparl.engine import malloc
 from sparl.engine.compiled import Compiled
 from sparl.engine.restructure import densified
 from sparl.engine.sizes import Sizes
-from sparl.engine.update import Algorithm, Journal
+from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs
 from sparl.learner import Learner, holds_networks
 from sparl.learner.transport import carry
 from sparl.methods import RUNNING, Method, Returns, TrainingProgress
@@ -100,7 +100,9 @@ class Engine(Sizes):
     def layouts(self) -> dict[str, Any]:
         """How every layer is stored, as JSON: with it `template` knows the arrays' shapes."""
         outlines = self.outlines
-        return {part: serialization.described(outline) for part, outline in outlines.items()}
+        return {
+            part: serialization.describe_networks(outline) for part, outline in outlines.items()
+        }
 
     def template(self, layouts: dict[str, Any]) -> Template:
         """What `arrays` is like with layers stored as in `layouts`; changes nothing.
@@ -112,7 +114,7 @@ class Engine(Sizes):
         learner, state = self.learner, self.method_state
         if layouts != self.layouts:
             blank = {
-                part: serialization.blanks(layouts[part], outline)
+                part: serialization.blank_networks(layouts[part], outline)
                 for part, outline in self.outlines.items()
             }
             learner = learner.afresh(blank)
@@ -186,25 +188,22 @@ class Engine(Sizes):
         count = 1 if rows.ndim == 2 else len(rows)
         due = tuple(self.algorithm.due(self.updates + i) for i in range(count))
         parts, words = self.learner.parts, frozenset().union(*due)
-        moving = {name: parts[name] for name in words if name in parts}
+        moving = Moving(
+            {name: parts[name] for name in words if name in parts},
+            self.journal,
+            self.method_state.get(RUNNING, {}),
+        )
         still = {name: part for name, part in parts.items() if name not in words}
         planned = None
         if self.agent.anneal is not None and self.planned_updates is not None:
             planned = np.float32(self.planned_updates)
         with self._compiling((due, rows.ndim)):
-            moved, self.journal, hooks, self.td_errors = self._compiled.update(
-                moving,
-                self.journal,
-                self.method_state.get(RUNNING, {}),
-                still,
-                rows,
-                self.normalization,
-                planned,
-                due=due,
-            )
-        if hooks:
-            self.method_state = {**self.method_state, RUNNING: hooks}
-        self.learner = self.learner.with_parts(moved)
+            inputs = UpdateInputs(still, rows, self.normalization, planned)
+            moved, self.td_errors = self._compiled.update(moving, inputs, due=due)
+        self.journal = moved.journal
+        if moved.hooks:
+            self.method_state = {**self.method_state, RUNNING: moved.hooks}
+        self.learner = self.learner.with_parts(moved.parts)
         self.updates += count
         self._newest = rows if rows.ndim == 2 else rows[-1]
 

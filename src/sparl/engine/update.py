@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl.agents import Agent
@@ -80,80 +81,81 @@ class Journal(NamedTuple):
         return cls(key, zero, jnp.zeros(metrics), jnp.zeros(metrics), jnp.zeros((), jnp.int32))
 
 
-class UpdateResult(NamedTuple):
-    """What comes out of compiled updates."""
+class Moving(NamedTuple):
+    """What updates change. It is donated to them: they write over its memory."""
 
-    moved: dict[str, Part]
-    """The parts that they changed."""
+    parts: dict[str, Part]
     journal: Journal
     hooks: HookState
     """What the method's hooks remember."""
+
+
+class UpdateInputs(NamedTuple):
+    """What updates read and leave as it is."""
+
+    parts: dict[str, Part]
+    """Those that no update changes."""
+    rows: Any
+    """Of the replay: [batch, width] of one update, [updates, batch, width] of several."""
+    normalization: Normalization | None
+    """What the networks see observations through."""
+    planned: Float[Array, ""] | np.float32 | None
+    """Updates of the agent in the whole run; None where nothing depends on it."""
+
+
+class UpdateResult(NamedTuple):
+    """What comes out of compiled updates."""
+
+    moving: Moving
     td_errors: Float[Array, ...] | None
     """Absolute TD errors, [batch] or [updates, batch], of rows with importance weights, else None;
     with a representation those of the first half of the rows."""
 
 
-def update_function(algorithm: Algorithm, learner: Learner) -> Callable[..., UpdateResult]:
-    """Updates of such a learner's parts, to be compiled.
+def update_function(
+    algorithm: Algorithm, learner: Learner
+) -> Callable[[Moving, UpdateInputs, tuple[Due, ...]], UpdateResult]:
+    """Updates of such a learner's parts, to be compiled; what each changes is static.
 
-    The function takes: the parts that are changed, the journal, the hooks' state, the parts that
-    stay, rows of the replay, what observations are seen through, how many updates the run makes
-    (None where nothing depends on it), and, static, what each update changes. Rows are
-    [batch, width] of one update, or [updates, batch, width] of several, which are scanned.
+    Several are scanned: what recurs is compiled once.
     """
     rules = algorithm.rules(learner)
 
-    def one(
-        moving: dict[str, Part],
-        journal: Journal,
-        hooks: HookState,
-        still: dict[str, Part],
-        rows: jax.Array,
-        normalization: Normalization | None,
-        planned: jax.Array | None,
-        due: Due,
-    ) -> UpdateResult:
+    def one(moving: Moving, inputs: UpdateInputs, due: Due) -> UpdateResult:
+        journal = moving.journal
         key = random.fold_in(journal.key, journal.updates)
-        batch = normalize(algorithm.columns.split(rows), normalization)
-        progress = _progress(algorithm, journal, planned)
-        state = AgentState(still | moving, hooks, progress, {}, rules, due)
+        batch = normalize(algorithm.columns.split(inputs.rows), inputs.normalization)
+        progress = _progress(algorithm, journal, inputs.planned)
+        parts = inputs.parts | moving.parts
+        state = AgentState(parts, moving.hooks, progress, {}, rules, due)
         state, metrics = compute_update(algorithm.agent, state, batch, key)
-        return UpdateResult(
-            {name: state.parts[name] for name in moving},
+        moved = Moving(
+            {name: state.parts[name] for name in moving.parts},
             accumulate_metrics(journal, metrics, tuple(algorithm.metrics)),
             state.hooks,
-            None if batch.weight is None else metrics.get("td_error"),
         )
+        return UpdateResult(moved, None if batch.weight is None else metrics.get("td_error"))
 
-    def updates(
-        moving: dict[str, Part],
-        journal: Journal,
-        hooks: HookState,
-        still: dict[str, Part],
-        rows: jax.Array,
-        normalization: Normalization | None,
-        planned: jax.Array | None,
-        due: tuple[Due, ...],
-    ) -> UpdateResult:
+    def updates(moving: Moving, inputs: UpdateInputs, due: tuple[Due, ...]) -> UpdateResult:
+        rows = inputs.rows
         if rows.ndim == 2:
             (only,) = due
-            return one(moving, journal, hooks, still, rows, normalization, planned, only)
+            return one(moving, inputs, only)
         recurs = period(due)
 
-        def body(carried: Any, rows: jax.Array) -> tuple[Any, Any]:
-            moving, journal, hooks = carried
+        def body(moving: Moving, rows: jax.Array) -> tuple[Moving, Any]:
             errors = []
             for i in range(recurs):
-                result = one(moving, journal, hooks, still, rows[i], normalization, planned, due[i])
-                moving, journal, hooks = result.moved, result.journal, result.hooks
+                result = one(moving, inputs._replace(rows=rows[i]), due[i])
+                moving = result.moving
                 errors.append(result.td_errors)
-            return (moving, journal, hooks), _stacked(errors)
+            return moving, _stacked(errors)
 
         groups = rows.reshape(-1, recurs, *rows.shape[1:])
-        (moving, journal, hooks), errors = jax.lax.scan(body, (moving, journal, hooks), groups)
+        moving, errors = jax.lax.scan(body, moving, groups)
         if errors is not None:
             errors = errors.reshape(-1, *errors.shape[2:])
-        return UpdateResult(moving, journal, hooks, errors)
+        return UpdateResult(moving, errors)
 
     return updates
 
@@ -236,9 +238,7 @@ def period(due: tuple[Due, ...]) -> int:
     return next(fitting, count)
 
 
-def _progress(
-    algorithm: Algorithm, journal: Journal, planned: jax.Array | None
-) -> Float[Array, ""] | None:
+def _progress(algorithm: Algorithm, journal: Journal, planned: Any) -> Float[Array, ""] | None:
     """Share of the agent's updates that are made, in [0, 1]; None where nothing depends on it."""
     if algorithm.agent.anneal is None:
         return None

@@ -77,7 +77,7 @@ class Spaces:
             return int(rng.integers(self.choices))
         return rng.uniform(-1.0, 1.0, self.action_size).astype(np.float32)
 
-    def scaled(self, action: Any) -> Any:
+    def to_env_action(self, action: Any) -> Any:
         """Agents' actions as the environment takes them.
 
         Args:

@@ -204,7 +204,7 @@ def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32])
     name = "q_value" if policy.spaces.discrete else "action"
     (actual,) = onnx.session(model).run([name], {"observation": shaped})
     outputs = policy.outputs(tried)
-    expected = outputs if policy.spaces.discrete else policy.spaces.scaled(outputs)
+    expected = outputs if policy.spaces.discrete else policy.spaces.to_env_action(outputs)
     worst = float(np.abs(actual - expected).max())
     if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")

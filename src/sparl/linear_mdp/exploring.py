@@ -34,7 +34,7 @@ class FewActions(gym.ActionWrapper):
         size = self._spaces.action_size
         levels = np.array([-1.0, 0.0, 1.0], np.float32)
         combinations = np.random.default_rng(0).choice(levels, (CORNERS, size))
-        self._actions = self._spaces.scaled(levels[:, None] if size == 1 else combinations)
+        self._actions = self._spaces.to_env_action(levels[:, None] if size == 1 else combinations)
         self.action_space = spaces.Discrete(len(self._actions))
 
     def action(self, action: Any) -> Any:

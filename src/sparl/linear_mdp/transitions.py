@@ -153,7 +153,7 @@ def collect(
         flat, act, ended = np.asarray(observation).reshape(-1), policy(rng), False
         while not ended and len(rows) < most_steps:
             action = int(act(flat))
-            observation, reward, terminated, truncated, _ = env.step(spaces.scaled(action))
+            observation, reward, terminated, truncated, _ = env.step(spaces.to_env_action(action))
             next_flat = np.asarray(observation).reshape(-1)
             rows.append((flat, action, float(reward), next_flat, bool(terminated), episode))
             flat, ended = next_flat, terminated or truncated

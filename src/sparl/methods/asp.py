@@ -33,7 +33,7 @@ from sparl.learner import Learner, Role
 from sparl.methods.common import neurons
 from sparl.methods.common.method import MethodState, RowWise, Signals, figures, replace_layers
 from sparl.networks import Network, Networks
-from sparl.topology import permuted_for
+from sparl.topology import permute_columns
 
 ROWS, COLUMNS = 8, 16
 """The hardware supports layers whose rows and columns are multiples of these."""
@@ -122,7 +122,7 @@ class ASP(RowWise):
     def _permute_inputs(self, network: Network, position: int, key: jax.Array) -> Network:
         """Reorders the inputs of a layer and the outputs of the one before: the same function."""
         before, layer = network.layers[position - 1], network.layers[position]
-        order = permuted_for(self.pattern, jnp.abs(layer.to_dense()), self.swaps, key)
+        order = permute_columns(self.pattern, jnp.abs(layer.to_dense()), self.swaps, key)
         reordered = eqx.tree_at(
             lambda pair: (pair[0].weight, pair[0].bias, pair[1].weight),
             (before, layer),

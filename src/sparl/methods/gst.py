@@ -51,7 +51,7 @@ from sparl.methods.common.method import (
 )
 from sparl.methods.common.unstructured import layer_of
 from sparl.networks import Network, Networks
-from sparl.topology import ROUNDING, Kept, allocation, grown, largest
+from sparl.topology import ROUNDING, Kept, allocation, grow, largest
 
 
 class TargetPlan(NamedTuple):
@@ -246,7 +246,7 @@ class GST(Method):
             kept &= largest(jnp.where(kept, cell_norms(layer.to_dense(), group), -1.0), count)
             if current is None or count > current:
                 gradient = gradients()[part][name].layers[i].to_dense()
-                kept = grown(kept, cell_norms(gradient, group), count)
+                kept = grow(kept, cell_norms(gradient, group), count)
             new[i] = _with_cells(layer, Kept.of(kept, count), group)
         return replace_layers(network, new)
 

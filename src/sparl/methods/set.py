@@ -36,7 +36,7 @@ from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, figures, replace_layers
 from sparl.methods.common.unstructured import Unstructured, layer_of
 from sparl.networks import Network
-from sparl.topology import ROUNDING, Kept, grown, largest, survivors
+from sparl.topology import ROUNDING, Kept, drop_smallest, grow, largest
 
 REGROW, LAST_DROP = "regrow", "last drop"
 """The stages of a restructuring."""
@@ -149,13 +149,13 @@ class SET(Unstructured):
                 continue
             weight, count = layer.to_dense(), layer.kept
             fraction = self.fraction(signals.progress)
-            mask = survivors(weight, layer.active() > 0, fraction, self.drop == "signs")
+            mask = drop_smallest(weight, layer.active() > 0, fraction, self.drop == "signs")
             if signals.stage == LAST_DROP:
                 # By signs, rounding happens twice, and one weight more than here may be left.
                 count -= math.floor(self.drop_fraction * count + ROUNDING)
                 mask = largest(jnp.where(mask, jnp.abs(weight), -1.0), count)
             else:
-                mask = grown(mask, scores[i], count)
+                mask = grow(mask, scores[i], count)
             new[i] = layer_of(weight, layer.bias, Kept.of(mask, count))
         return replace_layers(network, new)
 

@@ -2,7 +2,15 @@
 
 from sparl.networks.accounting import Footprint, Shapes
 from sparl.networks.builders import KINDS, Kind, build, feature_tower
-from sparl.networks.network import Network, Networks, all_of, dense_copy, layer_names, plain, then
+from sparl.networks.network import (
+    Network,
+    Networks,
+    apply_all,
+    dense_copy,
+    layer_names,
+    plain,
+    then,
+)
 from sparl.networks.norms import BATCH_MEMORY, LAYER_EPSILON, BatchNorm, LayerNorm
 from sparl.networks.observation_norm import EPSILON, Normalization, RunningStatistics
 from sparl.networks.wiring import IN_NUMPY, Arrays, Norm, Stage, Wiring, run
@@ -26,7 +34,7 @@ __all__ = [
     "Shapes",
     "Stage",
     "Wiring",
-    "all_of",
+    "apply_all",
     "build",
     "dense_copy",
     "feature_tower",

@@ -141,7 +141,7 @@ Networks = dict[str, Network]
 """The networks of one part of an agent by name, for example `critic_0` and `critic_1`."""
 
 
-def all_of(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "members out batch"]:
+def apply_all(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "members out batch"]:
     """The outputs of all networks for the same inputs.
 
     One kernel computes them if the networks have the same form.

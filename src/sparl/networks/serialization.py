@@ -18,7 +18,7 @@ Layouts = dict[str, list[dict[str, Any]]]
 """What `layouts.describe` gives for each layer, by network."""
 
 
-def described(networks: Networks) -> Layouts:
+def describe_networks(networks: Networks) -> Layouts:
     """The layouts of networks.
 
     Args:
@@ -29,7 +29,7 @@ def described(networks: Networks) -> Layouts:
     }
 
 
-def blanks(layouts: Layouts, outline: Networks) -> Networks:
+def blank_networks(layouts: Layouts, outline: Networks) -> Networks:
     """Networks with these layouts whose arrays are all zeros.
 
     Args:

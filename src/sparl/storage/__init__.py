@@ -1,7 +1,7 @@
 """What is on the disk: run folders, checkpoints, tables, and files that are whole or absent."""
 
 from sparl.storage.checkpoint import Checkpoints
-from sparl.storage.files import claimed
+from sparl.storage.files import exclusive_folder
 from sparl.storage.run_folder import RunFolder
 from sparl.storage.table import Table
 
@@ -9,5 +9,5 @@ __all__ = [
     "Checkpoints",
     "RunFolder",
     "Table",
-    "claimed",
+    "exclusive_folder",
 ]

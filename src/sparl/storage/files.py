@@ -97,7 +97,7 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path) -> Iterator[None]:
     """A context in which no other process can claim the same folder.
 
     The claim also ends with the process, however that ends.

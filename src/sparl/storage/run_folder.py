@@ -7,7 +7,7 @@ summary.json     final figures
 tb/              TensorBoard
 checkpoints/     the newest few, each complete or absent
 policy/          the final policy
-.lock            held by the process that trains (`storage.claimed`)
+.lock            held by the process that trains (`storage.exclusive_folder`)
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RunFolder:
         if not self.path.is_dir() or any(self.path.iterdir()):
             raise BadRun(f"{self.path} is not empty. Choose another out folder")
 
-    def resumable(self) -> str:
+    def resume_hint(self) -> str:
         """A sentence that says from where a run that ended early can be resumed, and how."""
         steps = self.checkpoints.steps()
         if not steps:

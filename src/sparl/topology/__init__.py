@@ -2,8 +2,8 @@
 
 from sparl.topology.allocation import RULES, Rule, allocate, apportion, budget
 from sparl.topology.patterns import Kept, NofM, Pattern, PerLayer, PerRow
-from sparl.topology.permutation import permuted_for
-from sparl.topology.selection import ROUNDING, divergence, grown, largest, survivors
+from sparl.topology.permutation import permute_columns
+from sparl.topology.selection import ROUNDING, divergence, drop_smallest, grow, largest
 
 __all__ = [
     "ROUNDING",
@@ -18,8 +18,8 @@ __all__ = [
     "apportion",
     "budget",
     "divergence",
-    "grown",
+    "drop_smallest",
+    "grow",
     "largest",
-    "permuted_for",
-    "survivors",
+    "permute_columns",
 ]

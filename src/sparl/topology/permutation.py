@@ -12,7 +12,7 @@ from sparl.topology.patterns import NofM
 
 
 @partial(jax.jit, static_argnames=("pattern", "swaps"), inline=True)
-def permuted_for(
+def permute_columns(
     pattern: NofM, scores: Float[Array, "out in"], swaps: int, key: PRNGKeyArray
 ) -> Int32[Array, " in"]:
     """An order of the columns in which `pattern` keeps a larger sum of scores.

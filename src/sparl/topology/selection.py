@@ -48,7 +48,7 @@ def largest(scores: Float[Array, "out in"], count: int | Int32[Array, ""]) -> Bo
 
 
 @partial(jax.jit, static_argnames="by_sign", inline=True)
-def survivors(
+def drop_smallest(
     weight: Float[Array, "out in"],
     active: Bool[Array, "out in"],
     fraction: float | Float[Array, ""],
@@ -65,14 +65,14 @@ def survivors(
     """
     if by_sign:
         positive, negative = active & (weight >= 0), active & (weight < 0)
-        return survivors(weight, positive, fraction) | survivors(weight, negative, fraction)
+        return drop_smallest(weight, positive, fraction) | drop_smallest(weight, negative, fraction)
     count = jnp.sum(active, dtype=jnp.int32)
     dropped = jnp.floor(fraction * count + ROUNDING).astype(jnp.int32)
     return largest(jnp.where(active, jnp.abs(weight), -1.0), count - dropped)
 
 
 @partial(jax.jit, inline=True)
-def grown(
+def grow(
     kept: Bool[Array, "out in"], scores: Float[Array, "out in"], count: int | Int32[Array, ""]
 ) -> Bool[Array, "out in"]:
     """A mask of `count` places: all of `kept`, and of the others those with the largest scores."""

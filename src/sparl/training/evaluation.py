@@ -107,7 +107,7 @@ class Evaluator:
                     "cannot be evaluated. Register it with max_episode_steps"
                 )
             # Actions for ended episodes, too: a smaller batch would have to be compiled.
-            actions = self.spaces.scaled(act(observations))
+            actions = self.spaces.to_env_action(act(observations))
             for i in list(playing):
                 observation, reward, terminated, truncated, _ = self._envs[i].step(actions[i])
                 observations[i] = self.spaces.flat(observation)

@@ -130,7 +130,7 @@ class EpisodePlayer:
         """Steps the environment by an action of the agent."""
         with self.guarded("step"):
             observation, reward, terminated, truncated, _ = self.env.step(
-                self.spaces.scaled(action)
+                self.spaces.to_env_action(action)
             )
         flat, reward = self._finite(observation, float(reward))
         return StepResult(flat, reward, bool(terminated), bool(truncated))

@@ -175,7 +175,7 @@ class Trainer(Host):
 
     def way_out(self) -> str:
         """A sentence on what the run can be resumed from."""
-        return self.folder.resumable()
+        return self.folder.resume_hint()
 
     def rescue(self) -> None:
         """Saves what was learned before the environment failed."""

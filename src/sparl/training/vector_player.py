@@ -77,7 +77,7 @@ class VectorPlayer(EpisodePlayer):
             ]
             with self.guarded("step"):
                 after, rewards, terminated, truncated, infos = self._vector.step(
-                    self.spaces.scaled(np.stack(actions))
+                    self.spaces.to_env_action(np.stack(actions))
                 )
             # A copy, because the next observations may be written to the same place.
             after, ended = np.array(after, np.float32), terminated | truncated

@@ -14,7 +14,7 @@ from sparl.agents.agent import Actions, Agent, OffPolicyAgent
 from sparl.agents.common import ofenet
 from sparl.agents.common.ofenet import OFENet
 from sparl.errors import BadValue
-from sparl.networks import Networks, all_of
+from sparl.networks import Networks, apply_all
 
 
 @dataclass(frozen=True)
@@ -96,4 +96,4 @@ class TwinCriticAgent(OffPolicyAgent):
 
 def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
     """The smaller of the critics' values (clipped double Q-learning, 1802.09477)."""
-    return jnp.min(all_of(critics, inputs)[:, 0], axis=0)
+    return jnp.min(apply_all(critics, inputs)[:, 0], axis=0)
