@@ -1,7 +1,7 @@
 """The protocol of methods: when and how layouts change. Each method is one file for one paper.
 
 A method knows networks, layouts and transport. It knows nothing of environments, and no agent
-knows of it. See CONTRIBUTING.md for how to add one.
+knows of it. docs/guides/write-a-method.md says how to add one.
 """
 
 from __future__ import annotations
