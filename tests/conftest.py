@@ -1,5 +1,5 @@
-"""One cache of compiled code for the whole session, for many tests make the same small agents; what
-tests share that choose an instruction set."""
+"""One cache of compiled code for the whole session, for many tests make the same small agents; a
+core for each process that runs tests; what tests share that choose an instruction set."""
 
 import atexit
 import os
@@ -15,6 +15,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+elif hasattr(os, "sched_setaffinity"):
+    # Two processes that both start a thread for each core wait for each other. Tests of threads
+    # start processes of their own, with all cores.
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    cores = sorted(os.sched_getaffinity(0))
+    os.environ["SPARL_TEST_CORES"] = " ".join(map(str, cores))
+    os.sched_setaffinity(0, {cores[worker % len(cores)]})
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 # In processes of its own: how many threads XLA has is decided when it starts.
 PROGRAM = """
 import hashlib, os, sys
-if sys.argv[1] == "one":
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, map(int, sys.argv[1:]))
 import jax, jax.numpy as jnp, numpy as np
 
 from sparl import kernels
@@ -91,17 +91,26 @@ print(bits([jax.jit(frobenius)(normal(256, 256)) for _ in range(20)]).hexdigest(
 """
 
 
+def all_cores() -> list[str]:
+    """Those of the session, of which this process may have one; none where they cannot be chosen."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    session = os.environ.get("SPARL_TEST_CORES")
+    return session.split() if session else [str(core) for core in os.sched_getaffinity(0)]
+
+
 @pytest.fixture(scope="module")
 def hashes():
     """Of ten updates of one network, of 200 calls with eight networks next to each other, of ten
     updates of circulant blocks, of a learner after 25 updates and two restructurings, and of norms
     of matrices."""
-    many = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else True
+    cores = all_cores()
     started = {
-        cores: subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, cores], stdout=subprocess.PIPE, text=True
+        name: subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *chosen], stdout=subprocess.PIPE, text=True
         )
-        for cores in (["one", "all"] if many and hasattr(os, "sched_setaffinity") else ["all"])
+        for name, chosen in {"all": cores, "one": cores[:1]}.items()
+        if name == "all" or len(cores) > 1
     }
     try:
         found = {c: (p.communicate(timeout=300)[0].split(), p) for c, p in started.items()}

@@ -8,7 +8,7 @@ representation, only the branch that is used for acting is sent.
 from __future__ import annotations
 
 import json
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -128,7 +128,7 @@ class Received:
         bound = []
         for network in self._networks:
             network_values, values = np.split(values, [network.value_count])
-            bound.append(network.forward.bound(network_values, network.indices))
+            bound.append(partial(network.forward, network_values, network.indices))
         self.network = lambda x: reduce(lambda y, network: network(y), bound, x)
 
 

@@ -39,5 +39,5 @@ class Compiled:
         """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
         for name, network in self._acting:
             part = learner.parts[name]
-            x = network.bound(part.values, part.indices)(x)
+            x = network(part.values, part.indices, x)
         return x

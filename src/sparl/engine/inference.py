@@ -19,7 +19,7 @@ from sparl.learner import Structure
 from sparl.networks import Network, wiring
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""[inputs, batch] to [outputs, batch]."""
+"""[inputs, batch] to [outputs, batch]; the numbers of the network are in it."""
 Vector = NDArray[Any]
 """All values of a part, or all its indices."""
 
@@ -61,14 +61,10 @@ class Whole:
     squash: bool
     """Whether outputs go through tanh."""
 
-    def bound(self, values: Vector, indices: Vector) -> HostNetwork:
-        """The network with the numbers of a part's vectors."""
-
-        def network(x: Vector) -> Vector:
-            y = self.layers(values, indices, x)
-            return np.tanh(y) if self.squash else y
-
-        return network
+    def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
+        """The outputs for inputs x, [inputs, batch], with the numbers of a part's vectors."""
+        y = self.layers(values, indices, x)
+        return np.tanh(y) if self.squash else y
 
 
 class HostNorm(NamedTuple):
@@ -77,37 +73,32 @@ class HostNorm(NamedTuple):
     function: Callable[..., Any]
     values: list[slice]
 
+    def __call__(self, values: Vector, x: Vector) -> Vector:
+        """What is normalised, with the numbers of a part's vector."""
+        return self.function(x, *(values[place] for place in self.values))
+
 
 @dataclass(frozen=True)
 class Wired:
     """A network of any other wiring: the kernels run each layer, and NumPy does the rest."""
 
     layers: list[Layers]
-    norms: list[HostNorm | None]
-    """The norm of each stage, if it has one."""
+    norms: dict[int, HostNorm]
+    """The norms of those stages that have one."""
     wiring: wiring.Wiring
     squash: bool
     """Whether outputs go through tanh."""
 
-    def bound(self, values: Vector, indices: Vector) -> HostNetwork:
-        """The network with the numbers of a part's vectors."""
-
-        def normalize(i: int, y: Vector) -> Vector:
-            norm = self.norms[i]
-            assert norm is not None
-            return norm.function(y, *(values[place] for place in norm.values))
-
-        def network(x: Vector) -> Vector:
-            y = wiring.run(
-                self.wiring,
-                x,
-                lambda i, y: self.layers[i](values, indices, y),
-                normalize,
-                wiring.IN_NUMPY,
-            )
-            return np.tanh(y) if self.squash else y
-
-        return network
+    def __call__(self, values: Vector, indices: Vector, x: Vector) -> Vector:
+        """The outputs for inputs x, [inputs, batch], with the numbers of a part's vectors."""
+        y = wiring.run(
+            self.wiring,
+            x,
+            lambda i, x: self.layers[i](values, indices, x),
+            lambda i, x: self.norms[i](values, x),
+            wiring.IN_NUMPY,
+        )
+        return np.tanh(y) if self.squash else y
 
 
 class Forward:
@@ -121,11 +112,17 @@ class Forward:
             lambda values, indices, x: structure.networks(values, indices)[name](x)
         )
 
-    def bound(self, values: Any, indices: Any) -> HostNetwork:
-        """The network with the numbers of a part's vectors; waits until they are computed."""
+    def __call__(self, values: Any, indices: Any, x: Vector) -> Vector:
+        """The outputs for inputs x, [inputs, batch].
+
+        Args:
+            values: All values of the part that the network belongs to; waits until they are
+                computed.
+            indices: All indices of that part.
+        """
         if self.direct is None:
-            return lambda x: np.asarray(self._compiled(values, indices, x))
-        return self.direct.bound(np.asarray(values), np.asarray(indices))
+            return np.asarray(self._compiled(values, indices, x))
+        return self.direct(np.asarray(values), np.asarray(indices), x)
 
 
 def host_network(positions: Network) -> Whole | Wired | None:
@@ -143,10 +140,11 @@ def host_network(positions: Network) -> Whole | Wired | None:
     whole = network.whole()
     if whole is not None:
         return Whole(Layers.of(whole, network.connections), network.squash)
-    norms = [
-        norm and HostNorm(norm.normalised, [_span(place) for place in vars(norm).values()])
-        for norm in network.norms
-    ]
+    norms = {
+        i: HostNorm(norm.normalised, [_span(place) for place in vars(norm).values()])
+        for i, norm in enumerate(network.norms)
+        if norm is not None
+    }
     return Wired([Layers.of([form]) for form in forms], norms, network.wiring, network.squash)
 
 

@@ -150,14 +150,8 @@ def run(
         arrays: The functions of the kind of array that `x` is.
     """
     values = [x]
-
-    def concatenated(numbers: Sequence[int]) -> Any:
-        if len(numbers) == 1:
-            return values[numbers[0]]
-        return arrays.concatenate([values[number] for number in numbers])
-
     for i, stage in enumerate(wiring.stages):
-        y = concatenated(stage.reads)
+        y = _concatenated(values, stage.reads, arrays)
         if stage.norm == "layer":
             y = normalised(i, y)
         y = linear(i, y)
@@ -168,7 +162,13 @@ def run(
         if stage.adds is not None:
             y = arrays.add(y, values[stage.adds])
         values.append(y)
-    return concatenated(wiring.gives)
+    return _concatenated(values, wiring.gives, arrays)
+
+
+def _concatenated(values: Sequence[Any], numbers: Sequence[int], arrays: Arrays) -> Any:
+    if len(numbers) == 1:
+        return values[numbers[0]]
+    return arrays.concatenate([values[number] for number in numbers])
 
 
 def chain(layers: int, activation: Activation = "relu") -> Wiring:
