@@ -92,7 +92,7 @@ print(bits([jax.jit(frobenius)(normal(256, 256)) for _ in range(20)]).hexdigest(
 
 
 def all_cores() -> list[str]:
-    """Those of the session, of which this process may have one; none where they cannot be chosen."""
+    """Those of the session, of which this process may have one; none if they cannot be chosen."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     session = os.environ.get("SPARL_TEST_CORES")
