@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import tyro
@@ -103,7 +102,7 @@ def train(arguments: list[str]) -> None:
         out=out,
         quiet=args.quiet,
         ray_address=args.ray_address,
-        **asdict(args.run),
+        **vars(args.run),
     )
     if not args.quiet:
         _conclude(out)
@@ -127,6 +126,8 @@ def import_agent(arguments: list[str]) -> None:
     api.import_sb3(
         args.file,
         args.env,
+        env_kwargs=args.env_kwargs,
+        wrappers=args.wrappers,
         steps=args.steps,
         learning_rate=args.learning_rate,
         seed=args.seed,

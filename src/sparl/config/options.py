@@ -15,6 +15,7 @@ import tyro
 
 from sparl import agents, methods
 from sparl.agents import AGENTS, Agent
+from sparl.config import words
 from sparl.config.run import RunConfig
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
@@ -116,26 +117,31 @@ def command(run: RunConfig, agent: Agent, method: Method) -> list[str]:
     """
     kind = type(method)
     begun_from = Path(run.begun_from)
+    usual_run = RunConfig(run.env, env_spec=run.env_spec, env_folder=run.env_folder)
     if run.begun_from and begun_from.parent.name != "checkpoints":
-        words = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
-        words += _spelled("learning-rate", agent.learning_rate)
-        return [*words, *_spelled("seed", run.seed), *_spelled("steps", run.steps)]
+        line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
+        line += _spelled("learning-rate", agent.learning_rate)
+        line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
+        changed = _changed(run, usual_run)
+        for name in ("env_kwargs", "wrappers"):
+            line += _spelled(name.replace("_", "-"), changed[name]) if name in changed else []
+        return line
     if run.begun_from:
         source = begun_from.parents[1]  # of RUN/checkpoints/step-…
-        words, given = ["sparl", "prune", str(source)], {}
+        line, given = ["sparl", "prune", str(source)], {}
         usual = _as_trained(kind)
     else:
-        words = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
-        given = _changed(run, RunConfig(run.env)) | _changed(agent, type(agent)())
+        line = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
+        given = _changed(run, usual_run) | _changed(agent, type(agent)())
         usual = kind()
     changed = _changed(method, usual)
     given |= {name: value for name, value in changed.items() if name not in kind.internal}
     if _pattern(kind):
         given = {"pattern": str(method.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
-    words += ["--method", methods.name_of(method)]
+    line += ["--method", methods.name_of(method)]
     for name, value in ({"steps": run.steps} | given).items():
-        words += _spelled(name.replace("_", "-"), value)
-    return words
+        line += _spelled(name.replace("_", "-"), value)
+    return line
 
 
 def _choices(names: Any) -> str:
@@ -151,6 +157,10 @@ def _changed(config: Any, usual: Any) -> dict[str, Any]:
 def _spelled(option: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(value, dict):
+        return [f"--{option}", *words.words_of(value)]
+    if option == "wrappers":
+        return [f"--{option}", *words.wrapper_words(value)]
     return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
 
 

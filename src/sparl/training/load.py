@@ -29,6 +29,26 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     return engine, LoopState.from_json(loaded.state)
 
 
+class Explorer:
+    """Acts as the agent of a run explores, by the run's newest checkpoint."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._spaces = folder.read_config().spaces
+        self._engine, self._state = snapshot(folder)
+        self._rng = np.random.default_rng()
+
+    def __call__(self, observation: Any) -> Any:
+        """The action for one observation, or the actions for a batch, as the environment takes
+        them."""
+        flat = self._spaces.flat(observation)
+        actions = [
+            np.asarray(self._engine.explore(one, self._state.step, self._rng))
+            for one in np.atleast_2d(flat)
+        ]
+        batch = self._spaces.to_env_action(np.stack(actions))
+        return batch[0] if flat.ndim == 1 else batch
+
+
 def load_policy(path: str | Path) -> Policy:
     """The policy of a run folder, or of a folder that `Policy.save` wrote.
 

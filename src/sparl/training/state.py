@@ -57,8 +57,10 @@ class LoopState:
         return cls(**fields)
 
     def episode_ended(self, episode_return: float, length: int) -> None:
-        """Counts an episode that has ended."""
+        """Counts an episode that has ended; one without a step has no return."""
         self.episode += 1
+        if not length:
+            return
         self.returns = [*self.returns, episode_return][-RECENT:]
         self.lengths = [*self.lengths, length][-RECENT:]
         if len(self.returns) >= NEWEST:
