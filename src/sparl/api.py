@@ -10,7 +10,7 @@ from typing import Any
 
 from sparl import analysis, exporters, launch
 from sparl.agents import TD3, Agent
-from sparl.errors import BadRun, BadValue
+from sparl.errors import BadValue
 from sparl.interop import sb3
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy
@@ -177,17 +177,10 @@ def resume(
         quiet: As for `train`.
         ray_address: As for `train`, and may be another one.
     """
-    folder, saved, step = launch.start_of(Path(path))
+    folder, saved, step = start = launch.start_of(Path(path))
     run, agent, method, spaces = folder.read_config()
     run = run if env is None else launch.in_environment(run, env)
-    if steps is not None:
-        if step is not None and steps < step:
-            raise BadRun(f"{folder.path} is at step {step} already: steps {steps} is behind it")
-        run = replace(run, steps=steps)
-    if step is None and run.begun_from:
-        raise BadRun(
-            f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
-        )
+    run = launch.prolonged(run, start, steps)
     started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
     with exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)

@@ -106,6 +106,27 @@ def start_of(path: Path) -> Start:
     return Start(folder, saved, int(chosen) if chosen else saved[-1] if saved else None)
 
 
+def prolonged(run: RunConfig, start: Start, steps: int | None) -> RunConfig:
+    """The options of a run that goes on.
+
+    Args:
+        steps: Environment steps in all, if others than the run had.
+
+    Raises:
+        BadRun: It has come further than that, or has no checkpoint and did not begin by itself.
+    """
+    path, step = start.folder.path, start.step
+    if step is None and run.begun_from:
+        raise BadRun(
+            f"{path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
+        )
+    if steps is None:
+        return run
+    if step is not None and steps < step:
+        raise BadRun(f"{path} is at step {step} already: steps {steps} is behind it")
+    return replace(run, steps=steps)
+
+
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
