@@ -150,6 +150,28 @@ class List:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Look at an environment before training in it: its spaces, which agents fit, what gymnasium's
+    checker finds and what sparl does about it, how fast it is, and what random actions earn."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Gymnasium id, for example CartPole-v1; or module:EnvId, module:Class, or
+    path/to/file.py:Class."""
+    env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
+    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
+    """Wrappers around it, as for sparl train."""
+    round_actions: bool = False
+    """Round continuous actions where the environment takes integers between bounds."""
+    steps: int = 1_000
+    """Steps of random actions."""
+    seed: int = 0
+    """Of the episodes and the actions."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class Features:
     """Find out which inputs of an environment matter, and print the command that trains on these
     only. An input is kept if it helps to predict the reward, the end of an episode, or the change

@@ -56,6 +56,25 @@ def wrapper_words(wrappers: tuple[WrapperSpec, ...]) -> list[str]:
     return [word for w in wrappers for word in (w.name, *words_of(w.kwargs))]
 
 
+def refuse_unrecordable(env_kwargs: dict[str, Any], wrappers: tuple[WrapperSpec, ...]) -> None:
+    """Checks that a run folder can record arguments.
+
+    Raises:
+        BadValue: One is no JSON.
+    """
+    given = {"env_kwargs": env_kwargs} | {f"the wrapper {w.name}": w.kwargs for w in wrappers}
+    for what, kwargs in given.items():
+        for name, value in kwargs.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise BadValue(
+                    f"{what} has {name}={value!r}, which no run folder can record: give numbers, "
+                    "texts, lists and dicts, or hand over a function that makes the environment "
+                    "with it"
+                ) from error
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)

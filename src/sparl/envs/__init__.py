@@ -1,6 +1,7 @@
 """Environments: how they are found and made, their spaces, and wrappers."""
 
 from sparl.envs.arrival import Arrival, copied, scalar
+from sparl.envs.check import Checked, Finding, check
 from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, structure_of
 from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
 from sparl.envs.objects import Described, describe
@@ -12,10 +13,12 @@ from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
 __all__ = [
     "OBJECT",
     "Arrival",
+    "Checked",
     "Described",
     "Entry",
     "EnvMaker",
     "EnvPoolId",
+    "Finding",
     "NoiseInputs",
     "Object",
     "Registered",
@@ -23,6 +26,7 @@ __all__ = [
     "Spaces",
     "WrapperSpec",
     "by_name",
+    "check",
     "copied",
     "describe",
     "entries_of",

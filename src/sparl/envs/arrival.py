@@ -18,11 +18,22 @@ class Arrival(gym.Wrapper):
     """
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        return copied(observation), info
+        given = self.env.reset(seed=seed, options=options)
+        if not (isinstance(given, tuple) and len(given) == 2):
+            raise BadEnvironment(
+                f"reset gave {type(given).__name__}, as environments of the old gym do: it must "
+                "return (observation, info). The package shimmy wraps old ones"
+            )
+        return copied(given[0]), given[1]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        given = self.env.step(action)
+        if len(given) != 5:
+            raise BadEnvironment(
+                f"step gave {len(given)} values, as environments of the old gym do: it must return "
+                "(observation, reward, terminated, truncated, info). The package shimmy wraps them"
+            )
+        observation, reward, terminated, truncated, info = given
         return copied(observation), scalar(reward), bool(terminated), bool(truncated), info
 
 

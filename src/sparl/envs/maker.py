@@ -81,7 +81,7 @@ class EnvMaker:
             BadValue: `inputs` names an entry that the observation does not have.
         """
         # What keeps or reuses arrays is met before any wrapper can keep them, too.
-        env = Arrival(self._base(options))
+        env = Arrival(self.base(**options))
         for wrapper in self.wrappers:
             env = self._wrap(env, wrapper)
         env = Arrival(env) if self.wrappers else env
@@ -92,15 +92,20 @@ class EnvMaker:
             env = FrameStackObservation(env, self.frame_stack)
         return env
 
-    def _base(self, options: dict[str, Any]) -> gym.Env:
-        """The environment as it is registered, or its class gives it."""
+    def base(self, **options: Any) -> gym.Env:
+        """The environment as it is registered, or as its class gives it, without wrappers.
+
+        Raises:
+            BadEnvironment: As when it is called.
+        """
         if isinstance(self.source, sources.EnvPoolId):
             return envpool.Single(self.env, self.kwargs, self.max_episode_steps)
         spec = self.source.spec()
         if self.max_episode_steps is not None:
             options = options | {"max_episode_steps": self.max_episode_steps}
         try:
-            return gym.make(spec, **options, **self.kwargs)
+            # `sparl check` tells what the checker would, once and not for every instance.
+            return gym.make(spec, **{"disable_env_checker": True} | options | self.kwargs)
         except SparlError:
             raise
         except gym.error.DependencyNotInstalled as error:

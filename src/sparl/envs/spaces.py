@@ -123,7 +123,7 @@ class Spaces:
         if self.nvec:
             numbers = np.unravel_index(np.asarray(action, np.int64), self.nvec)
             several = np.stack(numbers, axis=-1) + np.asarray(self.starts, np.int64)
-            return several.reshape(*np.shape(action), *self.action_shape).astype(self.dtype)
+            return several.reshape((*np.shape(action), *self.action_shape)).astype(self.dtype)
         if self.discrete:
             return np.asarray(action, np.int64) + self.first
         low, high = self._bounds
@@ -132,7 +132,7 @@ class Spaces:
         clipped = np.minimum(np.maximum(unclipped, low), high)
         if self._rounds:
             clipped = np.rint(clipped)
-        return clipped.astype(self.dtype).reshape(*action.shape[:-1], *self.action_shape)
+        return clipped.astype(self.dtype).reshape((*action.shape[:-1], *self.action_shape))
 
     def to_env_actions(self, actions: NDArray[Any]) -> list[Any]:
         """The actions of a batch as environments take them one by one."""
