@@ -16,7 +16,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sparl.errors import BadEnvironment
+from sparl import validation
+from sparl.errors import BadEnvironment, BadValue
+
+LARGEST = 2**31 - 1
+"""Most numbers of an observation or an action, and the largest number of a choice."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,28 @@ class Spaces:
     """Number of discrete actions; 0 for continuous ones."""
     first: int = 0
     """The environment's number for the first discrete action."""
+
+    def __post_init__(self) -> None:
+        validation.kinds(self)
+        validation.at_least(0, choices=self.choices)
+        size = 0 if self.discrete else math.prod(self.action_shape)
+        if not len(self.low) == len(self.high) == size or (self.discrete and self.action_shape):
+            raise BadValue(
+                f"low and high are {len(self.low)} and {len(self.high)} bounds: actions of shape "
+                f"{self.action_shape} with choices {self.choices} have {size}"
+            )
+        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            raise BadValue(f"low is {self.low}: it must not lie above high, {self.high}")
+        for name in ("observation_shape", "action_shape"):
+            shape = getattr(self, name)
+            if min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
+                raise BadValue(
+                    f"{name} is {shape}: sizes are above 0, and their product is below {LARGEST}"
+                )
+        if not -LARGEST <= self.first <= self.first + self.choices <= LARGEST:
+            raise BadValue(
+                f"first is {self.first} and choices {self.choices}: choices are counted in 32 bits"
+            )
 
     @property
     def discrete(self) -> bool:
