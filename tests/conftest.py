@@ -15,6 +15,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+    # Where the user's key of run folders lies, which is not for tests.
+    os.environ["XDG_STATE_HOME"] = os.path.join(cache.name, "state")
 elif hasattr(os, "sched_setaffinity"):
     # Two processes that both start a thread for each core wait for each other. Tests of threads
     # start processes of their own, with all cores.

@@ -32,12 +32,13 @@ class Run:
     Stable-Baselines3 does.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, trust: bool = False) -> None:
         """
         Args:
             folder: An existing run folder. `BadRun` is raised where there is none.
+            trust: Import what it names, though somebody else wrote it: see `Untrusted`.
         """
-        self.folder = RunFolder.open(folder).path
+        self.folder = RunFolder.open(folder, trust).path
         """Everything that the run left."""
 
     def __repr__(self) -> str:
@@ -64,8 +65,7 @@ class Run:
             deterministic: False draws actions as the agent explores, by its newest checkpoint.
 
         Returns:
-            Actions as the environment takes them, and `state` as it was given: see
-            `Policy.predict`.
+            Actions as the environment takes them, and `state` as given: see `Policy.predict`.
         """
         if deterministic:
             return self.policy.predict(observation, state, episode_start)
@@ -77,8 +77,9 @@ class Run:
         Args:
             env: As for `resume`.
         """
-        run = RunFolder.open(self.folder).read_config()[0]
-        run = run if env is None else launch.in_environment(run, env)
+        folder = RunFolder.open(self.folder)
+        given = env is not None
+        run = launch.in_environment(folder.read_config().run, env) if given else folder.runnable()
         evaluator = Evaluator(run, self.policy.spaces, episodes, seed)
         try:
             return evaluator(self.policy.act)
@@ -163,6 +164,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     ray_address: str | None = None,
+    trust: bool = False,
 ) -> Run:
     """Goes on with a run from its newest checkpoint, or from one: `RUN/checkpoints/step-…`.
 
@@ -173,11 +175,10 @@ def resume(
     Args:
         steps: Environment steps in all, if others than the run had.
         env: The run's environment, where this process cannot make it from what the run recorded.
-        callbacks: As for `train`.
-        quiet: As for `train`.
-        ray_address: As for `train`, and may be another one.
+        callbacks, quiet, ray_address: As for `train`; `ray_address` may be another one.
+        trust: As for `Run`.
     """
-    folder, saved, step = start = launch.start_of(Path(path))
+    folder, saved, step = start = launch.start_of(Path(path), trust)
     run, agent, method, spaces = folder.read_config()
     run = run if env is None else launch.in_environment(run, env)
     run = launch.prolonged(run, start, steps)
@@ -204,13 +205,14 @@ def prune(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    trust: bool = False,
 ) -> Run:
     """Prunes what a run has learned: a new run that begins with its newest checkpoint.
 
     Networks (with every weight stored), Adam's moments, targets, the replay and what observations
     are normalised by are taken over; then `method` starts on them, and training goes on for `steps`
     environment steps, over which its schedule stretches. Everything else is as in the run at
-    `path`, which stays as it is.
+    `path`, which stays as it is. `trust` is as for `Run`.
 
     Args:
         env: As for `resume`.
@@ -224,7 +226,7 @@ def prune(
         raise BadValue(
             f"{method.name} does not choose by what a network has learned. What prunes: {fitting}"
         )
-    source = RunFolder.open(path)
+    source = RunFolder.open(path, trust)
     run, agent, _, spaces = source.read_config()
     run = run if env is None else launch.in_environment(run, env)
     engine, state = snapshot(source)
@@ -265,11 +267,10 @@ def import_sb3(
         options: Of `sparl.RunConfig`; `buffer_size` is the file's if not given.
 
     Raises:
-        BadCheckpoint: A file that is truncated or altered.
+        BadFile: A file that is truncated or altered.
         BadValue: An agent that sparl has no equal of, or observations that it was not trained on
             (normalised ones).
         BadEnvironment: An environment that it was not trained in.
-        SparlError: As `train`.
     """
     path = Path(path)
     trained = sb3.read(path, learning_rate)
@@ -294,6 +295,6 @@ def import_sb3(
     return Run(folder.path)
 
 
-def load(path: str | Path) -> Run | Policy:
-    """A run of a run folder; a policy of a folder that `Policy.save` wrote."""
-    return Policy.load(path) if (Path(path) / "policy.json").exists() else Run(path)
+def load(path: str | Path, *, trust: bool = False) -> Run | Policy:
+    """A run of a run folder; a policy of a folder that `Policy.save` wrote, which runs no code."""
+    return Policy.load(path) if (Path(path) / "policy.json").exists() else Run(path, trust=trust)

@@ -4,6 +4,11 @@ Every message names the value that is wrong and the way out. The command line pr
 alone; where it prints a traceback, the fault is a bug of sparl.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 
 class SparlError(Exception):
     """Base of all errors that a user can put right; the message says how."""
@@ -21,8 +26,43 @@ class BadRun(SparlError):
     """A run folder that is missing, is in use, or belongs to another run."""
 
 
-class BadCheckpoint(SparlError):
-    """A saved file that is truncated, altered, or of another version."""
+class BadFile(SparlError):
+    """A file that is missing, truncated, altered, of another version, or not what it should be."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        field: str = "",
+        value: Any = None,
+        way_out: str = "",
+    ) -> None:
+        """
+        Args:
+            message: Names the file and what is wrong with it.
+            file: The file.
+            field: Where in the file: `layers[0].shape[1]`, or a line and a column.
+            value: What is there.
+            way_out: A sentence on what can be done; it ends the message.
+        """
+        super().__init__(f"{message}. {way_out}" if way_out else message)
+        self.file = None if file is None else Path(file)
+        self.field, self.value, self.way_out = field, value, way_out
+
+    def followed_by(self, way_out: str) -> BadFile:
+        """The same error with a further way out."""
+        return BadFile(
+            str(self), file=self.file, field=self.field, value=self.value, way_out=way_out
+        )
+
+
+BadCheckpoint = BadFile
+"""The name that `BadFile` had in sparl 0.1."""
+
+
+class Untrusted(SparlError):
+    """A run folder that names code, and was not written by this user on this machine."""
 
 
 class Diverged(SparlError):

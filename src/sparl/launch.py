@@ -15,10 +15,10 @@ from sparl import agents, envs, methods, plugins
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.errors import BadFile, BadRun, BadValue
 from sparl.methods import Method
 from sparl.storage import RunFolder, exclusive_folder
-from sparl.training import Callback, LocalCollector, Trainer
+from sparl.training import Callback, LocalCollector, Trainer, refuse_beyond
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
@@ -75,6 +75,9 @@ def trainer(
     # What config.json will call them: a class that nobody could find again is refused here.
     agents.name_of(agent)
     methods.name_of(method)
+    saved = folder.checkpoints.steps()
+    if saved:
+        refuse_beyond(folder, saved[-1], agent, folder.record().spaces)
     with _collector(run, agent, ray_address) as collector:
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
 
@@ -89,17 +92,18 @@ class Start(NamedTuple):
     """The checkpoint to take up; None if there is none yet."""
 
 
-def start_of(path: Path) -> Start:
+def start_of(path: Path, trust: bool = False) -> Start:
     """Where the run at a path goes on.
 
     Args:
         path: A run folder, or one of its checkpoints: `RUN/checkpoints/step-…`.
+        trust: As for `RunFolder.open`.
 
     Raises:
         BadRun: There is no such run or checkpoint.
     """
     chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
-    folder = RunFolder.open(path if chosen is None else path.parent.parent)
+    folder = RunFolder.open(path if chosen is None else path.parent.parent, trust)
     saved = folder.checkpoints.steps()
     if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
         raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")
@@ -139,14 +143,14 @@ def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
     """Resumes the checkpoint of `step`; the error of a broken one names the newest older one."""
     try:
         trainer.resume(step)
-    except BadCheckpoint as error:
+    except BadFile as error:
         path = trainer.folder.checkpoints.path
         way_out = (
             f"An older one may be whole: sparl train --resume {path(older[-1])}"
             if older
             else "There is no older one to go back to."
         )
-        raise BadCheckpoint(f"{error}. {way_out}") from error
+        raise error.followed_by(way_out) from error
 
 
 def forget_end(folder: RunFolder) -> None:

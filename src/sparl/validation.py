@@ -6,10 +6,58 @@ option `--buffer-size` and shows the message as it is: the two differ only in th
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Collection
+import types
+from collections.abc import Callable, Collection, Iterator
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
 
 from sparl.errors import BadValue
+
+LARGEST = 2**63 - 1
+"""The largest whole number that an option may be."""
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    type(None): "None",
+}
+
+
+def kinds(config: Any) -> None:
+    """Checks that every field of a dataclass is of the kind that its annotation says.
+
+    Numbers of NumPy become Python's, and lists become tuples, where the annotation says so. Fields
+    that are annotated with what no file could hold are left alone.
+
+    Args:
+        config: The instance; a frozen one is changed, too.
+
+    Raises:
+        BadValue: Names the first field of another kind, and the kind that it must be. Numbers must
+            be finite, and whole numbers must fit into 64 bits.
+    """
+    for name, kind in _kinds_of(type(config)).items():
+        given = getattr(config, name)
+        value = _plain(given)
+        if get_origin(kind) is Literal:
+            one_of(get_args(kind), **{name: value})
+            continue
+        try:
+            made = msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise BadValue(f"{name} is {shown(given)}: it must be {_describe(kind)}") from error
+        for number in _numbers(made):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise BadValue(f"{name} is {given}: it must be finite")
+            if isinstance(number, int) and not -LARGEST <= number <= LARGEST:
+                raise BadValue(f"{name} is {shown(number)}: it must fit into 64 bits")
+        object.__setattr__(config, name, made)
 
 
 def at_least(bound: int, **values: int | float) -> None:
@@ -47,8 +95,17 @@ def one_of(choices: Collection[str], **values: str) -> None:
     """
     *others, last = choices
     for name, value in values.items():
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise BadValue(f"{name} is {value!r}: choose {', '.join(others)} or {last}")
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # of more digits than Python prints, or of an object of another's class
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else "?"
+    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"
 
 
 def _check(
@@ -58,3 +115,51 @@ def _check(
     for name, value in values.items():
         if not is_allowed(value):
             raise BadValue(f"{name} is {value}: it must be {allowed}")
+
+
+@cache
+def _kinds_of(dataclass: type) -> dict[str, Any]:
+    """The annotations of the fields that can be checked."""
+    try:
+        annotations = get_type_hints(dataclass)
+    except Exception:  # A plug-in's annotations may name what is not there while it runs.
+        return {}
+    names = [field.name for field in dataclasses.fields(dataclass)]
+    return {name: annotations[name] for name in names if _can_be_checked(annotations[name])}
+
+
+def _can_be_checked(kind: Any) -> bool:
+    """Whether the kind is made of numbers, text, None and tuples of them."""
+    if get_origin(kind) in (Literal, tuple, Union, types.UnionType):
+        return get_origin(kind) is Literal or all(
+            argument is ... or _can_be_checked(argument) for argument in get_args(kind)
+        )
+    return kind in _WORDS
+
+
+def _describe(kind: Any) -> str:
+    """A kind in words."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(map(_describe, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if get_origin(kind) is tuple:
+        words = [_describe(argument) for argument in get_args(kind) if argument is not ...]
+        return f"a tuple, each of it {' or '.join(dict.fromkeys(words))}"
+    return _WORDS[kind]
+
+
+def _plain(value: Any) -> Any:
+    """The value with Python's numbers in place of NumPy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """All numbers in a value."""
+    if isinstance(value, tuple):
+        for entry in value:
+            yield from _numbers(entry)
+    elif isinstance(value, int | float):
+        yield value

@@ -80,6 +80,7 @@ class Agent(ABC):
     """Steps of uniformly random actions, without updates, before learning begins."""
 
     def __post_init__(self) -> None:
+        validation.kinds(self)
         validation.positive(
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,

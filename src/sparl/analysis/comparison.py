@@ -111,7 +111,7 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
 
     Raises:
         BadRun: Runs are missing, not finished, or not comparable; the message says what to do.
-        BadCheckpoint: A file cannot be read.
+        BadFile: A file cannot be read.
         BadValue: `reach` is not finite.
     """
     if reach is not None and not np.isfinite(reach):

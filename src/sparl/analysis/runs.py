@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shlex
 from collections.abc import Sequence
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparl.config import RunConfig
-from sparl.errors import BadRun
-from sparl.methods import Method
+from sparl.errors import BadFile, BadRun
 from sparl.networks import accounting
-from sparl.storage import RunFolder, files
+from sparl.storage import Mark, RunFolder, SummaryFile, read_table
 from sparl.training import inspect
 
 SIZES = (
@@ -44,7 +42,8 @@ class FinishedRun:
     path: Path
     config: RunConfig
     agent: Any
-    method: Method
+    """A configuration, or `NotImported`."""
+    method: Any
     steps: tuple[int, ...]
     """Environment steps before each evaluation."""
     seconds: tuple[float, ...]
@@ -96,66 +95,72 @@ def read(path: Path) -> FinishedRun:
     """Reads a finished run from its folder.
 
     Raises:
-        BadRun: The run is not finished, or its figures are not as sparl writes them. The message
-            says how to go on with the run.
-        BadCheckpoint: config.json or summary.json cannot be read.
+        BadRun: The run is not finished. The message says how to go on with it.
+        BadFile: config.json, summary.json or metrics.csv is altered, or not as sparl writes it.
     """
     folder = RunFolder.open(path)
-    config, agent, method, _ = folder.read_config()
+    config, agent, method, _ = folder.record()
     way_out = f"Go on with it (sparl train --resume {shlex.quote(str(path))}), or leave it out"
     if not (path / "summary.json").exists():
         raise BadRun(f"{path} is not finished: it has no summary.json. {way_out}")
-    summary = files.read_json(path / "summary.json")
-    try:
-        env, seed = summary["env"], summary["seed"]
-        if (env, seed) != (config.env, config.seed):
-            raise BadRun(
-                f"{path}/summary.json is of another run: env and seed are {env} and {seed}, "
-                f"in config.json {config.env} and {config.seed}"
-            )
-        if summary["steps"] < config.steps:
-            raise BadRun(
-                f"{path} is not finished: its summary.json is of step {summary['steps']} of "
-                f"{config.steps}. {way_out}"
-            )
-        steps = tuple(int(evaluation["step"]) for evaluation in summary["evals"])
-        if not steps:
-            raise ValueError("no evaluation")
-        seconds_at = _seconds_at_steps(path / "metrics.csv")
-        return FinishedRun(
-            path=path,
-            config=config,
-            agent=agent,
-            method=method,
-            steps=steps,
-            seconds=tuple(seconds_at[step] for step in steps),
-            returns=tuple(float(evaluation["return"]) for evaluation in summary["evals"]),
-            final_return=float(summary["final_return"]),
-            wall_seconds=float(summary["wall_seconds"]),
-            footprint={key: _number(summary.get(key)) for key in FOOTPRINT},
-            sizes=_sizes(path, summary),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+    file = path / "summary.json"
+    summary = SummaryFile.read(file)
+    if (summary.env, summary.seed) != (config.env, config.seed):
         raise BadRun(
-            f"{path}: summary.json and metrics.csv are not as sparl wrote them: {error!r}. "
-            "Leave this run out"
-        ) from error
+            f"{file} is of another run: env and seed are {summary.env} and {summary.seed}, "
+            f"in config.json {config.env} and {config.seed}"
+        )
+    if summary.steps < config.steps:
+        raise BadRun(
+            f"{path} is not finished: its summary.json is of step {summary.steps} of "
+            f"{config.steps}. {way_out}"
+        )
+    steps = tuple(evaluation.step for evaluation in summary.evals)
+    if not steps or summary.wall_seconds <= 0:
+        field = "wall_seconds" if steps else "evals"
+        raise BadFile(
+            f"{file} is not as sparl wrote it: {field} is {getattr(summary, field)}",
+            file=file,
+            field=field,
+            value=getattr(summary, field),
+            way_out="Leave this run out",
+        )
+    seconds_at = _seconds_at_steps(path / "metrics.csv", summary.tables.get("metrics.csv"))
+    missing = [step for step in steps if step not in seconds_at]
+    if missing:
+        raise BadFile(
+            f"{path / 'metrics.csv'} has no row of step {missing[0]}, at which summary.json has an "
+            "evaluation",
+            file=path / "metrics.csv",
+            field="step",
+            value=missing[0],
+            way_out="Leave this run out",
+        )
+    return FinishedRun(
+        path=path,
+        config=config,
+        agent=agent,
+        method=method,
+        steps=steps,
+        seconds=tuple(seconds_at[step] for step in steps),
+        returns=tuple(evaluation.value for evaluation in summary.evals),
+        final_return=summary.final_return,
+        wall_seconds=summary.wall_seconds,
+        footprint={key: summary.figure(key) for key in FOOTPRINT},
+        sizes=_sizes(path, summary),
+    )
 
 
-def _seconds_at_steps(path: Path) -> dict[int, float]:
-    try:
-        with open(path, newline="") as file:
-            return {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
-    except OSError as error:
-        raise BadRun(f"{path} cannot be read: {error}. Leave this run out") from error
+def _seconds_at_steps(path: Path, mark: Mark | None) -> dict[int, float]:
+    table = read_table(path, mark)
+    if "wall_seconds" not in table:
+        raise BadFile(f"{path} has no column wall_seconds", file=path, way_out="Leave this run out")
+    return dict(zip(map(int, table["step"]), map(float, table["wall_seconds"]), strict=True))
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _sizes(path: Path, summary: dict[str, Any]) -> dict[str, int]:
+def _sizes(path: Path, summary: SummaryFile) -> dict[str, int]:
     """Takes sizes from the summary, or from the newest checkpoint where the summary lacks them."""
-    if summary.keys() >= set(SIZES):
-        return {key: int(summary[key]) for key in SIZES}
-    return accounting.sizes(inspect(path), inspect(path / "policy"))
+    sizes = {key: summary.figure(key) for key in SIZES}
+    if None in sizes.values():
+        return accounting.sizes(inspect(path), inspect(path / "policy"))
+    return {key: int(value) for key, value in sizes.items() if value is not None}

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparl.config import RunConfig
-from sparl.methods import Method
+from sparl.config import NotImported, RunConfig, options_of
 
 UNREMARKABLE = ("hidden", "critic_hidden")
 """Options that `other_differences` leaves out, because labels show them where they differ."""
@@ -20,10 +19,10 @@ class VariantConfig:
 
     run: RunConfig
     agent: Any
-    method: Method
+    method: Any
 
     @classmethod
-    def of(cls, run: RunConfig, agent: Any, method: Method) -> VariantConfig:
+    def of(cls, run: RunConfig, agent: Any, method: Any) -> VariantConfig:
         """Gives the variant of a run from the three parts of its config.json."""
         # Seeds of one variant may each begin with a run of their own.
         begun_from = "another run" if run.begun_from else ""
@@ -104,7 +103,7 @@ def _common_options(variant: VariantConfig) -> dict[str, Any]:
 
 def _options(config: Any) -> dict[str, Any]:
     """Gives the fields by name; N, M and V are one option, as on the command line."""
-    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    options = options_of(config)
     if hasattr(config, "pattern"):
         options = {k: v for k, v in options.items() if k not in ("n", "m", "v")}
         options = {"pattern": str(config.pattern)} | options
@@ -112,6 +111,8 @@ def _options(config: Any) -> dict[str, Any]:
 
 
 def _defaults(config: Any) -> dict[str, Any]:
+    if isinstance(config, NotImported):
+        return {}
     return {
         f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         for f in dataclasses.fields(config)

@@ -76,6 +76,8 @@ class Latency:
     """Timed calls in one repetition."""
     repetitions: int = 5
     """How often the contenders take turns; figures are medians over these."""
+    trust: bool = False
+    """Import the code that a run of others names, where it has no final policy."""
     json: Path | None = None
     """File for the figures; DIR/export/latency.json if not given."""
 
@@ -170,7 +172,7 @@ def prepare(options: Latency, folder: Path) -> dict[str, Contender]:
     Raises:
         BadRun: No contender can be measured here.
     """
-    run = RunFolder.open(options.dir)
+    run = RunFolder.open(options.dir, options.trust)
     policy = load_policy(options.dir)
     spaces, dense = policy.spaces, dense_network(policy, run)
     sizes = dense.widths

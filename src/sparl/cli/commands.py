@@ -23,6 +23,8 @@ class Resume:
     """Environment steps in all; more than before prolong the run."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
+    trust: bool = False
+    """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False
     """Print no progress."""
 
@@ -72,6 +74,8 @@ class Eval:
     """Print JSON."""
     video: Path | None = None
     """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
+    trust: bool = False
+    """Import the code that the run names, though it was not written by you on this machine."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class Report:
     """The file; an existing one is replaced."""
     video: bool = True
     """Film the first run of each variant (a GIF, or an mp4 with the extra `video`)."""
+    trust: bool = False
+    """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False
     """Print no progress."""
 
@@ -140,6 +146,8 @@ class Export:
     episodes: int = 10
     """Episodes over which a float16 or int8 policy is compared with the original in the
     environment; 0 for none."""
+    trust: bool = False
+    """Import the code that the run names, though it was not written by you on this machine."""
     json: bool = False
     """Print JSON."""
 

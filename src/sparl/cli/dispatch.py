@@ -94,7 +94,13 @@ def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
-        api.resume(args.resume, steps=args.steps, quiet=args.quiet, ray_address=args.ray_address)
+        api.resume(
+            args.resume,
+            steps=args.steps,
+            quiet=args.quiet,
+            ray_address=args.ray_address,
+            trust=args.trust,
+        )
         return
     args = options.parse(arguments)
     out = args.out or launch.default_folder(args.run, args.method)
@@ -113,9 +119,9 @@ def train(arguments: list[str]) -> None:
 def prune(arguments: list[str]) -> None:
     """`sparl prune`."""
     args = options.parse_prune(arguments)
-    run = RunFolder.open(args.dir).read_config()[0]
+    run = RunFolder.open(args.dir).record().run
     out = args.out or launch.default_folder(run, args.method)
-    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet)
+    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet, trust=args.trust)
     if not args.quiet:
         _conclude(out)
 
@@ -152,7 +158,7 @@ def _conclude(out: Path) -> None:
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
     args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
-    run = RunFolder.open(args.dir).read_config()[0]
+    run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
     if args.video is not None:
@@ -198,7 +204,7 @@ def compare(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """`sparl report`."""
     args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
-    out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet)
+    out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet, trust=args.trust)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -254,7 +260,9 @@ def export(arguments: list[str]) -> None:
     """`sparl export`."""
     args = tyro.cli(commands.Export, prog="sparl export", args=arguments)
     out = args.out or exporters.default_folder(args.dir, args.to, args.dtype)
-    report = sparl.export(args.dir, args.to, out, dtype=args.dtype, episodes=args.episodes)
+    report = sparl.export(
+        args.dir, args.to, out, dtype=args.dtype, episodes=args.episodes, trust=args.trust
+    )
     if args.json:
         print(json.dumps(report, indent=2))
     else:

@@ -1,7 +1,10 @@
 """The options of a run, and of the command line that makes one."""
 
+from sparl.config.recorded import NotImported, options_of
 from sparl.config.run import RunConfig
 
 __all__ = [
+    "NotImported",
     "RunConfig",
+    "options_of",
 ]

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from sparl import agents, methods
 from sparl.agents import AGENTS, Agent
 from sparl.config import words
+from sparl.config.recorded import NotImported, options_of
 from sparl.config.run import RunConfig
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
+from sparl.plugins import Registry
 from sparl.topology import NofM
 
 
@@ -43,6 +44,7 @@ class PruneOptions:
     steps: int
     out: Path | None
     quiet: bool
+    trust: bool
 
 
 def parse(arguments: list[str]) -> TrainOptions:
@@ -97,6 +99,7 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
         _option("steps", int, 100_000, "Environment steps of pruning and training on."),
         *_pattern(method),
         *OUT_AND_QUIET,
+        _option("trust", bool, False, "Import the code that a run of others names."),
         _flat("method_options", method, _as_trained(method)),
     ]
     text = (
@@ -105,22 +108,21 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     )
     parsed = _parsed(prog, text, options, arguments)
     pruner = _with_pattern(_exactly(method, parsed.method_options), parsed)
-    return PruneOptions(parsed.dir, pruner, parsed.steps, parsed.out, parsed.quiet)
+    return PruneOptions(parsed.dir, pruner, parsed.steps, parsed.out, parsed.quiet, parsed.trust)
 
 
-def command(run: RunConfig, agent: Agent, method: Method) -> list[str]:
+def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImported) -> list[str]:
     """The words of the command line that makes this run; `parse` makes the same of them again.
 
     Options that have their default are left out, but for the steps and a pattern. A run that began
     with another's checkpoint is told as `sparl prune`, without what it took over of that run; one
     that began with another library's file as `sparl import`, into a folder `imported`.
     """
-    kind = type(method)
     begun_from = Path(run.begun_from)
     usual_run = RunConfig(run.env, env_spec=run.env_spec, env_folder=run.env_folder)
     if run.begun_from and begun_from.parent.name != "checkpoints":
         line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
-        line += _spelled("learning-rate", agent.learning_rate)
+        line += _spelled("learning-rate", options_of(agent).get("learning_rate"))
         line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
         changed = _changed(run, usual_run)
         for name in ("env_kwargs", "wrappers"):
@@ -129,19 +131,35 @@ def command(run: RunConfig, agent: Agent, method: Method) -> list[str]:
     if run.begun_from:
         source = begun_from.parents[1]  # of RUN/checkpoints/step-…
         line, given = ["sparl", "prune", str(source)], {}
-        usual = _as_trained(kind)
     else:
-        line = ["sparl", "train", run.env, "--agent", agents.name_of(agent)]
-        given = _changed(run, usual_run) | _changed(agent, type(agent)())
-        usual = kind()
-    changed = _changed(method, usual)
-    given |= {name: value for name, value in changed.items() if name not in kind.internal}
-    if _pattern(kind):
-        given = {"pattern": str(method.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
-    line += ["--method", methods.name_of(method)]
+        line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
+        given = _changed(run, usual_run) | _given(agent)
+    given |= _given(method, pruning=bool(run.begun_from))
+    line += ["--method", _name(method, METHODS)]
     for name, value in ({"steps": run.steps} | given).items():
         line += _spelled(name.replace("_", "-"), value)
     return line
+
+
+def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:
+    return config.spec if isinstance(config, NotImported) else registry.spec_of(type(config))
+
+
+def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[str, Any]:
+    """The options that a command line must give; of a class that is not imported, all."""
+    if isinstance(config, NotImported):
+        options = options_of(config)
+        if {"n", "m", "v"} <= options.keys():
+            n, m, v = (options.pop(name) for name in ("n", "m", "v"))
+            options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
+        return options
+    kind = type(config)
+    usual: Any = _as_trained(kind) if pruning and issubclass(kind, Method) else kind()
+    changed = _changed(config, usual)
+    given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
+    if issubclass(kind, Method) and _pattern(kind):
+        return {"pattern": str(config.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
+    return given
 
 
 def _choices(names: Any) -> str:

@@ -123,6 +123,7 @@ class RunConfig:
     another library (`sparl import`)."""
 
     def __post_init__(self) -> None:
+        validation.kinds(self)
         may_be_none = {"seed", "noise_inputs", "actors"}
         kinds = get_type_hints(type(self))
         counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int} - may_be_none

@@ -108,13 +108,13 @@ class Engine(Sizes):
         """What `arrays` is like with layers stored as in `layouts`; changes nothing.
 
         Raises:
-            BadCheckpoint: Layouts that cannot have come of this agent's networks.
+            BadFile: Layouts that cannot have come of this agent's networks.
         """
         serialization.refuse_misfit(layouts, self.originals)
         learner, state = self.learner, self.method_state
         if layouts != self.layouts:
             blank = {
-                part: serialization.blank_networks(layouts[part], outline)
+                part: serialization.blank_networks(layouts.get(part, {}), outline)
                 for part, outline in self.outlines.items()
             }
             learner = learner.afresh(blank)

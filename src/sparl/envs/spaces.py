@@ -17,7 +17,9 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
+from sparl import validation
 from sparl.envs.entries import Entry, entries_of, flatten, space_of, structure_of
+from sparl.envs.misfit import refuse_misfit
 from sparl.errors import BadEnvironment
 
 MOST_CHOICES = 4096
@@ -58,8 +60,9 @@ class Spaces:
 
     def __post_init__(self) -> None:
         # Of JSON they come as lists.
-        entries = tuple(Entry(str(name), int(size)) for name, size in self.entries)
-        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "entries", tuple(Entry(*entry) for entry in self.entries))
+        validation.kinds(self)
+        refuse_misfit(self)
 
     @property
     def discrete(self) -> bool:

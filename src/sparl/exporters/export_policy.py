@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents.common import ofenet
+from sparl.config import NotImported
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import CProgram
@@ -18,7 +19,7 @@ from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
 from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
-from sparl.replay import Columns, Replay
+from sparl.replay import Columns
 from sparl.storage import RunFolder, files
 from sparl.training import Evaluator, load_policy
 
@@ -41,6 +42,7 @@ def export(
     *,
     dtype: Dtype = "float32",
     episodes: int = 10,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Writes a trained policy for a device.
 
@@ -52,6 +54,8 @@ def export(
             from observations in the run's replay. ONNX has `"float32"` only.
         episodes: Episodes in the run's environment over which the returns of a float16 or int8
             policy are compared with those of the original; 0 for none.
+        trust: Import what a run names, though somebody else wrote it: see `Untrusted`. Only
+            episodes need that, and runs without a final policy.
 
     Returns:
         The report, which is also written as `export.json`. `bytes` counts constants and indices;
@@ -64,8 +68,8 @@ def export(
         BadRun: The folder cannot be written, or the export does not compute what the policy does.
     """
     path = Path(path)
+    run = None if (path / "policy.json").exists() else RunFolder.open(path, trust)
     policy = load_policy(path)
-    run = None if (path / "policy.json").exists() else RunFolder.open(path)
     if to == "onnx" and dtype != "float32":
         raise BadValue(
             f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or export to c"
@@ -78,6 +82,8 @@ def export(
             f"int8 takes its ranges from observations of a run, and {path} has none: name a run "
             "folder that has a checkpoint, or export as float32 or float16"
         )
+    if run is not None and episodes and dtype != "float32":
+        run.runnable()
     observations = policy.golden if recorded is None else recorded
     report: dict[str, Any] = {
         "to": to,
@@ -117,11 +123,9 @@ def recorded_observations(run: RunFolder) -> NDArray[np.float32] | None:
     steps = run.checkpoints.steps()
     if not steps:
         return None
-    config, _, _, spaces = run.read_config()
+    spaces = run.record().spaces
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
-    replay = Replay(config.buffer_size, columns)
-    run.checkpoints.load_replay(steps[-1], replay)
-    newest = replay.span(replay.added - min(COMPARED, replay.size), replay.added)
+    newest = run.checkpoints.newest_rows(steps[-1], COMPARED, columns.width)
     return newest[:, : spaces.observation_size] if len(newest) else None
 
 
@@ -130,11 +134,12 @@ def dense_network(policy: Policy, run: RunFolder | None) -> Network:
 
     Args:
         policy: The trained policy.
-        run: Its run; without one, the policy's own network is taken with every weight stored.
+        run: Its run; without one, or where its agent is not imported, the policy's own network is
+            taken with every weight stored.
     """
-    if run is None:
+    agent, spaces = None if run is None else run.record().agent, policy.spaces
+    if agent is None or isinstance(agent, NotImported):
         return jax.eval_shape(dense_copy, policy.network)
-    agent, spaces = run.read_config()[1], policy.spaces
     sizes = spaces.observation_size, spaces.action_size
     return ofenet.dense_policy(agent, *sizes)
 
@@ -234,7 +239,7 @@ def _error(
 def _returns(
     run: RunFolder, policy: Policy, network: DeviceNetwork, episodes: int
 ) -> dict[str, Any]:
-    config = run.read_config()[0]
+    config = run.runnable()
     evaluate = Evaluator(config, policy.spaces, episodes, config.seed)
 
     def act(observation: NDArray[np.float32]) -> NDArray[Any]:

@@ -6,7 +6,15 @@ from sparl.layouts.block_circulant import BlockCirculant, grid, projected
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
 from sparl.layouts.row_sparse import RowSparse
-from sparl.layouts.serialization import blank, describe, pack, pattern_of, unpack
+from sparl.layouts.serialization import (
+    LayerDescription,
+    Size,
+    blank,
+    describe,
+    pack,
+    pattern_of,
+    unpack,
+)
 from sparl.layouts.straight_through import StraightThrough
 
 LAYOUTS: dict[str, type[Layout]] = {
@@ -19,9 +27,11 @@ __all__ = [
     "LAYOUTS",
     "BlockCirculant",
     "Dense",
+    "LayerDescription",
     "Layout",
     "Packed",
     "RowSparse",
+    "Size",
     "StraightThrough",
     "blank",
     "describe",

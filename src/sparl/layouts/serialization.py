@@ -3,16 +3,23 @@
 A checkpoint stores a description, from which `blank` makes a layer of zeros, and fills that from
 vectors of its own. A saved policy stores a description and the arrays themselves, from which
 `unpack` makes the layer at once.
+
+What a file says is first checked against `LayerDescription`. Then its arrays are compared with the
+shapes that follow from it, before anything of these shapes is made.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl.errors import BadFile
+from sparl.kernels import GROUPS
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.block_circulant import BlockCirculant, grid
 from sparl.layouts.dense import Dense
@@ -23,6 +30,84 @@ from sparl.topology import Kept, NofM, Pattern, PerLayer, PerRow
 
 _PATTERN_KINDS = {"n_of_m": NofM, "per_row": PerRow, "per_layer": PerLayer}
 _INDEX_TYPES = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""Of an array in one direction."""
+
+
+class _Described(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """What files have in common for all layers and patterns."""
+
+
+class NofMDescription(_Described, tag_field="kind", tag="n_of_m", frozen=True):
+    """`NofM`."""
+
+    n: Size
+    m: Size
+    v: Size = 1
+
+    def __post_init__(self) -> None:
+        NofM(self.n, self.m, self.v)  # raises a ValueError for one that is not possible
+
+
+class PerRowDescription(_Described, tag_field="kind", tag="per_row", frozen=True):
+    """`PerRow`."""
+
+    kept: Size
+
+
+class PerLayerDescription(_Described, tag_field="kind", tag="per_layer", frozen=True):
+    """`PerLayer`."""
+
+    kept: Size
+
+
+PatternDescription = NofMDescription | PerRowDescription | PerLayerDescription
+
+
+class _LayerDescription(_Described, tag_field="layout", frozen=True):
+    shape: tuple[Size, Size]
+    """(out, in)."""
+    arrays: tuple[Literal["bias", "columns", "row_starts", "weight"], ...] | None = None
+    """The names of its arrays in a saved policy."""
+
+
+class DenseDescription(_LayerDescription, tag=Dense.name, frozen=True):
+    """`Dense`."""
+
+
+class RowSparseDescription(_LayerDescription, tag=RowSparse.name, kw_only=True, frozen=True):
+    """`RowSparse`."""
+
+    pattern: PatternDescription
+
+
+class StraightThroughDescription(
+    _LayerDescription, tag=StraightThrough.name, kw_only=True, frozen=True
+):
+    """`StraightThrough`."""
+
+    pattern: PatternDescription
+
+
+class BlockCirculantDescription(
+    _LayerDescription, tag=BlockCirculant.name, kw_only=True, frozen=True
+):
+    """`BlockCirculant`."""
+
+    group: Size
+    blocks: Size
+
+    def __post_init__(self) -> None:
+        if self.group not in GROUPS:
+            raise ValueError(f"blocks have 2, 4, 8 or 16 rows, not {self.group}")
+        if self.blocks > math.prod(grid(self.shape, self.group)):
+            raise ValueError(f"a layer {self.shape} does not have {self.blocks} blocks")
+
+
+LayerDescription = (
+    DenseDescription | RowSparseDescription | StraightThroughDescription | BlockCirculantDescription
+)
+"""The schema of what `describe` gives."""
 
 
 def describe(layer: Layout) -> dict[str, Any]:
@@ -76,27 +161,87 @@ def pack(layer: Layout) -> tuple[dict[str, Any], dict[str, NDArray]]:
     return describe(layer) | {"arrays": sorted(arrays)}, arrays
 
 
-def unpack(description: dict[str, Any], arrays: dict[str, NDArray]) -> Layout:
-    """The layer that `pack` turned into this description and these arrays."""
+def unpack(
+    description: dict[str, Any], arrays: dict[str, NDArray], file: str = "", name: str = "layer"
+) -> Layout:
+    """The layer that `pack` turned into this description and these arrays.
+
+    Args:
+        description: Fits `LayerDescription`.
+        arrays: By the names in the description.
+        file: What messages call the arrays' file.
+        name: What messages call the layer.
+
+    Raises:
+        BadFile: The arrays have other types or shapes than follow from the description, or indices
+            that lie outside of the layer.
+    """
+    _refuse_other_arrays(description, arrays, file, name)
     weight, bias = jnp.asarray(arrays["weight"]), jnp.asarray(arrays["bias"])
     if description["layout"] == Dense.name:
         return Dense(weight, bias)
     outputs, inputs = description["shape"]
-    if description["layout"] == BlockCirculant.name:
-        return BlockCirculant.packed(weight, bias, inputs, _unpack_blocks(description, arrays))
-    columns = arrays["columns"]
-    if "row_starts" in arrays:
-        row_starts = arrays["row_starts"]
-    else:  # All rows keep the same number.
-        row_starts = np.arange(outputs + 1) * (len(columns) // outputs)
-    kept = _kept_places(columns, row_starts)
-    return RowSparse.packed(weight, bias, inputs, pattern_of(description), kept)
+    try:
+        if description["layout"] == BlockCirculant.name:
+            return BlockCirculant.packed(weight, bias, inputs, _unpack_blocks(description, arrays))
+        columns = arrays["columns"]
+        if "row_starts" in arrays:
+            row_starts = arrays["row_starts"]
+        else:  # All rows keep the same number.
+            row_starts = np.arange(outputs + 1) * (len(columns) // outputs)
+        kept = _kept_places(columns, row_starts)
+        return RowSparse.packed(weight, bias, inputs, pattern_of(description), kept)
+    except ValueError as error:
+        raise BadFile(f"{file}: {name} has indices that do not fit: {error}", file=file) from error
 
 
 def pattern_of(description: dict[str, Any]) -> Pattern:
     """The pattern in the description of a layer that has one."""
     fields = dict(description["pattern"])
     return _PATTERN_KINDS[fields.pop("kind")](**fields)
+
+
+def _refuse_other_arrays(
+    description: dict[str, Any], arrays: dict[str, NDArray], file: str, name: str
+) -> None:
+    """Raises `BadFile` where arrays have other types or shapes than follow from a description."""
+    outputs, inputs = description["shape"]
+    shapes: dict[str, tuple[int, ...]] = {"bias": (outputs,)}
+    if description["layout"] == Dense.name:
+        shapes["weight"] = (outputs, inputs)
+    elif description["layout"] == RowSparse.name:
+        pattern = pattern_of(description)
+        shapes["weight"] = shapes["columns"] = (pattern.count(outputs, inputs),)
+        if isinstance(pattern, PerLayer):
+            shapes["row_starts"] = (outputs + 1,)
+    elif description["layout"] == BlockCirculant.name:
+        group, blocks = description["group"], description["blocks"]
+        cells = grid((outputs, inputs), group)
+        shapes["weight"] = (blocks, group)
+        if blocks < math.prod(cells):
+            shapes |= {"columns": (blocks,), "row_starts": (cells[0] + 1,)}
+    else:
+        raise BadFile(
+            f"{file}: {name} is {description['layout']}, which no policy has",
+            file=file,
+            field=name,
+            value=description["layout"],
+        )
+    found = {key: array.shape for key, array in arrays.items()}
+    typed = all(
+        array.dtype in _INDEX_TYPES.values()
+        if key in ("columns", "row_starts")
+        else array.dtype == np.float32
+        for key, array in arrays.items()
+    )
+    if found != shapes or not typed:
+        raise BadFile(
+            f"{file}: {name}, {description['layout']} of shape {outputs} x {inputs}, should have "
+            f"arrays of shapes {shapes}, and has {found}",
+            file=file,
+            field=name,
+            value=found,
+        )
 
 
 def _describe_pattern(pattern: Pattern) -> dict[str, Any]:

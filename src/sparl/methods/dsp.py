@@ -108,6 +108,7 @@ class DSP(Method):
     """taylor: first-order change of the loss without the neuron. magnitude: norm of its group."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         validation.at_least(1, interval=self.interval)
         check_window(self.begin, self.end)
         validation.fractions(

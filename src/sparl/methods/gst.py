@@ -89,6 +89,7 @@ class GST(Method):
     """Store a layer entry by entry where pruning alone stores less than grouping alone."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.group not in (1, *GROUPS):
             sizes = ", ".join(map(str, GROUPS))
             raise BadValue(f"group is {self.group}: choose of {sizes}, or 1 for no grouping")

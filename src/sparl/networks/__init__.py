@@ -13,7 +13,7 @@ from sparl.networks.network import (
 )
 from sparl.networks.norms import BATCH_MEMORY, LAYER_EPSILON, BatchNorm, LayerNorm
 from sparl.networks.observation_norm import EPSILON, Normalization, RunningStatistics
-from sparl.networks.wiring import IN_NUMPY, Arrays, Norm, Stage, Wiring, run
+from sparl.networks.wiring import IN_NUMPY, Arrays, Norm, Stage, Wiring, chain, run
 
 __all__ = [
     "BATCH_MEMORY",
@@ -36,6 +36,7 @@ __all__ = [
     "Wiring",
     "apply_all",
     "build",
+    "chain",
     "dense_copy",
     "feature_tower",
     "layer_names",

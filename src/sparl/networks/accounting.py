@@ -206,8 +206,13 @@ def _report_layer(
     )
 
 
-def _fullest_group(layer: Layout, m: int) -> int:
-    """The most active weights in any group of `m` inputs, counted in the mask itself."""
+def _fullest_group(layer: Layout, m: int) -> int | None:
+    """The most active weights in any group of `m` inputs, counted in the mask itself.
+
+    None where the layer has shapes in place of arrays.
+    """
+    if isinstance(layer.weight, jax.ShapeDtypeStruct):
+        return None
     mask = np.asarray(layer.active(), bool)
     padded = np.pad(mask, ((0, 0), (0, -mask.shape[1] % m)))
     return int(padded.reshape(len(mask), -1, m).sum(-1).max())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadFile
 from sparl.layouts import blank, describe
 from sparl.networks import accounting
 from sparl.networks.accounting import Shapes
@@ -35,7 +35,23 @@ def blank_networks(layouts: Layouts, outline: Networks) -> Networks:
     Args:
         layouts: By network.
         outline: Networks with the same names; they give everything but the layers.
+
+    Raises:
+        BadFile: Layers that cannot be connected as those of the outline are.
     """
+    if layouts.keys() != outline.keys():
+        raise BadFile(
+            f"the checkpoint does not fit the run's config.json: its networks are {list(layouts)}, "
+            f"and those of the agent {list(outline)}",
+            field="layouts",
+        )
+    for name, network in outline.items():
+        misfit = network.wiring.misfit([tuple(layer["shape"]) for layer in layouts[name]])
+        if misfit:
+            raise BadFile(
+                f"the checkpoint does not fit the run's config.json: in {name}, {misfit}",
+                field=f"layouts.{name}",
+            )
     return {
         name: network.blank([blank(layer) for layer in layouts[name]])
         for name, network in outline.items()
@@ -65,7 +81,7 @@ def refuse_misfit(parts: dict[str, Layouts], originals: dict[str, Shapes]) -> No
         originals: (out, in) of every layer when the networks were made, by network.
 
     Raises:
-        BadCheckpoint: They cannot.
+        BadFile: They cannot.
     """
     saved = {
         name: tuple(tuple(layer["shape"]) for layer in layers)
@@ -76,9 +92,11 @@ def refuse_misfit(parts: dict[str, Layouts], originals: dict[str, Shapes]) -> No
         _can_be_cut_to(original, saved[name]) for name, original in originals.items()
     )
     if not fits:
-        raise BadCheckpoint(
+        raise BadFile(
             f"the checkpoint does not fit the run's config.json: its networks are {saved}, and "
-            f"those of the agent {originals}"
+            f"those of the agent {originals}",
+            field="layouts",
+            value=saved,
         )
 
 
@@ -88,5 +106,8 @@ def _can_be_cut_to(original: Shapes, saved: tuple[tuple[int, ...], ...]) -> bool
         len(original) == len(saved)
         and original[0][1] == saved[0][1]
         and original[-1][0] == saved[-1][0]
-        and all(now[0] <= before[0] for now, before in zip(saved, original, strict=True))
+        and all(
+            now[0] <= before[0] and now[1] <= before[1]
+            for now, before in zip(saved, original, strict=True)
+        )
     )

@@ -59,6 +59,25 @@ class Wiring:
         """Whether the layers follow one another with ReLU between them, and nothing else."""
         return self == chain(len(self.stages))
 
+    def misfit(self, shapes: Sequence[tuple[int, int]]) -> str:
+        """Why layers of these shapes, (out, in), cannot be connected so; empty where they can."""
+        if len(shapes) != len(self.stages) or not shapes:
+            return f"it has {len(shapes)} layers and {len(self.stages)} stages"
+        widths = [shapes[0][1]]
+        for i, ((outputs, inputs), stage) in enumerate(zip(shapes, self.stages, strict=True)):
+            numbers = [*stage.reads, *(() if stage.adds is None else (stage.adds,))]
+            if not stage.reads or not all(0 <= number <= i for number in numbers):
+                return f"layer {i} reads the values {numbers}, and there are those up to {i}"
+            read = sum(widths[number] for number in stage.reads)
+            if read != inputs:
+                return f"layer {i} has {inputs} inputs and reads {read}"
+            if stage.adds is not None and widths[stage.adds] != outputs:
+                return f"layer {i} has {outputs} outputs and adds {widths[stage.adds]}"
+            widths.append(outputs)
+        if not self.gives or not all(0 <= number <= len(shapes) for number in self.gives):
+            return f"it gives the values {self.gives}, and there are those up to {len(shapes)}"
+        return ""
+
     def segments(self) -> tuple[Wiring, list[tuple[int, ...]]]:
         """The wiring with every chain of layers joined to one stage.
 

@@ -3,11 +3,19 @@
 from sparl.storage.checkpoint import Checkpoints
 from sparl.storage.files import exclusive_folder
 from sparl.storage.run_folder import RunFolder
-from sparl.storage.table import Table
+from sparl.storage.state_file import StateFile
+from sparl.storage.summary import SummaryFile
+from sparl.storage.table import Mark, Table, read_table
+from sparl.storage.trust import accept
 
 __all__ = [
     "Checkpoints",
+    "Mark",
     "RunFolder",
+    "StateFile",
+    "SummaryFile",
     "Table",
+    "accept",
     "exclusive_folder",
+    "read_table",
 ]

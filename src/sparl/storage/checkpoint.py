@@ -12,8 +12,6 @@ disk.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -23,17 +21,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadFile
 from sparl.replay import Replay
-from sparl.storage import files
+from sparl.storage import files, schema, state_file
+from sparl.storage.state_file import FORMAT, SEGMENT, Segment, StateFile
 
-FORMAT = 3
-"""Version of state.json."""
 KEEP = 3
 """Checkpoints of a run that are kept."""
-SEGMENT = 100_000
-"""The most transitions in one file of the replay."""
+FILE = "state.json"
 
 
 class Loaded(NamedTuple):
@@ -45,6 +42,8 @@ class Loaded(NamedTuple):
     """How the layers of the networks are stored, as JSON."""
     state: dict[str, Any]
     """The loop's state, as JSON."""
+    file: Path
+    """Where the state is from."""
 
 
 class Checkpoints:
@@ -54,12 +53,16 @@ class Checkpoints:
         """The checkpoints in a folder, which the first save creates."""
         self.folder = folder
         self.replay_folder = folder / "replay"
-        self._segments: list[dict[str, Any]] = []
+        self._segments: list[Segment] = []
 
     def steps(self) -> list[int]:
-        """The steps of all checkpoints, ascending."""
-        names = (path.name for path in self.folder.glob("step-*") if path.is_dir())
-        return sorted(int(name.removeprefix("step-")) for name in names)
+        """The steps of all checkpoints, ascending; folders of other names are none."""
+        steps = []
+        for path in self.folder.glob("step-*"):
+            number = path.name.removeprefix("step-")
+            if number.isascii() and number.isdecimal() and len(number) <= 18 and path.is_dir():
+                steps.append(int(number))
+        return sorted(steps)
 
     def path(self, step: int) -> Path:
         """The folder of a step's checkpoint, whether it exists or not."""
@@ -99,10 +102,10 @@ class Checkpoints:
                 "replay": {
                     "added": replay.added,
                     "oldest": replay.oldest,
-                    "segments": segments,
+                    "segments": [segment.as_json() for segment in segments],
                 },
             }
-            files.write_json(temporary / "state.json", content | {"sha256": _digest(content)})
+            files.write_json(temporary / FILE, content | {"sha256": schema.digest(content)})
             shutil.rmtree(final, ignore_errors=True)
             os.rename(temporary, final)
         except OSError:
@@ -121,14 +124,19 @@ class Checkpoints:
             template: Gives, for the saved layouts, a pytree of arrays of the same shapes.
 
         Raises:
-            BadCheckpoint: A file is missing, truncated, altered, or of another format. The message
+            BadFile: A file is missing, truncated, altered, or of another format. The message
                 names it.
         """
         path = self.path(step)
-        content = self._read_state(path)
-        arrays = files.read_arrays(path / "learner.safetensors", content["learner"])
-        layouts = content["layouts"]
-        return Loaded(_to_tree(arrays, template(layouts), path), layouts, content["state"])
+        content = state_file.read(path / FILE)
+        arrays = files.read_arrays(path / "learner.safetensors", content.learner)
+        layouts = content.plain_layouts
+        tree = _to_tree(arrays, template(layouts), path)
+        return Loaded(tree, layouts, content.state, path / FILE)
+
+    def read_state(self, step: int) -> StateFile:
+        """What the state.json of a checkpoint says. Raises `BadFile` as `load` does."""
+        return state_file.read(self.path(step) / FILE)
 
     def load_replay(self, step: int, replay: Replay) -> None:
         """Fills a replay with the transitions of a checkpoint.
@@ -138,50 +146,62 @@ class Checkpoints:
             replay: Must be empty.
 
         Raises:
-            BadCheckpoint: As for `load`.
+            BadFile: As for `load`.
         """
         path = self.path(step)
-        content = self._read_state(path)["replay"]
-        for segment in content["segments"]:
-            file = self.replay_folder / _segment_name(segment["first"], segment["end"])
-            rows = files.read_arrays(file, segment["sha256"])["rows"]
-            if rows.shape != (segment["end"] - segment["first"], replay.columns.width):
-                raise BadCheckpoint(
-                    f"{file} holds an array of shape {rows.shape}, which is not what {path} says"
-                )
-            replay.restore(segment["first"], rows)
-        if replay.added != content["added"]:
-            raise BadCheckpoint(f"{path} names replay segments that end before its last transition")
-        replay.drop(content["oldest"] - replay.oldest)
-        self._segments = content["segments"]
-
-    def _read_state(self, path: Path) -> dict[str, Any]:
-        """The content of a checkpoint's state.json, checked."""
-        content = files.read_json(path / "state.json")
-        if not isinstance(content, dict) or "format" not in content:
-            raise BadCheckpoint(f"{path / 'state.json'} is not a checkpoint of sparl")
-        if content["format"] != FORMAT:
-            raise BadCheckpoint(
-                f"{path} has checkpoint format {content['format']}; this sparl reads format "
-                f"{FORMAT}. Resume it with the version of sparl in the run's config.json"
+        content = state_file.read(path / FILE).replay
+        for segment in content.segments:
+            replay.restore(segment.first, self._rows(segment, replay.columns.width))
+        if replay.added != content.added:
+            raise BadFile(
+                f"{path} names replay segments that end before its last transition",
+                file=path / FILE,
+                field="replay.added",
+                value=content.added,
             )
-        recorded = content.pop("sha256", None)
-        if recorded != _digest(content):
-            raise BadCheckpoint(f"{path / 'state.json'} is altered: its sha256 does not match")
-        return content
+        replay.drop(content.oldest - replay.oldest)
+        self._segments = content.segments
 
-    def _save_replay(self, replay: Replay) -> list[dict[str, Any]]:
+    def newest_rows(self, step: int, count: int, width: int) -> NDArray[np.float32]:
+        """The newest transitions of a checkpoint, [at most count, width], without a replay.
+
+        Raises:
+            BadFile: As for `load`.
+        """
+        content = state_file.read(self.path(step) / FILE).replay
+        pieces = [np.zeros((0, width), np.float32)]
+        for segment in reversed(content.segments):
+            if sum(map(len, pieces)) < count:
+                skipped = max(0, content.oldest - segment.first)
+                pieces.insert(0, self._rows(segment, width)[skipped:])
+        return np.concatenate(pieces)[-count:]
+
+    def _rows(self, segment: Segment, width: int) -> NDArray[np.float32]:
+        """The transitions in one file of the replay."""
+        file = self.replay_folder / _segment_name(segment)
+        rows = files.read_arrays(file, segment.sha256).get("rows")
+        shape = (segment.end - segment.first, width)
+        if rows is None or rows.shape != shape or rows.dtype != np.float32:
+            raise BadFile(
+                f"{file} holds no float32 rows of shape {shape}, as its checkpoint says",
+                file=file,
+                field="rows",
+                value=None if rows is None else rows.shape,
+            )
+        return rows
+
+    def _save_replay(self, replay: Replay) -> list[Segment]:
         """Writes the transitions that no segment holds yet.
 
         Returns the segments that together hold the replay.
         """
-        segments = [dict(s) for s in self._segments if s["end"] > replay.oldest]
-        first = max(segments[-1]["end"] if segments else 0, replay.oldest)
+        segments = [segment for segment in self._segments if segment.end > replay.oldest]
+        first = max(segments[-1].end if segments else 0, replay.oldest)
         while first < replay.added:
             end = min(first + SEGMENT, replay.added)
-            file = self.replay_folder / _segment_name(first, end)
+            file = self.replay_folder / _segment_name(Segment(first, end, ""))
             sha256 = files.write_arrays(file, {"rows": replay.span(first, end)})
-            segments.append({"first": first, "end": end, "sha256": sha256})
+            segments.append(Segment(first, end, sha256))
             first = end
         return segments
 
@@ -196,22 +216,17 @@ class Checkpoints:
         named_segments = set()
         for kept_step in kept:
             try:
-                segments = self._read_state(self.path(kept_step))["replay"]["segments"]
-            except BadCheckpoint:
+                segments = state_file.read(self.path(kept_step) / FILE).replay.segments
+            except BadFile:
                 continue
-            named_segments |= {_segment_name(s["first"], s["end"]) for s in segments}
+            named_segments |= set(map(_segment_name, segments))
         for file in self.replay_folder.iterdir():
             if file.name not in named_segments:
                 file.unlink(missing_ok=True)
 
 
-def _segment_name(first: int, end: int) -> str:
-    return f"{first:012d}-{end:012d}.safetensors"
-
-
-def _digest(content: dict[str, Any]) -> str:
-    """The sha256 of JSON, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _segment_name(segment: Segment) -> str:
+    return f"{segment.first:012d}-{segment.end:012d}.safetensors"
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:
@@ -228,9 +243,12 @@ def _to_tree(arrays: dict[str, np.ndarray], template: Any, path: Path) -> Any:
         name = jax.tree_util.keystr(key_path)
         array = arrays.get(name)
         if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
-            raise BadCheckpoint(
+            raise BadFile(
                 f"{path} does not fit the run's config.json: {name} should be {leaf.dtype} "
-                f"{leaf.shape}, and is {'missing' if array is None else array.shape}"
+                f"{leaf.shape}, and is {'missing' if array is None else array.shape}",
+                file=path / "learner.safetensors",
+                field=name,
+                value=None if array is None else array.shape,
             )
         # NumPy arrays stay NumPy arrays, because JAX would round float64. All are copied, because
         # an array that aliases the file's buffer cannot be donated.

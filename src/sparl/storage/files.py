@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,11 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from sparl.errors import BadCheckpoint, BadRun
+from sparl.errors import BadFile, BadRun
+from sparl.storage import schema
+
+LARGEST_TEXT = 64 * 2**20
+"""Bytes of a JSON or CSV file that are read at most."""
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -34,7 +39,7 @@ def write_bytes(path: Path, content: bytes) -> str:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=no_links) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -46,9 +51,20 @@ def write_bytes(path: Path, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def no_links(path: str, flags: int) -> int:
+    """An opener that follows no link: a run folder of others must not lead to a file elsewhere."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def write_json(path: Path, content: Any) -> str:
     """Writes a JSON file as `write_bytes` does; gives its sha256."""
-    return write_bytes(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
+    return write_bytes(path, (text + "\n").encode())
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> str:
+    """Writes a JSON object with its digest, which `schema.opened` checks; gives its sha256."""
+    return write_json(path, schema.sealed(content))
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray]) -> str:
@@ -60,18 +76,43 @@ def write_arrays(path: Path, arrays: dict[str, NDArray]) -> str:
     return write_bytes(path, safetensors.numpy.save(ordered))
 
 
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The content of a file.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have.
+
+    Raises:
+        BadFile: It is missing, is no regular file (reading a pipe would wait for good), is too
+            large, or cannot be read.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BadFile(f"{path} cannot be read: it is no file", file=path)
+            if most is not None and status.st_size > most:
+                raise BadFile(
+                    f"{path} cannot be read: it has {status.st_size} bytes, and such a file has at "
+                    f"most {most}",
+                    file=path,
+                    value=status.st_size,
+                )
+            return file.read()
+    except FileNotFoundError as error:
+        raise BadFile(f"{path} is missing", file=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
+        raise BadFile(f"{path} cannot be read: {error}", file=path) from error
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        BadCheckpoint: The file is missing or is not JSON.
+        BadFile: The file is missing, or no strict JSON: see `schema.parse`.
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
+    return schema.parse(read_bytes(path, LARGEST_TEXT), path)
 
 
 def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
@@ -82,18 +123,19 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
         sha256: What `write_arrays` gave.
 
     Raises:
-        BadCheckpoint: The file is missing, or its content has changed since it was written.
+        BadFile: The file is missing, its content has changed since it was written, or it is no
+            safetensors file of numbers that NumPy has.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"{path} is missing") from error
+    content = read_bytes(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise BadCheckpoint(f"{path} is truncated or altered: its sha256 is not the recorded one")
+        raise BadFile(
+            f"{path} is truncated or altered: its sha256 is not the recorded one", file=path
+        )
     try:
         return safetensors.numpy.load(content)
-    except safetensors.SafetensorError as error:
-        raise BadCheckpoint(f"{path} is no safetensors file: {error}") from error
+    except Exception as error:
+        # Types that NumPy lacks, such as float8, end in errors of their own.
+        raise BadFile(f"{path} is no safetensors file of sparl: {error!r}", file=path) from error
 
 
 @contextmanager
@@ -109,7 +151,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         BadRun: Another process has claimed the folder. Wait for it, or stop it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    with open(folder / ".lock", "w", opener=no_links) as file:
         try:
             # A record lock, because forked processes do not inherit it: they may outlive this one.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sparl import agents, kernels, methods
 from sparl.agents import AGENTS, Agent
-from sparl.config.run import RunConfig
+from sparl.config import NotImported, RunConfig
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadRun
+from sparl.errors import BadFile, BadRun
 from sparl.methods import METHODS, Method
-from sparl.storage import files
+from sparl.storage import files, schema, trust
 from sparl.storage.checkpoint import Checkpoints
+from sparl.storage.summary import SummaryFile
 from sparl.storage.table import Table
+from sparl.validation import shown
 
 FORMAT = 1
 """Version of config.json."""
@@ -44,6 +47,32 @@ class RecordedConfig(NamedTuple):
     """The agent's configuration."""
     method: Method
     spaces: Spaces
+
+
+class Recorded(NamedTuple):
+    """The same, as far as it can be told without importing what the folder names."""
+
+    run: RunConfig
+    agent: Agent | NotImported
+    method: Method | NotImported
+    spaces: Spaces
+
+
+class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """config.json. `run`, `agent` and `method` have the fields of classes, which check them."""
+
+    format: int
+    run: dict[str, Any]
+    agent: dict[str, Any]
+    method: dict[str, Any]
+    spaces: Spaces
+    versions: dict[str, str] = {}
+    machine: dict[str, Any] = {}
+    instruction_set: str | None = None
+    labels: dict[str, str] = {}
+    """How logs call an agent and a method that are not registered."""
+    mark: str | None = None
+    """Of the user who wrote it, where it names code: see `trust`."""
 
 
 class RunFolder:
@@ -78,8 +107,12 @@ class RunFolder:
         return f"The checkpoint of step {steps[-1]} is safe: {self._how_to_resume()}"
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
+    def open(cls, path: str | Path, trust_it: bool = False) -> RunFolder:
         """The folder of an existing run.
+
+        Args:
+            path: The folder.
+            trust_it: Let what it names be imported, though somebody else wrote it.
 
         Raises:
             BadRun: The folder holds no run.
@@ -87,48 +120,105 @@ class RunFolder:
         folder = cls(path)
         if not (folder.path / "config.json").is_file():
             raise BadRun(f"{folder.path} is no run folder of sparl: it has no config.json")
+        trust.accept(folder.path, trust_it)
         return folder
 
     def write_config(self, run: RunConfig, agent: Agent, method: Method, spaces: Spaces) -> None:
         """Writes config.json, and creates the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
-        files.write_json(
-            self.path / "config.json",
-            {
-                "format": FORMAT,
-                "run": dataclasses.asdict(run),
-                "agent": {"name": agents.name_of(agent)} | dataclasses.asdict(agent),
-                "method": {"name": methods.name_of(method)} | dataclasses.asdict(method),
-                "spaces": dataclasses.asdict(spaces),
-                "versions": {name: importlib.metadata.version(name) for name in RECORDED}
-                | {"python": platform.python_version()},
-                "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
-                "instruction_set": kernels.instruction_set(),
-            },
-        )
+        content = {
+            "format": FORMAT,
+            "run": dataclasses.asdict(run),
+            "agent": {"name": agents.name_of(agent)} | dataclasses.asdict(agent),
+            "method": {"name": methods.name_of(method)} | dataclasses.asdict(method),
+            "spaces": dataclasses.asdict(spaces),
+            "versions": {name: importlib.metadata.version(name) for name in RECORDED}
+            | {"python": platform.python_version()},
+            "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
+            "instruction_set": kernels.instruction_set(),
+        }
+        named = trust.code(content)
+        if named:
+            content["labels"] = {"agent": agent.name, "method": method.name}
+            content["mark"] = trust.mark(named)
+            trust.accept(self.path, True)  # whoever wrote it may read it, key or not
+        files.write_sealed(self.path / "config.json", content)
 
-    def read_config(self) -> RecordedConfig:
-        """What config.json says of the run.
+    def read_config(self, *, env: bool = True) -> RecordedConfig:
+        """What config.json says of the run; imports the agent and the method that it names.
+
+        Args:
+            env: Whether the run's environment will be made, too.
 
         Raises:
-            BadCheckpoint: The file is missing, of another format, or altered beyond use.
+            BadFile: The file is missing, of another format, or not as sparl writes it.
+            BadValue: An agent or a method that there is not.
+            Untrusted: It names code that was not written by this user here. See `trust`.
         """
-        path = self.path / "config.json"
-        content = files.read_json(path)
-        try:
-            if content["format"] != FORMAT:
-                raise BadCheckpoint(
-                    f"{path} has format {content['format']}; this sparl reads format {FORMAT}"
-                )
-            agent, method = dict(content["agent"]), dict(content["method"])
-            return RecordedConfig(
-                _from_json(RunConfig, content["run"]),
-                _from_json(AGENTS.find(agent.pop("name")), agent),
-                _from_json(METHODS.find(method.pop("name")), method),
-                _from_json(Spaces, content["spaces"]),
+        content = self._read_config()
+        self._refuse_foreign(content, True, env)
+        return RecordedConfig(
+            self._part(RunConfig, content.run, "run"),
+            self._part(AGENTS.find(content.agent["name"]), content.agent, "agent"),
+            self._part(METHODS.find(content.method["name"]), content.method, "method"),
+            content.spaces,
+        )
+
+    def runnable(self) -> RunConfig:
+        """The run's options, to make its environment with. Raises `Untrusted` as `read_config`."""
+        content = self._read_config()
+        self._refuse_foreign(content, False, True)
+        return self._part(RunConfig, content.run, "run")
+
+    def _refuse_foreign(self, content: ConfigFile, plugins: bool, env: bool) -> None:
+        """Checks that what config.json names may be imported."""
+        named = trust.code({"agent": content.agent, "method": content.method, "run": content.run})
+        of_plugins = [text for text in named if text.split()[0] in ("agent", "method")]
+        if (plugins and of_plugins) or (env and len(named) > len(of_plugins)):
+            trust.refuse_foreign(self.path, named, content.mark)
+
+    def record(self) -> Recorded:
+        """What config.json says of the run; imports nothing that it names.
+
+        Raises:
+            BadFile, BadValue: As `read_config`.
+        """
+        content = self._read_config()
+        parts = {}
+        for what, registry in (("agent", AGENTS), ("method", METHODS)):
+            fields = getattr(content, what)
+            if ":" in fields["name"]:
+                parts[what] = NotImported.of(fields, content.labels.get(what))
+            else:
+                parts[what] = self._part(registry.find(fields["name"]), fields, what)
+        run = self._part(RunConfig, content.run, "run")
+        return Recorded(run, parts["agent"], parts["method"], content.spaces)
+
+    def _read_config(self) -> ConfigFile:
+        file = self.path / "config.json"
+        content = files.read_json(file)
+        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+            raise BadFile(
+                f"{file} has format {shown(content['format'])}; this sparl reads format {FORMAT}",
+                file=file,
+                field="format",
+                value=content["format"],
+                way_out="Use the version of sparl that wrote it",
             )
-        except (KeyError, TypeError) as error:
-            raise BadCheckpoint(f"{path} is not as sparl wrote it: {error!r}") from error
+        config = schema.convert(schema.opened(content, file), ConfigFile, file)
+        for what in ("agent", "method"):
+            if not isinstance(getattr(config, what).get("name"), str):
+                raise BadFile(
+                    f"{file} is not as sparl wrote it: {what}.name is no text",
+                    file=file,
+                    field=f"{what}.name",
+                )
+        return config
+
+    def _part(self, kind: Any, fields: dict[str, Any], at: str) -> Any:
+        """An instance of a class from its fields in config.json."""
+        own = fields if at == "run" else {k: v for k, v in fields.items() if k != "name"}
+        return schema.make(kind, own, self.path / "config.json", at)
 
     def table(self, name: str, columns: list[str]) -> Table:
         """A CSV table of the run; `columns` are those of a new file."""
@@ -141,18 +231,17 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes summary.json."""
-        files.write_json(self.path / "summary.json", summary)
+        files.write_sealed(self.path / "summary.json", summary)
 
     def read_summary(self) -> dict[str, Any] | None:
-        """The content of summary.json; None if the run has not finished."""
+        """The figures in summary.json; None if the run has not finished.
+
+        Raises:
+            BadFile: It is altered, or not as sparl writes it.
+        """
         path = self.path / "summary.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return SummaryFile.read(path).content() if path.exists() else None
 
     def _how_to_resume(self) -> str:
         """The command that resumes the run, and the call."""
         return f"sparl train --resume {self.path}, or sparl.resume({str(self.path)!r}) in Python"
-
-
-def _from_json(dataclass: Any, fields: dict[str, Any]) -> Any:
-    """An instance of a dataclass from JSON, which has lists where the fields are tuples."""
-    return dataclass(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})

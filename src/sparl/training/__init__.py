@@ -4,7 +4,7 @@ from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
-from sparl.training.load import Explorer, inspect, load_policy, snapshot
+from sparl.training.load import Explorer, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.logger import TIMES
 from sparl.training.player import EpisodePlayer, LeftOut, Transition
 from sparl.training.state import FINAL, LoopState
@@ -31,5 +31,6 @@ __all__ = [
     "Transition",
     "inspect",
     "load_policy",
+    "refuse_beyond",
     "snapshot",
 ]

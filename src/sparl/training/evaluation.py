@@ -101,7 +101,10 @@ class Evaluator:
             returns += played.returns
             lengths += played.lengths
             cut += played.cut
-        return Evaluation(tuple(returns), tuple(lengths), cut)
+        evaluation = Evaluation(tuple(returns), tuple(lengths), cut)
+        if not math.isfinite(evaluation.mean_return):
+            raise Diverged(f"the mean return of an evaluation is {evaluation.mean_return}")
+        return evaluation
 
     def _made(self, count: int) -> list[gym.Env]:
         make, made = self._run.maker(), []

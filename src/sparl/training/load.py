@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from sparl.config import NotImported, RunConfig
 from sparl.engine import Engine
-from sparl.errors import BadRun
-from sparl.networks import accounting
+from sparl.envs import Spaces
+from sparl.errors import BadFile, BadRun
+from sparl.layouts import blank
+from sparl.networks import accounting, plain
 from sparl.policy import Policy
 from sparl.replay import Columns
-from sparl.storage import RunFolder
+from sparl.storage import RunFolder, StateFile
 from sparl.training.state import LoopState
+from sparl.validation import shown
+
+SMALL = 2**30
+"""Bytes of networks that are made whatever a checkpoint holds."""
+LARGEST_CUT = 1000
+"""Of as many weights a method may leave one."""
+MOST_LAYERS = 1000
 
 
 def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     """The newest checkpoint of a run, to look at. Raises `BadRun` where there is none."""
-    run, agent, method, spaces = folder.read_config()
+    run, agent, method, spaces = folder.read_config(env=False)
     saved = folder.checkpoints.steps()
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
+    refuse_beyond(folder, saved[-1], agent, spaces)
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete, agent.extras)
     engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
     loaded = folder.checkpoints.load(saved[-1], lambda layouts: engine.template(layouts).arrays)
     engine.restore(loaded.arrays, engine.template(loaded.layouts))
-    return engine, LoopState.from_json(loaded.state)
+    return engine, LoopState.from_json(loaded.state, loaded.file)
+
+
+def refuse_beyond(folder: RunFolder, step: int, agent: Any, spaces: Spaces) -> None:
+    """Checks that a config.json claims no networks that are far larger than its checkpoint.
+
+    Their arrays are made before those of the checkpoint are compared with them.
+
+    Args:
+        folder: Of the run.
+        step: Of the checkpoint.
+        agent: In config.json.
+        spaces: In config.json.
+
+    Raises:
+        BadFile: They are.
+    """
+    hidden = (*getattr(agent, "hidden", ()), *getattr(agent, "critic_hidden", ()))
+    units = getattr(agent, "representation_units", 0) if agent.ofenet else 0
+    widths = (*hidden, units, spaces.observation_size, spaces.action_size)
+    learner = folder.checkpoints.path(step) / "learner.safetensors"
+    held = learner.stat().st_size if learner.exists() else 0
+    if 4 * max(widths) * sum(widths) > SMALL + LARGEST_CUT * held or len(widths) > MOST_LAYERS:
+        raise BadFile(
+            f"{folder.path / 'config.json'} has layers of widths {shown(widths)}, far more than "
+            f"{learner} has numbers for ({held} bytes)",
+            file=folder.path / "config.json",
+            field="agent.hidden",
+            value=hidden,
+        )
 
 
 class Explorer:
@@ -61,7 +103,7 @@ def load_policy(path: str | Path) -> Policy:
     if (folder.policy / "policy.json").exists():
         return Policy.load(folder.policy)
     engine, _ = snapshot(folder)
-    spaces = folder.read_config()[3]
+    spaces = folder.record().spaces
     golden = np.zeros((1, spaces.observation_size), np.float32)
     return Policy(engine.policy(), spaces, golden, engine.normalization)
 
@@ -76,8 +118,39 @@ def inspect(path: str | Path) -> dict[str, Any]:
     if (path / "policy.json").exists():
         policy = Policy.load(path)
         report, seen = accounting.report({"policy": policy.network}), policy.normalization
-    else:
-        engine, state = snapshot(RunFolder.open(path))
-        average = state.average_footprint
-        report, seen = engine.report(average and average.compression_ratio), engine.normalization
-    return report | {"normalized_observations": seen is not None}
+        return report | {"normalized_observations": seen is not None}
+    folder = RunFolder.open(path)
+    recorded = folder.record()
+    if any(isinstance(part, NotImported) for part in (recorded.agent, recorded.method)):
+        return _inspect_layouts(folder, recorded.run)
+    engine, state = snapshot(folder)
+    average = state.average_footprint
+    report = engine.report(average and average.compression_ratio)
+    return report | {"normalized_observations": engine.normalization is not None}
+
+
+def _inspect_layouts(folder: RunFolder, run: RunConfig) -> dict[str, Any]:
+    """What `inspect` can tell of a run whose agent or method is not imported.
+
+    The layouts in its checkpoint tell of every layer how it is stored. What the agent would add is
+    left out: targets, norms, shapes before neurons were cut out, and the fullest groups.
+    """
+    file, content = _newest(folder)
+    state = LoopState.from_json(content.state, file)
+    networks = {
+        # Shapes in place of arrays: nothing of the size that a file claims is made.
+        name: plain([jax.eval_shape(partial(blank, layer)) for layer in layers])
+        for part in content.plain_layouts.values()
+        for name, layers in part.items()
+    }
+    average = state.average_footprint
+    report = accounting.report(networks, None, average and average.compression_ratio)
+    return report | {"normalized_observations": run.normalize_observations}
+
+
+def _newest(folder: RunFolder) -> tuple[Path, StateFile]:
+    saved = folder.checkpoints.steps()
+    if not saved:
+        raise BadRun(f"{folder.path} has no checkpoint yet")
+    file = folder.checkpoints.path(saved[-1]) / "state.json"
+    return file, folder.checkpoints.read_state(saved[-1])

@@ -11,7 +11,7 @@ from tensorboardX import SummaryWriter
 from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.networks import Footprint, Shapes
-from sparl.storage import RunFolder, Table
+from sparl.storage import Mark, RunFolder, Table
 from sparl.training.evaluation import Evaluation
 from sparl.training.progress import Progress
 from sparl.training.state import LoopState
@@ -60,6 +60,7 @@ class Logger:
                 ],
             )
         }
+        self._marked = {name: folder.table(name, []) for name in TABLES}
         self._more = more
         self._warned: set[str] = set()
         """Warnings that were already printed."""
@@ -82,20 +83,26 @@ class Logger:
             self._writer.close()
         self.progress.stop()
 
-    def resume(self, step: int, sizes: dict[str, int]) -> None:
+    def resume(self, step: int, marks: dict[str, Mark]) -> None:
         """Cuts every log back to a step.
 
         Args:
             step: Step of the checkpoint.
-            sizes: Bytes of each table at that step. A table that is not there becomes empty.
+            marks: How far each table had come then. A table that is not there becomes empty.
+
+        Raises:
+            BadFile: A table is shorter than it was, or altered.
         """
         self._resumed_at = step
         for name in TABLES:
-            Table(self.folder.path / name, []).cut(sizes.get(name, 0))
+            mark, table = marks.get(name, Mark()), Table(self.folder.path / name, [])
+            if mark.bytes and not table.path.exists():
+                self.note(f"{table.path} is gone: its rows up to step {step} are missing from now")
+            table.cut(mark)
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each table on the disk, by name."""
-        return {name: Table(self.folder.path / name, []).size() for name in TABLES}
+    def marks(self) -> dict[str, Mark]:
+        """How far each table has come on the disk, by name."""
+        return {name: self._marked[name].mark() for name in TABLES}
 
     def note(self, text: str) -> None:
         """Prints a sentence for the user."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sparl.errors import BadFile
 from sparl.methods import Returns
 from sparl.networks import Footprint
+from sparl.storage import Mark, schema
+from sparl.validation import shown
 
 RECENT = 100
 """Number of training episodes in the mean return of the log, as in Stable-Baselines3."""
@@ -48,13 +52,51 @@ class LoopState:
     """State of the generator for exploration and sampling."""
     tables: dict[str, int] = field(default_factory=dict)
     """Bytes of each CSV file, by name."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """The sha256 of these bytes; empty in what sparl 0.1 wrote."""
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> LoopState:
-        """The state from the JSON of `dataclasses.asdict`, in which tuples have become lists."""
-        fields: dict[str, Any] = dict(content)
-        fields["evaluations"] = [(step, value) for step, value in content["evaluations"]]
-        return cls(**fields)
+    def from_json(cls, content: dict[str, Any], file: Path) -> LoopState:
+        """The state from the JSON of `dataclasses.asdict`, in which tuples have become lists.
+
+        Args:
+            content: The JSON.
+            file: Where it is from.
+
+        Raises:
+            BadFile: A field is missing, unknown, or not as a run has it.
+        """
+        state = schema.convert(content, cls, file, "state", big="rng")
+        counts = ("step", "episode", "updates", "wall_seconds")
+        wrong = [name for name in counts if getattr(state, name) < 0]
+        wrong += ["footprints"] * (len(state.footprints) != len(Footprint._fields))
+        wrong += ["lengths"] * (len(state.lengths) != len(state.returns))
+        try:
+            np.random.default_rng(0).bit_generator.state = state.rng
+        except Exception as error:  # NumPy raises whatever its conversions raise
+            raise BadFile(
+                f"{file} is not as sparl wrote it: state.rng is no state of a generator: {error!r}",
+                file=file,
+                field="state.rng",
+            ) from error
+        for name in wrong:
+            raise BadFile(
+                f"{file} is not as sparl wrote it: state.{name} is {shown(getattr(state, name))}",
+                file=file,
+                field=f"state.{name}",
+                value=getattr(state, name),
+            )
+        return state
+
+    @property
+    def marks(self) -> dict[str, Mark]:
+        """How far each CSV file had come, by name."""
+        return {name: Mark(size, self.digests.get(name)) for name, size in self.tables.items()}
+
+    @marks.setter
+    def marks(self, marks: dict[str, Mark]) -> None:
+        self.tables = {name: mark.bytes for name, mark in marks.items()}
+        self.digests = {name: m.sha256 for name, m in marks.items() if m.sha256 is not None}
 
     def episode_ended(self, episode_return: float, length: int) -> None:
         """Counts an episode that has ended; one without a step has no return."""

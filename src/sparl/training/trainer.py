@@ -95,9 +95,9 @@ class Trainer(Host):
         self.folder.checkpoints.load_replay(step, self.replay)
         self.engine.restore(loaded.arrays, self.engine.template(loaded.layouts))
         self.replay.restore_arrays(loaded.arrays)
-        self.state = LoopState.from_json(loaded.state)
+        self.state = LoopState.from_json(loaded.state, loaded.file)
         self.rng.bit_generator.state = self.state.rng
-        self.logger.resume(self.state.step, self.state.tables)
+        self.logger.resume(self.state.step, self.state.marks)
         self.updater.footprint = self.engine.footprint
 
     def begin_with(self, learner: Learner) -> None:
@@ -275,7 +275,7 @@ class Trainer(Host):
             return
         state.checkpointed = state.step
         state.rng = dict(self.rng.bit_generator.state)
-        state.tables = self.logger.sizes()
+        state.marks = self.logger.marks()
         # Whoever resumes begins other episodes than those under way.
         saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
         arrays = self.engine.arrays | self.replay.arrays
@@ -292,5 +292,7 @@ class Trainer(Host):
         self.state.wall_seconds = wall_seconds
         sizes = final.sizes(self.engine, policy)
         run = {"env": self.config.env, "seed": self.config.seed}
-        self.folder.write_summary(run | self.state.summary() | sizes | self.collector.totals())
+        summary = run | self.state.summary() | sizes | self.collector.totals()
+        marks = {name: asdict(mark) for name, mark in self.logger.marks().items()}
+        self.folder.write_summary(summary | {"tables": marks})
         return policy

@@ -5,7 +5,6 @@ A report shows what a folder has. Only a config.json that cannot be read is an e
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents.common import ofenet
-from sparl.config import RunConfig
+from sparl.config import NotImported, RunConfig
 from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import SparlError
-from sparl.methods import Method
 from sparl.networks import accounting
 from sparl.policy import Policy
-from sparl.storage import RunFolder, files
+from sparl.storage import Mark, RunFolder, SummaryFile, files, read_table
 from sparl.training import snapshot
 
 Columns = dict[str, NDArray[np.float64]]
@@ -35,7 +33,7 @@ class ReadRun:
     path: Path
     config: RunConfig
     agent: Any
-    method: Method
+    method: Any
     recorded: dict[str, Any]
     """The content of config.json, with the versions of libraries and the machine."""
     metrics: Columns
@@ -97,13 +95,14 @@ def read(path: Path) -> ReadRun:
 
     Raises:
         BadRun: It is no run folder.
-        BadCheckpoint: config.json cannot be read.
+        BadFile: config.json cannot be read.
     """
     folder = RunFolder.open(path)
-    config, agent, method, spaces = folder.read_config()
+    config, agent, method, spaces = folder.record()
     left_out: list[str] = []
     summary = _summary(path, config, left_out)
-    engine = _engine(folder, left_out)
+    marks = {} if summary is None else summary.tables
+    engine = _engine(folder, [agent, method], left_out)
     policy = _policy(folder, spaces, engine, summary is not None, left_out)
     sizes = None if policy is None else _sizes(policy, agent, spaces, left_out)
     return ReadRun(
@@ -112,10 +111,10 @@ def read(path: Path) -> ReadRun:
         agent=agent,
         method=method,
         recorded=files.read_json(path / "config.json"),
-        metrics=_columns(path / "metrics.csv", left_out),
+        metrics=_columns(path / "metrics.csv", marks, left_out),
         # Methods that never restructure write no restructures.csv.
-        restructures=_columns(path / "restructures.csv", left_out, needed=False),
-        summary=summary,
+        restructures=_columns(path / "restructures.csv", marks, left_out, needed=False),
+        summary=None if summary is None else summary.numbers(),
         policy=None if sizes is None else policy,
         sizes=sizes,
         networks=engine.report()["networks"] if engine else {},
@@ -123,31 +122,31 @@ def read(path: Path) -> ReadRun:
     )
 
 
-def _summary(path: Path, config: RunConfig, left_out: list[str]) -> dict[str, float] | None:
-    """Reads the numbers of summary.json.
+def _summary(path: Path, config: RunConfig, left_out: list[str]) -> SummaryFile | None:
+    """Reads summary.json.
 
     None where there is none, or where the run was prolonged after it was written.
     """
     if not (path / "summary.json").exists():
         return None
     try:
-        content = files.read_json(path / "summary.json")
-        numbers = {key: float(v) for key, v in content.items() if isinstance(v, int | float)}
-        if not {"steps", "final_return", "wall_seconds", "steps_per_second"} <= numbers.keys():
-            raise ValueError("figures are missing")
-    except (SparlError, AttributeError, ValueError) as error:
-        left_out.append(
-            f"The final figures: {path / 'summary.json'} is not as sparl writes it ({error})."
-        )
+        summary = SummaryFile.read(path / "summary.json")
+    except SparlError as error:
+        left_out.append(f"The final figures: {error}.")
         return None
-    return numbers if numbers["steps"] >= config.steps else None
+    return summary if summary.steps >= config.steps else None
 
 
-def _engine(folder: RunFolder, left_out: list[str]) -> Engine | None:
+def _engine(folder: RunFolder, parts: list[Any], left_out: list[str]) -> Engine | None:
+    what = "The layers of the networks beside the policy"
+    for part in parts:
+        if isinstance(part, NotImported):
+            left_out.append(f"{what}: they need {part.spec}, which a report does not import.")
+            return None
     try:
         return snapshot(folder)[0]
     except SparlError as error:
-        left_out.append(f"The layers of the networks beside the policy: {error}.")
+        left_out.append(f"{what}: {error}.")
         return None
 
 
@@ -173,6 +172,10 @@ def _sizes(
     policy: Policy, agent: Any, spaces: Spaces, left_out: list[str]
 ) -> dict[str, Any] | None:
     """Gives the sizes of the policy beside those of the agent's dense network."""
+    if isinstance(agent, NotImported):
+        return accounting.report_network(
+            policy.network, accounting.shapes_of(policy.network)
+        ).as_dict()
     sizes = spaces.observation_size, spaces.action_size
     dense = ofenet.dense_policy(agent, *sizes)
     original = accounting.shapes_of(dense)
@@ -182,23 +185,16 @@ def _sizes(
     return accounting.report_network(policy.network, original).as_dict()
 
 
-def _columns(path: Path, left_out: list[str], needed: bool = True) -> Columns:
+def _columns(
+    path: Path, marks: dict[str, Mark], left_out: list[str], needed: bool = True
+) -> Columns:
     """Reads a CSV file; of one that is being written, all complete rows."""
     if not path.exists():
         if needed:
             left_out.append(f"All curves: {path} is missing.")
         return {}
     try:
-        lines = path.read_text().splitlines(keepends=True)
-        rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
-        columns = (
-            {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
-            if rows
-            else {}
-        )
-        if columns and "step" not in columns:
-            raise ValueError("it has no column step")
-        return columns
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        left_out.append(f"The curves of {path.name}: {path} cannot be read ({error}).")
+        return read_table(path, marks.get(path.name))
+    except SparlError as error:
+        left_out.append(f"The curves of {path.name}: {error}.")
         return {}

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sparl.analysis.runs import run_folders
 from sparl.errors import BadRun, BadValue
-from sparl.storage import files
+from sparl.storage import RunFolder, accept, files
 
 if TYPE_CHECKING:  # modules that draw are imported when there is something to draw
     from sparl.analysis.html.environment_section import EnvironmentSection
@@ -28,6 +28,7 @@ def report(
     *,
     video: bool = True,
     quiet: bool = True,
+    trust: bool = False,
 ) -> Path:
     """Writes an HTML report of runs.
 
@@ -40,13 +41,15 @@ def report(
         out: The file; an existing one is replaced.
         video: Film the first run of each variant. If that is impossible, the report says why.
         quiet: Print no progress on stderr.
+        trust: Make environments of runs that others wrote, though that runs the modules that they
+            name.
 
     Returns:
         The path of the report.
 
     Raises:
         BadRun: There is no run.
-        BadCheckpoint: A config.json cannot be read.
+        BadFile: A config.json cannot be read.
         BadValue: The file cannot be written.
     """
     from sparl.analysis.html.environment_section import environment_sections
@@ -59,6 +62,8 @@ def report(
         raise BadRun("no runs to report on: name run folders, or folders that contain run folders")
     if out.is_dir() or not out.parent.is_dir():
         raise BadValue(f"{out} cannot be written: name a file in an existing folder")
+    for path in paths:
+        accept(path, trust)
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
     read_runs = []
     for path in paths:
@@ -97,6 +102,7 @@ def _film(section: RunSection) -> None:
 
     assert section.run.policy is not None
     try:
-        section.film = film(section.run.config, section.run.policy, section.run.config.seed)
+        run = RunFolder(section.run.path).runnable()
+        section.film = film(run, section.run.policy, section.run.config.seed)
     except Exception as error:  # an environment may raise anything; the report is written anyway
         section.no_film = f"Not filmed: {error}"

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from sparl import validation
 from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
 from sparl.learner import AfterStep, BeforeStep, Learner, Role
@@ -96,6 +97,9 @@ class Method:
     prunes: ClassVar[bool] = False
     """Whether it can prune networks that are already trained: it leaves out the weights that matter
     least. (SET and others start at random places, so they cannot.)"""
+
+    def __post_init__(self) -> None:
+        validation.kinds(self)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
@@ -192,6 +196,7 @@ class RowWise(Method):
     """V: neighbouring rows that keep the same columns."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.pattern  # raises BadValue for one that is not possible
 
     @property

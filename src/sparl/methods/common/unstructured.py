@@ -45,6 +45,7 @@ class Unstructured(Method):
     papers leave the weights as they were drawn."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("sparsity", "actor_sparsity", "critic_sparsity"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
