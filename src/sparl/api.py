@@ -13,7 +13,7 @@ from sparl.agents import TD3, Agent
 from sparl.errors import BadValue
 from sparl.interop import sb3
 from sparl.methods import METHODS, Dense, Method
-from sparl.policy import Policy
+from sparl.policy import Policy, predict
 from sparl.storage import RunFolder, exclusive_folder
 from sparl.training import (
     Callback,
@@ -69,7 +69,8 @@ class Run:
         """
         if deterministic:
             return self.policy.predict(observation, state, episode_start)
-        return self._explorer(observation), state
+        spaces = self.policy.spaces
+        return predict(self._explorer, spaces, observation, state, episode_start)
 
     def evaluate(self, episodes: int = 10, seed: int = 0, env: Any = None) -> Evaluation:
         """Returns of the policy without exploration, on episodes seeded by `seed`.

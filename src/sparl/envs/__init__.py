@@ -3,6 +3,7 @@
 from sparl.envs.arrival import Arrival, copied, scalar
 from sparl.envs.check import Checked, Finding, check
 from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, structure_of
+from sparl.envs.frames import Stack, stack
 from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
 from sparl.envs.objects import Described, describe
 from sparl.envs.seeds import episode_seed
@@ -24,6 +25,7 @@ __all__ = [
     "Registered",
     "SelectInputs",
     "Spaces",
+    "Stack",
     "WrapperSpec",
     "by_name",
     "check",
@@ -38,6 +40,7 @@ __all__ = [
     "space_of",
     "spaces_for",
     "spaces_of",
+    "stack",
     "structure_of",
     "wrapped",
     "wrapper_specs",
