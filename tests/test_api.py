@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from edits import edit
 from environments import LIMIT, OFTEN, TINY, TINY_DQN, TINY_SAC
 from safetensors.numpy import load_file
 
 import sparl
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadEnvironment
+from sparl.errors import BadEnvironment, BadFile
 from sparl.layouts import Dense, RowSparse
 from sparl.networks import plain
 from sparl.storage import RunFolder, files
@@ -195,10 +195,9 @@ def test_golden_values_of_choices_are_compared_by_their_size(tmp_path):
         assert arrays["golden.q_value"].tolist() == [[1e6, 0.0]] * 3
         arrays["golden.q_value"] = arrays["golden.q_value"] + np.float32(error)
         sha256 = files.write_bytes(path, safetensors.numpy.save(arrays))
-        content = json.loads((tmp_path / "policy.json").read_text())
-        (tmp_path / "policy.json").write_text(json.dumps(content | {"sha256": sha256}))
+        edit(tmp_path / "policy.json", lambda content: content.update(sha256=sha256))  # noqa: B023
         if refused:
-            with pytest.raises(BadCheckpoint, match="differ from the golden ones"):
+            with pytest.raises(BadFile, match="differ from the golden ones"):
                 sparl.load(tmp_path)
         else:
             sparl.load(tmp_path)
@@ -209,7 +208,7 @@ def test_an_altered_policy_is_refused(trained, tmp_path):
     path = tmp_path / "policy.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(BadCheckpoint, match="altered"):
+    with pytest.raises(BadFile, match="altered"):
         sparl.load(tmp_path)
 
 
@@ -219,17 +218,15 @@ def test_a_policy_that_acts_otherwise_than_its_golden_pairs_is_refused(trained, 
     arrays = load_file(path)
     arrays["layer_0.bias"] = arrays["layer_0.bias"] + np.float32(1.0)
     sha256 = files.write_bytes(path, safetensors.numpy.save(arrays))
-    content = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps(content | {"sha256": sha256}))
-    with pytest.raises(BadCheckpoint, match="differ from the golden ones"):
+    edit(tmp_path / "policy.json", lambda content: content.update(sha256=sha256))
+    with pytest.raises(BadFile, match="differ from the golden ones"):
         sparl.load(tmp_path)
 
 
 def test_a_policy_of_another_format_is_refused(trained, tmp_path):
     trained[0].save(tmp_path)
-    content = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 2}))
-    with pytest.raises(BadCheckpoint, match="policy format 2"):
+    edit(tmp_path / "policy.json", lambda content: content.update(format=2))
+    with pytest.raises(BadFile, match="policy format 2"):
         sparl.load(tmp_path)
 
 

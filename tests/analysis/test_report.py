@@ -15,6 +15,7 @@ from pathlib import Path
 import environments
 import numpy as np
 import pytest
+from edits import edit
 from environments import OFTEN, TINY_DQN, TINY_SAC
 from PIL import Image
 
@@ -22,7 +23,7 @@ import sparl
 from sparl import analysis, methods
 from sparl.analysis import report
 from sparl.cli import main
-from sparl.errors import BadCheckpoint, BadRun, BadValue
+from sparl.errors import BadFile, BadRun, BadValue
 from sparl.storage import files
 from sparl.training import inspect
 
@@ -207,9 +208,7 @@ def test_environments_have_sections_and_incomparable_runs_are_shown_with_the_rea
 
 def test_an_unfinished_run_is_shown_up_to_its_newest_step(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path)
-    content = json.loads((run / "config.json").read_text())
-    content["run"]["steps"] = 400
-    (run / "config.json").write_text(json.dumps(content))
+    edit(run / "config.json", lambda content: content["run"].update(steps=400))
     with open(run / "metrics.csv", "a") as file:
         file.write("300,99")  # a row that is being written
     html = write_report([run, trained / "dense"], tmp_path)
@@ -229,6 +228,18 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def table(run: Path, content: bytes) -> None:
+    """Another metrics.csv, of which the summary knows nothing."""
+    (run / "metrics.csv").write_bytes(content)
+    edit(run / "summary.json", lambda summary: summary.pop("tables"))
+
+
+def altered(path: Path) -> None:
+    """A digit of the last row becomes another."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
@@ -238,18 +249,16 @@ def remove(path: Path) -> None:
             "its layers and a film of it: .*policy.json is missing",
         ),
         (lambda run: remove(run / "metrics.csv"), "All curves: .*metrics.csv is missing"),
-        (lambda run: (run / "metrics.csv").write_text("a,b\n1,x\n"), "metrics.csv cannot be read"),
-        (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "has no column step"),
-        (lambda run: (run / "restructures.csv").write_bytes(b"\xff\n"), "restructures.csv cannot"),
-        (
-            lambda run: (run / "summary.json").write_text("{"),
-            "summary.json is not as sparl writes it",
-        ),
-        (
-            lambda run: (run / "summary.json").write_text("[]"),
-            "summary.json is not as sparl writes it",
-        ),
-        (lambda run: (run / "summary.json").write_text("{}"), "figures are missing"),
+        (lambda run: table(run, b"step,b\n1,x\n"), "metrics.csv .*line 2, column b is 'x'"),
+        (lambda run: table(run, b"step,b\n1,2,3\n"), "line 2 has 3 cells and line 1 has 2"),
+        (lambda run: table(run, b"step,step\n1,2\n"), "has a column twice"),
+        (lambda run: table(run, b"a,b\n1,2\n"), "has no column step"),
+        (lambda run: table(run, b"\xff\n"), "metrics.csv cannot be read"),
+        (lambda run: altered(run / "metrics.csv"), "metrics.csv is altered: its digest"),
+        (lambda run: altered(run / "restructures.csv"), "restructures.csv is altered: its digest"),
+        (lambda run: (run / "summary.json").write_text("{"), "summary.json cannot be read"),
+        (lambda run: (run / "summary.json").write_text("[]"), "summary.json .* no JSON object"),
+        (lambda run: (run / "summary.json").write_text("{}"), "summary.json .*env: it is missing"),
     ],
 )
 def test_what_cannot_be_shown_is_listed_with_the_reason(trained, tmp_path, change, reason):
@@ -290,9 +299,8 @@ def test_the_command_versions_and_configuration_to_repeat_a_run_are_shown(traine
 
 def test_a_pruned_run_shows_the_command_that_prunes_its_source_again(trained, tmp_path):
     run = copied(trained / "dsp", tmp_path)
-    content = json.loads((run / "config.json").read_text())
-    content["run"]["begun_from"] = "/elsewhere/first/checkpoints/step-000000200"
-    (run / "config.json").write_text(json.dumps(content))
+    begun_from = "/elsewhere/first/checkpoints/step-000000200"
+    edit(run / "config.json", lambda content: content["run"].update(begun_from=begun_from))
     html = write_report(run, tmp_path)
     assert "sparl prune /elsewhere/first --method dsp --steps 200" in html.text
     assert "the networks of another run, /elsewhere/first, which must exist" in html.text
@@ -329,11 +337,9 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> $\\frac{"
 
 def test_names_with_markup_are_escaped(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path, EVIL.replace("/", ""))
-    for name in ("config.json", "summary.json"):
-        content = json.loads((run / name).read_text())
-        (content["run"] if name == "config.json" else content)["env"] = EVIL
-        content |= {"versions": {EVIL: EVIL}} if name == "config.json" else {}
-        (run / name).write_text(json.dumps(content))
+    edit(run / "config.json", lambda content: content["run"].update(env=EVIL))
+    edit(run / "config.json", lambda content: content.update(versions={EVIL: EVIL}))
+    edit(run / "summary.json", lambda content: content.update(env=EVIL, tables={}))
     table = (run / "restructures.csv").read_text()
     (run / "restructures.csv").write_text(table.replace("kept_q", "kept_<b>q$^"))
     for runs in (run, [run, trained / "dense"]):
@@ -445,7 +451,7 @@ def test_errors_a_user_can_fix_are_one_sentence(trained, tmp_path, monkeypatch):
             write_report(trained / "dense", tmp_path)
     run = copied(trained / "dense", tmp_path)
     (run / "config.json").write_text("{")
-    with pytest.raises(BadCheckpoint, match=r"config\.json cannot be read"):
+    with pytest.raises(BadFile, match=r"config\.json cannot be read"):
         report(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

@@ -20,7 +20,7 @@ import sparl
 from sparl import methods
 from sparl.cli import main
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadEnvironment, BadRun, BadValue, SparlError
+from sparl.errors import BadEnvironment, BadFile, BadRun, BadValue, SparlError
 from sparl.interop import sb3
 from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder
@@ -272,17 +272,17 @@ def test_optimizers_other_than_adam_start_afresh_with_a_note(tmp_path):
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     content = saved("td3").read_bytes()
     files: dict[str, tuple[bytes, type[Exception], str]] = {
-        "cut.zip": (content[: len(content) // 2], BadCheckpoint, "cut.zip is truncated, or not as"),
-        "empty.zip": (b"", BadCheckpoint, "truncated, or no zip"),
+        "cut.zip": (content[: len(content) // 2], BadFile, "cut.zip is truncated, or not as"),
+        "empty.zip": (b"", BadFile, "truncated, or no zip"),
         "vecnormalize.pkl": (b"\x80\x04.", BadValue, "is a pickle, .* VecNormalize"),
         "weights.zip": (
             rezipped(content, lambda name, was: None if name == "policy.pth" else was),
-            BadCheckpoint,
+            BadFile,
             "no policy.pth",
         ),
         "other.zip": (
             rezipped(content, lambda name, was: None if name == "data" else was),
-            BadCheckpoint,
+            BadFile,
             "not as Stable-Baselines3's model.save writes it",
         ),
     }
@@ -290,7 +290,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         (tmp_path / name).write_bytes(altered)
         with pytest.raises(error, match=message):
             sb3.read(tmp_path / name)
-    with pytest.raises(BadCheckpoint, match="nowhere is missing"):
+    with pytest.raises(BadFile, match="nowhere is missing"):
         sb3.read(tmp_path / "nowhere")
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sb3_files import rezipped, saved, with_data, with_pickle
 
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadFile
 from sparl.interop import sb3, torch_file
 
 
@@ -49,7 +49,7 @@ def test_a_pickle_that_names_a_function_is_refused_and_not_run(tmp_path):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         for name, call in calls.items():
             pickled = pickle.dumps({"actor.mu.0.weight": call}, protocol)
-            with pytest.raises(BadCheckpoint, match=r"refused, and nothing in it was run: it asks"):
+            with pytest.raises(BadFile, match=r"refused, and nothing in it was run: it asks"):
                 torch_file.read(with_pickled(pickled), "policy.pth")
             assert not made.exists(), name
     # Python's own unpickler does run them.
@@ -62,7 +62,7 @@ def test_every_file_in_the_zip_is_read_safely(entry, tmp_path):
     made = tmp_path / "made"
     pickled = pickle.dumps(Runs(os.mkdir, str(made)))
     path = with_pickle("sac", tmp_path, lambda _: pickled, entry)
-    with pytest.raises(BadCheckpoint, match=rf"{entry} of .*altered.zip is refused.*posix.mkdir"):
+    with pytest.raises(BadFile, match=rf"{entry} of .*altered.zip is refused.*posix.mkdir"):
         sb3.read(path)
     assert not made.exists()
 
@@ -123,13 +123,13 @@ def test_tensors_are_views_of_their_storage(offset, shape, strides):
     ],
 )
 def test_tensors_that_reach_beyond_their_storage_are_refused(offset, shape, strides):
-    with pytest.raises(BadCheckpoint, match="the policy"):
+    with pytest.raises(BadFile, match="the policy"):
         torch_file.read(with_pickled(tensor(offset, shape, strides)), "the policy")
 
 
 def test_a_pickle_cannot_make_the_unpickler_allocate_memory():
     pickled = b"\x80\x02}r\xff\xff\xff\xff."
-    with pytest.raises(BadCheckpoint, match="gives an object the number 4294967295"):
+    with pytest.raises(BadFile, match="gives an object the number 4294967295"):
         torch_file.read(with_pickled(pickled), "the policy")
 
 
@@ -160,5 +160,5 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(data):
         damaged = with_pickled(bytes(pickled))
     try:
         torch_file.read(damaged, "policy.pth")
-    except BadCheckpoint as error:
+    except BadFile as error:
         assert "policy.pth" in str(error)

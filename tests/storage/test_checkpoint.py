@@ -8,10 +8,11 @@ import os
 import shutil
 
 import pytest
+from edits import edit
 from environments import OFTEN, TINY
 
 import sparl
-from sparl.errors import BadCheckpoint, BadRun
+from sparl.errors import BadFile, BadRun
 from sparl.storage import checkpoint, files
 
 ENV = "environments:Point-v0"
@@ -63,7 +64,7 @@ def test_no_file_of_a_run_needs_pickle(run):
 def test_damage_is_named_with_an_intact_checkpoint(run, name, damage):
     path = newest(run) / name
     _damage(path, damage)
-    with pytest.raises(BadCheckpoint) as caught:
+    with pytest.raises(BadFile) as caught:
         sparl.resume(run, quiet=True)
     assert str(path) in str(caught.value)
     way_out = str(run / "checkpoints" / "step-000000160")
@@ -77,7 +78,7 @@ def test_damage_is_named_with_an_intact_checkpoint(run, name, damage):
 def test_damage_to_the_replay_is_named(run, damage):
     path = run / "checkpoints" / "replay" / f"{160:012d}-{200:012d}.safetensors"
     _damage(path, damage)
-    with pytest.raises(BadCheckpoint, match=path.name):
+    with pytest.raises(BadFile, match=path.name):
         sparl.resume(run, quiet=True)
 
 
@@ -85,22 +86,24 @@ def test_a_checkpoint_of_another_format_is_refused(run):
     path = newest(run) / "state.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(BadCheckpoint, match=r"format 99.*version of sparl in the run's config"):
+    with pytest.raises(BadFile, match=r"format 99.*version of sparl in the run's config"):
         sparl.resume(run, quiet=True)
 
 
 def test_a_config_of_another_format_or_shape_is_refused(run):
     path = run / "config.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(BadCheckpoint, match="format 99"):
+    before = path.read_text()
+    edit(path, lambda content: content.update(format=99))
+    with pytest.raises(BadFile, match="format 99"):
         sparl.resume(run, quiet=True)
-    path.write_text(json.dumps(content | {"run": {"env": ENV, "stepps": 3}}))
-    with pytest.raises(BadCheckpoint, match="not as sparl wrote it"):
+    path.write_text(before)
+    edit(path, lambda content: content.update(run={"env": ENV, "stepps": 3}))
+    with pytest.raises(BadFile, match=r"run\.stepps is no field") as refused:
         sparl.resume(run, quiet=True)
-    content["agent"]["hidden"] = [8, 8]
-    path.write_text(json.dumps(content))
-    with pytest.raises(BadCheckpoint, match=r"does not fit the run's config\.json"):
+    assert (refused.value.file, refused.value.field) == (path, "run.stepps")
+    path.write_text(before)
+    edit(path, lambda content: content["agent"].update(hidden=[8, 8]))
+    with pytest.raises(BadFile, match=r"does not fit the run's config\.json"):
         sparl.resume(run, quiet=True)
 
 

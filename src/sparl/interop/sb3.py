@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents import DQN, SAC, TD3
-from sparl.errors import BadCheckpoint, BadValue
+from sparl.errors import BadFile, BadValue
 from sparl.interop.sb3_file import SB3File, numbers_in
 from sparl.interop.trained_agent import Members, Moments, TrainedAgent, TrainedPart
 from sparl.layouts import Dense
 from sparl.networks import Network, plain
+from sparl.validation import shown
 
 Tensors = dict[str, NDArray[Any]]
 """A state dict: `actor.mu.0.weight` [out, in], `actor.mu.0.bias` [out], …"""
@@ -45,11 +46,15 @@ def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
         learning_rate: Replaces the learning rate of the file; needed where that is a schedule.
 
     Raises:
-        BadCheckpoint: The file is missing, truncated or altered, or is not from Stable-Baselines3.
+        BadFile: The file is missing, truncated or altered, or is not from Stable-Baselines3.
         BadValue: sparl has no equal of this agent. The message says why and what can be done.
     """
     file = SB3File(path)
-    parts, agent = {"td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm](file, learning_rate)
+    reader = {"td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm]
+    try:
+        parts, agent = reader(file, learning_rate)
+    except (OverflowError, RecursionError) as error:
+        raise BadFile(f"{path} has a number out of bounds: {error}", file=path) from error
     seed = 0 if file.data.get("seed") is None else file.integer("seed")
     run = {"buffer_size": file.integer("buffer_size"), "seed": seed}
     return TrainedAgent(agent, parts, run, file.spaces, tuple(file.notes))
@@ -69,7 +74,9 @@ def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         ),
         "critics": _critics(file, policy),
     }
-    config = TD3(
+    config = _configured(
+        file,
+        TD3,
         **_common(file, learning_rate),
         **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         policy_noise=file.number("target_policy_noise"),
@@ -93,15 +100,15 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
 
     variables = file.tensors("pytorch_variables")
     if "log_ent_coef" in variables:
-        logarithm = variables["log_ent_coef"].reshape(())
+        logarithm = _scalar(file, variables, "log_ent_coef")
     elif "ent_coef_tensor" in variables:
-        fixed = float(variables["ent_coef_tensor"].reshape(()))
+        fixed = float(_scalar(file, variables, "ent_coef_tensor"))
         logarithm = np.log(np.asarray(max(fixed, 1e-8), np.float32))
         file.notes.append(
             f"the entropy coefficient was fixed at {fixed:.3g}: sparl starts from it and learns it"
         )
     else:
-        raise BadCheckpoint(f"{file.path} has no entropy coefficient in pytorch_variables.pth")
+        raise BadFile(f"{file.path} has no entropy coefficient in pytorch_variables.pth")
 
     def temperature(tensors: Tensors) -> Members:
         (value,) = tensors.values()
@@ -120,7 +127,9 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         ),
     }
     target_entropy = file.data.get("target_entropy")
-    config = SAC(
+    config = _configured(
+        file,
+        SAC,
         **_common(file, learning_rate),
         **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         target_entropy=target_entropy if isinstance(target_entropy, float) else None,
@@ -141,7 +150,9 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         _moments(file, "policy.optimizer", "q_net.", q("q_net")),
     )
     exploring = file.number("exploration_fraction") * file.number("_total_timesteps")
-    config = DQN(
+    config = _configured(
+        file,
+        DQN,
         **_common(file, learning_rate),
         **_widths(part.members["q"]),
         double=False,
@@ -152,6 +163,30 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         epsilon_steps=max(0, round(exploring) - file.integer("num_timesteps")),
     )
     return {"q": part}, config
+
+
+def _configured(file: SB3File, kind: Any, **options: Any) -> Any:
+    """The agent's configuration; options that it refuses are the file's fault."""
+    try:
+        return kind(**options)
+    except BadValue as error:
+        raise BadFile(
+            f"{file.path} is not as sparl can take it: {error}", file=file.path
+        ) from error
+
+
+def _scalar(file: SB3File, variables: Tensors, name: str) -> NDArray[Any]:
+    """A variable that is one finite number."""
+    value = variables[name]
+    if not isinstance(value, np.ndarray) or value.size != 1 or not np.isfinite(value).all():
+        raise BadFile(
+            f"pytorch_variables.pth of {file.path} has {name} {shown(value)}, which should be one "
+            "number",
+            file=file.path,
+            field=name,
+            value=value,
+        )
+    return value.reshape(())
 
 
 def _critics(file: SB3File, policy: Tensors) -> TrainedPart:
@@ -184,9 +219,15 @@ def _dense(tensors: Tensors, name: str) -> Dense:
     try:
         weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     except KeyError as error:
-        raise BadCheckpoint(f"the policy lacks {error}") from error
+        raise BadFile(f"the policy lacks {error}") from error
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise BadCheckpoint(f"{name} has weights {weight.shape} and biases {bias.shape}")
+        raise BadFile(
+            f"{name} has weights {weight.shape} and biases {bias.shape}",
+            field=name,
+            value=weight.shape,
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise BadFile(f"{name} has numbers that are not finite", field=name)
     return Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
 
 
@@ -201,7 +242,7 @@ def _widths(acting: Network, critic: Network | None = None) -> dict[str, Any]:
                 "a network of the file has no hidden layer; networks of sparl have at least one"
             )
         if any(a.out_features != b.in_features for a, b in itertools.pairwise(layers)):
-            raise BadCheckpoint(f"layers do not fit together: {[la.shape for la in layers]}")
+            raise BadFile(f"layers do not fit together: {[la.shape for la in layers]}")
         widths.append(tuple(layer.out_features for layer in layers[:-1]))
     options: dict[str, Any] = {"hidden": widths[0]}
     return options if len(set(widths)) == 1 else options | {"critic_hidden": widths[1]}
@@ -219,9 +260,12 @@ def _moments(
     try:
         first = build({tensor: states[i]["exp_avg"] for i, tensor in enumerate(names)})
         second = build({tensor: states[i]["exp_avg_sq"] for i, tensor in enumerate(names)})
-        return Moments(int(states[0]["step"]), first, second)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadCheckpoint(f"{name}.pth of {file.path} has other moments than Adam's") from error
+        steps = int(states[0]["step"])
+        if not 0 <= steps < 2**31:
+            raise ValueError(f"{steps} steps")
+        return Moments(steps, first, second)
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        raise BadFile(f"{name}.pth of {file.path} has other moments than Adam's") from error
 
 
 def _common(file: SB3File, learning_rate: float | None) -> dict[str, Any]:

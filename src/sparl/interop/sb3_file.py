@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.errors import BadCheckpoint, BadValue
+from sparl.errors import BadFile, BadValue
 from sparl.interop import torch_file
+from sparl.interop.bounded_zip import BoundedZip
 from sparl.interop.trained_agent import FileSpaces
+from sparl.storage import schema
+from sparl.validation import shown
+
+LARGEST = 2**31 - 1
+"""The largest whole number that is taken over."""
+MOST_DATA = 16 * 2**20
+"""Bytes of the model's attributes."""
 
 POLICIES = {
     "stable_baselines3.td3.policies": "td3",
@@ -33,13 +39,15 @@ class SB3File:
         notes: What a reader could not take over, a sentence each.
 
     Raises:
-        BadCheckpoint: The file is missing, truncated, or not from Stable-Baselines3.
+        BadFile: The file is missing, truncated, or not from Stable-Baselines3.
         BadValue: The agent is of a kind that sparl cannot import; the message says what to do.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._content = _unzip(path)
+        self._read: dict[str, Any] = {}
+        """Tensors by the name of their file."""
+        self._zip = BoundedZip(path)
         self.notes: list[str] = []
         self.data = self._attributes()
         self.algorithm = self._recognise_algorithm()
@@ -49,23 +57,23 @@ class SB3File:
         """Gives an attribute that is a finite number.
 
         Raises:
-            BadCheckpoint: It is missing, or no finite number.
+            BadFile: It is missing, or no finite number.
         """
         value = self.data.get(name)
-        if isinstance(value, int | float) and math.isfinite(value):
+        if isinstance(value, int | float) and type(value) is not bool and math.isfinite(value):
             return float(value)
-        raise BadCheckpoint(f"{self.path} has {name} {value!r}, which should be a number")
+        raise self._bad(name, value, "a number")
 
     def integer(self, name: str) -> int:
         """Gives an attribute that is a whole number.
 
         Raises:
-            BadCheckpoint: It is missing, or no whole number.
+            BadFile: It is missing, or no whole number.
         """
         number = self.number(name)
-        if number.is_integer():
+        if number.is_integer() and abs(number) <= LARGEST:
             return int(number)
-        raise BadCheckpoint(f"{self.path} has {name} {number}, which should be a whole number")
+        raise self._bad(name, number, "a whole number")
 
     def learning_rate(self) -> float:
         """Gives the learning rate of the file.
@@ -84,14 +92,18 @@ class SB3File:
         """Gives the content of `NAME.pth`: tensors by name, or the state of an optimizer.
 
         Raises:
-            BadCheckpoint: The file lacks it, or it is no state dict.
+            BadFile: The file lacks it, or it is no state dict.
         """
-        if f"{name}.pth" not in self._content:
-            raise BadCheckpoint(f"{self.path} has no {name}.pth: it was saved without its networks")
-        saved = torch_file.read(self._content[f"{name}.pth"], f"{name}.pth of {self.path}")
-        if not isinstance(saved, dict):
-            raise BadCheckpoint(f"{name}.pth of {self.path} is no state dict")
-        return saved
+        file = f"{name}.pth"
+        if file not in self._zip.names:
+            raise BadFile(
+                f"{self.path} has no {file}: it was saved without its networks", file=self.path
+            )
+        if name not in self._read:
+            self._read[name] = torch_file.read(self._zip.read(file), f"{file} of {self.path}")
+        if not isinstance(self._read[name], dict):
+            raise BadFile(f"{file} of {self.path} is no state dict", file=self.path, field=file)
+        return self._read[name]
 
     def policy(self, linear_layers: str) -> dict[str, NDArray[Any]]:
         """Gives the tensors of all networks by name.
@@ -104,7 +116,7 @@ class SB3File:
         """
         tensors = self.tensors("policy")
         if not all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
-            raise BadCheckpoint(f"policy.pth of {self.path} is no state dict")
+            raise BadFile(f"policy.pth of {self.path} is no state dict")
         for name in map(str, tensors):
             if re.fullmatch(rf"({linear_layers})\.(weight|bias)", name):
                 continue
@@ -134,8 +146,8 @@ class SB3File:
         options, state = self._optimizer(name)
         if not state:
             return None
-        constants = [options.get(key) for key in ("betas", "eps", "amsgrad")]
-        if constants != [[0.9, 0.999], 1e-8, False] or not self._by_adam:
+        constants = repr([options.get(key) for key in ("betas", "eps", "amsgrad")])
+        if constants != repr([[0.9, 0.999], 1e-8, False]) or not self._by_adam:
             self.notes.append(f"{name} is not Adam as sparl has it: its moments start afresh")
             return None
         return state
@@ -143,7 +155,10 @@ class SB3File:
     def weight_decay(self) -> float:
         """Gives the L2 penalty, which Adam in PyTorch and in sparl adds to the gradient."""
         name = "policy.optimizer" if self.algorithm == "dqn" else "actor.optimizer"
-        return float(self._optimizer(name)[0].get("weight_decay", 0.0)) if self._by_adam else 0.0
+        decay = self._optimizer(name)[0].get("weight_decay", 0.0) if self._by_adam else 0.0
+        if type(decay) not in (int, float) or not 0 <= decay < math.inf:
+            raise self._bad(f"{name}.pth: weight_decay", decay, "a number of at least 0")
+        return float(decay)
 
     @property
     def spaces(self) -> FileSpaces:
@@ -152,17 +167,29 @@ class SB3File:
         low, high = (
             numbers_in(action[name]) if name in action else None for name in ("low", "high")
         )
-        return FileSpaces(tuple(shape) if isinstance(shape, list) else None, low, high)
+        if not isinstance(shape, list):
+            return FileSpaces(None, low, high)
+        if not all(type(size) is int and 0 < size <= LARGEST for size in shape):
+            raise self._bad("observation_space._shape", shape, "sizes above 0")
+        return FileSpaces(tuple(shape), low, high)
+
+    def _bad(self, field: str, value: Any, wanted: str) -> BadFile:
+        return BadFile(
+            f"{self.path} has {field} {shown(value)}, which should be {wanted}",
+            file=self.path,
+            field=field,
+            value=value,
+        )
 
     def _optimizer(self, name: str) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
         """Gives options and state of an optimizer; both empty where the file has none."""
-        if f"{name}.pth" not in self._content:
+        if f"{name}.pth" not in self._zip.names:
             return {}, {}
         saved = self.tensors(name)
         try:
             return dict(saved["param_groups"][0]), dict(saved["state"])
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise BadCheckpoint(f"{name}.pth of {self.path} is no optimizer's state") from error
+            raise BadFile(f"{name}.pth of {self.path} is no optimizer's state") from error
 
     @property
     def _by_adam(self) -> bool:
@@ -174,13 +201,18 @@ class SB3File:
 
     def _attributes(self) -> dict[str, Any]:
         try:
-            data = json.loads(self._content["data"])
+            if "data" not in self._zip.names:
+                raise KeyError("data")
+            # Python writes NaN and Infinity; which number may be one is asked where it is used.
+            data = schema.parse(self._zip.read("data", MOST_DATA), self.path, finite=False)
             required = ("policy_class", "observation_space", "action_space", "policy_kwargs")
             return data | {name: dict(data[name]) for name in required}
         except (KeyError, TypeError, ValueError) as error:
-            raise BadCheckpoint(
+            raise BadFile(
                 f"{self.path} is truncated, or not as Stable-Baselines3's model.save writes it: "
-                f"{error!r}"
+                f"{error!r}",
+                file=self.path,
+                field="data",
             ) from error
 
     def _recognise_algorithm(self) -> str:
@@ -235,24 +267,3 @@ def numbers_in(text: Any) -> tuple[float, ...] | None:
     except ValueError:
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def _unzip(path: Path) -> dict[str, bytes]:
-    """Gives every file in the zip by name."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"{path} is missing") from error
-    except OSError as error:
-        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
-    except Exception as error:
-        # zipfile also raises what its decompressors raise.
-        if path.suffix == ".pkl":
-            raise BadValue(
-                f"{path} is a pickle, as Stable-Baselines3 saves replays and the statistics of "
-                "VecNormalize: reading it could run any code. Import the agent's zip"
-            ) from error
-        raise BadCheckpoint(
-            f"{path} is truncated, or no zip as Stable-Baselines3's model.save writes it: {error}"
-        ) from error

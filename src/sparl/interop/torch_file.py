@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.errors import BadCheckpoint
+from sparl.errors import BadFile
+from sparl.interop.bounded_zip import SLACK
+from sparl.validation import shown
 
 NUMBER_TYPES = {
     "HalfStorage": "f2",
@@ -30,6 +32,10 @@ NUMBER_TYPES = {
     "LongStorage": "i8",
 }
 """PyTorch's storages, and NumPy's codes of the numbers in them."""
+MOST_PICKLED = 2 * 2**20
+"""Bytes of a pickle of containers; a tensor takes about 200 in it."""
+MOST_ENTRIES = 100_000
+"""Containers, tensors and numbers in one file."""
 
 
 class _Storage(NamedTuple):
@@ -61,7 +67,7 @@ class _Unpickler(pickle.Unpickler):
         }
         name = f"{module_name}.{global_name}"
         if name not in allowed:
-            raise BadCheckpoint(f"it asks for {name}, which no file of numbers needs")
+            raise BadFile(f"it asks for {name}, which no file of numbers needs")
         return allowed[name]
 
     def persistent_load(self, pid: Any, /) -> Any:
@@ -76,24 +82,28 @@ class _Unpickler(pickle.Unpickler):
 def read(content: bytes, name: str) -> Any:
     """Gives what was saved: dicts, lists, numbers and strings, with arrays in place of tensors.
 
+    No more is read of it than its tensors need. All of them together must not be larger than the
+    file by more than `SLACK`: PyTorch does not compress.
+
     Args:
         content: The bytes of the file.
         name: How messages call the file.
 
     Raises:
-        BadCheckpoint: The file is truncated or altered, is older than PyTorch 1.6, or names
+        BadFile: The file is truncated or altered, is older than PyTorch 1.6, or names
             anything besides tensors of numbers.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             (pickled,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
-            folder = pickled.removesuffix("data.pkl")
-            return _with_arrays(_unpickle(archive.read(pickled)), archive, folder)
-    except BadCheckpoint as error:
-        raise BadCheckpoint(f"{name} is refused, and nothing in it was run: {error}") from error
+            return _Reader(archive, pickled, len(content) + SLACK).read()
+    except BadFile as error:
+        raise BadFile(
+            f"{name} is refused, and nothing in it was run: {error}", value=error.value
+        ) from error
     except Exception as error:
         # pickle's documentation says that a damaged pickle may raise any exception.
-        raise BadCheckpoint(
+        raise BadFile(
             f"{name} is truncated or altered, or older than PyTorch 1.6, and cannot be read: "
             f"{type(error).__name__}: {error}"
         ) from error
@@ -103,37 +113,75 @@ def _unpickle(pickled: bytes) -> Any:
     for operation, argument, _ in pickletools.genops(pickled):
         # Python's unpickler allocates as many entries as the largest of these numbers says.
         if operation.name in ("PUT", "LONG_BINPUT") and (argument or 0) > len(pickled):
-            raise BadCheckpoint(f"it gives an object the number {argument}")
+            raise BadFile(f"it gives an object the number {argument}", value=argument)
     return _Unpickler(io.BytesIO(pickled)).load()
 
 
-def _with_arrays(saved: Any, archive: zipfile.ZipFile, folder: str) -> Any:
-    if isinstance(saved, _Tensor):
-        return _array(saved, archive, folder)
-    if isinstance(saved, dict):
-        return {key: _with_arrays(value, archive, folder) for key, value in saved.items()}
-    if isinstance(saved, list | tuple):
-        return [_with_arrays(value, archive, folder) for value in saved]
-    return saved
+class _Reader:
+    """Reads one file, and counts what it has read."""
 
+    def __init__(self, archive: zipfile.ZipFile, pickled: str, most: int) -> None:
+        """
+        Args:
+            archive: The zip.
+            pickled: The name of the pickle in it.
+            most: Bytes that all tensors together may have.
+        """
+        self._archive, self._pickled, self._left = archive, pickled, most
+        self._folder = pickled.removesuffix("data.pkl")
+        self._entries = MOST_ENTRIES
+        order = "little"
+        if f"{self._folder}byteorder" in archive.namelist():
+            order = self._member("byteorder", 16).decode()
+        self._order = ">" if order == "big" else "<"
 
-def _array(tensor: _Tensor, archive: zipfile.ZipFile, folder: str) -> NDArray[Any]:
-    """Gives a tensor as an array; refuses one that is not stored row by row."""
-    names = archive.namelist()
-    order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in names else b"little"
-    numbers = np.dtype(tensor.storage.numbers).newbyteorder(">" if order == b"big" else "<")
-    stored = np.frombuffer(archive.read(f"{folder}data/{tensor.storage.key}"), numbers)
-    # The stride of a dimension of size 1 has no meaning.
-    row_major = [math.prod(tensor.shape[i + 1 :]) for i in range(len(tensor.shape))]
-    dimensions = zip(tensor.shape, tensor.strides, row_major, strict=True)
-    if any(size != 1 and stride != expected for size, stride, expected in dimensions):
-        raise BadCheckpoint(
-            f"it has a tensor that is not stored row by row (strides {tensor.strides})"
-        )
-    end = tensor.offset + math.prod(tensor.shape)
-    if min(tensor.offset, *tensor.shape, 0) < 0 or end > len(stored):
-        raise BadCheckpoint(
-            f"it has a tensor of shape {tensor.shape} in a storage of {len(stored)} numbers"
-        )
-    array = stored[tensor.offset : end].reshape(tensor.shape)
-    return array.astype(numbers.newbyteorder("="))
+    def read(self) -> Any:
+        """What was saved."""
+        return self._with_arrays(_unpickle(self._member("data.pkl", MOST_PICKLED)))
+
+    def _member(self, name: str, most: int) -> bytes:
+        """A small file in the zip, whole."""
+        info = self._archive.getinfo(f"{self._folder}{name}")
+        if info.file_size > most:
+            raise BadFile(f"its {name} has {info.file_size} bytes, and may have {most}")
+        return self._archive.read(info)
+
+    def _with_arrays(self, saved: Any) -> Any:
+        # What is named twice is read twice: a few bytes of pickle can stand for any number of them.
+        self._entries -= 1
+        if self._entries < 0:
+            raise BadFile(f"it has more than {MOST_ENTRIES} entries")
+        if isinstance(saved, _Tensor):
+            return self._array(saved)
+        if isinstance(saved, dict):
+            return {key: self._with_arrays(value) for key, value in saved.items()}
+        if isinstance(saved, list | tuple):
+            return [self._with_arrays(value) for value in saved]
+        return saved
+
+    def _array(self, tensor: _Tensor) -> NDArray[Any]:
+        """Gives a tensor as an array; refuses one that is not stored row by row."""
+        _, _, shape, strides = tensor
+        if tensor.storage.numbers not in NUMBER_TYPES.values():
+            raise BadFile("it has a tensor of no numbers")
+        sizes = (tensor.offset, *shape, *strides)
+        if not all(type(n) is int and abs(n) < 2**62 for n in sizes) or len(shape) > 32:
+            raise BadFile(f"it has a tensor of shape {shown(shape)}", value=shape)
+        numbers = np.dtype(tensor.storage.numbers).newbyteorder(self._order)
+        info = self._archive.getinfo(f"{self._folder}data/{tensor.storage.key}")
+        held, end = info.file_size // numbers.itemsize, tensor.offset + math.prod(shape)
+        # The stride of a dimension of size 1 has no meaning.
+        row_major = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+        dimensions = zip(shape, strides, row_major, strict=True)
+        if any(size != 1 and stride != expected for size, stride, expected in dimensions):
+            raise BadFile(f"it has a tensor that is not stored row by row (strides {strides})")
+        if min(tensor.offset, *shape, 0) < 0 or end > held:
+            raise BadFile(f"it has a tensor of shape {shape} in a storage of {held} numbers")
+        needed = end * numbers.itemsize
+        self._left -= needed
+        if self._left < 0:
+            raise BadFile("its tensors are larger than the file that they are in")
+        with self._archive.open(info) as file:
+            stored = np.frombuffer(file.read(needed), numbers, end)
+        array = stored[tensor.offset :].reshape(shape)
+        return array.astype(numbers.newbyteorder("="))

@@ -11,7 +11,7 @@ import optax
 
 from sparl.agents import Agent
 from sparl.envs import Spaces
-from sparl.errors import BadCheckpoint, BadEnvironment
+from sparl.errors import BadEnvironment, BadFile
 from sparl.learner import Learner, Part, Structure
 
 Members = dict[str, Any]
@@ -61,7 +61,7 @@ class TrainedAgent:
         """Gives the learner that goes on where the file ends.
 
         Raises:
-            BadCheckpoint: Targets or moments are not shaped as their networks.
+            BadFile: Targets or moments are not shaped as their networks.
         """
         agent = self.agent
         initial = Learner.start(
@@ -130,7 +130,7 @@ def _with_targets_and_moments(
 
     def flatten(members: Members, content: str) -> Any:
         if Structure.of(members) != structure:
-            raise BadCheckpoint(f"the {content} of {name} are not shaped as its networks")
+            raise BadFile(f"the {content} of {name} are not shaped as its networks")
         return structure.flatten(members)
 
     if trained.target is not None:

@@ -18,14 +18,13 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 
 from sparl.errors import BadFile
 from sparl.validation import LARGEST, shown
 
-Kind = TypeVar("Kind")
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 """A sha256."""
 DEEPEST = 32
@@ -91,7 +90,7 @@ def parse(content: bytes, file: Path, *, finite: bool = True) -> Any:
     return made
 
 
-def convert(content: Any, kind: type[Kind], file: Path, at: str = "", big: str = "") -> Kind:
+def convert(content: Any, kind: Any, file: Path, at: str = "", big: str = "") -> Any:
     """What a part of a file says, as an instance of its class.
 
     Args:
@@ -125,7 +124,7 @@ def convert(content: Any, kind: type[Kind], file: Path, at: str = "", big: str =
     return made
 
 
-def make(kind: type[Kind], fields: dict[str, Any], file: Path, at: str) -> Kind:
+def make(kind: type, fields: dict[str, Any], file: Path, at: str) -> Any:
     """A dataclass, possibly a plug-in's, from the fields that a file has of it.
 
     A plug-in may annotate a field with what no schema can check; such a class gets its fields as

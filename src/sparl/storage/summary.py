@@ -33,7 +33,7 @@ class SummaryFile(msgspec.Struct, frozen=True):
     steps_per_second: float
     tables: dict[str, Mark] = {}
     """How far the run's tables had come; empty in what sparl 0.1 wrote."""
-    figures: dict[str, float | None] = {}
+    figures: dict[str, int | float | None] = {}
     """The others."""
 
     @classmethod
@@ -47,10 +47,10 @@ class SummaryFile(msgspec.Struct, frozen=True):
         named = set(cls.__struct_fields__) - {"figures"}
         known = {name: value for name, value in content.items() if name in named}
         others = {name: value for name, value in content.items() if name not in named}
-        figures = schema.convert(others, dict[str, float | None], path)
+        figures = schema.convert(others, dict[str, int | float | None], path)
         return msgspec.structs.replace(schema.convert(known, cls, path), figures=figures)
 
-    def figure(self, name: str) -> float | None:
+    def figure(self, name: str) -> int | float | None:
         """A figure that only some summaries have."""
         return self.figures.get(name)
 
@@ -62,4 +62,5 @@ class SummaryFile(msgspec.Struct, frozen=True):
 
     def numbers(self) -> dict[str, float]:
         """All figures that are numbers, by name."""
-        return {name: v for name, v in self.content().items() if isinstance(v, int | float)}
+        content = self.content()
+        return {name: float(v) for name, v in content.items() if isinstance(v, int | float)}
