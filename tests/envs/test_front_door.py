@@ -182,12 +182,10 @@ def test_a_class_and_a_function_of_a_file_are_rebuilt(tmp_path):
 
 
 def test_an_environment_with_a_spec_is_rebuilt_from_it(tmp_path):
-    env = gym.wrappers.RescaleAction(gym.make("Pendulum-v1", g=5.0), np.float32(-1), np.float32(1))
-    options = OFTEN | {"max_episode_steps": 20}
-    run = sparl.train(env, TINY, out=tmp_path / "run", **options)
+    env = gym.wrappers.TimeLimit(gym.make("Pendulum-v1", g=5.0), 20)
+    run = sparl.train(env, TINY, out=tmp_path / "run", **OFTEN)
     recorded = json.loads((run.folder / "config.json").read_text())["run"]
     assert json.loads(recorded["env_spec"])["kwargs"]["g"] == 5.0
-    assert run.policy.spaces.high == (1.0,)
     assert run.evaluate(1).lengths == (20,)
 
 

@@ -106,8 +106,7 @@ class _Once:
         if self._taken or options:
             raise BadEnvironment(
                 f"{self._name} is one environment, and a second one is needed, or one with other "
-                "arguments. Hand over its class or a function that makes it, or let evaluations "
-                "use it between episodes: eval_env shared"
+                "arguments: hand over its class, or a function that makes it"
             )
         self._taken = True
         return _Kept(self._env, self._released)

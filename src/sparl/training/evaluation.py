@@ -85,7 +85,9 @@ class Evaluator:
         self._run, self.spaces = run, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()
-        self._envs = [shared] if shared is not None else self._made(min(episodes, SIDE_BY_SIDE))
+        # A simulator that exists once is one afterwards, too.
+        count = 1 if run.eval_env == "shared" else min(episodes, SIDE_BY_SIDE)
+        self._envs = [shared] if shared is not None else self._made(count)
 
     def __call__(self, act: Act) -> Evaluation:
         """Evaluates a policy.
@@ -114,8 +116,9 @@ class Evaluator:
         except BadEnvironment as error:
             self._stack.close()
             raise BadEnvironment(
-                f"{error}. An evaluation plays in {count} environments of its own. If there can be "
-                "one alone, let it use the training's between episodes: eval_env shared"
+                f"{error}. An evaluation plays in environments of its own, {count} of them. If "
+                "there can be one alone, let it use the training's between episodes: eval_env "
+                "shared"
             ) from error
         return made
 

@@ -228,9 +228,10 @@ class Trainer(Host):
             dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
         last = step == config.steps
         evaluate = step % config.eval_every < steps or last
-        if evaluate and config.eval_env == "shared" and not last:
-            self._postponed, evaluate = True, False
-        if evaluate or step % config.log_every < steps:
+        if evaluate and config.eval_env == "shared":
+            self._postponed = not last
+        # A row waits for the evaluation that it belongs to.
+        if not self._postponed and (evaluate or step % config.log_every < steps):
             self._log(evaluate)
         self.logger.progress.tick(step, steps)
 
