@@ -11,6 +11,7 @@ import pytest
 from policies import KINDS, PolicyAct, observations, policy_like, policy_of
 
 import sparl
+from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
     COMPILE_FLAGS,
@@ -145,6 +146,19 @@ def test_observations_that_are_not_finite_are_refused(bad, dtype, tmp_path):
     observation[3] = bad
     assert act(observation) is None
     assert np.array_equal(act.action, before)  # it is left unchanged
+
+
+def test_actions_stay_within_bounds_that_no_float32_equals(tmp_path):
+    """Of Box(-0.1, 0.1, dtype=float64): float32(-0.1) is below -0.1."""
+    flat = policy_like("one layer")
+    spaces = Spaces((9,), (4,), (-0.1, -0.1, 0.1, -1e-50), (0.1, 0.3, 0.7, 1e300))
+    policy = Policy(flat.network, spaces, flat.golden)
+    program = program_of(policy)
+    act = PolicyAct(compile_in(tmp_path, program), program)
+    actions = np.array([act(o) for o in observations(9, 200) * 1e4], np.float64)
+    assert (actions >= spaces.low).all() and (actions <= spaces.high).all()
+    bounds = inner_float32(spaces.low, spaces.high)
+    assert np.array_equal(actions.min(0), bounds[0]) and np.array_equal(actions.max(0), bounds[1])
 
 
 def test_floats_whose_sums_overflow_are_refused(tmp_path):
