@@ -213,6 +213,17 @@ def test_it_compiles_without_a_warning_and_its_header_also_as_cpp(name, tmp_path
     subprocess.run([name, *as_cpp], cwd=folder, check=True)
 
 
+def test_a_layer_too_wide_for_an_int_of_16_bits_does_not_compile_there(tmp_path):
+    small_int = tmp_path / "small_int.h"
+    small_int.write_text("#include <limits.h>\n#undef INT_MAX\n#define INT_MAX 32767\n")
+    command = [compiler(), *STRICT, "-fsyntax-only", "-include", str(small_int), "policy.c"]
+    for inputs, compiles in [(8191, True), (8192, False)]:
+        write(program_of(policy_of(["dense"], [inputs, 1], golden=1)), tmp_path)
+        finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (finished.returncode == 0) == compiles, finished.stderr
+    assert "needs an int of more than 16 bits" in finished.stderr
+
+
 def test_it_is_clean_under_the_sanitizers(tmp_path):
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
     probe = tmp_path / "probe.c"
