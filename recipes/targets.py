@@ -8,10 +8,12 @@ and floats of 80 (x86), floats in hardware or in software (ARM). Each is emulate
 tools are not installed is left out with a message. Writes `results/device/targets.csv`; a few
 minutes. Debian's packages:
 
-    gcc-avr avr-libc simavr gcc-mips-linux-gnu gcc-multilib qemu-user
+    gcc-avr avr-libc simavr gcc-mips-linux-gnu qemu-user libc6-dev-i386 lib32gcc-12-dev
     gcc-arm-linux-gnueabihf gcc-arm-linux-gnueabi gcc-aarch64-linux-gnu
 
-`tests/exporters/test_export_targets.py` runs two of these policies on each.
+gcc-multilib brings what `gcc -m32` needs, too, but Debian has it exclude the other compilers.
+
+`tests/exporters/test_export_targets.py` runs some of these policies on four.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _check_spaces(spaces: Spaces, network: Network) -> None:
         if len(bounds) != outputs:
             raise _disagreement(name, bounds, f"{outputs} outputs")
         if not all(isinstance(b, float | int) and abs(b) <= LARGEST for b in bounds):
-            raise BadValue(f"{name} of the policy is {bounds}, no finite numbers: {WAY_OUT}")
+            raise BadValue(f"{name} of the policy is {bounds!r:.80}, no finite numbers: {WAY_OUT}")
 
 
 def _check_network(network: Network) -> None:
@@ -85,7 +85,7 @@ def _check_network(network: Network) -> None:
         if any(widths[value] != layer.out_features for value in adds):
             raise _disagreement(f"wiring.stages[{i}].adds", stage.adds, f"layer {i}'s outputs")
         if stage.activation not in ACTIVATIONS:
-            raise BadValue(f"wiring.stages[{i}].activation is {stage.activation!r}: {WAY_OUT}")
+            raise BadValue(f"wiring.stages[{i}].activation is {stage.activation!r:.80}: {WAY_OUT}")
         if stage.norm not in tuple(NORMS) or type(norm) is not NORMS[stage.norm]:
             raise _disagreement(f"wiring.stages[{i}].norm", stage.norm, f"layer {i}'s arrays")
         if not all(np.isfinite(array).all() for array in jax.tree.leaves((layer, norm))):
@@ -106,12 +106,15 @@ def _check_indices(i: int, layer: Packed) -> None:
 
 def _whole(name: str, values: Sequence[Any], low: int = 0, high: int = INT32.max) -> None:
     for value in values:
-        if not isinstance(value, int | np.integer) or not low <= value <= high or value is True:
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_whole or not low <= value <= high:
             raise BadValue(
-                f"{name} of the policy holds {value!r}, where a whole number from {low} to {high} "
-                f"belongs: {WAY_OUT}"
+                f"{name} of the policy holds {value!r:.80}, where a whole number from {low} to "
+                f"{high} belongs: {WAY_OUT}"
             )
 
 
 def _disagreement(name: str, value: Any, other: str) -> BadValue:
-    return BadValue(f"{name} of the policy is {value!r}, but its network has {other}: {WAY_OUT}")
+    return BadValue(
+        f"{name} of the policy is {value!r:.80}, but its network has {other}: {WAY_OUT}"
+    )
