@@ -19,6 +19,7 @@ import sparl
 from sparl.cli import main
 from sparl.config import RunConfig
 from sparl.errors import BadEnvironment, BadValue
+from sparl.methods import DSP
 from sparl.storage import RunFolder
 
 CODE = """
@@ -206,7 +207,7 @@ def test_one_environment_is_shared_and_stays_open(tmp_path, capsys):
     assert finished.returncode == 1
     assert "was an object of the process that trained" in finished.stderr
     again = sparl.prune(
-        run.folder, sparl.DSP(), steps=40, env=Plain, out=tmp_path / "p", quiet=True
+        run.folder, DSP(), steps=40, env=Plain, out=tmp_path / "p", quiet=True
     )
     assert again.evaluate(1).lengths == (10,)
 

@@ -1,6 +1,7 @@
 """Environments: how they are found and made, their spaces, and wrappers."""
 
 from sparl.envs.arrival import Arrival, copied, scalar
+from sparl.envs.bounds import inner_float32
 from sparl.envs.check import Checked, Finding, check
 from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, structure_of
 from sparl.envs.frames import Stack, stack
@@ -35,6 +36,7 @@ __all__ = [
     "episode_seed",
     "find",
     "flatten_batch",
+    "inner_float32",
     "make",
     "scalar",
     "space_of",

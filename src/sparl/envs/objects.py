@@ -61,6 +61,8 @@ def describe(env: Any) -> Described:
 
 def _of_spec(spec: EnvSpec) -> Described | None:
     """An environment of gymnasium's registry, or one that its spec alone tells how to make."""
+    if gym.registry.get(spec.id) == spec:
+        return Described(spec.id)
     if any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
         return None
     try:

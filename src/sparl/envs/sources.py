@@ -28,6 +28,8 @@ from sparl.errors import BadEnvironment, BadValue
 
 EXTRAS = {"highway_env": ("highway", "merge", "roundabout", "intersection", "racetrack")}
 """Packages of the `envs` extra, and how the ids begin that they register."""
+KNOWN = ("gymnasium", "sparl", *EXTRAS)
+"""Packages whose ids every process knows."""
 OBJECT = "object:"
 """How the names of environments begin that Python code handed over as objects."""
 objects: dict[str, Callable[..., Any]] = {}
@@ -48,7 +50,10 @@ class Registered:
 
     @property
     def json(self) -> str:
-        """The spec, from which every process can make the environment; "" if it holds objects."""
+        """The spec, for processes that do not know the id; "" if all do, or if it holds objects."""
+        module = str(self.of.entry_point).partition(".")[0].partition(":")[0]
+        if module in KNOWN and gym.registry.get(self.of.id) == self.of:
+            return ""
         try:
             return self.of.to_json()
         except (TypeError, ValueError):
@@ -101,7 +106,7 @@ def find(name: str, recorded: str = "", folder: str = "") -> Source:
 
     Args:
         name: As in `sparl.envs.maker`.
-        recorded: The JSON of its `EnvSpec`, for a process that does not know the name.
+        recorded: The JSON of its `EnvSpec`: what is made whatever the name means here.
         folder: Where modules are looked for, besides where Python looks.
 
     Raises:
@@ -109,18 +114,18 @@ def find(name: str, recorded: str = "", folder: str = "") -> Source:
     """
     if name.startswith(OBJECT):
         return _object(name)
+    plugins.search(folder)
+    if recorded:
+        return Registered(EnvSpec.from_json(recorded), folder)
     where, colon, last = name.rpartition(":")
     if where.endswith(".py"):
         return InFile(name)
-    plugins.search(folder)
     try:
         if colon:
             return _of_module(name, where, last, folder)
         _register_extra(name)
         return Registered(_registered(name), folder)
     except (BadEnvironment, gym.error.Error) as error:
-        if recorded:
-            return Registered(EnvSpec.from_json(recorded), folder)
         if envpool.has(name):
             return EnvPoolId(name)
         if isinstance(error, BadEnvironment):
