@@ -128,7 +128,9 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     else:
         words = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
         given = _changed(run, RunConfig(run.env)) | _given(agent)
-    given |= _given(method, pruning=bool(run.begun_from))
+    of_method = _given(method, pruning=bool(run.begun_from))
+    given = {name: of_method[name] for name in ("pattern",) if name in of_method} | given
+    given |= of_method
     words += ["--method", _name(method, METHODS)]
     for name, value in ({"steps": run.steps} | given).items():
         words += _spelled(name.replace("_", "-"), value)
