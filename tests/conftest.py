@@ -7,6 +7,10 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import settings
+
+# `python -m pytest tests/fuzz --hypothesis-profile=long`: see CONTRIBUTING.md.
+settings.register_profile("long")
 
 # Before anything imports jax. The processes that tests start read it, too, and those in which
 # pytest runs the tests have it from the first one.

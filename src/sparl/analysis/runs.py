@@ -146,9 +146,13 @@ def read(path: Path) -> FinishedRun:
         returns=tuple(evaluation.value for evaluation in summary.evals),
         final_return=summary.final_return,
         wall_seconds=summary.wall_seconds,
-        footprint={key: summary.figure(key) for key in FOOTPRINT},
+        footprint={key: _float(summary.figure(key)) for key in FOOTPRINT},
         sizes=_sizes(path, summary),
     )
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _seconds_at_steps(path: Path, mark: Mark | None) -> dict[int, float]:

@@ -134,7 +134,9 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     else:
         line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
         given = _changed(run, usual_run) | _given(agent)
-    given |= _given(method, pruning=bool(run.begun_from))
+    of_method = _given(method, pruning=bool(run.begun_from))
+    given = {name: of_method[name] for name in ("pattern",) if name in of_method} | given
+    given |= of_method
     line += ["--method", _name(method, METHODS)]
     for name, value in ({"steps": run.steps} | given).items():
         line += _spelled(name.replace("_", "-"), value)

@@ -1,0 +1,58 @@
+"""What all fuzzing shares: how many cases there are, what a case may do, and how cases ended."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hypothesis import HealthCheck, settings
+
+from sparl.errors import SparlError
+
+SECONDS = 60
+"""A case that takes longer hangs."""
+MOST_MEMORY = 4 * 2**20
+"""Kilobytes that the process may ever have had: compiled code and the run's arrays are most."""
+LONGER = 100
+"""Times as many cases in the profile `long`."""
+OUTCOMES: Counter[tuple[str, str]] = Counter()
+
+
+def cases(count: int) -> settings:
+    """So many cases, and `LONGER` times as many with --hypothesis-profile=long."""
+    times = LONGER if settings.get_current_profile_name() == "long" else 1
+    return settings(
+        max_examples=count * times,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@contextmanager
+def allowed(kind: str) -> Iterator[Callable[[str], None]]:
+    """A case, which may raise a SparlError and nothing else, and must come to an end.
+
+    Gives a function that notes how the case ended, if it did not raise.
+    """
+
+    def hangs(*_: object) -> None:
+        raise AssertionError(f"{kind}: this has taken {SECONDS} s")
+
+    told: list[str] = []
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(SECONDS)
+    try:
+        yield told.append
+    except SparlError as error:
+        assert str(error) and "\n" not in str(error).strip()[:2000]
+        told.append(type(error).__name__)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        OUTCOMES[kind, *(told[-1:] or ["raised"])] += 1
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert memory < MOST_MEMORY, f"{kind}: {memory} kB"
