@@ -92,11 +92,9 @@ class Run:
 
         This `Run`, too, has the new policy afterwards.
         """
-        try:
-            return resume(self.folder, **options)
-        finally:
-            for read in ("policy", "_explorer"):
-                self.__dict__.pop(read, None)
+        for read in ("policy", "_explorer"):
+            self.__dict__.pop(read, None)
+        return resume(self.folder, **options)
 
     def prune(self, method: Method, **options: Any) -> Run:
         """A new run that prunes what this one has learned; options are those of `sparl.prune`."""

@@ -206,9 +206,7 @@ def test_one_environment_is_shared_and_stays_open(tmp_path, capsys):
     )
     assert finished.returncode == 1
     assert "was an object of the process that trained" in finished.stderr
-    again = sparl.prune(
-        run.folder, DSP(), steps=40, env=Plain, out=tmp_path / "p", quiet=True
-    )
+    again = sparl.prune(run.folder, DSP(), steps=40, env=Plain, out=tmp_path / "p", quiet=True)
     assert again.evaluate(1).lengths == (10,)
 
 
