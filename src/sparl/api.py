@@ -169,7 +169,7 @@ def resume(
 
     Args:
         steps: Environment steps in all, if others than the run had.
-        callbacks, quiet, ray_address: As for `train`; `ray_address` may be another one.
+        callbacks: As for `train`, and so `quiet` and `ray_address`, which may be another one.
         trust: As for `Run`.
     """
     path = Path(path)
