@@ -38,16 +38,21 @@ gym.register("World-v0", Point, max_episode_steps=20)
 """
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "run"
+    sparl.train("environments:Point-v0", TINY, Dense(), out=out, **OFTEN | {"steps": 60})
+    return out
+
+
 @pytest.fixture
-def foreign(tmp_path, monkeypatch) -> Path:
+def foreign(trained, tmp_path, monkeypatch) -> Path:
     """A run of somebody else, with an agent in a file and an environment in a module.
 
     Nothing of it is imported in this process yet.
     """
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
     monkeypatch.syspath_prepend(tmp_path)
-    run = tmp_path / "run"
-    sparl.train("environments:Point-v0", TINY, Dense(), out=run, **OFTEN | {"steps": 60})
+    run = shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "toy.py").write_text(TOY)
     (tmp_path / "world.py").write_text(WORLD)
     agent = f"{tmp_path / 'toy.py'}:Toy"
