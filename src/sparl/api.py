@@ -174,7 +174,7 @@ def resume(
     Args:
         steps: Environment steps in all, if others than the run had.
         env: The run's environment, where this process cannot make it from what the run recorded.
-        callbacks, quiet, ray_address: As for `train`; `ray_address` may be another one.
+        callbacks: As for `train`, and so `quiet` and `ray_address`, which may be another one.
         trust: As for `Run`.
     """
     folder, saved, step = start = launch.start_of(Path(path), trust)

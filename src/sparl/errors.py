@@ -46,7 +46,9 @@ class BadFile(SparlError):
             value: What is there.
             way_out: A sentence on what can be done; it ends the message.
         """
-        super().__init__(f"{message}. {way_out}" if way_out else message)
+        text = f"{message}. {way_out}" if way_out else message
+        # A file's own words may be in it: they must not move a terminal's cursor, say.
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
         self.file = None if file is None else Path(file)
         self.field, self.value, self.way_out = field, value, way_out
 

@@ -50,7 +50,7 @@ def kinds(config: Any) -> None:
             continue
         try:
             made = msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeError) as error:  # half a surrogate is no text
             raise BadValue(f"{name} is {shown(given)}: it must be {_describe(kind)}") from error
         for number in _numbers(made):
             if isinstance(number, float) and not math.isfinite(number):
@@ -87,7 +87,7 @@ def fractions(**values: int | float) -> None:
     _check(lambda value: 0 <= value <= 1, "within 0 and 1", values)
 
 
-def one_of(choices: Collection[str], **values: str) -> None:
+def one_of(choices: Collection[str], **values: Any) -> None:
     """Checks that every value is one of `choices`.
 
     Raises:

@@ -28,7 +28,7 @@ def imported(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_zip_is_read_or_refused(name, tmp_path):
-    @cases(15)
+    @cases(8)
     @given(damaged(saved(name).read_bytes()))
     def case(content: bytes) -> None:
         (tmp_path / "agent.zip").write_bytes(content)
@@ -44,7 +44,7 @@ def test_attributes_of_other_kinds_are_read_or_refused(name, tmp_path):
     with zipfile.ZipFile(saved(name)) as archive:
         data = json.loads(archive.read("data"))
 
-    @cases(15)
+    @cases(8)
     @given(changed(data))
     def case(altered: dict[str, Any]) -> None:
         text = json.dumps(altered).encode()
@@ -62,7 +62,7 @@ def test_damaged_members_are_read_or_refused(name, tmp_path):
     with zipfile.ZipFile(saved(name)) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
 
-    @cases(15)
+    @cases(8)
     @given(st.data())
     def case(data: Any) -> None:
         member = data.draw(st.sampled_from(sorted(members)))

@@ -16,7 +16,7 @@ SECONDS = 60
 """A case that takes longer hangs."""
 MOST_MEMORY = 4 * 2**20
 """Kilobytes that the process may ever have had: compiled code and the run's arrays are most."""
-LONGER = 100
+LONGER = 50
 """Times as many cases in the profile `long`."""
 OUTCOMES: Counter[tuple[str, str]] = Counter()
 

@@ -151,7 +151,7 @@ def read(path: Path) -> FinishedRun:
     )
 
 
-def _float(value: float | None) -> float | None:
+def _float(value: int | float | None) -> float | None:
     return None if value is None else float(value)
 
 

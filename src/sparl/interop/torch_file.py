@@ -15,7 +15,7 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ class _Reader:
         order = "little"
         if f"{self._folder}byteorder" in archive.namelist():
             order = self._member("byteorder", 16).decode()
-        self._order = ">" if order == "big" else "<"
+        self._order: Literal["<", ">"] = ">" if order == "big" else "<"
 
     def read(self) -> Any:
         """What was saved."""

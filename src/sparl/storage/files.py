@@ -88,10 +88,10 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
             large, or cannot be read.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BadFile(f"{path} cannot be read: it is no file", file=path)
+        with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise BadFile(f"{path} cannot be read: it is no file", file=path)
             if most is not None and status.st_size > most:
                 raise BadFile(
                     f"{path} cannot be read: it has {status.st_size} bytes, and such a file has at "
