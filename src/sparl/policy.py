@@ -7,7 +7,7 @@ policy.safetensors   packed weights, biases, indices, golden input/output pairs,
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadValue
 from sparl.layouts import Layout, StraightThrough, pack, unpack
-from sparl.networks import BatchNorm, LayerNorm, Network, Norm, Normalization, Stage, Wiring, plain
+from sparl.networks import NORMS, AnyNorm, Network, Norm, Normalization, Stage, Wiring, plain
 from sparl.storage import files
 
 FORMAT = 1
@@ -108,9 +108,11 @@ class Policy:
             description, stored = pack(layer)
             layers.append(description)
             arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
-        for i, norm in enumerate(self.network.norms):
-            if norm is not None:
-                arrays |= {f"norm_{i}.{name}": np.asarray(a) for name, a in vars(norm).items()}
+        network = self.network
+        for prefix, norms in (("norm", network.norms), ("input_norm", network.input_norms)):
+            for i, norm in enumerate(norms):
+                numbers = {} if norm is None else vars(norm)
+                arrays |= {f"{prefix}_{i}.{name}": np.asarray(a) for name, a in numbers.items()}
         sha256 = files.write_arrays(folder / "policy.safetensors", arrays)
         files.write_json(
             folder / "policy.json",
@@ -167,19 +169,28 @@ def _network(
     """The layers in their wiring, which older policies do not tell: they are chains."""
     if "wiring" not in content:
         return plain(layers, content["squash"])
-    stages = tuple(
-        Stage(**(stage | {"reads": tuple(stage["reads"])})) for stage in content["wiring"]["stages"]
-    )
-    norms = tuple(
-        stage.norm and _norm(stage.norm, f"norm_{i}.", arrays) for i, stage in enumerate(stages)
-    )
-    wiring = Wiring(stages, tuple(content["wiring"]["gives"]))
-    return Network(layers, norms, wiring, content["squash"])
+    stages, norms, input_norms = [], [], []
+    for i, saved in enumerate(content["wiring"]["stages"]):
+        stage = Stage(**(saved | {"reads": tuple(saved["reads"])}))
+        stored_as = {"norm": f"norm_{i}.", "input_norm": f"input_norm_{i}."}
+        if "input_norm" not in saved and stage.norm == "layer":
+            # Older policies have layer norms of inputs alone, and call them so.
+            stage = replace(stage, norm=None, input_norm="layer")
+            stored_as["input_norm"] = stored_as["norm"]
+        stages.append(stage)
+        norms.append(_norm(stage.norm, stored_as["norm"], arrays))
+        input_norms.append(_norm(stage.input_norm, stored_as["input_norm"], arrays))
+    wiring = Wiring(tuple(stages), tuple(content["wiring"]["gives"]))
+    return Network(layers, tuple(norms), tuple(input_norms), wiring, content["squash"])
 
 
-def _norm(kind: Norm, prefix: str, arrays: dict[str, NDArray]) -> LayerNorm | BatchNorm:
-    fields = {n.removeprefix(prefix): jnp.asarray(a) for n, a in arrays.items() if prefix in n}
-    return {"layer": LayerNorm, "batch": BatchNorm}[kind](**fields)
+def _norm(kind: Norm | None, prefix: str, arrays: dict[str, NDArray]) -> AnyNorm | None:
+    fields = {
+        name.removeprefix(prefix): jnp.asarray(array)
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    return None if kind is None else NORMS[kind](**fields)
 
 
 def _describe_actions(spaces: Spaces) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sparl.exporters import onnx as onnx_exporter
 from sparl.kernels import BATCH_EPSILON
 from sparl.methods import RNM, Static
 from sparl.methods.common import neurons
+from sparl.methods.common.importance import saliency
 from sparl.networks import LAYER_EPSILON, BatchNorm, build, feature_tower, layer_names, then
 from sparl.policy import Policy
 
@@ -74,9 +75,8 @@ def by_hand(kind, network, activation, x):
     def norm(i, y):
         centred = y - y.mean(0)
         y = centred / np.sqrt((centred**2).mean(0) + LAYER_EPSILON)
-        return np.asarray(network.norms[i].gain)[:, None] * y + np.asarray(
-            network.norms[i].shift
-        ).reshape(-1, 1)
+        gain, shift = (np.asarray(a)[:, None] for a in vars(network.input_norms[i]).values())
+        return gain * y + shift
 
     x = w0 @ x + b0
     for i in (1, 3):
@@ -143,7 +143,7 @@ def test_saliency_of_relus_equals_that_of_their_incoming_rows(kind):
         + network.layers[i].bias * gradient.layers[i].bias
         for i in neurons.hidden(network)
     ]
-    found = neurons.saliency(network, gradient)
+    found = saliency(network, gradient)
     np.testing.assert_allclose(found, np.abs(np.concatenate(rows)), rtol=1e-3, atol=1e-5)
 
 

@@ -125,7 +125,7 @@ def device_network(
         parts += ("relu",) if len(network.layers) > 1 else ()
     return DeviceNetwork(
         layers=tuple(map(device_layer, network.layers, weights)),
-        input_arrays=tuple(map(_layer_norm_arrays, network.norms)),
+        input_arrays=tuple(map(_layer_norm_arrays, network.input_norms)),
         output_arrays=tuple(
             _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
             for layer, norm in zip(network.layers, network.norms, strict=True)
@@ -149,7 +149,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     parts = ("quantize",)
     input_arrays = [
         _layer_norm_arrays(norm) | ({} if steps is None else {"steps": steps})
-        for norm, steps in zip(network.norms, quantized.steps, strict=True)
+        for norm, steps in zip(network.input_norms, quantized.steps, strict=True)
     ]
     observation_value = _observation_value(normalization)
     observation_arrays = _normalization_arrays(normalization)
@@ -209,7 +209,7 @@ def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
     if wiring.is_chain:
         return ()
     used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
-    norms = ["layer_norm"] if any(stage.norm == "layer" for stage in wiring.stages) else []
+    norms = ["layer_norm"] if any(s.input_norm == "layer" for s in wiring.stages) else []
     return (*norms, *sorted(used - {"tanhf"}))
 
 
