@@ -2,16 +2,16 @@
 
     python recipes/crossq_gate.py                       # the whole study, in order
     python recipes/crossq_gate.py --seeds 0             # a part of it
-    python recipes/crossq_gate.py --only dense-256      # some of its variants
+    python recipes/crossq_gate.py --only dense tiny     # some of its variants
 
 Walker2d-v5, 100,000 steps, seeds 0 and 1. The actor is 2x256 and dense in all of them:
 
-    dense-256, dense-512             dense critics
+    dense, dense-512                 dense critics of 256 and of 512
     rnm-1-8-of-512, rnm-1-8-of-256   1:8 in the hidden layer of both critics, every 1,000 updates
                                      chosen anew
     tiny                             dense critics with as many weights as those 1:8 of 256
 
-Level means: the mean of the last three evaluations is within 10 % of that of dense-256, in both
+Level means: the mean of the last three evaluations is within 10 % of that of dense, in both
 seeds. Stop it, and the same command goes on where it was. Curves and tables go to
 `results/crossq_gate/`.
 """
@@ -30,7 +30,8 @@ def critics(width: int) -> tuple[str, ...]:
 
 
 def dense(width: int) -> Variant:
-    return Variant(f"dense-{width}", ("--method", "dense", *critics(width)))
+    name = "dense" if width == HIDDEN else f"dense-{width}"
+    return Variant(name, ("--method", "dense", *critics(width)))
 
 
 def sparse(width: int) -> Variant:
