@@ -167,8 +167,17 @@ EXPORTED = {
 }
 
 
+NORMED = {
+    f"{norm} {place}": lambda norm=norm, place=place: shaken(
+        build(KEY, (5, 8, 8, 3), True, "mlp", "swish", norm, place)
+    )
+    for norm in ("batch", "layer")
+    for place in ("before", "behind")
+}
+
+
 def policy_of(name, sparse):
-    network = EXPORTED[name]()
+    network = (EXPORTED | NORMED)[name]()
     if sparse:
         method = RNM(2, 4, sparse_layers="all")
         parts, _ = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})
@@ -200,7 +209,12 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
         assert np.isnan(compiled.outputs(refused)).all()
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+def test_c_refuses_norms_that_it_does_not_have():
+    with pytest.raises(BadValue, match=r"C has no batch norms of inputs, .* export as ONNX"):
+        device_network(policy_of("batch behind", False), "float32")
+
+
+@pytest.mark.parametrize("name", EXPORTED | NORMED)
 def test_onnxruntime_gives_what_the_policy_gives(name):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     policy, tried = policy_of(name, False), observations(5, 1000)
@@ -209,7 +223,7 @@ def test_onnxruntime_gives_what_the_policy_gives(name):
     assert np.abs(found - policy.predict(tried)[0]).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", EXPORTED | NORMED)
 def test_a_saved_policy_acts_as_it_did(name, tmp_path):
     policy = policy_of(name, True)
     policy.save(tmp_path)

@@ -15,7 +15,7 @@ from sparl.errors import BadValue
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
-from sparl.networks import BatchNorm, LayerNorm, Normalization, Wiring
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -111,6 +111,7 @@ def device_network(
     Raises:
         BadValue: A weight is too large for float16. Export as float32 or int8.
     """
+    _refuse_norms(policy.network)
     if dtype == "int8":
         assert observations is not None
         return _integer_network(
@@ -193,6 +194,16 @@ def _layer_norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
     if not isinstance(norm, LayerNorm):
         return {}
     return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
+
+
+def _refuse_norms(network: Network) -> None:
+    """Raises `BadValue` for norms that the C code does not have."""
+    if any(isinstance(norm, BatchNorm) for norm in network.input_norms) or any(
+        isinstance(norm, LayerNorm) for norm in network.norms
+    ):
+        raise BadValue(
+            "C has no batch norms of inputs, and no layer norms behind a layer: export as ONNX"
+        )
 
 
 def _with_batch_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
