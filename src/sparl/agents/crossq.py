@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import UInt32
+from jaxtyping import Array, UInt32
 
 from sparl import validation
 from sparl.agents.common.ofenet import critic_inputs

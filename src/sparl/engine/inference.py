@@ -144,7 +144,7 @@ def host_network(positions: Network) -> Whole | Wired | None:
         "norms": network.norms,
         "input_norms": network.input_norms,
     }
-    norms = {
+    norms: dict[tuple[wiring.Place, int], HostNorm] = {
         (place, i): HostNorm(norm.normalised, [_span(numbers) for numbers in vars(norm).values()])
         for place, of_layers in all_norms.items()
         for i, norm in enumerate(of_layers)
