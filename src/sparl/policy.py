@@ -8,7 +8,7 @@ policy.safetensors   packed weights, biases, indices, golden input/output pairs,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import LayerDescription, Size, StraightThrough, pack, unpack
-from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, chain
+from sparl.networks import NORMS, AnyNorm, Network, Norm, Normalization, Wiring, chain
 from sparl.storage import files, schema
 from sparl.validation import shown
 
@@ -117,9 +117,11 @@ class Policy:
             description, stored = pack(layer)
             layers.append(description)
             arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
-        for i, norm in enumerate(self.network.norms):
-            if norm is not None:
-                arrays |= {f"norm_{i}.{name}": np.asarray(a) for name, a in vars(norm).items()}
+        network = self.network
+        for prefix, norms in (("norm", network.norms), ("input_norm", network.input_norms)):
+            for i, norm in enumerate(norms):
+                numbers = {} if norm is None else vars(norm)
+                arrays |= {f"{prefix}_{i}.{name}": np.asarray(a) for name, a in numbers.items()}
         sha256 = files.write_arrays(folder / ARRAYS, arrays)
         files.write_sealed(
             folder / "policy.json",
@@ -149,7 +151,7 @@ class Policy:
         arrays = files.read_arrays(file, content.sha256)
         spaces = _spaces(description, folder / "policy.json")
         stored = _Arrays(arrays, file)
-        network = _network(content, description["layers"], stored, spaces)
+        network = _network(content, description, stored, spaces)
         sizes = network.in_features, spaces.action_size
         normalization = None
         if content.observation.normalized:
@@ -258,7 +260,7 @@ class _Arrays(NamedTuple):
 
 
 def _network(
-    content: _File, descriptions: list[dict[str, Any]], stored: _Arrays, spaces: Spaces
+    content: _File, description: dict[str, Any], stored: _Arrays, spaces: Spaces
 ) -> Network:
     """The layers in their wiring."""
     sizes = spaces.observation_size, spaces.action_size
@@ -277,7 +279,7 @@ def _network(
             field="wiring",
         )
     layers = []
-    for i, layer in enumerate(descriptions):
+    for i, layer in enumerate(description["layers"]):
         prefix = f"layer_{i}."
         arrays = {
             name.removeprefix(prefix): array
@@ -285,17 +287,26 @@ def _network(
             if name.startswith(prefix)
         }
         layers.append(unpack(layer, arrays, str(stored.file), f"layer_{i}"))
-    norms = []
+    # Older policies have layer norms of inputs alone, and call them so.
+    described = (description.get("wiring") or {"stages": ()})["stages"]
+    older = not any("input_norm" in stage for stage in described)
+    stages, norms, input_norms = [], [], []
     for i, (stage, (outputs, inputs)) in enumerate(zip(wiring.stages, shapes, strict=True)):
-        if stage.norm is None:
-            norms.append(None)
-            continue
-        kind = {"layer": LayerNorm, "batch": BatchNorm}[stage.norm]
-        size = inputs if stage.norm == "layer" else outputs
-        names = [field.name for field in fields(kind)]
-        stats = {name: jnp.asarray(stored.take(f"norm_{i}.{name}", (size,))) for name in names}
-        norms.append(kind(**stats))
-    return Network(tuple(layers), tuple(norms), wiring, content.squash)
+        of_inputs = f"input_norm_{i}"
+        if older and stage.norm == "layer":
+            stage, of_inputs = replace(stage, norm=None, input_norm="layer"), f"norm_{i}"
+        stages.append(stage)
+        norms.append(_norm(stage.norm, f"norm_{i}", outputs, stored))
+        input_norms.append(_norm(stage.input_norm, of_inputs, inputs, stored))
+    wiring = Wiring(tuple(stages), wiring.gives)
+    return Network(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash)
+
+
+def _norm(kind: Norm | None, name: str, size: int, stored: _Arrays) -> AnyNorm | None:
+    if kind is None:
+        return None
+    names = [field.name for field in fields(NORMS[kind])]
+    return NORMS[kind](**{n: jnp.asarray(stored.take(f"{name}.{n}", (size,))) for n in names})
 
 
 def _describe_actions(spaces: Spaces) -> dict[str, Any]:

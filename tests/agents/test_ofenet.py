@@ -20,7 +20,7 @@ from sparl.errors import BadValue
 from sparl.kernels import BATCH_EPSILON
 from sparl.learner import AgentState, Learner, StepRules
 from sparl.methods import RNM, Dense
-from sparl.networks import BATCH_MEMORY
+from sparl.networks import BATCH_MEMORY, by_batch
 from sparl.replay import Columns
 from sparl.storage import RunFolder
 from sparl.training import Trainer, inspect, snapshot
@@ -98,7 +98,7 @@ def test_batch_norms_learn_by_the_batch_and_remember_it():
     np.testing.assert_allclose(norm.variance, wanted, rtol=1e-5)
     assert (np.asarray(norm.gain) != 1).all()  # it was trained
 
-    y, _ = ofenet.trained(before, jnp.asarray(x))
+    y, _ = by_batch(before, jnp.asarray(x))
     own = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + BATCH_EPSILON)
     swish = own / (1 + np.exp(-own))
     np.testing.assert_allclose(y[-8:-4], swish, rtol=1e-3, atol=1e-5)

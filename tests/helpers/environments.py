@@ -18,6 +18,7 @@ LIMIT = 20
 
 TINY = sparl.TD3(hidden=(16, 16), batch_size=8, learning_starts=40)
 TINY_SAC = sparl.SAC(hidden=(16, 16), batch_size=8, learning_starts=40)
+TINY_CROSSQ = sparl.CrossQ(hidden=(16, 16), batch_size=8, learning_starts=40, renorm_from=60)
 SMALL_OFENET = {
     "representation": "ofenet",
     "representation_units": 10,

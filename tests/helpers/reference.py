@@ -38,8 +38,8 @@ def backward(
 class Adam:
     """Kingma and Ba, 1412.6980, algorithm 1; with `decay` AdamW, 1711.05101, algorithm 2."""
 
-    def __init__(self, learning_rate: float, decay: float = 0.0) -> None:
-        self.learning_rate, self.decay, self.t = learning_rate, decay, 0
+    def __init__(self, learning_rate: float, decay: float = 0.0, beta1: float = 0.9) -> None:
+        self.learning_rate, self.decay, self.beta1, self.t = learning_rate, decay, beta1, 0
         self.m: dict[tuple[int, int], np.ndarray] = {}
         self.v: dict[tuple[int, int], np.ndarray] = {}
 
@@ -47,9 +47,10 @@ class Adam:
         self.t += 1
         for i, layer in enumerate(gradients):
             for j, g in enumerate(layer):
-                m = self.m[i, j] = 0.9 * self.m.get((i, j), 0.0) + 0.1 * g
+                m = self.beta1 * self.m.get((i, j), 0.0) + (1 - self.beta1) * g
+                self.m[i, j] = m
                 v = self.v[i, j] = 0.999 * self.v.get((i, j), 0.0) + 0.001 * g**2
-                m_hat, v_hat = m / (1 - 0.9**self.t), v / (1 - 0.999**self.t)
+                m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - 0.999**self.t)
                 step = m_hat / (np.sqrt(v_hat) + 1e-8) + self.decay * layers[i][j]
                 layers[i][j] = layers[i][j] - self.learning_rate * step
 

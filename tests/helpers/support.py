@@ -111,7 +111,7 @@ def distance(a: dict, b: dict) -> float:
     its sign, and a single entry may go the other way.
     """
     return max(
-        float(np.linalg.norm(x - y) / np.linalg.norm(y))
+        float(np.linalg.norm(x - y) / (np.linalg.norm(y) or 1.0))
         for name in b
         for one, other in zip(a[name], b[name], strict=True)
         for x, y in zip(one, other, strict=True)

@@ -1,5 +1,7 @@
 """Networks of any connections, layers and activations, as one call of the kernels."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ from support import same_bits
 from sparl import kernels
 from sparl.kernels import Connections, native
 from sparl.methods import RNM
-from sparl.networks import BatchNorm, Network, feature_tower, wiring
+from sparl.networks import BatchNorm, feature_tower, wiring
 from sparl.networks import build as build_network
 from sparl.topology import NofM, PerLayer, PerRow
 
@@ -140,7 +142,7 @@ def test_a_network_in_one_kernel_equals_its_layers_run_one_by_one(kind):
     np.testing.assert_allclose(network(x), jnp.tanh(one_by_one), rtol=2e-5, atol=2e-6)
 
 
-def refused(i, y):
+def refused(place, i, y):
     raise AssertionError("these have no norms")
 
 
@@ -175,7 +177,7 @@ def test_a_tower_in_one_kernel_equals_its_layers_run_one_by_one():
         )
         for norm in tower.norms
     )
-    tower = Network(tower.layers, norms, tower.wiring, False)
+    tower = replace(tower, norms=norms)
     x, dy = jax.random.normal(jax.random.key(2), (7, 20)), jax.random.normal(jax.random.key(3))
 
     def one_by_one(x):
@@ -183,7 +185,7 @@ def test_a_tower_in_one_kernel_equals_its_layers_run_one_by_one():
             tower.wiring,
             x,
             lambda i, y: tower.layers[i].apply(y),
-            lambda i, y: tower.norms[i](y),
+            lambda place, i, y: tower.norm(place, i)(y),
             wiring.IN_JAX,
         )
 

@@ -14,7 +14,7 @@ from support import same_bits
 from sparl.learner import AgentState, Learner, StepRules
 from sparl.learner.agent_state import norm
 from sparl.methods import RNM
-from sparl.networks import build
+from sparl.networks import build, by_batch
 
 RATE = 0.5
 
@@ -74,6 +74,40 @@ def test_a_gradient_is_scaled_down_to_the_longest_that_is_allowed():
     clipped = moved(state_of(max_grad_norm=length / 4))
     np.testing.assert_allclose(clipped, free / 4, rtol=1e-4, atol=1e-7)
     assert same_bits(moved(state_of(max_grad_norm=2 * length)), free)
+
+
+def test_running_statistics_are_set_and_never_trained():
+    """Weight decay would move them; with_statistics sets them and nothing else."""
+    network = build(jax.random.key(0), (4, 8, 2), norm="batch")
+    optimizer = optax.adamw(RATE, weight_decay=0.5)
+    learner = Learner.start({"a": {"a": network}}, {"a": optimizer}, frozenset("a"), {"a": "actor"})
+    rules = StepRules(learner.structures, learner.optimizers, {"a": RATE})
+    state = AgentState(learner.parts, {}, None, {}, rules, frozenset({"a"}))
+    x = jnp.asarray(np.random.default_rng(0).normal(1.0, 2.0, (4, 16)), jnp.float32)
+
+    def loss(networks):
+        y, seen = by_batch(networks["a"], x)
+        return jnp.sum((y - 3.0) ** 2), {"a": seen}
+
+    stepped, _, seen = state.step("a", loss)
+    after = stepped.with_statistics("a", seen)
+    for place in ("norms", "input_norms"):
+        for i, start in enumerate(getattr(network, place)):
+            if start is None:
+                continue
+            trained, moved = (getattr(s.online("a")["a"], place)[i] for s in (stepped, after))
+            assert same_bits(trained.mean, start.mean)
+            assert same_bits(trained.variance, start.variance)
+            assert (trained.gain != start.gain).all()
+            assert same_bits(moved.gain, trained.gain)
+            assert same_bits(moved.mean, getattr(seen["a"], place)[i].mean)
+            assert (moved.mean != start.mean).all()
+    assert same_bits(
+        after.online("a")["a"].layers[0].weight, stepped.online("a")["a"].layers[0].weight
+    )
+    # A target follows in its statistics as in all else.
+    target = after.polyak(0.25, "a").target("a")["a"].norms[0]
+    np.testing.assert_allclose(target.mean, 0.25 * after.online("a")["a"].norms[0].mean, rtol=1e-6)
 
 
 @pytest.mark.parametrize("progress, factor", [(0.0, 1.0), (0.25, 0.75), (1.0, 0.0)])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from environments import OFTEN, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY_CROSSQ, TINY_DQN, TINY_SAC
 from support import adam_state, rows, with_random_moments
 
 import sparl
@@ -19,11 +19,13 @@ from sparl.errors import BadValue
 from sparl.learner import AgentState
 from sparl.methods import COMPILATION, DSP, RUNNING, Plan, Returns, TrainingProgress
 from sparl.methods.common import neurons
+from sparl.methods.common.importance import drop_least_important, saliency
 from sparl.replay import Columns
 from sparl.training import inspect
 
 AGENTS = {
     "sac": (replace(TINY_SAC, hidden=(12, 10)), Columns(3, 2)),
+    "crossq": (replace(TINY_CROSSQ, hidden=(12, 10)), Columns(3, 2)),
     "dqn": (replace(TINY_DQN, hidden=(12, 10)), Columns(4, 3, discrete=True)),
 }
 WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(7.0, 10.0, 0.0)
@@ -74,7 +76,7 @@ def aligned(engine: Engine) -> dict[str, Any]:
 def drop(importance, alive, lost=0.0, fewest=0.0, limit=0.5, allowed=True):
     """The mask of the neurons that stay, and the share of importance that is lost."""
     arrays = [jnp.asarray(a, jnp.float32) for a in (importance, alive, lost, fewest, limit)]
-    mask, lost_after = neurons.drop_least_important(*arrays, jnp.asarray(allowed))
+    mask, lost_after = drop_least_important(*arrays, jnp.asarray(allowed))
     return mask.tolist(), float(lost_after)
 
 
@@ -112,14 +114,14 @@ def test_importance_is_the_moving_average_of_the_saliency():
         state = AgentState(engine.learner.parts, {}, None, {}, rules, frozenset({"q"}))
         key = jax.random.key_data(jax.random.key(0))
         state, _ = engine.agent.update(state, engine.columns.split(jnp.asarray(batch)), key)
-        saliency = neurons.saliency(before, state.gradients["q"]["q"])
-        expected = 0.99 * expected + 0.01 * np.asarray(saliency)
+        new = saliency(before, state.gradients["q"]["q"])
+        expected = 0.99 * expected + 0.01 * np.asarray(new)
         engine.update(batch)
     importance = engine.method_state[RUNNING]["importance"]["q"]
     assert np.allclose(importance, expected, rtol=1e-4, atol=1e-9) and expected.max() > 1e-6
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac"])
+@pytest.mark.parametrize("agent", ["dqn", "sac", "crossq"])
 def test_a_cut_keeps_the_function_and_cuts_targets_and_moments_alike(agent):
     engine = engine_of(agent, epsilon=1.0, critic_epsilon=0.9, begin=0.1, penalty=0.0)
     rng = train(engine)
@@ -156,8 +158,9 @@ def test_a_cut_keeps_the_function_and_cuts_targets_and_moments_alike(agent):
     engine.update(rows(rng, 8, engine.columns))  # compiled for what there is now
 
 
-def test_updates_leave_dropped_neurons_off():
-    engine = engine_of("dqn", begin=0.1)
+@pytest.mark.parametrize("agent", ["dqn", "crossq"])
+def test_updates_leave_dropped_neurons_off(agent):
+    engine = engine_of(agent, begin=0.1)
     rng = train(engine)
     look(engine, 0.3)
     before = networks(engine)

@@ -1,5 +1,8 @@
 """Hidden neurons as groups: norms, importance, scaling and cutting, against the definitions."""
 
+from dataclasses import replace
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 
 from sparl.layouts import Dense
 from sparl.methods.common import neurons
-from sparl.networks import Network, build
+from sparl.methods.common.importance import saliency
+from sparl.networks import Network, build, by_batch
 
 NETWORK = build(jax.random.key(0), (3, 5, 4, 2))
 
@@ -54,8 +58,8 @@ def test_saliency_is_the_sum_over_the_batch_of_activation_times_its_gradient():
     gradients, hidden = jax.grad(from_activations, has_aux=True)(nothing)
     expected = [jnp.abs(jnp.sum(a * g, axis=1)) for a, g in zip(hidden, gradients, strict=True)]
     gradient = jax.grad(lambda network: loss(network(x)))(NETWORK)
-    saliency = neurons.by_layer(neurons.saliency(NETWORK, gradient), NETWORK)
-    for one, other in zip(saliency, expected, strict=True):
+    found = neurons.by_layer(saliency(NETWORK, gradient), NETWORK)
+    for one, other in zip(found, expected, strict=True):
         assert np.allclose(one, other, rtol=1e-4, atol=1e-6)
         assert np.max(other) > 1e-3
 
@@ -88,6 +92,68 @@ def test_a_neuron_that_is_off_gets_no_gradient():
     for layer, j in ((0, 1), (1, 0)):
         assert not group(gradient, layer, j).any()
         assert group(gradient, layer, 2).any()
+
+
+def normed(place: str, kind: str = "mlp") -> Network:
+    """With batch norms whose numbers are not those of a start."""
+    network = build(jax.random.key(0), (3, 5, 4, 2), False, kind, "swish", "batch", place)
+    leaves, structure = jax.tree.flatten(network)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [a + jax.random.uniform(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, moved)
+
+
+NORMED = [("before", "mlp"), ("behind", "mlp"), ("before", "densenet"), ("behind", "d2rl")]
+
+
+@pytest.mark.parametrize("place, kind", NORMED)
+def test_a_neuron_is_cut_with_its_norm_and_its_constant_enters_the_next_bias(place, kind):
+    """Neurons whose gains are 0 give their constant alone: without them nothing changes."""
+    network = normed(place, kind)
+    kept = jnp.array([1.0, 0, 1, 1, 0, 0, 1, 1, 1])
+    gains = neurons.scale_neurons(network, kept)
+
+    def without_gain(norm, scaled):
+        return norm and eqx.tree_at(lambda n: n.gain, norm, scaled.gain)
+
+    flat = replace(
+        network,
+        norms=tuple(map(without_gain, network.norms, gains.norms)),
+        input_norms=tuple(map(without_gain, network.input_norms, gains.input_norms)),
+    )
+    off = neurons.scale_neurons(neurons.fold_constants(flat, 1 - kept), kept)
+    masks = neurons.by_layer(kept, network)
+    cut = neurons.keep_neurons(off, [jnp.flatnonzero(mask) for mask in masks])
+    assert neurons.widths(cut) == (3, 3)
+    x = jax.random.normal(jax.random.key(2), (3, 9))
+    both_modes = jax.jit(lambda network: (network(x), by_batch(network, x)[0]))
+    wanted = both_modes(flat)
+    for smaller in (off, cut):
+        for found, expected in zip(both_modes(smaller), wanted, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(both_modes(network)[0] - wanted[0]).max() > 0.01
+    # What is off learns nothing, its norm neither.
+    gradient = jax.jit(jax.grad(lambda n: jnp.sum(by_batch(n, x)[0] ** 3)))(off)
+    group = neurons.by_layer(neurons.group_norms(gradient), network)
+    for norms, mask in zip(group, masks, strict=True):
+        np.testing.assert_allclose(norms[mask == 0], 0, atol=1e-6)
+        assert (norms[mask == 1] > 1e-3).all()
+
+
+@pytest.mark.parametrize("place, kind", NORMED)
+def test_a_group_has_the_gains_and_shifts_of_its_norms(place, kind):
+    network, factors = normed(place, kind), jnp.arange(1.0, 10.0)
+
+    def penalty(network):
+        return jnp.sum(factors / 2 * neurons.group_norms(network) ** 2)
+
+    added = neurons.add_scaled(jax.tree.map(jnp.zeros_like, network), network, factors)
+    expected = jax.grad(penalty)(network)
+    for one, other in zip(jax.tree.leaves(added), jax.tree.leaves(expected), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+    ones = jax.tree.map(jnp.ones_like, network)
+    squares = neurons.by_layer(neurons.group_norms(ones) ** 2, network)
+    assert neurons.group_sizes(network) == [round(float(s[0])) for s in squares]
 
 
 def test_scale_neurons_multiplies_every_group_and_add_scaled_adds_it():

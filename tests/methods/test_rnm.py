@@ -24,6 +24,7 @@ from support import (
 import sparl
 from sparl.agents import TD3
 from sparl.engine import Engine
+from sparl.errors import BadValue
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import RNM, Returns, Signals
@@ -391,3 +392,21 @@ def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
         dormant = ~active(layer) & ~active(before)
         moved = np.asarray(layer.weight != before.weight)[dormant]
         assert moved.mean() > 0.5  # weights behind a dead unit have no gradient
+
+
+def test_an_actor_may_have_a_pattern_of_its_own_or_none():
+    kinds = {}
+    for pattern in ("none", "1:4"):
+        method = RNM(2, 4, interval=1, sparse_layers="all", actor_pattern=pattern)
+        engine = Engine(SMALL, method, COLUMNS, seed=0)
+        figures = engine.restructure("reselect", at(0.0))
+        assert figures is not None
+        networks = engine.learner.all_networks()
+        kinds[pattern] = {name: networks[name].layers[1] for name in ("actor", "target_actor")}
+        critic = networks["critic_0"].layers[1]
+        assert isinstance(critic, RowSparse) and critic.kept == 16 * 16 // 2
+        assert ("kept_actor" in figures) == (pattern != "none") and "kept_critic_1" in figures
+    assert all(isinstance(layer, Dense) for layer in kinds["none"].values())
+    assert all(layer.kept == 16 * 16 // 4 for layer in kinds["1:4"].values())
+    with pytest.raises(BadValue, match="pattern 'some' is not of the form N:M"):
+        RNM(actor_pattern="some")

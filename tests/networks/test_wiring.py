@@ -17,6 +17,7 @@ from sparl.exporters import onnx as onnx_exporter
 from sparl.kernels import BATCH_EPSILON
 from sparl.methods import RNM, Static
 from sparl.methods.common import neurons
+from sparl.methods.common.importance import saliency
 from sparl.networks import LAYER_EPSILON, BatchNorm, build, feature_tower, layer_names, then
 from sparl.policy import Policy
 
@@ -74,9 +75,8 @@ def by_hand(kind, network, activation, x):
     def norm(i, y):
         centred = y - y.mean(0)
         y = centred / np.sqrt((centred**2).mean(0) + LAYER_EPSILON)
-        return np.asarray(network.norms[i].gain)[:, None] * y + np.asarray(
-            network.norms[i].shift
-        ).reshape(-1, 1)
+        gain, shift = (np.asarray(a)[:, None] for a in vars(network.input_norms[i]).values())
+        return gain * y + shift
 
     x = w0 @ x + b0
     for i in (1, 3):
@@ -143,7 +143,7 @@ def test_saliency_of_relus_equals_that_of_their_incoming_rows(kind):
         + network.layers[i].bias * gradient.layers[i].bias
         for i in neurons.hidden(network)
     ]
-    found = neurons.saliency(network, gradient)
+    found = saliency(network, gradient)
     np.testing.assert_allclose(found, np.abs(np.concatenate(rows)), rtol=1e-3, atol=1e-5)
 
 
@@ -167,8 +167,17 @@ EXPORTED = {
 }
 
 
+NORMED = {
+    f"{norm} {place}": lambda norm=norm, place=place: shaken(
+        build(KEY, (5, 8, 8, 3), True, "mlp", "swish", norm, place)
+    )
+    for norm in ("batch", "layer")
+    for place in ("before", "behind")
+}
+
+
 def policy_of(name, sparse):
-    network = EXPORTED[name]()
+    network = (EXPORTED | NORMED)[name]()
     if sparse:
         method = RNM(2, 4, sparse_layers="all")
         parts, _ = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})
@@ -200,7 +209,12 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
         assert np.isnan(compiled.outputs(refused)).all()
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+def test_c_refuses_norms_that_it_does_not_have():
+    with pytest.raises(BadValue, match=r"C has no batch norms of inputs, .* export as ONNX"):
+        device_network(policy_of("batch behind", False), "float32")
+
+
+@pytest.mark.parametrize("name", EXPORTED | NORMED)
 def test_onnxruntime_gives_what_the_policy_gives(name):
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     policy, tried = policy_of(name, False), observations(5, 1000)
@@ -209,7 +223,7 @@ def test_onnxruntime_gives_what_the_policy_gives(name):
     assert np.abs(found - policy.predict(tried)[0]).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", EXPORTED | NORMED)
 def test_a_saved_policy_acts_as_it_did(name, tmp_path):
     policy = policy_of(name, True)
     policy.save(tmp_path)

@@ -28,8 +28,9 @@ def wirings(draw):
         values = st.integers(0, i)
         reads = st.one_of(st.just((i,)), st.lists(values, min_size=1, max_size=3).map(tuple))
         activation = draw(st.sampled_from([None, *kernels.ACTIVATIONS]))
-        norm = draw(st.sampled_from([None, None, None, "layer", "batch"]))
-        stages.append((draw(reads), activation, norm, draw(st.none() | st.none() | values)))
+        norms = st.sampled_from([None, None, None, "layer", "batch"])
+        added = draw(st.none() | st.none() | values)
+        stages.append((draw(reads), activation, draw(norms), draw(norms), added))
     some = st.lists(st.integers(0, len(stages)), min_size=1, max_size=2).map(tuple)
     return stages, draw(st.just((len(stages),)) | some)
 
@@ -40,8 +41,11 @@ def test_segments_compute_the_same_network(drawn):
     stages, gives = drawn
     wired = Wiring(tuple(Stage(*stage) for stage in stages), gives)
 
-    def normalised(i, y):
-        return ("norm", i, y)
+    def normalised(place, i, y):
+        return (place, i, y)
+
+    def at_an_end(place, k, y):
+        return normalised(place, chains[k][0 if place == "input_norms" else -1], y)
 
     def in_a_chain(k, y):
         for i in chains[k][:-1]:
@@ -55,9 +59,9 @@ def test_segments_compute_the_same_network(drawn):
 
     found, chains = wired.segments()
     assert [i for chain in chains for i in chain] == list(range(len(wired.stages)))
-    assert wiring.run(
-        found, "x", in_a_chain, lambda k, y: normalised(chains[k][0], y), IN_WORDS
-    ) == wiring.run(wired, "x", plain, normalised, IN_WORDS)
+    assert wiring.run(found, "x", in_a_chain, at_an_end, IN_WORDS) == wiring.run(
+        wired, "x", plain, normalised, IN_WORDS
+    )
 
 
 def test_chains_are_as_long_as_possible():
@@ -85,7 +89,10 @@ def test_a_simba_run_chain_by_chain_has_the_gradients_of_its_layers(sparse):
             layer = network.layers[i]
             return jnp.matmul(layer.to_dense(), y, precision="highest") + layer.bias[:, None]
 
-        y = wiring.run(network.wiring, x, linear, lambda i, y: network.norms[i](y), wiring.IN_JAX)
+        def normalised(place, i, y):
+            return network.norm(place, i)(y)
+
+        y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
         return (y * cotangent).sum()
 
     found, wanted = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import OFTEN, TINY, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY, TINY_CROSSQ, TINY_DQN, TINY_SAC
 from interruptions import StopAt, Stopped, outcome
 
 import sparl
@@ -28,6 +28,7 @@ RUNS = {
     **{f"td3-{name}": (POINT, TINY, method) for name, method in METHODS.items()},
     "td3-3-step": (POINT, replace(TINY, n_step=3, n_step_from=100), METHODS["dense"]),
     "sac-rnm": (POINT, TINY_SAC, METHODS["rnm"]),
+    "crossq-rnm": (POINT, TINY_CROSSQ, METHODS["rnm"]),
     "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
     "td3-simba": (POINT, replace(TINY, network="simba"), METHODS["rnm"]),
     "dqn-d2rl": (STEPS, replace(TINY_DQN, network="d2rl"), methods.SET(sparsity=0.5, interval=15)),

@@ -1,11 +1,13 @@
 """Agents: one reinforcement-learning algorithm a file, over networks made of layers."""
 
 from sparl.agents.actor_critic import ActorCritic
-from sparl.agents.agent import Acting, Actions, Agent, OffPolicyAgent
+from sparl.agents.agent import Acting, Actions, Agent
+from sparl.agents.common.off_policy import OffPolicyAgent
 from sparl.agents.common.on_policy import OnPolicyAgent
 from sparl.agents.common.one_step import OneStepAgent
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.agents.common.twin_critics import TwinCriticAgent
+from sparl.agents.crossq import CrossQ
 from sparl.agents.dqn import DQN
 from sparl.agents.primal_dual import PrimalDual
 from sparl.agents.registry import AGENTS, name_of, refuse_misfit
@@ -21,6 +23,7 @@ __all__ = [
     "Actions",
     "ActorCritic",
     "Agent",
+    "CrossQ",
     "OffPolicyAgent",
     "OnPolicyAgent",
     "OneStepAgent",

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparl.agents.common.one_step import OneStepAgent, td_error, values
+from sparl.agents.common.one_step import OneStepAgent
 from sparl.networks import Network
 from sparl.replay import Batch
 
@@ -27,12 +27,11 @@ class ActorCritic(OneStepAgent):
     name: ClassVar[str] = "actor_critic"
 
     def critic_loss(
-        self, critic: Network, batch: Batch
-    ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+        self, value: Float[Array, " batch"], advantage: Float[Array, " batch"], batch: Batch
+    ) -> Float[Array, ""]:
         """0.5 (target - v(s))^2, whose target r + gamma v(s') is held constant."""
-        value = values(critic, batch.observation)
-        target = jax.lax.stop_gradient(td_error(critic, batch) + value)
-        return 0.5 * jnp.mean((target - value) ** 2), value
+        target = jax.lax.stop_gradient(advantage + value)
+        return 0.5 * jnp.mean((target - value) ** 2)
 
     def judge(self, before: Network, after: Network) -> Network:
         return before

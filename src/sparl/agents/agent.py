@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.agents.common.schedule import Unit, UpdateSchedule
+from sparl.agents.common.schedule import UpdateSchedule
 from sparl.errors import BadValue
 from sparl.kernels import ACTIVATIONS, Activation
 from sparl.learner import AgentState, Role
-from sparl.networks import KINDS, Kind, Network, Networks, build
+from sparl.networks import KINDS, Kind, Network, Networks, NormPlace, all_by_batch, build
 from sparl.replay import Batch, Replay
 
 Actions = Literal["continuous", "discrete"]
@@ -62,8 +63,21 @@ class Agent(ABC):
     """Widths of the hidden layers, of every network; of a simba one for each block, all alike."""
     activation: Activation = "relu"
     """Between layers; swish is also known as SiLU."""
+    norm: Literal["none", "batch", "layer"] = "none"
+    """Normalises hidden layers. batch: each feature over samples, by the batch in the losses that
+    train a network and by running statistics elsewhere (1502.03167). layer: each sample over
+    features (1607.06450)."""
+    norm_place: NormPlace = "before"
+    """Whether these norms are before or behind activations."""
+    norm_input: bool = True
+    """Whether the networks' inputs have such a norm, too."""
+    renorm_from: int | None = None
+    """Updates after which batch norms are renormalised: in losses, too, they come close to what
+    running statistics give (1702.03275). Never if not given."""
     learning_rate: float = 3e-4
     """Adam's step size, for everything that is trained."""
+    beta1: float = 0.9
+    """Adam's memory of gradients."""
     learning_rate_schedule: Anneal = "constant"
     """How learning rates go over the run: constant, or to 0 along a line or a cosine."""
     weight_decay: float = 0.0
@@ -92,7 +106,8 @@ class Agent(ABC):
         validation.one_of(ACTIVATIONS, activation=self.activation)
         validation.one_of(ANNEALS, learning_rate_schedule=self.learning_rate_schedule)
         self._check_widths(self.hidden)
-        validation.fractions(gamma=self.gamma)
+        self._check_norm()
+        validation.fractions(gamma=self.gamma, beta1=self.beta1)
         validation.at_least(
             0,
             weight_decay=self.weight_decay,
@@ -182,7 +197,9 @@ class Agent(ABC):
         the papers whose codes use that one (DS-TD3, 2106.04217). AdamW's goes by them.
         """
         rate, decay = self.learning_rate_of(part), self.decoupled_weight_decay
-        step = optax.adamw(rate, weight_decay=decay) if decay else optax.adam(rate)
+        step = optax.adam(rate, self.beta1)
+        if decay:
+            step = optax.adamw(rate, self.beta1, weight_decay=decay)
         if not self.weight_decay:
             return step
         return optax.chain(optax.add_decayed_weights(self.weight_decay), step)
@@ -227,7 +244,37 @@ class Agent(ABC):
 
     def build(self, key: jax.Array, sizes: Sequence[int], squash: bool = False) -> Network:
         """A dense network from `sizes`: inputs, hidden widths, outputs."""
-        return build(key, sizes, squash, self.network, self.activation)
+        norm = None if self.norm == "none" else self.norm
+        wired = (self.network, self.activation, norm, self.norm_place, self.norm_input)
+        return build(key, sizes, squash, *wired)
+
+    def by_batch(
+        self, state: AgentState, networks: Networks, inputs: Float[Array, "in batch"]
+    ) -> tuple[Float[Array, "members out batch"], Networks]:
+        """The outputs of networks in training mode, where batch norms go by the batch.
+
+        Returns:
+            The outputs, and the networks with that batch in their running statistics, for
+            `state.with_statistics`. Without batch norms it is what the networks give anyway.
+        """
+        renormalise: Any = False
+        if self.renorm_from is not None:
+            assert state.updates is not None
+            renormalise = state.updates >= self.renorm_from
+        return all_by_batch(networks, inputs, renormalise)
+
+    def _check_norm(self) -> None:
+        validation.one_of(("none", "batch", "layer"), norm=self.norm)
+        validation.one_of(("before", "behind"), norm_place=self.norm_place)
+        if self.renorm_from is not None:
+            validation.at_least(0, renorm_from=self.renorm_from)
+        if self.norm != "none" and self.network == "simba":
+            raise BadValue(f"norm is {self.norm}: a simba has layer norms of its own")
+        if self.norm == "batch" and self.batch_size < 2:
+            raise BadValue(
+                f"batch_size is {self.batch_size}: a batch norm needs 2 samples at least, and more "
+                "are better"
+            )
 
     def _check_widths(self, hidden: tuple[int, ...]) -> None:
         if self.network == "simba" and len(set(hidden)) > 1:
@@ -235,56 +282,3 @@ class Agent(ABC):
                 f"hidden is {' '.join(map(str, hidden))}: a simba has one width throughout, given "
                 "once for each block, for example 128 128"
             )
-
-
-@dataclass(frozen=True)
-class OffPolicyAgent(Agent):
-    """Hyperparameters of agents that learn from a replay of all that they have done."""
-
-    train_freq: int = 1
-    """Environment steps, or episodes, between two times of learning."""
-    train_unit: Unit = "steps"
-    """What --train-freq counts. episodes: learn while the environment stands still, as real
-    hardware wants it."""
-    gradient_steps: int = 1
-    """Updates each time; with --train-unit episodes, for each step of these episodes."""
-    tau: float = 0.005
-    """Share of the online network that goes into its target whenever that moves (Polyak)."""
-    n_step: int = 1
-    """Rewards summed before the target network's value takes over; fewer where an episode ends.
-    Without off-policy correction, as in RLx2 (2205.15043)."""
-    n_step_from: int = 0
-    """Environment step from which --n-step rewards are summed; one reward before."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        validation.at_least(1, train_freq=self.train_freq, gradient_steps=self.gradient_steps)
-        validation.positive(n_step=self.n_step)
-        validation.one_of(("steps", "episodes"), train_unit=self.train_unit)
-        validation.fractions(tau=self.tau)
-        validation.at_least(0, n_step_from=self.n_step_from)
-
-    @property
-    def schedule(self) -> UpdateSchedule:
-        return UpdateSchedule(
-            self.learning_starts, self.train_freq, self.gradient_steps, self.train_unit
-        )
-
-    def batches(
-        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
-    ) -> NDArray[np.float32]:
-        """Drawn from the whole replay."""
-        n_step = self.n_step if step >= self.n_step_from else 1
-        rows = replay.sample(updates * self.rows_per_update, rng, self.gamma, n_step)
-        return rows.reshape(updates, self.rows_per_update, -1)
-
-    def check_run(self, run: Any) -> None:
-        if run.actors and self.train_unit == "episodes":
-            raise BadValue(
-                f"train_unit is episodes: the {run.actors} actors send steps, whenever they have "
-                "them. Leave one of train_unit and actors out"
-            )
-
-    def continued(self, step: int) -> Agent:
-        shifted = replace(self, n_step_from=max(0, self.n_step_from - step))
-        return super(OffPolicyAgent, shifted).continued(step)

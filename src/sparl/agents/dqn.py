@@ -21,8 +21,9 @@ from jaxtyping import Array, UInt32
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.agents.agent import Acting, Actions, Agent, OffPolicyAgent
+from sparl.agents.agent import Acting, Actions, Agent
 from sparl.agents.common.discrete import chosen, greedy
+from sparl.agents.common.off_policy import OffPolicyAgent
 from sparl.learner import AgentState
 from sparl.networks import Networks
 from sparl.replay import Batch
@@ -115,12 +116,14 @@ class DQN(OffPolicyAgent):
         # `terminated` is the environment's own end; a time limit does not end the value.
         target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
 
-        def huber_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
+        def huber_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             # The Nature paper clips the error to [-1, 1]: the gradient of this loss.
-            q = chosen(networks["q"](observation), action)
-            return batch.mean(optax.losses.huber_loss(q, target_q)), q
+            (outputs,), seen = self.by_batch(state, networks, observation)
+            q = chosen(outputs, action)
+            return batch.mean(optax.losses.huber_loss(q, target_q)), (q, seen)
 
-        state, loss, q = state.step("q", huber_loss)
+        state, loss, (q, seen) = state.step("q", huber_loss)
+        state = state.with_statistics("q", seen)
         if "target" in state.due:
             state = state.polyak(self.tau, "q")
         return state, {"loss": loss, "q_value": jnp.mean(q), "td_error": jnp.abs(q - target_q)}

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparl import validation
-from sparl.agents.common.one_step import OneStepAgent, td_error, values
+from sparl.agents.common.one_step import OneStepAgent
 from sparl.networks import Network
 from sparl.replay import Batch
 
@@ -50,12 +50,11 @@ class PrimalDual(OneStepAgent):
         validation.at_least(0, advantage_penalty=self.advantage_penalty)
 
     def critic_loss(
-        self, critic: Network, batch: Batch
-    ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+        self, value: Float[Array, " batch"], advantage: Float[Array, " batch"], batch: Batch
+    ) -> Float[Array, ""]:
         """The regularised Lagrangian as the value sees it, the policy held constant."""
-        value, advantage = values(critic, batch.observation), td_error(critic, batch)
         penalty = self.advantage_penalty * advantage**2
-        return jnp.mean((1.0 - batch.discount) * value + advantage + penalty), value
+        return jnp.mean((1.0 - batch.discount) * value + advantage + penalty)
 
     def judge(self, before: Network, after: Network) -> Network:
         return after

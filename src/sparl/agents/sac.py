@@ -16,7 +16,7 @@ bounds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from sparl import validation
 from sparl.agents.agent import Acting
 from sparl.agents.common.ofenet import critic_inputs
-from sparl.agents.common.twin_critics import TwinCriticAgent, smallest_q
+from sparl.agents.common.twin_critics import TwinCriticAgent
 from sparl.errors import BadValue
 from sparl.learner import AgentState, random
-from sparl.networks import Network, Networks, apply_all
+from sparl.networks import Network, Networks
 from sparl.replay import Batch
 
 LOG_STD = (-20.0, 2.0)
@@ -60,10 +60,14 @@ class SAC(TwinCriticAgent):
     """Entropy that the temperature is trained for; if not given, minus the actions' dimensions."""
     initial_temperature: float = 1.0
     """Weight of the entropy in the first update."""
+    ent_coef: float | None = None
+    """The weight of the entropy in all updates; learned if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.positive(initial_temperature=self.initial_temperature)
+        if self.ent_coef is not None:
+            validation.positive(ent_coef=self.ent_coef)
         if not math.isfinite(self.target_entropy or 0.0):
             raise BadValue(f"target_entropy is {self.target_entropy}: it must be a finite number")
 
@@ -76,7 +80,7 @@ class SAC(TwinCriticAgent):
         deviations.
         """
         keys = jax.random.split(key, 3)
-        logarithm = jnp.asarray(math.log(self.initial_temperature), jnp.float32)
+        logarithm = jnp.asarray(math.log(self.ent_coef or self.initial_temperature), jnp.float32)
         sizes = (observation_size, *self.hidden, 2 * action_size)
         return {
             "actor": {"actor": self.build(keys[0], sizes)},
@@ -89,7 +93,8 @@ class SAC(TwinCriticAgent):
         return optax.adam(self.learning_rate) if part == "temperature" else super().optimizer(part)
 
     def due(self, update: int) -> frozenset[str]:
-        return frozenset({"actor", "critics", "temperature"})
+        trained = frozenset({"actor", "critics", "temperature"})
+        return trained if self.ent_coef is None else trained - {"temperature"}
 
     def act(self, network: Acting, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         mean, _ = np.split(network(observation.T), 2)
@@ -112,7 +117,7 @@ class SAC(TwinCriticAgent):
         actor = networks["actor"]
         *hidden, head = actor.layers
         layers = (*hidden, head.first_rows(head.out_features // 2))
-        return Network(layers, actor.norms, actor.wiring, squash=True)
+        return replace(actor, layers=layers, squash=True)
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
@@ -125,45 +130,68 @@ class SAC(TwinCriticAgent):
         actor = state.online("actor")["actor"]
         next_action, next_log_prob = sample(actor, next_observation, next_normal)
         next_inputs = critic_inputs(state, next_observation, next_action)
-        next_q = smallest_q(state.target("critics"), next_inputs)
+        next_q = self.q_value(state.target("critics"), next_inputs)
         next_value = next_q - temperature * next_log_prob
         # `terminated` is the environment's own end; a time limit does not end the value.
         target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_value
 
-        def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
-            q = apply_all(critics, inputs)[:, 0]
-            return 0.5 * jnp.sum(batch.mean((q - target_q) ** 2)), q
+        def critic_loss(critics: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
+            outputs, seen = self.by_batch(state, critics, inputs)
+            q = outputs[:, 0]
+            return 0.5 * jnp.sum(batch.mean((q - target_q) ** 2)), (q, seen)
 
-        state, loss, q = state.step("critics", critic_loss)
+        state, loss, (q, seen) = state.step("critics", critic_loss)
+        state = state.with_statistics("critics", seen)
         metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "temperature": temperature}
         metrics["td_error"] = jnp.mean(jnp.abs(q - target_q), axis=0)
+        state, of_policy = self.improve_policy(state, observation, normal, temperature)
+        return state.polyak(self.tau, "critics"), metrics | of_policy
+
+    def improve_policy(
+        self,
+        state: AgentState,
+        observation: Float[Array, "obs batch"],
+        normal: Float[Array, "act batch"],
+        temperature: Float[Array, ""],
+    ) -> tuple[AgentState, dict[str, jax.Array]]:
+        """A step of the policy (eq. 7), then one of the temperature (eq. 18)."""
         critics = state.online("critics")
 
-        def actor_loss(actor: Networks) -> tuple[jax.Array, jax.Array]:
-            policy_action, log_prob = sample(actor["actor"], observation, normal)
-            q = smallest_q(critics, critic_inputs(state, observation, policy_action))
-            return jnp.mean(temperature * log_prob - q), -jnp.mean(log_prob)
+        def actor_loss(actor: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
+            (output,), seen = self.by_batch(state, actor, observation)
+            action, log_prob = squashed(output, normal)
+            q = self.q_value(critics, critic_inputs(state, observation, action))
+            return jnp.mean(temperature * log_prob - q), (-jnp.mean(log_prob), seen)
 
-        state, loss, entropy = state.step("actor", actor_loss)
-        metrics |= {"actor_loss": loss, "entropy": entropy}
-        target_entropy = -len(action) if self.target_entropy is None else self.target_entropy
+        state, loss, (entropy, seen) = state.step("actor", actor_loss)
+        state = state.with_statistics("actor", seen)
+        metrics = {"actor_loss": loss, "entropy": entropy}
+        if "temperature" not in state.due:
+            return state, metrics
+        target_entropy = -len(normal) if self.target_entropy is None else self.target_entropy
 
         def temperature_loss(trained: dict[str, jax.Array]) -> tuple[jax.Array, None]:
             return jnp.exp(trained["log_temperature"]) * (entropy - target_entropy), None
 
-        state, _, _ = state.step("temperature", temperature_loss)
-        return state.polyak(self.tau, "critics"), metrics
+        return state.step("temperature", temperature_loss)[0], metrics
 
 
 def sample(
     actor: Network, observation: Float[Array, "obs batch"], normal: Float[Array, "act batch"]
+) -> tuple[Float[Array, "act batch"], Float[Array, " batch"]]:
+    """Actions of the policy in evaluation mode, and their log-densities: see `squashed`."""
+    return squashed(actor(observation), normal)
+
+
+def squashed(
+    output: Float[Array, "two_act batch"], normal: Float[Array, "act batch"]
 ) -> tuple[Float[Array, "act batch"], Float[Array, " batch"]]:
     """Actions of the squashed Gaussian made from standard `normal` numbers, and their log-density.
 
     The density is that after tanh (appendix C of the paper). log(1 - tanh(u)^2) is written as
     2 (log 2 - u - softplus(-2 u)), which stays finite where tanh rounds to 1.
     """
-    mean, log_std = jnp.split(actor(observation), 2)
+    mean, log_std = jnp.split(output, 2)
     log_std = jnp.clip(log_std, *LOG_STD)
     u = mean + jnp.exp(log_std) * normal
     gaussian = -0.5 * normal**2 - log_std - 0.5 * math.log(2 * math.pi)

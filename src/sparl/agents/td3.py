@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from sparl import validation
 from sparl.agents.agent import Acting
 from sparl.agents.common.ofenet import critic_inputs
-from sparl.agents.common.twin_critics import TwinCriticAgent, smallest_q
+from sparl.agents.common.twin_critics import TwinCriticAgent
 from sparl.learner import AgentState, random
-from sparl.networks import Network, Networks, apply_all
+from sparl.networks import Network, Networks
 from sparl.replay import Batch
 
 
@@ -100,15 +100,17 @@ class TD3(TwinCriticAgent):
         inputs = critic_inputs(state, observation, batch.action.T)
         next_action = self.smoothed(state.target("actor")["actor"], next_observation, key)
         next_inputs = critic_inputs(state, next_observation, next_action)
-        next_q = smallest_q(state.target("critics"), next_inputs)
+        next_q = self.q_value(state.target("critics"), next_inputs)
         # `terminated` is the environment's own end; a time limit does not end the value.
         target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
 
-        def critic_loss(critics: Networks) -> tuple[jax.Array, jax.Array]:
-            q = apply_all(critics, inputs)[:, 0]
-            return jnp.sum(batch.mean((q - target_q) ** 2)), q
+        def critic_loss(critics: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
+            outputs, seen = self.by_batch(state, critics, inputs)
+            q = outputs[:, 0]
+            return jnp.sum(batch.mean((q - target_q) ** 2)), (q, seen)
 
-        state, loss, q = state.step("critics", critic_loss)
+        state, loss, (q, seen) = state.step("critics", critic_loss)
+        state = state.with_statistics("critics", seen)
         metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0])}
         metrics["td_error"] = jnp.mean(jnp.abs(q - target_q), axis=0)
         if "actor" not in state.due:
@@ -116,11 +118,12 @@ class TD3(TwinCriticAgent):
 
         critic = state.online("critics")["critic_0"]
 
-        def actor_loss(actor: Networks) -> tuple[jax.Array, None]:
-            action = actor["actor"](observation)
-            return -jnp.mean(critic(critic_inputs(state, observation, action))), None
+        def actor_loss(actor: Networks) -> tuple[jax.Array, Networks]:
+            (action,), seen = self.by_batch(state, actor, observation)
+            return -jnp.mean(critic(critic_inputs(state, observation, action))), seen
 
-        state, metrics["actor_loss"], _ = state.step("actor", actor_loss)
+        state, metrics["actor_loss"], seen = state.step("actor", actor_loss)
+        state = state.with_statistics("actor", seen)
         return state.polyak(self.tau, "critics", "actor"), metrics
 
     def smoothed(

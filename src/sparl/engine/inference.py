@@ -83,7 +83,7 @@ class Wired:
     """A network of any other wiring: the kernels run each layer, and NumPy does the rest."""
 
     layers: list[Layers]
-    norms: dict[int, HostNorm]
+    norms: dict[tuple[wiring.Place, int], HostNorm]
     """The norms of those stages that have one."""
     wiring: wiring.Wiring
     squash: bool
@@ -95,7 +95,7 @@ class Wired:
             self.wiring,
             x,
             lambda i, x: self.layers[i](values, indices, x),
-            lambda i, x: self.norms[i](values, x),
+            lambda place, i, x: self.norms[place, i](values, x),
             wiring.IN_NUMPY,
         )
         return np.tanh(y) if self.squash else y
@@ -140,9 +140,14 @@ def host_network(positions: Network) -> Whole | Wired | None:
     whole = network.whole()
     if whole is not None:
         return Whole(Layers.of(whole, network.connections), network.squash)
-    norms = {
-        i: HostNorm(norm.normalised, [_span(place) for place in vars(norm).values()])
-        for i, norm in enumerate(network.norms)
+    all_norms: dict[wiring.Place, Any] = {
+        "norms": network.norms,
+        "input_norms": network.input_norms,
+    }
+    norms: dict[tuple[wiring.Place, int], HostNorm] = {
+        (place, i): HostNorm(norm.normalised, [_span(numbers) for numbers in vars(norm).values()])
+        for place, of_layers in all_norms.items()
+        for i, norm in enumerate(of_layers)
         if norm is not None
     }
     return Wired([Layers.of([form]) for form in forms], norms, network.wiring, network.squash)

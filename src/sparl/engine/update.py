@@ -127,7 +127,8 @@ def update_function(
         batch = normalize(algorithm.columns.split(inputs.rows), inputs.normalization)
         progress = _progress(algorithm, journal, inputs.planned)
         parts = inputs.parts | moving.parts
-        state = AgentState(parts, moving.hooks, progress, {}, rules, due)
+        made = journal.updates - algorithm.agent.updates_before
+        state = AgentState(parts, moving.hooks, progress, {}, rules, due, made)
         state, metrics = compute_update(algorithm.agent, state, batch, key)
         moved = Moving(
             {name: state.parts[name] for name in moving.parts},

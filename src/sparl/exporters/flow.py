@@ -75,7 +75,7 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
             yield f"for (i = 0; i < {widths[value]}; i++)"
             yield f"    {read}[{offset} + i] = values[{starts[value]} + i];"
             offset += widths[value]
-        if stage.norm == "layer":
+        if stage.input_norm == "layer":
             yield f"layer_norm(gain_{i}, shift_{i}, {layer.inputs}, {read});"
         if network.integers:
             highest = f"{network.limits[i]}.0f"

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sparl.exporters.layers import dense_matrix, places
 from sparl.layouts import BlockCirculant, Layout
-from sparl.networks import IN_NUMPY, Network, Normalization, run
+from sparl.networks import IN_NUMPY, Network, Normalization, Place, run
 
 LARGEST = 127
 """Largest size of a weight, in steps."""
@@ -140,10 +140,9 @@ def _ranges(network: Network, observations: NDArray[np.float32]) -> list[NDArray
     return ranges
 
 
-def _apply_norm(network: Network) -> Callable[[int, Any], Any]:
-    def normalised(i: int, x: Any) -> Any:
-        norm = network.norms[i]
-        assert norm is not None
+def _apply_norm(network: Network) -> Callable[[Place, int, Any], Any]:
+    def normalised(place: Place, i: int, x: Any) -> Any:
+        norm = network.norm(place, i)
         return norm.normalised(x, *map(np.asarray, vars(norm).values()))
 
     return normalised

@@ -16,7 +16,7 @@ from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
-from sparl.networks import BatchNorm, LayerNorm, Normalization, Wiring
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -114,6 +114,7 @@ def device_network(
             sizes contradict each other.
     """
     check_policy(policy)
+    _refuse_norms(policy.network)
     if dtype == "int8":
         assert observations is not None
         return _integer_network(
@@ -128,7 +129,7 @@ def device_network(
         parts += ("rectified", "relu") if len(network.layers) > 1 else ()
     return DeviceNetwork(
         layers=tuple(map(device_layer, network.layers, weights)),
-        input_arrays=tuple(map(_layer_norm_arrays, network.norms)),
+        input_arrays=tuple(map(_layer_norm_arrays, network.input_norms)),
         output_arrays=tuple(
             _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
             for layer, norm in zip(network.layers, network.norms, strict=True)
@@ -152,7 +153,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     parts = ("finite", "quantize")
     input_arrays = [
         _layer_norm_arrays(norm) | ({} if steps is None else {"steps": steps})
-        for norm, steps in zip(network.norms, quantized.steps, strict=True)
+        for norm, steps in zip(network.input_norms, quantized.steps, strict=True)
     ]
     observation_value = _observation_value(normalization)
     observation_arrays = _normalization_arrays(normalization)
@@ -198,6 +199,16 @@ def _layer_norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
     return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
 
 
+def _refuse_norms(network: Network) -> None:
+    """Raises `BadValue` for norms that the C code does not have."""
+    if any(isinstance(norm, BatchNorm) for norm in network.input_norms) or any(
+        isinstance(norm, LayerNorm) for norm in network.norms
+    ):
+        raise BadValue(
+            "C has no batch norms of inputs, and no layer norms behind a layer: export as ONNX"
+        )
+
+
 def _with_batch_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
     """Folds a batch norm that follows a layer into the layer's factor and bias."""
     if not isinstance(norm, BatchNorm):
@@ -212,7 +223,7 @@ def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
     if wiring.is_chain:
         return ()
     used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
-    norms = ["layer_norm"] if any(stage.norm == "layer" for stage in wiring.stages) else []
+    norms = ["layer_norm"] if any(s.input_norm == "layer" for s in wiring.stages) else []
     return (*norms, *sorted(used - {"tanhf"}))
 
 

@@ -17,7 +17,7 @@ from sparl import kernels
 from sparl.envs import inner_float32
 from sparl.errors import BadValue
 from sparl.exporters.checks import check_policy
-from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, run
+from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, Place, run
 from sparl.policy import Policy
 
 OPSET, IR_VERSION = 17, 8
@@ -65,16 +65,15 @@ def model(policy: Policy) -> Any:
         output = "q_value" if gives_values else f"sum_{i}"
         return node("Gemm", output, y, weight, bias, transB=1)
 
-    def normalised(i: int, y: str) -> str:
-        norm = network.norms[i]
+    def normalised(place: Place, i: int, y: str) -> str:
+        norm = network.norm(place, i)
         if isinstance(norm, LayerNorm):
-            gain = constant(f"gain_{i}", np.asarray(norm.gain))
-            shift = constant(f"shift_{i}", np.asarray(norm.shift))
+            gain = constant(f"gain_{place}_{i}", np.asarray(norm.gain))
+            shift = constant(f"shift_{place}_{i}", np.asarray(norm.shift))
             return numbered("LayerNormalization", y, gain, shift, epsilon=LAYER_EPSILON)
-        assert norm is not None
         factor, offset = (np.asarray(a) for a in kernels.affine(*vars(norm).values()))
-        y = numbered("Mul", y, constant(f"factor_{i}", factor))
-        return numbered("Add", y, constant(f"offset_{i}", offset))
+        y = numbered("Mul", y, constant(f"factor_{place}_{i}", factor))
+        return numbered("Add", y, constant(f"offset_{place}_{i}", offset))
 
     node_operations = Arrays(
         lambda values: numbered("Concat", *values, axis=1),

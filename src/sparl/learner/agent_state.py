@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from sparl.learner.structure import Part, Structure
-from sparl.networks import Networks
+from sparl.networks import Networks, with_statistics
 
 Aux = TypeVar("Aux")
 HookState = dict[str, Any]
@@ -63,6 +63,8 @@ class AgentState:
     rules: StepRules = field(metadata={"static": True})
     due: frozenset[str] = field(metadata={"static": True})
     """What this update changes: the words that `Agent.due` gave for it."""
+    updates: Int32[Array, ""] | None = None
+    """Updates made before this one; None where they are not counted."""
 
     def online(self, part: str) -> dict[str, Any]:
         """The members of a part that act and learn: networks by name, or arrays by name."""
@@ -104,6 +106,20 @@ class AgentState:
 
         return self._with_parts({name: moved(self.parts[name]) for name in parts})
 
+    def with_statistics(self, part: str, seen: Networks) -> AgentState:
+        """Sets the running statistics of a part's batch norms.
+
+        Args:
+            part: Name of the part.
+            seen: The part's networks as `networks.by_batch` gives them; all but their running
+                statistics is left aside.
+        """
+        moved = {
+            name: with_statistics(network, seen[name])
+            for name, network in self.online(part).items()
+        }
+        return self.with_online(part, moved)
+
     def with_online(self, part: str, members: dict[str, Any]) -> AgentState:
         """Sets a part's values to those of `members`, which are shaped as its own."""
         values = self.rules.structures[part].flatten(members)
@@ -129,6 +145,9 @@ class AgentState:
             # Adam's step, decoupled decay included, is proportional to its learning rate.
             factor = rules.anneal(self.progress)
             steps, rate = jax.tree.map(lambda step: factor * step, steps), factor * rate
+        if (trained := structure.trained()) is not None:
+            # Running statistics have no gradient, and what decays weights must leave them alone.
+            steps = jax.tree.map(lambda step: jnp.where(trained, step, 0.0), steps)
         values = optax.apply_updates(part.values, steps)
         part = part._replace(values=values, optimizer=optimizer)
         if rules.after_step is not None and structure.holds_networks:

@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int32
+from numpy.typing import NDArray
 
-from sparl.networks import Network
+from sparl.networks import BatchNorm, Network
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,26 @@ class Structure:
                 leaves.append(values[value_at : value_at + size].reshape(shape))
                 value_at += size
         return jax.tree.unflatten(self.treedef, leaves)
+
+    def trained(self) -> NDArray[np.bool_] | None:
+        """Which values an optimizer trains; None for all of them.
+
+        The others are running statistics of batch norms, which training mode sets.
+        """
+        outline = self.outline()
+        if not any(isinstance(n, Network) and n.has_batch_norms for n in outline.values()):
+            return None
+
+        def marked(node: Any) -> Any:
+            ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), node)
+            if not isinstance(node, BatchNorm):
+                return ones
+            return eqx.tree_at(lambda n: (n.mean, n.variance), ones, replace_fn=np.logical_not)
+
+        marks = jax.tree.map(marked, outline, is_leaf=lambda node: isinstance(node, BatchNorm))
+        leaves = self.treedef.flatten_up_to(marks)
+        pairs = zip(leaves, self.is_index, strict=True)
+        return np.concatenate([leaf.reshape(-1) for leaf, is_index in pairs if not is_index])
 
     def outline(self) -> dict[str, Any]:
         """The networks with shapes in place of arrays: costs nothing, not even a compilation."""

@@ -97,6 +97,28 @@ def along(learner: Learner, change: Callable[[str, Network], Network]) -> Learne
     return replace(learner, parts=parts, structures=structures)
 
 
+def revalued(learner: Learner, change: Callable[[str, Network], Network]) -> Learner:
+    """`learner` with `change` made to its networks, and to its targets by their own numbers.
+
+    Moments stay as they are.
+
+    Args:
+        change: Takes a network's name and the network, and gives one of the same shape.
+    """
+
+    def changed(name: str, aligned: jax.Array) -> jax.Array:
+        part, structure = learner.parts[name], learner.structures[name]
+        networks = structure.networks(aligned, part.indices)
+        return structure.flatten({key: change(key, n) for key, n in networks.items()})
+
+    parts = dict(learner.parts)
+    for name in learner.network_parts:
+        part = parts[name]
+        target = changed(name, part.target) if part.target.size else part.target
+        parts[name] = part._replace(values=changed(name, part.values), target=target)
+    return replace(learner, parts=parts)
+
+
 def _carry_part(
     part: Part, structure: Structure, successors: Networks, successor_structure: Structure
 ) -> Part:
@@ -163,4 +185,4 @@ def _move_network(
         layers.append(
             eqx.tree_at(lambda layer: (layer.weight, layer.bias), after, (weight, carried.bias))
         )
-    return Network(tuple(layers), aligned.norms, new.wiring, new.squash)
+    return aligned.with_layers(layers)

@@ -128,7 +128,14 @@ class ASP(RowWise):
             (before, layer),
             (before.weight[order], before.bias[order], layer.weight[:, order]),
         )
-        return replace_layers(network, {position - 1: reordered[0], position: reordered[1]})
+        network = replace_layers(network, {position - 1: reordered[0], position: reordered[1]})
+        norms = (network.norms[position - 1], network.input_norms[position])
+        return eqx.tree_at(
+            lambda n: (n.norms[position - 1], n.input_norms[position]),
+            network,
+            jax.tree.map(lambda array: array[order], norms),
+            is_leaf=lambda node: node is None,
+        )
 
 
 def _can_permute(network: Network, position: int) -> bool:

@@ -22,12 +22,11 @@ Our reading:
   fewest allows. Both paths (epsilon's is cubic) advance only while the gate is open.
 - A dropped neuron is first switched off: its whole group is zero, in moments and targets, too. It
   stays zero, because no gradient reaches it: activations map 0 to 0, and the weights behind it are
-  0. So the mask is monotone.
+  0. So the mask is monotone. What it gave as a constant, by a batch norm, enters the next biases.
 - At a later restructuring with an open gate, neurons that are off are cut out of the matrices. A
   cut must save at least a fifth of the weights, and save more until the end of the run than a
   compilation takes. The last cut is always made.
-- At least 2 neurons stay in a layer, and at least a share of it, which is larger in critics. Layers
-  whose neurons cannot be removed one by one (`neurons.hidden`) keep them all.
+- At least 2 neurons stay in a layer of `neurons.hidden`, and a share of it, larger in critics.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ import numpy as np
 from sparl import validation
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common import group_penalty, neurons
+from sparl.methods.common.importance import drop_least_important, relative_importance
 from sparl.methods.common.method import (
     RUNNING,
     AfterStep,
@@ -214,7 +214,7 @@ class DSP(Method):
                     continue
                 logged[f"neurons_{name}"] = jnp.sum(state["alive"][name]).astype(jnp.int32)
                 importance = running["importance"][name]
-                logged[f"importance_{name}"] = neurons.relative_importance(importance, network)
+                logged[f"importance_{name}"] = relative_importance(importance, network)
                 counts = [jnp.sum(a) for a in neurons.by_layer(state["alive"][name], network)]
                 logged[f"narrowest_{name}"] = jnp.min(jnp.stack(counts))
                 dead = [jnp.sum(i) == 0 for i in neurons.by_layer(importance, network)]
@@ -261,10 +261,12 @@ class DSP(Method):
                 on = neurons.by_layer(state["alive"][name], network)
                 least = widest * (fewest / widest) ** advance
                 layers = zip(importance, on, state["lost"][name], least, strict=True)
-                after = [neurons.drop_least_important(*la, limit, allowed) for la in layers]
+                after = [drop_least_important(*la, limit, allowed) for la in layers]
                 alive[name] = neurons.concatenate([mask for mask, _ in after])
                 lost[name] = neurons.concatenate([share[None] for _, share in after])
-        masked = transport.along(learner, lambda name, n: neurons.scale_neurons(n, alive[name]))
+        dropped = {name: state["alive"][name] - alive[name] for name in alive}
+        folded = transport.revalued(learner, lambda n, net: neurons.fold_constants(net, dropped[n]))
+        masked = transport.along(folded, lambda n, net: neurons.scale_neurons(net, alive[n]))
         return masked, {**state, "alive": alive, "lost": lost}
 
 

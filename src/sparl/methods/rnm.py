@@ -42,6 +42,7 @@ from sparl.methods.common.method import (
     scaled_to_norm,
 )
 from sparl.networks import Network, Networks, layer_names
+from sparl.topology import NofM
 
 SMALL_INPUT = 8
 """A first layer with fewer than this many times M inputs counts as small."""
@@ -59,6 +60,8 @@ class RNM(RowWise):
     sparse_layers: Literal["hidden", "all"] = "hidden"
     """hidden: heads stay dense, and so do first layers with fewer than 8 M inputs. all: every layer
     is sparse."""
+    actor_pattern: str | None = None
+    """Pattern of an actor, if another: N:M, or none for a dense one."""
     keep_norm: bool = True
     """Scale the kept weights at the start so that each layer keeps its Frobenius norm."""
     straight_through: bool = False
@@ -73,6 +76,7 @@ class RNM(RowWise):
         if self.interval < 0:
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
         validation.one_of(("hidden", "all"), sparse_layers=self.sparse_layers)
+        self.pattern_of("actor")  # raises BadValue for one that is not possible
         validation.at_least(0, dormant_decay=self.dormant_decay)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
@@ -87,18 +91,26 @@ class RNM(RowWise):
         The state holds all values of the sparse layers, by network and position. With
         `straight_through` it is empty.
         """
+        patterns = {part: self.pattern_of(roles[part]) for part in networks}
         parts = {
-            part: {name: self._sparsify(network) for name, network in group.items()}
+            part: {name: self._sparsify(network, patterns[part]) for name, network in group.items()}
             for part, group in networks.items()
         }
         if self.straight_through:
             return parts, {}
         dormant = {
             name: {str(i): network.layers[i].to_dense() for i in self.positions(network)}
-            for group in networks.values()
+            for part, group in networks.items()
             for name, network in group.items()
+            if patterns[part] is not None
         }
         return parts, dormant
+
+    def pattern_of(self, role: Role) -> NofM | None:
+        """The pattern of the networks of a role; None if they stay dense."""
+        if role != "actor" or self.actor_pattern is None:
+            return self.pattern
+        return None if self.actor_pattern == "none" else NofM.parse(self.actor_pattern)
 
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
@@ -106,9 +118,12 @@ class RNM(RowWise):
         """Chooses the active weights again. Figures: `sad_NETWORK`, `kept_NETWORK`."""
         successors, dormant, logged = {}, {}, {}
         for part in learner.network_parts:
+            pattern = self.pattern_of(learner.roles[part])
+            if pattern is None:
+                continue
             networks, successors[part] = learner.networks(part), {}
             for name, network in networks.items():
-                new, values = self._reselect(network, state.get(name, {}))
+                new, values = self._reselect(network, pattern, state.get(name, {}))
                 successors[part][name] = new
                 if not self.straight_through:
                     dormant[name] = values
@@ -165,26 +180,31 @@ class RNM(RowWise):
                 ]
         return texts
 
-    def _sparsify(self, network: Network) -> Network:
+    def _sparsify(self, network: Network, pattern: NofM | None) -> Network:
+        if pattern is None:
+            return network
+
         def sparse_layer(layer: Layout) -> Layout:
             dense = layer.to_dense()
-            sparse = self._select(dense, layer.bias)
+            sparse = self._select(dense, layer.bias, pattern)
             return scaled_to_norm(dense, sparse) if self.keep_norm else sparse
 
         new = {i: sparse_layer(network.layers[i]) for i in self.positions(network)}
         return replace_layers(network, new)
 
     def _reselect(
-        self, network: Network, dormant: dict[str, Float[Array, "_ _"]]
+        self, network: Network, pattern: NofM, dormant: dict[str, Float[Array, "_ _"]]
     ) -> tuple[Network, dict[str, jax.Array]]:
         """The network with newly chosen active weights, and all its values, dormant ones too."""
         new, values = {}, {}
         for i in self.positions(network):
             layer = network.layers[i]
             values[str(i)] = layer.spread(layer.weight, dormant.get(str(i), 0.0))
-            new[i] = self._select(values[str(i)], layer.bias)
+            new[i] = self._select(values[str(i)], layer.bias, pattern)
         return replace_layers(network, new), values
 
-    def _select(self, dense: jax.Array, bias: jax.Array) -> RowSparse | StraightThrough:
+    def _select(
+        self, dense: jax.Array, bias: jax.Array, pattern: NofM
+    ) -> RowSparse | StraightThrough:
         layout = StraightThrough if self.straight_through else RowSparse
-        return layout.of(dense, bias, self.pattern, self.pattern.select(jnp.abs(dense)))
+        return layout.of(dense, bias, pattern, pattern.select(jnp.abs(dense)))

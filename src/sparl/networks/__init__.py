@@ -2,6 +2,7 @@
 
 from sparl.networks.accounting import Footprint, Shapes
 from sparl.networks.builders import KINDS, Kind, build, feature_tower
+from sparl.networks.by_batch import all_by_batch, by_batch, with_statistics
 from sparl.networks.network import (
     Network,
     Networks,
@@ -11,16 +12,37 @@ from sparl.networks.network import (
     plain,
     then,
 )
-from sparl.networks.norms import BATCH_MEMORY, LAYER_EPSILON, BatchNorm, LayerNorm
+from sparl.networks.norms import (
+    BATCH_MEMORY,
+    LAYER_EPSILON,
+    NORMS,
+    AnyNorm,
+    BatchNorm,
+    LayerNorm,
+    Norm,
+)
 from sparl.networks.observation_norm import EPSILON, Normalization, RunningStatistics
-from sparl.networks.wiring import IN_NUMPY, Arrays, Norm, Stage, Wiring, chain, run
+from sparl.networks.wiring import (
+    IN_JAX,
+    IN_NUMPY,
+    Arrays,
+    NormPlace,
+    Place,
+    Stage,
+    Wiring,
+    chain,
+    run,
+)
 
 __all__ = [
     "BATCH_MEMORY",
     "EPSILON",
+    "IN_JAX",
     "IN_NUMPY",
     "KINDS",
     "LAYER_EPSILON",
+    "NORMS",
+    "AnyNorm",
     "Arrays",
     "BatchNorm",
     "Footprint",
@@ -29,13 +51,17 @@ __all__ = [
     "Network",
     "Networks",
     "Norm",
+    "NormPlace",
     "Normalization",
+    "Place",
     "RunningStatistics",
     "Shapes",
     "Stage",
     "Wiring",
+    "all_by_batch",
     "apply_all",
     "build",
+    "by_batch",
     "chain",
     "dense_copy",
     "feature_tower",
@@ -43,4 +69,5 @@ __all__ = [
     "plain",
     "run",
     "then",
+    "with_statistics",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from sparl.layouts import Layout
 from sparl.networks.network import Network, Networks, layer_names
-from sparl.networks.norms import BatchNorm, LayerNorm
+from sparl.networks.norms import AnyNorm
 from sparl.topology import NofM
 
 Shapes = tuple[tuple[int, int], ...]
@@ -47,9 +47,9 @@ class LayerReport:
     max_per_group: int | None
     """The most weights kept in any group of M inputs; None without an N:M pattern."""
     norm_bytes: int
-    """Bytes of the layer's norm."""
+    """Bytes of the layer's norms."""
     bytes: int
-    """Bytes of the layer, its norm included."""
+    """Bytes of the layer, its norms included."""
     macs: int
     """Multiply-adds for one input vector."""
 
@@ -80,7 +80,8 @@ class NetworkReport:
 
 def report_network(network: Network, original: Shapes) -> NetworkReport:
     """The size of a network whose layers had the shapes `original` when it was made."""
-    rows = zip(layer_names(network), network.layers, original, network.norms, strict=True)
+    norms = zip(network.norms, network.input_norms, strict=True)
+    rows = zip(layer_names(network), network.layers, original, norms, strict=True)
     return NetworkReport(tuple(_report_layer(*row) for row in rows))
 
 
@@ -187,11 +188,11 @@ def _original_shapes(name: str, network: Network, originals: dict[str, Shapes] |
 
 
 def _report_layer(
-    name: str, layer: Layout, original: tuple[int, int], norm: LayerNorm | BatchNorm | None
+    name: str, layer: Layout, original: tuple[int, int], norms: tuple[AnyNorm | None, ...]
 ) -> LayerReport:
-    """The size of a layer and of the norm that belongs to it."""
+    """The size of a layer and of the norms that belong to it."""
     pattern = getattr(layer, "pattern", None)
-    norm_bytes = 4 * sum(array.size for array in jax.tree.leaves(norm))
+    norm_bytes = 4 * sum(array.size for array in jax.tree.leaves(norms))
     return LayerReport(
         name=name,
         layout=layer.name,

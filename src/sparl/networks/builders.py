@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from sparl.kernels import Activation
 from sparl.layouts import Dense
 from sparl.networks import wiring
-from sparl.networks.network import Network
-from sparl.networks.norms import BatchNorm, LayerNorm
-from sparl.networks.wiring import Wiring
+from sparl.networks.network import Network, assembled
+from sparl.networks.norms import Norm
+from sparl.networks.wiring import NormPlace, Wiring
 
 Kind = Literal["mlp", "densenet", "d2rl", "simba"]
 
@@ -29,6 +29,9 @@ def build(
     squash: bool = False,
     kind: Kind = "mlp",
     activation: Activation = "relu",
+    norm: Norm | None = None,
+    norm_place: NormPlace = "before",
+    norm_input: bool = True,
 ) -> Network:
     """A freshly initialised dense network.
 
@@ -43,13 +46,17 @@ def build(
         squash: Whether tanh follows the last layer, as for an actor.
         kind: How the layers are connected.
         activation: Between layers.
+        norm: Of every hidden layer; a `simba` has its own.
+        norm_place: In front of their activations, or behind them.
+        norm_input: Whether the network's input has such a norm, too.
     """
     inputs, *hidden, outputs = sizes
     if kind == "simba":
         return _simba(key, inputs, hidden, outputs, squash, activation)
     count = len(hidden) + 1
     wired = {"mlp": wiring.chain, "densenet": wiring.densenet, "d2rl": wiring.d2rl}[kind]
-    return _with_default_weights(key, wired(count, activation), inputs, (*hidden, outputs), squash)
+    normed = wired(count, activation).normed(norm, norm_place, norm_input)
+    return _with_default_weights(key, normed, inputs, (*hidden, outputs), squash)
 
 
 def feature_tower(
@@ -66,7 +73,7 @@ def _with_default_weights(
     key: jax.Array, wired: Wiring, inputs: int, outputs: Sequence[int], squash: bool = False
 ) -> Network:
     """A network with PyTorch's default weights; layer i has `outputs[i]` outputs."""
-    widths, layers, norms = (inputs, *outputs), [], []
+    widths, layers = (inputs, *outputs), []
     keys = jax.random.split(key, len(outputs))
     for layer_key, stage, rows in zip(keys, wired.stages, outputs, strict=True):
         columns = sum(widths[value] for value in stage.reads)
@@ -78,8 +85,7 @@ def _with_default_weights(
                 jax.random.uniform(bias_key, (rows,), jnp.float32, -bound, bound),
             )
         )
-        norms.append(BatchNorm.fresh(rows) if stage.norm == "batch" else None)
-    return Network(tuple(layers), tuple(norms), wired, squash)
+    return assembled(layers, wired, squash)
 
 
 def _simba(
@@ -95,11 +101,8 @@ def _simba(
     orthogonal, he_normal = jax.nn.initializers.orthogonal(), jax.nn.initializers.he_normal(1, 0)
     block = [(he_normal, EXPANSION * width, width), (he_normal, width, EXPANSION * width)]
     weights = [(orthogonal, width, inputs), *block * blocks, (orthogonal, outputs, width)]
-    wired = wiring.simba(blocks, activation)
-    layers, norms = [], []
-    keys = jax.random.split(key, len(weights))
-    for layer_key, weight, stage in zip(keys, weights, wired.stages, strict=True):
+    layers = []
+    for layer_key, weight in zip(jax.random.split(key, len(weights)), weights, strict=True):
         initialize, rows, columns = weight
         layers.append(Dense(initialize(layer_key, (rows, columns), jnp.float32), jnp.zeros(rows)))
-        norms.append(LayerNorm.fresh(columns) if stage.norm == "layer" else None)
-    return Network(tuple(layers), tuple(norms), wired, squash)
+    return assembled(layers, wiring.simba(blocks, activation), squash)

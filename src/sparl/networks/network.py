@@ -13,7 +13,7 @@ from sparl import kernels
 from sparl.kernels import Activation
 from sparl.layouts import Dense, Layout
 from sparl.networks import wiring
-from sparl.networks.norms import BatchNorm, LayerNorm
+from sparl.networks.norms import AnyNorm, BatchNorm, fresh
 from sparl.networks.wiring import Wiring
 
 
@@ -25,8 +25,10 @@ class Network(eqx.Module):
     """
 
     layers: tuple[Layout, ...]
-    norms: tuple[LayerNorm | BatchNorm | None, ...]
-    """The norm of each layer, None where it has none."""
+    norms: tuple[AnyNorm | None, ...]
+    """Of each layer the norm of its sums, None where it has none."""
+    input_norms: tuple[AnyNorm | None, ...]
+    """Of each layer the norm of its inputs, None where it has none."""
     wiring: Wiring = eqx.field(static=True)
     squash: bool = eqx.field(static=True)
     """Whether tanh follows the last layer, as for an actor."""
@@ -61,12 +63,18 @@ class Network(eqx.Module):
 
     def blank(self, layers: Sequence[Layout]) -> Network:
         """The same network with its layers replaced, and fresh norms that have their widths."""
-        norms = [
-            norm
-            and type(norm).fresh(layer.in_features if stage.norm == "layer" else layer.out_features)
-            for norm, layer, stage in zip(self.norms, layers, self.wiring.stages, strict=True)
-        ]
-        return Network(tuple(layers), tuple(norms), self.wiring, self.squash)
+        return assembled(layers, self.wiring, self.squash)
+
+    @property
+    def has_batch_norms(self) -> bool:
+        """Whether it gives something else in training mode: see `by_batch`."""
+        return any(isinstance(norm, BatchNorm) for norm in (*self.norms, *self.input_norms))
+
+    def norm(self, place: wiring.Place, i: int) -> AnyNorm:
+        """The norm of layer i at a place, where it must have one."""
+        norm = getattr(self, place)[i]
+        assert norm is not None
+        return norm
 
     def kernel_forms(self) -> list[kernels.Layer] | None:
         """The layers as the kernels take them, without norms.
@@ -80,10 +88,10 @@ class Network(eqx.Module):
     def connections(self) -> kernels.Connections | None:
         """The wiring as the kernels take it.
 
-        None if it has layer norms or residual connections, which they do not know.
+        None if it has norms of inputs, layer norms or residual connections, which they do not know.
         """
         stages = self.wiring.stages
-        if any(stage.norm == "layer" or stage.adds is not None for stage in stages):
+        if any(s.input_norm or s.norm == "layer" or s.adds is not None for s in stages):
             return None
         reads, activations = zip(*((s.reads, s.activation) for s in stages), strict=True)
         return kernels.Connections(reads, activations, self.wiring.gives)
@@ -125,16 +133,10 @@ class Network(eqx.Module):
             connections = kernels.Connections(reads, (*inner[:-1], None))
             return kernels.network([forms[i] for i in chains[k]], y, connections)
 
-        def normalise(k: int, y: jax.Array) -> jax.Array:
-            return self._norm(chains[k][0])(y)
+        def normalise(place: wiring.Place, k: int, y: jax.Array) -> jax.Array:
+            return self.norm(place, chains[k][0 if place == "input_norms" else -1])(y)
 
         return wiring.run(chain_wiring, x, run_chain, normalise, wiring.IN_JAX)
-
-    def _norm(self, i: int) -> LayerNorm | BatchNorm:
-        """The norm of layer i, which must have one."""
-        norm = self.norms[i]
-        assert norm is not None
-        return norm
 
 
 Networks = dict[str, Network]
@@ -158,8 +160,20 @@ def apply_all(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "
 
 def plain(layers: Sequence[Layout], squash: bool = False) -> Network:
     """A network of layers one after the other, with ReLU between them."""
-    layers = tuple(layers)
-    return Network(layers, (None,) * len(layers), wiring.chain(len(layers)), squash)
+    return assembled(layers, wiring.chain(len(layers)), squash)
+
+
+def assembled(layers: Sequence[Layout], wired: Wiring, squash: bool = False) -> Network:
+    """A network of layers in a wiring, with fresh norms wherever that has one."""
+    return Network(
+        tuple(layers),
+        tuple(fresh(s.norm, la.out_features) for s, la in zip(wired.stages, layers, strict=True)),
+        tuple(
+            fresh(s.input_norm, la.in_features) for s, la in zip(wired.stages, layers, strict=True)
+        ),
+        wired,
+        squash,
+    )
 
 
 def then(first: Network, second: Network) -> Network:
@@ -168,6 +182,7 @@ def then(first: Network, second: Network) -> Network:
     return Network(
         (*first.layers, *second.layers),
         (*first.norms, *second.norms),
+        (*first.input_norms, *second.input_norms),
         first.wiring.then(second.wiring),
         second.squash,
     )

@@ -16,9 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparl.kernels import Activation, reference
+from sparl.networks.norms import Norm
 
-Norm = Literal["layer", "batch"]
-"""`layer` normalises a layer's input; `batch` normalises its sums, before the activation."""
+Place = Literal["norms", "input_norms"]
+"""What is normalised, by the name that the norms of all layers have in a `Network`: a layer's sums,
+in front of its activation, or its inputs."""
+NormPlace = Literal["before", "behind"]
+"""Where the norm of a hidden layer is: in front of its activation or behind it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Stage:
     """The values whose concatenation is its input."""
     activation: Activation | None = None
     norm: Norm | None = None
+    """Of its sums."""
+    input_norm: Norm | None = None
     adds: int | None = None
     """The value that is added to its output: a residual connection."""
 
@@ -82,8 +88,8 @@ class Wiring:
         """The wiring with every chain of layers joined to one stage.
 
         Within a chain only the next layer reads a layer's output, and there is no norm. The joined
-        stage has the norm of the chain's first layer, and the activation and residual connection of
-        its last layer. Every chain is as long as it can be.
+        stage has the input norm of the chain's first layer, and the norm, the activation and the
+        residual connection of its last layer. Every chain is as long as it can be.
 
         Returns:
             The wiring of the chains, and the layers of each chain.
@@ -94,7 +100,7 @@ class Wiring:
         for i, (previous, stage) in enumerate(pairwise(self.stages), start=1):
             only_reader = stage.reads == (i,) and uses.count(i) == 1
             nothing_between = (
-                stage.norm is None and previous.norm != "batch" and previous.adds is None
+                stage.input_norm is None and previous.norm is None and previous.adds is None
             )
             if only_reader and nothing_between:
                 chains[-1] += (i,)
@@ -104,11 +110,36 @@ class Wiring:
         numbers |= {chain[-1] + 1: (k,) for k, chain in enumerate(chains, start=1)}
         ends = [(self.stages[chain[0]], self.stages[chain[-1]]) for chain in chains]
         stages = tuple(
-            replace(first, activation=last.activation, adds=last.adds).renumbered(numbers)
+            replace(last, reads=first.reads, input_norm=first.input_norm).renumbered(numbers)
             for first, last in ends
         )
         gives = tuple(number for value in self.gives for number in numbers[value])
         return Wiring(stages, gives), chains
+
+    def normed(self, norm: Norm | None, place: NormPlace, of_input: bool) -> Wiring:
+        """The wiring with a norm for every hidden layer.
+
+        Args:
+            norm: The kind; None leaves the wiring as it is.
+            place: In front of each hidden layer's activation, or behind it: there all that a later
+                layer reads is normalised, for each layer anew.
+            of_input: Whether layers that read the network's input normalise what they read.
+        """
+        if norm is None:
+            return self
+        last = len(self.stages) - 1
+
+        def with_norms(i: int, stage: Stage) -> Stage:
+            inputs = of_input if 0 in stage.reads else False
+            inputs |= place == "behind" and i > 0
+            sums = place == "before" and i < last
+            return replace(
+                stage,
+                norm=norm if sums else stage.norm,
+                input_norm=norm if inputs else stage.input_norm,
+            )
+
+        return replace(self, stages=tuple(map(with_norms, range(last + 1), self.stages)))
 
     def then(self, after: Wiring) -> Wiring:
         """The wiring of this network followed by `after`, whose input is this network's output."""
@@ -156,7 +187,7 @@ def run(
     wiring: Wiring,
     x: Any,
     linear: Callable[[int, Any], Any],
-    normalised: Callable[[int, Any], Any],
+    normalised: Callable[[Place, int, Any], Any],
     arrays: Arrays,
 ) -> Any:
     """The output of a network with this wiring.
@@ -165,17 +196,17 @@ def run(
         wiring: The connections.
         x: The input, [features, batch].
         linear: (number of a layer, its input) -> its sums.
-        normalised: (number of a layer, its input or its sums) -> the same, normalised.
+        normalised: (place, number of a layer, its sums or inputs) -> the same, normalised.
         arrays: The functions of the kind of array that `x` is.
     """
     values = [x]
     for i, stage in enumerate(wiring.stages):
         y = _concatenated(values, stage.reads, arrays)
-        if stage.norm == "layer":
-            y = normalised(i, y)
+        if stage.input_norm is not None:
+            y = normalised("input_norms", i, y)
         y = linear(i, y)
-        if stage.norm == "batch":
-            y = normalised(i, y)
+        if stage.norm is not None:
+            y = normalised("norms", i, y)
         if stage.activation is not None:
             y = arrays.activations[stage.activation](y)
         if stage.adds is not None:
@@ -218,11 +249,11 @@ def simba(blocks: int, activation: Activation) -> Wiring:
     for _ in range(blocks):
         inner = len(stages) + 1
         stages += [
-            Stage((residual_stream,), activation, "layer"),
+            Stage((residual_stream,), activation, input_norm="layer"),
             Stage((inner,), adds=residual_stream),
         ]
         residual_stream = inner + 1
-    return Wiring((*stages, Stage((residual_stream,), norm="layer")), (len(stages) + 1,))
+    return Wiring((*stages, Stage((residual_stream,), input_norm="layer")), (len(stages) + 1,))
 
 
 def feature_tower(layers: int, activation: Activation) -> Wiring:

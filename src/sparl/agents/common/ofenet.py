@@ -15,16 +15,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
-from sparl import kernels
 from sparl.learner import AgentState, Role
-from sparl.networks import BatchNorm, Network, Networks, build, feature_tower, then, wiring
+from sparl.networks import Network, Networks, build, by_batch, feature_tower, then
 from sparl.replay import Batch
 
 PART = "representation"
@@ -139,57 +136,12 @@ def update(state: AgentState, batch: Batch) -> tuple[AgentState, dict[str, jax.A
     """One step on the error of prediction; batch norms go by the batch, and take it in."""
 
     def prediction_loss(networks: Networks) -> tuple[jax.Array, Networks]:
-        z_s, after_state = trained(networks[STATE], batch.observation.T)
+        z_s, after_state = by_batch(networks[STATE], batch.observation.T)
         both = jnp.concatenate([z_s, batch.action.T])
-        z_sa, after_action = trained(networks[ACTION], both)
+        z_sa, after_action = by_batch(networks[ACTION], both)
         predicted = networks[PREDICTION](z_sa)
         error = predicted - batch.next_observation.T[: len(predicted)]
         return jnp.mean(error**2), {**networks, STATE: after_state, ACTION: after_action}
 
     state, loss, seen = state.step(PART, prediction_loss)
-    # Running statistics are no parameters: their gradient is 0, and what was seen goes in here.
-    online = state.online(PART)
-    moved = {name: with_statistics(network, seen[name]) for name, network in online.items()}
-    return state.with_online(PART, moved), {"representation_loss": loss}
-
-
-def trained(
-    network: Network, x: Float[Array, "in batch"]
-) -> tuple[Float[Array, "out batch"], Network]:
-    """What a tower gives when batch norms go by the batch, and the tower with them moved."""
-    whole, connections = network.whole(), network.connections
-    if whole is not None and connections is not None and kernels.usable():
-        y, moments = kernels.by_batch(whole, x, connections)
-        pairs = zip(batch_norms(network), moments, strict=True)
-        moved = tuple(norm.moved(*seen) for norm, seen in pairs)
-        return y, Network(network.layers, moved, network.wiring, network.squash)
-    norms = batch_norms(network)
-
-    def linear(i: int, y: jax.Array) -> jax.Array:
-        # The batch's mean takes a bias away again: its gradient is nothing but rounding, of which
-        # Adam would make steps.
-        fixed = eqx.tree_at(lambda la: la.bias, network.layers[i], replace_fn=stop_gradient)
-        return fixed.apply(y)
-
-    def normalised(i: int, y: jax.Array) -> jax.Array:
-        y, norms[i] = norms[i].of_batch(y)
-        return y
-
-    y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
-    return y, Network(network.layers, tuple(norms), network.wiring, network.squash)
-
-
-def batch_norms(tower: Network) -> list[BatchNorm]:
-    """Those of a tower, which has one behind every layer."""
-    return [norm for norm in tower.norms if isinstance(norm, BatchNorm)]
-
-
-def with_statistics(network: Network, seen: Network) -> Network:
-    """`network` with the running statistics of `seen`."""
-    norms = [
-        BatchNorm(norm.gain, norm.shift, after.mean, after.variance)
-        if isinstance(norm, BatchNorm) and isinstance(after, BatchNorm)
-        else norm
-        for norm, after in zip(network.norms, seen.norms, strict=True)
-    ]
-    return Network(network.layers, tuple(norms), network.wiring, network.squash)
+    return state.with_statistics(PART, seen), {"representation_loss": loss}

@@ -60,9 +60,9 @@ class OneStepAgent(OnPolicyAgent):
 
     @abstractmethod
     def critic_loss(
-        self, critic: Network, batch: Batch
-    ) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
-        """What the critic descends, and the value of every state of the batch."""
+        self, value: Float[Array, " batch"], advantage: Float[Array, " batch"], batch: Batch
+    ) -> Float[Array, ""]:
+        """What the critic descends, by the value of every state and its TD error."""
 
     @abstractmethod
     def judge(self, before: Network, after: Network) -> Network:
@@ -103,33 +103,37 @@ class OneStepAgent(OnPolicyAgent):
         """The critic descends its loss; then the actor ascends log pi(a|s) times the TD error."""
         before = state.online("critic")["critic"]
 
-        def value_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
-            return self.critic_loss(networks["critic"], batch)
+        def value_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
+            both = jnp.concatenate([batch.observation, batch.next_observation]).T
+            outputs, seen = self.by_batch(state, networks, both)
+            value, next_value = jnp.split(outputs[0, 0], 2)
+            advantage = td_error(value, next_value, batch)
+            return self.critic_loss(value, advantage, batch), (value, seen)
 
-        state, loss, value = state.step("critic", value_loss)
+        state, loss, (value, seen) = state.step("critic", value_loss)
+        state = state.with_statistics("critic", seen)
         metrics = {"value_loss": loss, "value": jnp.mean(value)}
-        after = state.online("critic")["critic"]
-        advantage = td_error(self.judge(before, after), batch)
+        critic = self.judge(before, state.online("critic")["critic"])
+        value, next_value = (critic(x.T)[0] for x in (batch.observation, batch.next_observation))
+        advantage = td_error(value, next_value, batch)
         observation, action = batch.observation.T, batch.action[:, 0].astype(jnp.int32)
 
-        def policy_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
-            log_pi = jax.nn.log_softmax(networks["actor"](observation), axis=0)
+        def policy_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
+            (logits,), seen = self.by_batch(state, networks, observation)
+            log_pi = jax.nn.log_softmax(logits, axis=0)
             entropy = -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0))
             gain = jnp.mean(chosen(log_pi, action) * advantage)
-            return -gain - self.entropy_bonus * entropy, entropy
+            return -gain - self.entropy_bonus * entropy, (entropy, seen)
 
-        state, loss, entropy = state.step("actor", policy_loss)
+        state, loss, (entropy, seen) = state.step("actor", policy_loss)
+        state = state.with_statistics("actor", seen)
         metrics |= {"policy_loss": loss, "advantage": jnp.mean(advantage), "entropy": entropy}
         return state, metrics
 
 
-def td_error(critic: Network, batch: Batch) -> Float[Array, " batch"]:
+def td_error(
+    value: Float[Array, " batch"], next_value: Float[Array, " batch"], batch: Batch
+) -> Float[Array, " batch"]:
     """delta = r + gamma v(s') - v(s), without v(s') where the episode ended by itself."""
     # A time limit does not end the value (truncation).
-    following = batch.discount * (1.0 - batch.terminated) * values(critic, batch.next_observation)
-    return batch.reward + following - values(critic, batch.observation)
-
-
-def values(critic: Network, observation: Float[Array, "batch obs"]) -> Float[Array, " batch"]:
-    """v(s) of each observation."""
-    return critic(observation.T)[0]
+    return batch.reward + batch.discount * (1.0 - batch.terminated) * next_value - value

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparl import validation
-from sparl.agents.agent import Actions, Agent, OffPolicyAgent
+from sparl.agents.agent import Actions, Agent
 from sparl.agents.common import ofenet
 from sparl.agents.common.ofenet import OFENet
+from sparl.agents.common.off_policy import OffPolicyAgent
 from sparl.errors import BadValue
 from sparl.networks import Networks, apply_all
 
@@ -26,6 +27,9 @@ class TwinCriticAgent(OffPolicyAgent):
 
     critic_hidden: tuple[int, ...] = ()
     """Widths of the critics' hidden layers, if others than --hidden."""
+    pessimism: Literal["min", "mean"] = "min"
+    """Which value two critics give together. min: the smaller one (1802.09477). mean: their mean,
+    which underestimates less, as small actors need it (2506.01016)."""
     representation: Literal["none", "ofenet"] = "none"
     """What networks see of observations. ofenet: features that are learned by predicting the next
     one, beside the agent (2003.01629, 2102.07920)."""
@@ -42,6 +46,7 @@ class TwinCriticAgent(OffPolicyAgent):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.one_of(("none", "ofenet"), representation=self.representation)
+        validation.one_of(("min", "mean"), pessimism=self.pessimism)
         validation.positive(
             representation_units=self.representation_units,
             representation_layers=self.representation_layers,
@@ -73,6 +78,16 @@ class TwinCriticAgent(OffPolicyAgent):
         sizes = (inputs, *(self.critic_hidden or self.hidden), 1)
         return {f"critic_{i}": self.build(key, sizes) for i, key in enumerate(keys[:count])}
 
+    def together(self, q: Float[Array, "critics batch"]) -> Float[Array, " batch"]:
+        """The one value that the critics' values are taken for."""
+        return jnp.min(q, axis=0) if self.pessimism == "min" else jnp.mean(q, axis=0)
+
+    def q_value(
+        self, critics: Networks, inputs: Float[Array, "obs_act batch"]
+    ) -> Float[Array, " batch"]:
+        """The critics' value in evaluation mode: the smaller one, or as `pessimism` says."""
+        return self.together(apply_all(critics, inputs)[:, 0])
+
     def learning_rate_of(self, part: str) -> float:
         # A representation's is what the paper has, whatever the agent's is.
         return ofenet.LEARNING_RATE if part == ofenet.PART else super().learning_rate_of(part)
@@ -92,8 +107,3 @@ class TwinCriticAgent(OffPolicyAgent):
         # What is continued has learned its representation.
         shifted = replace(self, representation_updates=0) if step else self
         return super(TwinCriticAgent, shifted).continued(step)
-
-
-def smallest_q(critics: Networks, inputs: Float[Array, "obs_act batch"]) -> Float[Array, " batch"]:
-    """The smaller of the critics' values (clipped double Q-learning, 1802.09477)."""
-    return jnp.min(apply_all(critics, inputs)[:, 0], axis=0)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparl.methods.common import neurons
+from sparl.methods.common.importance import relative_importance, saliency
 from sparl.methods.common.method import BeforeStep, MethodState
 from sparl.networks import Network, Networks
 
@@ -40,7 +41,7 @@ def importance_hook(importance: Importance, in_gradient: bool) -> BeforeStep:
         by_network = dict(running["importance"])
         for name, network in networks.items():
             if importance == "taylor":
-                new = neurons.saliency(network, gradients[name])
+                new = saliency(network, gradients[name])
                 by_network[name] = MEMORY * by_network[name] + (1 - MEMORY) * new
             else:
                 by_network[name] = neurons.group_norms(network)
@@ -72,7 +73,7 @@ def proximal_step(
 
 def _gradient_factors(name: str, network: Network, running: MethodState) -> jax.Array:
     """lambda c_j sqrt(size) / ||theta_j||: times its group, that is the penalty's gradient."""
-    c = 1.0 - neurons.relative_importance(running["importance"][name], network)
+    c = 1.0 - relative_importance(running["importance"][name], network)
     roots = np.repeat(np.sqrt(neurons.group_sizes(network)), neurons.widths(network))
     norms = jnp.maximum(neurons.group_norms(network), neurons.TINY)
     return running["strength"] * c * roots.astype(np.float32) / norms

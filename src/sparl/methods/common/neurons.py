@@ -1,28 +1,31 @@
 """Hidden neurons as groups of weights, which structured pruning weighs, shrinks and cuts out.
 
-The group of a neuron is its row of weights, its bias, and its column of weights in every layer that
-reads its output. Networks here have `Dense` layers alone. A number per neuron is a vector over all
-hidden neurons of a network, layer after layer. The functions that take a network also take
-whatever is aligned with its weights: a gradient, an Adam moment, a target.
+The group of a neuron is its row of weights, its bias, its column of weights in every layer that
+reads its output, and gain and shift of the batch norms that it goes through, before its activation
+or as an input of those layers. Networks here have `Dense` layers alone. A number per neuron is a
+vector over all hidden neurons of a network, layer after layer. The functions that take a network
+also take whatever is aligned with its weights: a gradient, an Adam moment, a target.
 
-Some layers must keep all their outputs: those that are added to a residual stream, those that a
-layer norm reads, and those behind a batch norm, which turns even zeros into something else.
-`hidden` gives the other layers, whose neurons can be removed one by one.
+Some layers must keep all their outputs: those that are added to a residual stream, and those that
+a layer norm reads, as it normalises each by all the others. `hidden` gives the other layers, whose
+neurons can be removed one by one.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from sparl.layouts import Dense
-from sparl.networks import Network
+from sparl.networks import IN_JAX, AnyNorm, Network
 
 TINY = 1e-30
 """The smallest divisor, where a divisor could be zero."""
@@ -37,9 +40,9 @@ def hidden(network: Network) -> tuple[int, ...]:
     for value, stage in enumerate(wiring.stages, start=1):
         if stage.adds is not None:
             fixed |= {stage.adds, value}
-        if stage.norm == "layer":
+        if stage.input_norm == "layer":
             fixed |= set(stage.reads)
-        if stage.norm == "batch":
+        if stage.norm == "layer":
             fixed |= {value}
     return tuple(i for i in range(len(network.layers)) if i + 1 not in fixed)
 
@@ -86,14 +89,16 @@ def group_norms(network: Network) -> PerNeuron:
     for i in hidden(network):
         layer = network.layers[i]
         group = jnp.sum(jnp.square(layer.weight), axis=1) + jnp.square(layer.bias)
-        for weight in _outgoing_weights(network, network, i + 1):
+        for weight in outgoing_weights(network, network, i + 1):
             group = group + jnp.sum(jnp.square(weight), axis=0)
+        for norm in _norms_of(network, i):
+            group = group + jnp.square(norm.gain) + jnp.square(norm.shift)
         squares.append(group)
     return jnp.sqrt(concatenate(squares))
 
 
 def group_sizes(network: Network) -> list[int]:
-    """The size of a neuron's group (weights and the bias), for each hidden layer."""
+    """The size of a neuron's group, for each hidden layer."""
     outgoing = [
         sum(
             network.layers[j].out_features
@@ -103,33 +108,9 @@ def group_sizes(network: Network) -> list[int]:
         for i in hidden(network)
     ]
     incoming = (network.layers[i].in_features for i in hidden(network))
-    return [row + 1 + column for row, column in zip(incoming, outgoing, strict=True)]
-
-
-def saliency(network: Network, gradient: Network) -> PerNeuron:
-    """The first-order change of the loss without each neuron j (Taylor pruning, 1611.06440).
-
-    That is |sum over the batch of a_j dL/da_j|. It equals |sum_k w_kj g_kj| over the neuron's
-    outgoing weights, whatever the activation, so weights and gradients are enough.
-
-    Args:
-        gradient: The loss's gradient by the network's weights.
-    """
-    products = []
-    for i in hidden(network):
-        pairs = zip(
-            _outgoing_weights(network, network, i + 1),
-            _outgoing_weights(network, gradient, i + 1),
-            strict=True,
-        )
-        products.append(sum(jnp.sum(weight * g, axis=0) for weight, g in pairs))
-    return jnp.abs(concatenate(products))
-
-
-def relative_importance(importance: PerNeuron, network: Network) -> Float[Array, " neurons"]:
-    """Importance divided by the largest of the layer, I_j / max I; 0 where all are 0."""
-    layers = by_layer(importance, network)
-    return concatenate([layer / jnp.maximum(jnp.max(layer), TINY) for layer in layers])
+    norms = (2 * len(_norms_of(network, i)) for i in hidden(network))
+    pieces = zip(incoming, outgoing, norms, strict=True)
+    return [row + 1 + column + in_norms for row, column, in_norms in pieces]
 
 
 def scale_neurons(network: Network, factors: PerNeuron) -> Network:
@@ -143,6 +124,37 @@ def scale_neurons(network: Network, factors: PerNeuron) -> Network:
         if columns is not None:
             weight = weight * columns[None, :]
         layers.append(Dense(weight, bias))
+
+    def scaled(norm: AnyNorm | None, by: jax.Array | None) -> AnyNorm | None:
+        if norm is None or by is None:
+            return norm
+        return _with_gain_and_shift(norm, by * norm.gain, by * norm.shift)
+
+    return replace(
+        network,
+        layers=tuple(layers),
+        norms=tuple(map(scaled, network.norms, row_factors)),
+        input_norms=tuple(map(scaled, network.input_norms, column_factors)),
+    )
+
+
+def fold_constants(network: Network, dropped: PerNeuron) -> Network:
+    """Adds what neurons give as a constant to the biases of the layers that read them.
+
+    Through a batch norm that is its shift: a neuron that is dropped takes no more along than how it
+    differed from that. Without norms the constant is 0.
+
+    Args:
+        dropped: 1 for each neuron whose constant is wanted, else 0.
+    """
+    _, columns = _row_and_column_factors(network, dropped, otherwise=0.0)
+    layers = []
+    for i, layer in enumerate(network.layers):
+        bias, of_columns = layer.bias, columns[i]
+        if of_columns is not None:
+            constant = concatenate([_constant(network, i, v) for v in _reads(network, i)])
+            bias = bias + layer.weight @ (of_columns * constant)
+        layers.append(Dense(layer.weight, bias))
     return network.with_layers(layers)
 
 
@@ -160,7 +172,18 @@ def add_scaled(gradient: Network, network: Network, factors: PerNeuron) -> Netwo
         if columns is not None:
             weight = weight + columns[None, :] * layer.weight
         layers.append(Dense(weight, bias))
-    return gradient.with_layers(layers)
+
+    def added(g: AnyNorm | None, norm: AnyNorm | None, by: jax.Array | None) -> AnyNorm | None:
+        if g is None or norm is None or by is None:
+            return g
+        return _with_gain_and_shift(g, g.gain + by * norm.gain, g.shift + by * norm.shift)
+
+    return replace(
+        gradient,
+        layers=tuple(layers),
+        norms=tuple(map(added, gradient.norms, network.norms, row_factors)),
+        input_norms=tuple(map(added, gradient.input_norms, network.input_norms, column_factors)),
+    )
 
 
 def keep_neurons(network: Network, kept: Sequence[Int[Array, " _"]]) -> Network:
@@ -170,66 +193,78 @@ def keep_neurons(network: Network, kept: Sequence[Int[Array, " _"]]) -> Network:
         kept: Indices of neurons, one vector for each hidden layer.
     """
     kept_of_value = dict(zip((i + 1 for i in hidden(network)), kept, strict=True))
-    layers = []
+    layers, norms, input_norms = [], [], []
     for i, layer in enumerate(network.layers):
         weight, bias = layer.weight, layer.bias
+        norm, input_norm = network.norms[i], network.input_norms[i]
         if i + 1 in kept_of_value:
-            weight, bias = weight[kept_of_value[i + 1]], bias[kept_of_value[i + 1]]
-        reads = network.wiring.stages[i].reads
+            rows = kept_of_value[i + 1]
+            weight, bias = weight[rows], bias[rows]
+            norm = jax.tree.map(lambda array, rows=rows: array[rows], norm)
+        reads = _reads(network, i)
         if kept_of_value.keys() & set(reads):
             starts = itertools.accumulate((network.widths[value] for value in reads), initial=0)
-            columns = [
-                start + kept_of_value.get(value, jnp.arange(network.widths[value]))
-                for start, value in zip(starts, reads, strict=False)
-            ]
-            weight = weight[:, concatenate(columns)]
+            columns = concatenate(
+                [
+                    start + kept_of_value.get(value, jnp.arange(network.widths[value]))
+                    for start, value in zip(starts, reads, strict=False)
+                ]
+            )
+            weight = weight[:, columns]
+            input_norm = jax.tree.map(lambda array, c=columns: array[c], input_norm)
         layers.append(Dense(weight, bias))
-    return network.with_layers(layers)
+        norms.append(norm)
+        input_norms.append(input_norm)
+    new = {"layers": tuple(layers), "norms": tuple(norms), "input_norms": tuple(input_norms)}
+    return replace(network, **new)
 
 
-def drop_least_important(
-    importance: Float[Array, " width"],
-    alive: Float[Array, " width"],
-    lost: Float[Array, ""],
-    fewest: Float[Array, ""],
-    limit: Float[Array, ""],
-    allowed: Bool[Array, ""],
-) -> tuple[Float[Array, " width"], Float[Array, ""]]:
-    """Drops the least important neurons of a layer until a limit is reached.
-
-    A layer whose importance is 0 everywhere keeps all its neurons: either nothing was learned of
-    it yet, or it is dead.
-
-    Args:
-        alive: 1 for each neuron that is still there, else 0.
-        lost: Share of the layer's importance that was dropped so far.
-        fewest: Neurons that must stay.
-        limit: Most of the importance, as a share, that may be dropped in all.
-        allowed: Whether any neuron may be dropped now.
-
-    Returns:
-        The new `alive` and the new `lost`.
-    """
-    total = jnp.sum(importance * alive)
-    order = jnp.argsort(jnp.where(alive > 0, importance, jnp.inf))
-    shares = (importance * alive)[order] / jnp.where(total > 0, total, 1.0)
-    lost_after = lost + (1.0 - lost) * jnp.cumsum(shares)
-    # `fewest` is exact at the end of its path but for rounding.
-    droppable = jnp.floor(jnp.sum(alive) - fewest + 1e-3)
-    dropped = (lost_after <= limit) & (jnp.arange(len(order)) < droppable) & (total > 0) & allowed
-    count = jnp.sum(dropped)
-    return alive.at[order].multiply(~dropped), jnp.where(count > 0, lost_after[count - 1], lost)
-
-
-def _outgoing_weights(network: Network, aligned: Network, value: int) -> list[jax.Array]:
+def outgoing_weights(network: Network, aligned: Network, value: int) -> list[jax.Array]:
     """The columns that read a value, in every layer of what is `aligned` with the network."""
     columns = []
     for layer, stage in zip(aligned.layers, network.wiring.stages, strict=True):
         if value in stage.reads:
-            before = itertools.takewhile(lambda read: read != value, stage.reads)
-            start = sum(network.widths[read] for read in before)
-            columns.append(layer.weight[:, start : start + network.widths[value]])
+            columns.append(layer.weight[:, _span(network, stage.reads, value)])
     return columns
+
+
+def _span(network: Network, reads: Sequence[int], value: int) -> slice:
+    """Where a value lies in the concatenation of those that a layer reads."""
+    before = itertools.takewhile(lambda read: read != value, reads)
+    start = sum(network.widths[read] for read in before)
+    return slice(start, start + network.widths[value])
+
+
+def _reads(network: Network, i: int) -> tuple[int, ...]:
+    """The values that layer i reads."""
+    return network.wiring.stages[i].reads
+
+
+def _norms_of(network: Network, i: int) -> list[AnyNorm]:
+    """The norms that the neurons of layer i go through, each with these features alone."""
+    found = [] if network.norms[i] is None else [network.norm("norms", i)]
+    for j, norm in enumerate(network.input_norms):
+        reads = _reads(network, j)
+        if norm is not None and i + 1 in reads:
+            span = _span(network, reads, i + 1)
+            found.append(jax.tree.map(lambda array, span=span: array[span], norm))
+    return found
+
+
+def _constant(network: Network, reader: int, value: int) -> jax.Array:
+    """What a layer gets of a value's features when their norm gives its shift alone."""
+    norm = network.input_norms[reader]
+    if norm is not None:
+        return norm.shift[_span(network, _reads(network, reader), value)]
+    own = network.norms[value - 1] if value else None
+    if own is None:
+        return jnp.zeros(network.widths[value])
+    activation = network.wiring.stages[value - 1].activation
+    return own.shift if activation is None else IN_JAX.activations[activation](own.shift)
+
+
+def _with_gain_and_shift(norm: AnyNorm, gain: jax.Array, shift: jax.Array) -> AnyNorm:
+    return eqx.tree_at(lambda n: (n.gain, n.shift), norm, (gain, shift))
 
 
 def _row_and_column_factors(

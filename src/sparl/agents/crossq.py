@@ -1,0 +1,97 @@
+"""CrossQ: batch norms in place of target networks (Bhatt et al., 1902.05605, ICLR 2024).
+
+SAC, with four changes. Critics and actor have batch norms on their input and behind each
+activation. There are no target networks: the pairs (s, a) and (s', a') go through the critics as
+one batch in training mode, so that both are normalised alike, and the values of s' are held
+constant. Adam forgets faster (beta1 0.5). The policy and the temperature are updated every third
+time, against the critics in evaluation mode.
+
+As in the authors' code, the action of s' is drawn from the policy in evaluation mode, and the norms
+are renormalised (1702.03275). That code and Stable-Baselines3's begin with it after 100,000
+updates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jaxtyping import Array, UInt32
+
+from sparl import validation
+from sparl.agents.common.ofenet import critic_inputs
+from sparl.agents.sac import SAC, sample
+from sparl.errors import BadValue
+from sparl.learner import AgentState, random
+from sparl.networks import Networks, NormPlace
+from sparl.replay import Batch
+
+
+@dataclass(frozen=True)
+class CrossQ(SAC):
+    """SAC with batch norms and without target networks, for continuous actions (1902.05605).
+
+    The defaults are the paper's, but for the critics' widths: its own are 2048 2048.
+    """
+
+    name: ClassVar[str] = "crossq"
+    with_target: ClassVar[frozenset[str]] = frozenset()
+    metrics: ClassVar[Any] = SAC.metrics
+
+    norm: Literal["none", "batch", "layer"] = "batch"
+    norm_place: NormPlace = "behind"
+    renorm_from: int | None = 0
+    """Updates after which batch norms are renormalised: in losses, too, they come close to what
+    running statistics give (1702.03275). The authors' code has 100000. Never if not given."""
+    learning_rate: float = 1e-3
+    beta1: float = 0.5
+    policy_delay: int = 3
+    """Critic updates to one update of the policy and of the temperature."""
+    learning_starts: int = 5_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.positive(policy_delay=self.policy_delay)
+        if self.norm == "none":
+            raise BadValue(
+                "norm is none: without target networks crossq needs norms, batch as its paper has "
+                "them. Without norms take sac"
+            )
+
+    def due(self, update: int) -> frozenset[str]:
+        delayed = (update + 1) % self.policy_delay == 0
+        return super().due(update) if delayed else frozenset({"critics"})
+
+    def update(
+        self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
+    ) -> tuple[AgentState, dict[str, jax.Array]]:
+        observation, action = batch.observation.T, batch.action.T
+        next_observation = batch.next_observation.T
+        temperature = jnp.exp(state.online("temperature")["log_temperature"])
+        next_normal, normal = random.normal(key, (2, *action.shape))
+        actor = state.online("actor")["actor"]
+        next_action, next_log_prob = sample(actor, next_observation, next_normal)
+        inputs = critic_inputs(state, observation, action)
+        next_inputs = critic_inputs(state, next_observation, next_action)
+        both = jnp.concatenate([inputs, next_inputs], axis=1)
+
+        def critic_loss(critics: Networks) -> tuple[jax.Array, Any]:
+            outputs, seen = self.by_batch(state, critics, both)
+            q, next_q = jnp.split(outputs[:, 0], 2, axis=1)
+            next_value = self.together(next_q) - temperature * next_log_prob
+            # `terminated` is the environment's own end; a time limit does not end the value.
+            following = batch.discount * (1.0 - batch.terminated) * next_value
+            error = q - stop_gradient(batch.reward + following)
+            return 0.5 * jnp.sum(batch.mean(error**2)), (q, error, seen)
+
+        state, loss, (q, error, seen) = state.step("critics", critic_loss)
+        state = state.with_statistics("critics", seen)
+        metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "temperature": temperature}
+        metrics["td_error"] = jnp.mean(jnp.abs(error), axis=0)
+        if "actor" not in state.due:
+            return state, metrics
+        state, of_policy = self.improve_policy(state, observation, normal, temperature)
+        return state, metrics | of_policy

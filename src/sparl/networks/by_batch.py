@@ -1,0 +1,100 @@
+"""Networks in training mode: batch norms go by the batch, and it moves their running statistics.
+
+What comes out is the outputs, and the networks with moved statistics. Nothing else of these
+networks differs, and networks without batch norms come out as they went in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jaxtyping import Array, Bool, Float
+
+from sparl import kernels
+from sparl.networks import wiring
+from sparl.networks.network import Network, Networks, apply_all
+from sparl.networks.norms import AnyNorm, BatchNorm
+
+
+def by_batch(
+    network: Network, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool = False
+) -> tuple[Float[Array, "out batch"], Network]:
+    """The outputs of a network whose batch norms go by the batch, and the network afterwards.
+
+    Differentiable in all that is trained. A bias in front of a batch norm has gradient 0, because
+    subtracting the batch's mean takes it away again.
+
+    Args:
+        network: Any network.
+        x: A batch of inputs.
+        renormalise: See `BatchNorm.of_batch`.
+    """
+    if not network.has_batch_norms:
+        return network(x), network
+    whole, connections = network.whole(), network.connections
+    if (
+        whole is not None
+        and connections is not None
+        and all(isinstance(norm, BatchNorm) for norm in network.norms)
+        and renormalise is False
+        and not network.squash
+        and kernels.usable()
+    ):
+        y, moments = kernels.by_batch(whole, x, connections)
+        pairs = zip(network.norms, moments, strict=True)
+        moved = tuple(norm.moved(*seen) for norm, seen in pairs if isinstance(norm, BatchNorm))
+        return y, replace(network, norms=moved)
+    norms: dict[wiring.Place, list[AnyNorm | None]] = {
+        "norms": list(network.norms),
+        "input_norms": list(network.input_norms),
+    }
+
+    def linear(i: int, y: jax.Array) -> jax.Array:
+        layer = network.layers[i]
+        if isinstance(network.norms[i], BatchNorm):
+            # The gradient of a bias that is taken away again is nothing but rounding, of which
+            # Adam would make steps.
+            layer = eqx.tree_at(lambda la: la.bias, layer, replace_fn=stop_gradient)
+        return layer.apply(y)
+
+    def normalised(place: wiring.Place, i: int, y: jax.Array) -> jax.Array:
+        norm = network.norm(place, i)
+        if not isinstance(norm, BatchNorm):
+            return norm(y)
+        y, norms[place][i] = norm.of_batch(y, renormalise)
+        return y
+
+    y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
+    moved = {place: tuple(of_layers) for place, of_layers in norms.items()}
+    return jnp.tanh(y) if network.squash else y, replace(network, **moved)
+
+
+def all_by_batch(
+    networks: Networks, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool = False
+) -> tuple[Float[Array, "members out batch"], Networks]:
+    """`by_batch` of several networks for the same inputs."""
+    if not any(network.has_batch_norms for network in networks.values()):
+        return apply_all(networks, x), networks
+    results = {name: by_batch(network, x, renormalise) for name, network in networks.items()}
+    outputs = jnp.stack([y for y, _ in results.values()])
+    return outputs, {name: network for name, (_, network) in results.items()}
+
+
+def with_statistics(network: Network, seen: Network) -> Network:
+    """`network` with the running statistics of `seen`."""
+
+    def updated(norm: Any, after: Any) -> Any:
+        if not isinstance(norm, BatchNorm):
+            return norm
+        return BatchNorm(norm.gain, norm.shift, after.mean, after.variance)
+
+    return replace(
+        network,
+        norms=tuple(map(updated, network.norms, seen.norms)),
+        input_norms=tuple(map(updated, network.input_norms, seen.input_norms)),
+    )
