@@ -8,24 +8,29 @@ policy.safetensors   packed weights, biases, indices, golden input/output pairs,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl.envs import Spaces, stack
 from sparl.errors import BadFile, BadValue
-from sparl.layouts import LayerDescription, Size, StraightThrough, pack, unpack
-from sparl.networks import NORMS, AnyNorm, Network, Norm, Normalization, Wiring, chain
-from sparl.storage import files, schema
-from sparl.validation import shown
+from sparl.layouts import StraightThrough, pack
+from sparl.networks import Network, Normalization
+from sparl.policy.reading import (
+    FORMAT,
+    StoredArrays,
+    describe_actions,
+    describe_more,
+    network_of,
+    read,
+    spaces_of,
+)
+from sparl.storage import files
 
-FORMAT = 1
 ARRAYS = "policy.safetensors"
 GOLDEN = 8
 TOLERANCE = 1e-4
@@ -131,10 +136,10 @@ class Policy:
                 "wiring": asdict(self.network.wiring),
                 "squash": self.network.squash,
                 "observation": observation,
-                "action": _describe_actions(self.spaces),
+                "action": describe_actions(self.spaces),
                 "sha256": sha256,
             }
-            | _describe_more(self.spaces),
+            | describe_more(self.spaces),
         )
 
     @classmethod
@@ -146,12 +151,12 @@ class Policy:
                 them, and a policy that does not act as it did when it was saved.
         """
         folder = Path(folder)
-        content, description = _read(folder / "policy.json")
+        content, description = read(folder / "policy.json")
         file = folder / ARRAYS
         arrays = files.read_arrays(file, content.sha256)
-        spaces = _spaces(description, folder / "policy.json")
-        stored = _Arrays(arrays, file)
-        network = _network(content, description, stored, spaces)
+        spaces = spaces_of(description, folder / "policy.json")
+        stored = StoredArrays(arrays, file)
+        network = network_of(content, description, stored, spaces)
         sizes = network.in_features, spaces.action_size
         normalization = None
         if content.observation.normalized:
@@ -196,141 +201,3 @@ def predict(
         flat = spaces.flat(observation)
     actions = act(np.atleast_2d(flat))
     return spaces.to_env_action(actions[0] if flat.ndim == 1 else actions), state
-
-
-class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """How a policy's file describes observations."""
-
-    shape: tuple[Size, ...]
-    normalized: bool = False
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """policy.json."""
-
-    format: int
-    layers: Annotated[tuple[LayerDescription, ...], msgspec.Meta(min_length=1, max_length=1000)]
-    observation: _Observation
-    action: dict[str, Any]
-    """As `_describe_actions` gives it: fields of `Spaces`."""
-    sha256: schema.Digest
-    squash: bool
-    wiring: Wiring | None = None
-    """Older policies have none: they are chains."""
-    spaces: dict[str, Any] = {}
-    """As `_describe_more` gives it: fields of `Spaces`."""
-
-
-def _read(file: Path) -> tuple[_File, dict[str, Any]]:
-    """A policy.json, checked: as its schema, and as JSON."""
-    content = files.read_json(file)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else content
-        raise BadFile(
-            f"{file.parent} has policy format {shown(found)}; this sparl reads {FORMAT}",
-            file=file,
-            field="format",
-            value=found,
-        )
-    description = schema.opened(content, file)
-    return schema.convert(description, _File, file), description
-
-
-class _Arrays(NamedTuple):
-    """The arrays in the file of a policy."""
-
-    by_name: dict[str, NDArray]
-    file: Path
-
-    def take(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-        """A float32 array of this shape; None is any size."""
-        array = self.by_name.get(name)
-        found = None if array is None else array.shape
-        fits = array is not None and array.dtype == np.float32 and array.ndim == len(shape)
-        if not fits or any(s not in (None, n) for s, n in zip(shape, found or (), strict=True)):
-            raise BadFile(
-                f"{self.file}: {name} should be float32 of shape {shape}, and is "
-                f"{'missing' if array is None else f'{array.dtype} of shape {found}'}",
-                file=self.file,
-                field=name,
-                value=found,
-            )
-        assert array is not None
-        return array
-
-
-def _network(
-    content: _File, description: dict[str, Any], stored: _Arrays, spaces: Spaces
-) -> Network:
-    """The layers in their wiring."""
-    sizes = spaces.observation_size, spaces.action_size
-    shapes = [layer.shape for layer in content.layers]
-    wiring = chain(len(shapes)) if content.wiring is None else content.wiring
-    misfit = wiring.misfit(shapes)
-    if not misfit:
-        widths = [shapes[0][1], *(outputs for outputs, _ in shapes)]
-        found = widths[0], sum(widths[value] for value in wiring.gives)
-        if found != sizes:
-            misfit = f"the network has {found} inputs and outputs, and the spaces {sizes}"
-    if misfit:
-        raise BadFile(
-            f"{stored.file.parent / 'policy.json'} is not as sparl wrote it: {misfit}",
-            file=stored.file.parent / "policy.json",
-            field="wiring",
-        )
-    layers = []
-    for i, layer in enumerate(description["layers"]):
-        prefix = f"layer_{i}."
-        arrays = {
-            name.removeprefix(prefix): array
-            for name, array in stored.by_name.items()
-            if name.startswith(prefix)
-        }
-        layers.append(unpack(layer, arrays, str(stored.file), f"layer_{i}"))
-    # Older policies have layer norms of inputs alone, and call them so.
-    described = (description.get("wiring") or {"stages": ()})["stages"]
-    older = not any("input_norm" in stage for stage in described)
-    stages, norms, input_norms = [], [], []
-    for i, (stage, (outputs, inputs)) in enumerate(zip(wiring.stages, shapes, strict=True)):
-        of_inputs = f"input_norm_{i}"
-        if older and stage.norm == "layer":
-            stage, of_inputs = replace(stage, norm=None, input_norm="layer"), f"norm_{i}"
-        stages.append(stage)
-        norms.append(_norm(stage.norm, f"norm_{i}", outputs, stored))
-        input_norms.append(_norm(stage.input_norm, of_inputs, inputs, stored))
-    wiring = Wiring(tuple(stages), wiring.gives)
-    return Network(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash)
-
-
-def _norm(kind: Norm | None, name: str, size: int, stored: _Arrays) -> AnyNorm | None:
-    if kind is None:
-        return None
-    names = [field.name for field in fields(NORMS[kind])]
-    return NORMS[kind](**{n: jnp.asarray(stored.take(f"{name}.{n}", (size,))) for n in names})
-
-
-def _describe_actions(spaces: Spaces) -> dict[str, Any]:
-    if spaces.discrete:
-        return {"choices": spaces.choices, "first": spaces.first}
-    return {"shape": spaces.action_shape, "low": spaces.low, "high": spaces.high}
-
-
-def _describe_more(spaces: Spaces) -> dict[str, Any]:
-    """The fields of `Spaces` that neither observation nor action tells, where they have a value."""
-    told = {"observation_shape", "action_shape", "low", "high", "choices", "first"}
-    more = {f.name: getattr(spaces, f.name) for f in fields(Spaces) if f.name not in told}
-    defaults = {f.name: f.default for f in fields(Spaces)}
-    changed = {name: value for name, value in more.items() if value != defaults[name]}
-    if spaces.nvec:  # the shape of several discrete actions at once
-        changed["action_shape"] = spaces.action_shape
-    return {"spaces": changed} if changed else {}
-
-
-def _spaces(content: dict[str, Any], file: Path) -> Spaces:
-    """The spaces in a policy.json: what `_describe_actions` and `_describe_more` told of them."""
-    action, more = content["action"], content.get("spaces", {})
-    at = {"shape": "action_shape"}
-    told = {at.get(name, name): value for name, value in action.items()}
-    none = {"action_shape": [], "low": [], "high": []} if "choices" in action else {}
-    shape = {"observation_shape": content["observation"]["shape"]}
-    return schema.convert(none | shape | told | more, Spaces, file, "action")
