@@ -12,15 +12,20 @@ Walker2d-v5, 100,000 steps, seeds 0 and 1. The actor is 2x256 and dense in all o
     tiny                             dense critics with as many weights as those 1:8 of 256
 
 Level means: the mean of the last three evaluations is within 10 % of that of dense, in both
-seeds. Stop it, and the same command goes on where it was. Curves and tables go to
+seeds; what is printed last says it (the table's final return is the mean of ten evaluations, here
+the whole curve). Stop it, and the same command goes on where it was. Curves and tables go to
 `results/crossq_gate/`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from statistics import fmean
+
 import gymnasium as gym
 from common import main
-from jobs import Study, Variant, width_for
+from jobs import Job, Study, Variant, width_for
+from records import curve
 
 ENV, HIDDEN, INTERVAL = "Walker2d-v5", 256, 1000
 
@@ -56,5 +61,17 @@ def study() -> Study:
     return Study(ENV, (0, 1), variants, 100_000, (*options, "--eval-every", "10000"))
 
 
+def verdicts(done: dict[Job, Path]) -> list[str]:
+    """Of each run the mean of the last three evaluations, and its share of that of dense."""
+    last = {job: fmean(value for _, value in curve(folder)[-3:]) for job, folder in done.items()}
+    dense = {job.seed: value for job, value in last.items() if job.variant.name == "dense"}
+    return [
+        f"{job.variant.name}, seed {job.seed}: {value:.0f}"
+        + (f", {value / dense[job.seed]:.2f} of dense" if job.seed in dense else "")
+        for job, value in last.items()
+    ]
+
+
 if __name__ == "__main__":
-    main(__doc__, "crossq_gate", {"walker2d": study()})
+    for _, runs_done in main(__doc__, "crossq_gate", {"walker2d": study()}):
+        print("\n".join(verdicts(runs_done)))

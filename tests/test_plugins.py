@@ -146,7 +146,7 @@ TOY_COPY = (HERE / "toy_agent.py").read_text()
 
 def test_another_packages_agent_is_found_by_its_name(installed, tmp_path, capsys):
     installed("toypackage", TOY_COPY, agents={"aaa-toy": "toypackage:ToyAgent"})
-    assert AGENTS.names[:3] == ("td3", "sac", "dqn")
+    assert AGENTS.names[:3] == ("td3", "sac", "crossq")
     assert AGENTS.names[-1] == "aaa-toy"  # behind sparl's own
     assert main(["list"]) == 0
     assert "aaa-toy          A deterministic policy that climbs" in capsys.readouterr().out
