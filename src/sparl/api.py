@@ -189,7 +189,7 @@ def resume(
             f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
         )
     started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
-    with exclusive_folder(folder.path), started as trainer:
+    with launch.writing(folder), exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)
         if step is None:
             trainer.logger.resume(0, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,14 +17,23 @@ from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadCheckpoint, BadRun, BadValue
 from sparl.methods import Method
-from sparl.storage import RunFolder, exclusive_folder
+from sparl.storage import RunFolder, exclusive_folder, quoted
 from sparl.training import Callback, LocalCollector, Trainer
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
-    """`runs/ENV-METHOD-SEED-TIME`."""
+    """`runs/ENV-METHOD-SEED-TIME-PROCESS`, another one for each run that is begun.
+
+    Runs of other options may begin in the same second; the number of the process tells them apart.
+    """
     env = run.env.replace("/", "-").replace(":", "-")
-    return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    now = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{env}-{method.name}-{run.seed}-{now}-{os.getpid()}"
+    numbers = itertools.count(2)
+    path = Path("runs") / name
+    while path.exists():
+        path = Path("runs") / f"{name}-{next(numbers)}"
+    return path
 
 
 def new_folder(path: str | Path | None, run: RunConfig, method: Method) -> RunFolder:
@@ -57,9 +68,21 @@ def trainer(
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
-    with exclusive_folder(folder.path):
+    with writing(folder), exclusive_folder(folder.path):
+        folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since the last look
         folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
         trainer.run()
+
+
+@contextmanager
+def writing(folder: RunFolder) -> Iterator[None]:
+    """A context in which a folder that cannot be written is a `BadRun`."""
+    try:
+        yield
+    except OSError as error:
+        raise BadRun(
+            f"{error.filename or folder.path} cannot be read or written: {error.strerror or error}"
+        ) from error
 
 
 def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
@@ -69,7 +92,7 @@ def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
     except BadCheckpoint as error:
         path = trainer.folder.checkpoints.path
         way_out = (
-            f"An older one may be whole: sparl train --resume {path(older[-1])}"
+            f"An older one may be whole: sparl train --resume {quoted(path(older[-1]))}"
             if older
             else "There is no older one to go back to."
         )

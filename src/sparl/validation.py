@@ -18,7 +18,7 @@ def at_least(bound: int, **values: int | float) -> None:
     Raises:
         BadValue: Names the first value that is not, and the bound.
     """
-    _check(lambda value: math.isfinite(value) and value >= bound, f"at least {bound}", values)
+    _check(lambda value: _finite(value) and value >= bound, f"at least {bound}", values)
 
 
 def positive(**values: int | float) -> None:
@@ -27,7 +27,7 @@ def positive(**values: int | float) -> None:
     Raises:
         BadValue: Names the first value that is not.
     """
-    _check(lambda value: math.isfinite(value) and value > 0, "above 0", values)
+    _check(lambda value: _finite(value) and value > 0, "above 0", values)
 
 
 def fractions(**values: int | float) -> None:
@@ -49,6 +49,11 @@ def one_of(choices: Collection[str], **values: str) -> None:
     for name, value in values.items():
         if value not in choices:
             raise BadValue(f"{name} is {value!r}: choose {', '.join(others)} or {last}")
+
+
+def _finite(value: int | float) -> bool:
+    # A whole number may be larger than any float.
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _check(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from sparl.config import RunConfig
 from sparl.errors import BadRun
 from sparl.methods import Method
 from sparl.networks import accounting
-from sparl.storage import RunFolder, files
+from sparl.storage import RunFolder, files, quoted
 from sparl.training import inspect
 
 SIZES = (
@@ -102,7 +101,7 @@ def read(path: Path) -> FinishedRun:
     """
     folder = RunFolder.open(path)
     config, agent, method, _ = folder.read_config()
-    way_out = f"Go on with it (sparl train --resume {shlex.quote(str(path))}), or leave it out"
+    way_out = f"Go on with it (sparl train --resume {quoted(path)}), or leave it out"
     if not (path / "summary.json").exists():
         raise BadRun(f"{path} is not finished: it has no summary.json. {way_out}")
     summary = files.read_json(path / "summary.json")

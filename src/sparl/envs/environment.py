@@ -23,9 +23,15 @@ def make(env_id: str, **options: Any) -> gym.Env:
         **options: Passed to `gymnasium.make`.
 
     Raises:
-        BadEnvironment: The id is unknown (the closest known ids are named), or a package is missing
-            (the message says what to install).
+        BadEnvironment: The id is unknown (the closest known ids are named), a package is missing
+            (the message says what to install), or the environment raised something when it was
+            made.
     """
+    module, colon, name = env_id.partition(":")
+    if not module or (colon and (not name or ":" in name)):
+        raise BadEnvironment(
+            f"no environment {env_id!r} can be made; an id is Name-v0, or module:Name-v0"
+        )
     try:
         if ":" not in env_id:
             _register_extra(env_id)
@@ -38,6 +44,11 @@ def make(env_id: str, **options: Any) -> gym.Env:
         raise BadEnvironment(
             f"{env_id} needs the Python module {error.name or env_id.split(':')[0]!r}, "
             "which is not installed"
+        ) from error
+    except (Exception, SystemExit) as error:
+        told = " ".join(str(error).split())
+        raise BadEnvironment(
+            f"{env_id} cannot be made: {type(error).__name__}{': ' * bool(told)}{told}"
         ) from error
 
 

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from sparl.errors import BadCheckpoint, BadRun
+
+LOCK = ".lock"
+"""Name of the file by which a process claims a folder."""
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -67,7 +71,7 @@ def read_json(path: Path) -> Any:
         BadCheckpoint: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadCheckpoint(f"{path} is missing") from error
     except (OSError, ValueError) as error:
@@ -96,6 +100,12 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
         raise BadCheckpoint(f"{path} is no safetensors file: {error}") from error
 
 
+def quoted(path: Path) -> str:
+    """A path as a shell takes it, for commands that a user may paste."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
     """A context in which no other process can claim the same folder.
@@ -109,7 +119,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         BadRun: Another process has claimed the folder. Wait for it, or stop it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    with open(folder / LOCK, "w", encoding="utf-8") as file:
         try:
             # A record lock, because forked processes do not inherit it: they may outlive this one.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

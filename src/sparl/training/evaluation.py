@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import envs
+from sparl import envs, validation
 from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadEnvironment
@@ -69,6 +69,8 @@ class Evaluator:
             episodes: Number of episodes of one evaluation.
             seed: The seed from which the episodes' seeds follow.
         """
+        validation.at_least(1, episodes=episodes)
+        validation.at_least(0, seed=seed)
         self.env_id, self.spaces = run.env, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()

@@ -40,6 +40,8 @@ class LoopState:
     """The lowest mean return of `NEWEST` training episodes in a row."""
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean return) of every evaluation."""
+    evaluation_owed: bool = False
+    """The evaluation of this step was given up, to stop in time: whoever resumes makes it first."""
     updates: int = 0
     """Updates so far."""
     footprints: list[float] = field(default_factory=lambda: [0.0] * len(Footprint._fields))

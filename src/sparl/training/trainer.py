@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
-from sparl.errors import BadRun, Diverged
+from sparl.errors import BadRun, Diverged, EnvironmentFailed
 from sparl.learner import Learner
 from sparl.methods import Method
-from sparl.networks import accounting
-from sparl.policy import GOLDEN, Policy
+from sparl.policy import Policy
 from sparl.replay import Columns, dynamic
 from sparl.storage import RunFolder
 from sparl.training import startup
@@ -30,8 +29,10 @@ from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Host, LocalCollector
 from sparl.training.compatibility import refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
-from sparl.training.interrupt import Interrupt, Interrupted
+from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
+from sparl.training.outbox import described
+from sparl.training.results import write_results
 from sparl.training.state import LoopState
 from sparl.training.updater import Updater
 
@@ -134,20 +135,29 @@ class Trainer(Host):
             try:
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave: this one must not need it any more
+                if self.state.evaluation_owed:
+                    self._log(evaluate=True)
+                    self._stop_if_asked()
                 while self.state.step < self.config.steps:
                     self._stretch(elapsed)
-                    if self.interrupt.signal is not None:
-                        self._save()
-                        raise Interrupted(self.interrupt.signal, self.way_out())
-                return self._finish(elapsed())
+                    self._stop_if_asked()
+                self._save()
+                self.logger.flush()
+                self.state.wall_seconds = elapsed()
+                return write_results(
+                    *(self.folder, self.config, self.engine, self.replay, self.spaces, self.state),
+                    self.collector.totals(),
+                )
+            except EnvironmentFailed as error:
+                # Whoever asks a whole group of processes to stop may end those of environments.
+                if self.interrupt.signal is None:
+                    raise
+                self.note(str(error))
+                raise Interrupted(self.interrupt.signal, self.way_out()) from error
             except OSError as error:
-                raise BadRun(
-                    f"could not write at step {self.state.step}: {error}. Make room. "
-                    f"{self.way_out()}"
-                ) from error
+                raise BadRun(f"{self._not_saved(error)}. Make room. {self.way_out()}") from error
             finally:
-                self.collector.close()
-                self.evaluator.close()
+                self._close()
 
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
@@ -181,7 +191,10 @@ class Trainer(Host):
         """Saves what was learned before the environment failed."""
         # Resumed, the run goes on with another episode: this one would only fail again.
         self.collector.cut()
-        self._save()
+        try:
+            self._save()
+        except OSError as error:
+            self.note(self._not_saved(error))
 
     def _stretch(self, elapsed: Callable[[], float]) -> None:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
@@ -199,6 +212,11 @@ class Trainer(Host):
                 break
         if self._save_due():
             self._save()
+
+    def _stop_if_asked(self) -> None:
+        if self.interrupt.signal is not None:
+            self._save()
+            raise Interrupted(self.interrupt.signal, self.way_out())
 
     def _count(self, collected: Collected) -> None:
         self.state.step += collected.steps
@@ -220,18 +238,28 @@ class Trainer(Host):
             dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
         evaluate = step % config.eval_every < steps or step == config.steps
         if evaluate or step % config.log_every < steps:
-            self._check_finite()
-            evaluation = self._evaluate() if evaluate else None
+            self._log(evaluate)
+        self.logger.progress.tick(step, steps)
+
+    def _log(self, evaluate: bool) -> None:
+        """Writes a row of the log, with an evaluation or without."""
+        self._check_finite()
+        evaluation = self._evaluate() if evaluate else None
+        self.state.evaluation_owed = evaluate and evaluation is None
+        if not self.state.evaluation_owed:
             figures = self.collector.figures()
             self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
-        self.logger.progress.tick(step, steps)
 
     def _save_due(self) -> bool:
         return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> Evaluation | None:
+        """Evaluates; None if a request to stop has waited too long for the end of it."""
         with self.collector.guarded("an evaluation"):
-            evaluation = self.evaluator(self.engine.act)
+            try:
+                evaluation = self.evaluator(self.interrupt.in_time(self.engine.act))
+            except Overdue:
+                return None
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
             callback.on_evaluation(self.state.step, evaluation)
@@ -254,9 +282,9 @@ class Trainer(Host):
         state = self.state
         if state.checkpointed == state.step:
             return
+        state.tables = self.logger.sizes()
         state.checkpointed = state.step
         state.rng = dict(self.rng.bit_generator.state)
-        state.tables = self.logger.sizes()
         # Whoever resumes begins other episodes than those under way.
         saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
         arrays = self.engine.arrays | self.replay.arrays
@@ -266,17 +294,14 @@ class Trainer(Host):
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
 
-    def _finish(self, wall_seconds: float) -> Policy:
-        self._save()
-        first = self.replay.added - min(GOLDEN, self.replay.size)
-        golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
-        policy = Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
-        policy.save(self.folder.policy)
-        self.state.wall_seconds = wall_seconds
-        original = {"policy": self.engine.original_policy}
-        sizes = accounting.sizes(
-            self.engine.report(), accounting.report({"policy": policy.network}, original)
-        )
-        run = {"env": self.config.env, "seed": self.config.seed}
-        self.folder.write_summary(run | self.state.summary() | sizes | self.collector.totals())
-        return policy
+    def _close(self) -> None:
+        """Ends what was started; what fails at that must not hide how the run ended."""
+        for what in (self.collector, self.evaluator):
+            try:
+                what.close()
+            except Exception as error:
+                self.note(f"an environment could not be closed: {type(error).__name__}: {error}")
+
+    def _not_saved(self, error: OSError) -> str:
+        why = described(error, self.folder.path)
+        return f"step {self.state.step} cannot be saved: {why}"

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from sparl.analysis.runs import run_folders
 from sparl.errors import BadRun, BadValue
 from sparl.storage import files
+from sparl.training import Console
 
 if TYPE_CHECKING:  # modules that draw are imported when there is something to draw
     from sparl.analysis.html.environment_section import EnvironmentSection
@@ -59,10 +58,10 @@ def report(
         raise BadRun("no runs to report on: name run folders, or folders that contain run folders")
     if out.is_dir() or not out.parent.is_dir():
         raise BadValue(f"{out} cannot be written: name a file in an existing folder")
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True)
     read_runs = []
     for path in paths:
-        console.print(f"reading {path}", markup=False)
+        console.print(f"reading {path}")
         read_runs.append(read(path))
     environments = environment_sections(read_runs)
     for environment in environments:
@@ -87,7 +86,7 @@ def _add_films(environment: EnvironmentSection, video: bool, console: Console) -
                 f"Not filmed: {filmed[section.label].name} is filmed for this variant."
             )
         else:
-            console.print(f"filming {section.run.path}", markup=False)
+            console.print(f"filming {section.run.path}")
             _film(section)
             filmed[section.label] = section
 
