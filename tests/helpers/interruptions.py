@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
+
+from tensorboardX.proto.event_pb2 import Event
 
 import sparl
 from sparl.storage import RunFolder
@@ -45,3 +51,34 @@ def outcome(run: Path) -> dict[str, Any]:
         "evals": summary["evals"],
         "averages": {k: v for k, v in summary.items() if k.startswith("average_")},
     }
+
+
+def process_environment(**variables: str) -> dict[str, str]:
+    """Variables with which another process finds these helpers, and the same sparl as this one."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | variables
+
+
+def python(script: str, *arguments: str, **variables: str) -> subprocess.Popen:
+    """A process that runs a script."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        env=process_environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def events(run: Path) -> dict[str, dict[int, float]]:
+    """Scalars of the event files, {tag: {step: value}}, read record by record."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted((run / "tb").iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + length])
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+            at += 16 + length
+    return found

@@ -16,9 +16,7 @@ from typing import Any
 import environments
 import pytest
 from environments import OFTEN, TINY
-from interruptions import outcome
-from test_kill import METHOD, python
-from test_logger import events
+from interruptions import events, outcome, python
 
 import sparl
 from sparl.errors import BadRun, EnvironmentFailed
@@ -26,6 +24,7 @@ from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder
 from sparl.training import Interrupted, async_envs, interrupt
 
+METHOD = sparl.RNM(2, 4, interval=15)
 POINT = "environments:Point-v0"
 TOLD = OFTEN | {"quiet": False}
 FREELY = OFTEN | {"eval_every": 1000, "checkpoint_every": 1000}
