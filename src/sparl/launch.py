@@ -28,7 +28,7 @@ def default_folder(run: RunConfig, method: Method) -> Path:
     """
     env = run.env.replace("/", "-").replace(":", "-")
     now = time.strftime("%Y%m%d-%H%M%S")
-    name = f"{env}-{method.name}-{run.seed}-{now}-{os.getpid()}"
+    name = f"{env}-{method.name}-{str(run.seed)[:20]}-{now}-{os.getpid()}"
     numbers = itertools.count(2)
     path = Path("runs") / name
     while path.exists():

@@ -256,6 +256,18 @@ class Cryptic(Point):
         return super().step(action)
 
 
+class Red(Point):
+    """Raises what rich would take for markup, in the 30th step."""
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Red.steps += 1
+        if Red.steps % 30 == 0:
+            raise ArithmeticError("a gear [/red] :x: came off")
+        return super().step(action)
+
+
 class Clinging(Point):
     """In a process of its own it never closes."""
 
@@ -296,7 +308,7 @@ class Words(Point):
 
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
-    *(Killed, Cryptic, Clinging, Stopping, Unmakeable),
+    *(Killed, Cryptic, Red, Clinging, Stopping, Unmakeable),
     *(Image, Boundless, Words, TwoChoices, Numbered, Mortal),
 )
 for kind in KINDS:

@@ -39,7 +39,7 @@ class StopAt(sparl.Callback):
 
 def outcome(run: Path) -> dict[str, Any]:
     """All that must not depend on interruptions: policy, logs without times, final figures."""
-    with open(run / "metrics.csv") as file:
+    with open(run / "metrics.csv", encoding="utf-8") as file:
         rows = [{k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(file)]
     other = run / "restructures.csv"
     summary = RunFolder(run).read_summary()

@@ -18,7 +18,7 @@ def quoted(path: Path) -> list[Table]:
     """The tables of a Markdown file: rows by column, numbers without separators of thousands."""
     found: list[Table] = []
     header: list[str] = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         cells = [_plain(cell) for cell in re.findall(r"\|([^|]*)(?=\|)", line.strip())]
         if not cells:
             header = []

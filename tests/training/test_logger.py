@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 
 def rows(run, name="metrics.csv"):
-    with open(run / name) as file:
+    with open(run / name, encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -143,7 +143,7 @@ def read(path: Path) -> FinishedRun:
 
 def _seconds_at_steps(path: Path) -> dict[int, float]:
     try:
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             return {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
     except OSError as error:
         raise BadRun(f"{path} cannot be read: {error}. Leave this run out") from error

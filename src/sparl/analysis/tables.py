@@ -108,7 +108,10 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     Raises:
         BadValue: The file cannot be written.
     """
-    _write(path, lambda: path.write_text(markdown(comparison)))
+    _write(
+        path,
+        lambda: path.write_text(markdown(comparison), encoding="utf-8", errors="backslashreplace"),
+    )
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -176,7 +179,7 @@ def save(comparison: Comparison, folder: str | Path) -> None:
 
 def _write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
     def write() -> None:
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)

@@ -189,7 +189,7 @@ def _columns(path: Path, left_out: list[str], needed: bool = True) -> Columns:
             left_out.append(f"All curves: {path} is missing.")
         return {}
     try:
-        lines = path.read_text().splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
         columns = (
             {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}

@@ -67,7 +67,7 @@ def report(
     for environment in environments:
         _add_films(environment, video, console)
     try:
-        files.write_bytes(out, render(environments).encode())
+        files.write_bytes(out, render(environments).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise BadValue(f"{out} cannot be written: {error.strerror}. Name another place") from error
     return out
