@@ -115,7 +115,7 @@ def test_commands_print_a_hostile_path_in_a_locale_that_lacks_its_letters(tmp_pa
                         ["eval", run, "--episodes", "1"]):
             assert main(command) == 0, command
     """
-    # Turkish has a dotless i and commas in numbers. Where it is not installed, this is the C locale.
+    # Turkish has a dotless i and commas in numbers. Where it is missing, this is the C locale.
     ascii_only = {"LC_ALL": "tr_TR.ISO-8859-9", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     run = tmp_path / HOSTILE
     with python(script, str(run), **ascii_only, PYTHONCOERCECLOCALE="0") as process:

@@ -71,13 +71,18 @@ def python(script: str, *arguments: str, **variables: str) -> subprocess.Popen:
 
 
 def events(run: Path) -> dict[str, dict[int, float]]:
-    """Scalars of the event files, {tag: {step: value}}, read record by record."""
+    """Scalars of the event files, {tag: {step: value}}, as TensorBoard shows them: where a run was
+    resumed it forgets what earlier files say of that step and later ones."""
     found: dict[str, dict[int, float]] = {}
     for path in sorted((run / "tb").iterdir()):
         data, at = path.read_bytes(), 0
         while at < len(data):
             length = int.from_bytes(data[at : at + 8], "little")
             event = Event.FromString(data[at + 12 : at + 12 + length])
+            if event.HasField("session_log"):
+                for values in found.values():
+                    for step in [step for step in values if step >= event.step]:
+                        del values[step]
             for value in event.summary.value:
                 found.setdefault(value.tag, {})[event.step] = value.simple_value
             at += 16 + length

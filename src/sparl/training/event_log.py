@@ -37,7 +37,7 @@ class EventLog:
         """
         Args:
             folder: Is made if it does not exist.
-            resumed_at: The step from which on TensorBoard is to forget what earlier files have;
+            resumed_at: The step after which TensorBoard is to forget what earlier files have;
                 None for nothing.
         """
         self._folder, self._resumed_at = folder, resumed_at

@@ -41,7 +41,7 @@ class LoopState:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean return) of every evaluation."""
     evaluation_owed: bool = False
-    """The evaluation of this step was given up, to stop in time: whoever resumes makes it first."""
+    """The evaluation of this step was not finished: whoever resumes makes it first."""
     updates: int = 0
     """Updates so far."""
     footprints: list[float] = field(default_factory=lambda: [0.0] * len(Footprint._fields))

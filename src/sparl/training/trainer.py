@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
-from sparl.errors import BadRun, Diverged, EnvironmentFailed
+from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
 from sparl.methods import Method
 from sparl.policy import Policy
@@ -243,10 +243,12 @@ class Trainer(Host):
 
     def _log(self, evaluate: bool) -> None:
         """Writes a row of the log, with an evaluation or without."""
-        self._check_finite()
+        self.updater.check_finite(self.way_out)
+        # Owed until it is done: the environment may fail in it, and the run be saved.
+        self.state.evaluation_owed = evaluate
         evaluation = self._evaluate() if evaluate else None
-        self.state.evaluation_owed = evaluate and evaluation is None
-        if not self.state.evaluation_owed:
+        if evaluation is not None or not evaluate:
+            self.state.evaluation_owed = False
             figures = self.collector.figures()
             self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
 
@@ -265,20 +267,11 @@ class Trainer(Host):
             callback.on_evaluation(self.state.step, evaluation)
         return evaluation
 
-    def _check_finite(self) -> None:
-        bad = self.engine.first_nonfinite()
-        if bad:
-            step = self.updater.schedule.step_of(max(1, bad - self.agent.updates_before))
-            raise Diverged(
-                f"the loss of update {bad} (step {step}) is not finite. A smaller learning rate "
-                f"may help. {self.way_out()}"
-            )
-
     def _template(self, layouts: dict[str, Any]) -> dict[str, Any]:
         return self.engine.template(layouts).arrays | self.replay.arrays
 
     def _save(self) -> None:
-        self._check_finite()
+        self.updater.check_finite(self.way_out)
         state = self.state
         if state.checkpointed == state.step:
             return
