@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,9 @@ class Soak:
 
     def tell(self, text: str) -> None:
         """Writes a line to the log and to the terminal."""
-        line = f"{time.monotonic() - self.began:7.1f} s  {text.replace(str(self.folder), 'SOAK')}"
+        for path, name in ((self.folder, "SOAK"), (HERE.parent, "SPARL"), (sys.prefix, "PYTHON")):
+            text = text.replace(str(path), name)
+        line = f"{time.monotonic() - self.began:7.1f} s  {text}"
         print(line, flush=True)
         print(line, file=self.log, flush=True)
 
@@ -169,22 +172,20 @@ class Soak:
 
     def disturb(self, run: Path, kind: Kind, what: str, seconds: float) -> tuple[int, str]:
         """Starts or resumes a run and disturbs it; gives its exit status and what it told."""
-        self.done[what] += what != "nothing"
+        if what != "nothing":
+            self.done[what] += 1
         variables: dict[str, str] = {}
-        if self.draw.random() < 0.3:
+        if self.draw.random() < 0.4:
             variables["SOAK_CLOCK"] = str(self.draw.random())
             self.done["jumping clock"] += 1
         if what.startswith("environment "):
             fault = "raise" if what == "environment raises" else "nan"
             variables["SOAK_FAULT"] = f"{fault}:{self.draw.randint(1, STEPS)}"
         process = Process(self.folder, run, kind.options, variables)
-        moment = self.draw.uniform(0.2, 1.0) * seconds
-        ended = None
-        if what != "nothing" and "SOAK_FAULT" not in variables:
-            ended = process.wait(moment)
-        if ended is None and what != "nothing" and "SOAK_FAULT" not in variables:
+        acts = what != "nothing" and "SOAK_FAULT" not in variables
+        if acts and self.comes(process, run, seconds):
             self.act(process, run, what)
-        ended = process.wait(LIMIT) if ended is None else ended
+        ended = process.wait(LIMIT)
         if ended is None:
             self.fault(f"{what}: it hangs\n{process.stacks()}")
         told = process.finish()
@@ -195,6 +196,22 @@ class Soak:
         if what == "nothing" and ended != 0:
             self.fault(f"{what}: ended with {ended}\n{told}")
         return process.process.returncode, told
+
+    def comes(self, process: Process, run: Path, seconds: float) -> bool:
+        """Waits for a random moment; whether it comes before the process has ended."""
+        if self.draw.random() < 0.3:  # any, while it starts for the most part
+            return process.wait(self.draw.uniform(0.0, 0.7) * seconds) is None
+        steps = [int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*")]
+        row = self.draw.uniform(max(steps, default=0), STEPS) / LOG_EVERY
+        table, began = run / "metrics.csv", time.time()
+        while process.wait(0.02) is None:
+            # One that is resumed cuts the table back first.
+            if table.exists() and table.stat().st_mtime > began:
+                if table.read_bytes().count(b"\n") > row:
+                    return True
+            elif time.time() - began > LIMIT:
+                break
+        return False
 
     def act(self, process: Process, run: Path, what: str) -> None:
         """Does to a running process what was drawn."""
