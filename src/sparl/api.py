@@ -134,7 +134,7 @@ def train(
         env: A gymnasium id (`"HalfCheetah-v5"`) or `"module:EnvId"`.
         agent: `sparl.TD3()` if not given.
         method: `sparl.RNM(2, 4)`, say; dense if not given.
-        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
+        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
         ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
             machine. A cluster that `ray.init` has connected to already is used.
         options: Of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`, `actors`.

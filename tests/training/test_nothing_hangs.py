@@ -15,7 +15,7 @@ from typing import Any
 
 import environments
 import pytest
-from environments import OFTEN, TINY
+from environments import TINY
 from interruptions import events, outcome, python
 
 import sparl
@@ -26,6 +26,8 @@ from sparl.training import Interrupted, async_envs, interrupt
 
 METHOD = sparl.RNM(2, 4, interval=15)
 POINT = "environments:Point-v0"
+OFTEN = environments.OFTEN | {"log_every": 20}
+"""With rows at the steps of checkpoints, too: neither a cut nor TensorBoard may lose those."""
 TOLD = OFTEN | {"quiet": False}
 FREELY = OFTEN | {"eval_every": 1000, "checkpoint_every": 1000}
 

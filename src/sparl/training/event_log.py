@@ -19,7 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import (
+    Event,  # pyright: ignore[reportAttributeAccessIssue]
+    SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
+)
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import histogram, scalar
 
@@ -77,13 +80,12 @@ class EventLog:
         file = FileIO(path, "x")
         try:
             self._size = 0
-            step = self._resumed_at
-            self._append(
-                file, Event(wall_time=time.time(), step=step, file_version="brain.Event:2")
-            )
+            now, step = time.time(), self._resumed_at
+            self._append(file, Event(wall_time=now, step=step, file_version="brain.Event:2"))
             if step is not None:
+                # TensorBoard forgets the step of this event, too; its row is in an earlier file.
                 start = SessionLog(status=SessionLog.START)
-                self._append(file, Event(wall_time=time.time(), step=step, session_log=start))
+                self._append(file, Event(wall_time=now, step=step + 1, session_log=start))
         except OSError:
             file.close()
             path.unlink(missing_ok=True)
