@@ -202,7 +202,8 @@ class Soak:
         if self.draw.random() < 0.3:  # any, while it starts for the most part
             return process.wait(self.draw.uniform(0.0, 0.7) * seconds) is None
         steps = [int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*")]
-        row = self.draw.uniform(max(steps, default=0), STEPS) / LOG_EVERY
+        done = max(steps, default=0)
+        row = self.draw.uniform(done, done + 0.6 * (STEPS - done)) / LOG_EVERY
         table, began = run / "metrics.csv", time.time()
         while process.wait(0.02) is None:
             # One that is resumed cuts the table back first.

@@ -14,7 +14,7 @@ import numpy as np
 import ray
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sparl.distributed import cluster
 from sparl.errors import BadRun
@@ -208,6 +208,8 @@ class RemoteReplay(Replay):
             return ray.get(reference)
         except RayActorError as error:
             raise BadRun(f"the replay's process has died. {self._way_out()}") from error
+        except RayTaskError:
+            raise
         except RayError as error:
             told = " ".join(str(error).split())
             raise BadRun(f"the replay cannot be reached: {told}. {self._way_out()}") from error
