@@ -110,7 +110,8 @@ def test_the_command_line_leaves_with_the_signals_exit_code(tmp_path):
 def test_a_folders_claim_ends_with_its_process_whatever_that_had_forked(tmp_path):
     script = """
         import os, signal, sys, time
-                from sparl.storage import exclusive_folder
+        from pathlib import Path
+        from sparl.storage import exclusive_folder
 
         with exclusive_folder(Path(sys.argv[1])):
             child = os.fork()
