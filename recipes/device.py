@@ -46,7 +46,7 @@ def main() -> None:
             rows.append({"policy": name, "dtype": dtype, "bytes": program.nbytes, **cost(program)})
             print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / COSTS, "w", newline="") as file:
+    with open(RESULTS / COSTS, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -38,7 +38,7 @@ TASKS = {
 def select() -> None:
     """A row per environment and seed, with the true inputs and those of noise that were kept."""
     SELECTED.parent.mkdir(parents=True, exist_ok=True)
-    with open(SELECTED, "w", newline="") as file:
+    with open(SELECTED, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["env", "seed", "true_inputs", "kept", "of_noise", "seconds"])
         for env, seeds in TASKS.items():
@@ -56,7 +56,7 @@ def select() -> None:
 
 
 def study() -> Study:
-    with open(SELECTED, newline="") as file:
+    with open(SELECTED, encoding="utf-8", newline="") as file:
         row = next(r for r in csv.DictReader(file) if (r["env"], r["seed"]) == ("CartPole-v1", "0"))
     noise = ("--noise-inputs", str(NOISE))
     selected = Variant("selected", (*noise, "--inputs", *row["kept"].split()))

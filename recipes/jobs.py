@@ -141,7 +141,7 @@ def run_all(jobs: Sequence[Job], runs: Path, cores: Sequence[int]) -> None:
 
 
 def _start(job: Job, runs: Path, core: int) -> int:
-    with open(f"{job.folder(runs)}.log", "a") as log:
+    with open(f"{job.folder(runs)}.log", "a", encoding="utf-8") as log:
         process = subprocess.Popen(
             job.command(runs),
             stdout=log,
@@ -175,9 +175,9 @@ def measure(variants: Sequence[Variant], study: Study, path: Path, repetitions: 
                 + [str(part) for option in options.items() for part in option],
                 check=True,
             )
-            with open(out / "metrics.csv") as file:
+            with open(out / "metrics.csv", encoding="utf-8") as file:
                 clock = {int(r["step"]): float(r["wall_seconds"]) for r in csv.DictReader(file)}
         found[variant.name].append(TIMED / (clock[WARM + TIMED] - clock[WARM]))
         print(f"{repetition + 1}: {variant.name} {found[variant.name][-1]:.0f} steps/s", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

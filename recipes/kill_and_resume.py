@@ -29,7 +29,7 @@ def start(arguments: list[str]) -> subprocess.Popen:
 
 def outcome(run: Path) -> dict[str, object]:
     """All that must not depend on interruptions."""
-    with open(run / "metrics.csv") as file:
+    with open(run / "metrics.csv", encoding="utf-8") as file:
         rows = [{k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(file)]
     other = run / "restructures.csv"
     return {

@@ -171,7 +171,7 @@ def compare(name: str, study: Study, runs: Path, results: Path, cores: int) -> N
 
 def _write(path: Path, found: dict[Job, list[float]], bar: float) -> None:
     """A row per run: the returns of its episodes, up to the one that reached the bar."""
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["agent", "learning_rate", "value_learning_rate", "seed", "returns"])
         for job, returns in found.items():

@@ -20,7 +20,7 @@ EPISODES = 100
 
 def curve(folder: Path) -> list[tuple[int, float]]:
     """(step, evaluation return) of every evaluation of a run."""
-    with open(folder / "metrics.csv") as file:
+    with open(folder / "metrics.csv", encoding="utf-8") as file:
         return [
             (int(row["step"]), float(row["eval_return"]))
             for row in csv.DictReader(file)
@@ -40,7 +40,7 @@ def keep(path: Path, new: dict[Job, Rows]) -> None:
     names = variants(found)
     found = dict(sorted(found.items(), key=lambda item: (names.index(item[0][0]), item[0][1])))
     every = [row for rows in found.values() for row in rows]
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(every[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(every)

@@ -122,7 +122,7 @@ def main() -> None:
                 | comparison(program, run(program, target), here)
             )
             print(" | ".join(str(value) for value in rows[-1].values()), flush=True)
-    with open(RESULTS, "w", newline="") as file:
+    with open(RESULTS, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -63,7 +63,7 @@ def imported(name: str, path: Path) -> set[str]:
     is a module of sparl."""
     found = set()
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -193,6 +193,21 @@ def test_nothing_is_pickled():
     for path in MODULES.values():
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), path
+
+
+def test_one_console_prints():
+    """rich would read users' paths and messages as its markup; `training.console` does not."""
+    assert set(importers("rich")) >= {"sparl.training.console", "sparl.cli.tables"}
+    consoles = {name for name, modules in IMPORTS.items() if "rich.console" in modules}
+    assert consoles == {"sparl.training.console"}
+
+
+def test_other_processes_are_read_as_utf8_whatever_the_locale():
+    """Of files ruff sees to it, by its rule PLW1514."""
+    for path in MODULES.values():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = {node.arg for node in nodes if isinstance(node, ast.keyword)}
+        assert not names & {"text", "universal_newlines"}, path
 
 
 def test_pytorch_is_only_where_its_speed_is_compared():

@@ -136,7 +136,7 @@ def train(
             other process could make again goes, too; give it again to `resume` and `prune`.
         agent: `sparl.TD3()` if not given.
         method: `sparl.RNM(2, 4)`, say; dense if not given.
-        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
+        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
         ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
             machine. A cluster that `ray.init` has connected to already is used.
         options: Of `sparl.RunConfig`, such as `steps`, `seed`, `env_kwargs`; `wrappers` may be
@@ -182,7 +182,7 @@ def resume(
     run = run if env is None else launch.in_environment(run, env)
     run = launch.prolonged(run, start, steps)
     started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
-    with exclusive_folder(folder.path), started as trainer:
+    with launch.writing(folder), exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)
         if step is None:
             trainer.logger.resume(0, {})

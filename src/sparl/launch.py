@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import shutil
 import time
@@ -17,14 +19,23 @@ from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadFile, BadRun, BadValue
 from sparl.methods import Method
-from sparl.storage import RunFolder, exclusive_folder
+from sparl.storage import RunFolder, exclusive_folder, quoted
 from sparl.training import Callback, LocalCollector, Trainer, refuse_beyond
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
-    """`runs/ENV-METHOD-SEED-TIME`."""
+    """`runs/ENV-METHOD-SEED-TIME-PROCESS`, another one for each run that is begun.
+
+    Runs of other options may begin in the same second; the number of the process tells them apart.
+    """
     env = re.sub(r"[^\w.-]+", "-", run.env.removeprefix(envs.OBJECT).rpartition("/")[2])
-    return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    now = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{env}-{method.name}-{str(run.seed)[:20]}-{now}-{os.getpid()}"
+    numbers = itertools.count(2)
+    path = Path("runs") / name
+    while path.exists():
+        path = Path("runs") / f"{name}-{next(numbers)}"
+    return path
 
 
 def configured(env: Any, options: dict[str, Any]) -> RunConfig:
@@ -134,9 +145,21 @@ def prolonged(run: RunConfig, start: Start, steps: int | None) -> RunConfig:
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
-    with exclusive_folder(folder.path):
+    with writing(folder), exclusive_folder(folder.path):
+        folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since the last look
         folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
         trainer.run()
+
+
+@contextmanager
+def writing(folder: RunFolder) -> Iterator[None]:
+    """A context in which a folder that cannot be written is a `BadRun`."""
+    try:
+        yield
+    except OSError as error:
+        raise BadRun(
+            f"{error.filename or folder.path} cannot be read or written: {error.strerror or error}"
+        ) from error
 
 
 def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
@@ -146,7 +169,7 @@ def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
     except BadFile as error:
         path = trainer.folder.checkpoints.path
         way_out = (
-            f"An older one may be whole: sparl train --resume {path(older[-1])}"
+            f"An older one may be whole: sparl train --resume {quoted(path(older[-1]))}"
             if older
             else "There is no older one to go back to."
         )

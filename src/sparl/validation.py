@@ -66,7 +66,7 @@ def at_least(bound: int, **values: int | float) -> None:
     Raises:
         BadValue: Names the first value that is not, and the bound.
     """
-    _check(lambda value: math.isfinite(value) and value >= bound, f"at least {bound}", values)
+    _check(lambda value: _finite(value) and value >= bound, f"at least {bound}", values)
 
 
 def positive(**values: int | float) -> None:
@@ -75,7 +75,7 @@ def positive(**values: int | float) -> None:
     Raises:
         BadValue: Names the first value that is not.
     """
-    _check(lambda value: math.isfinite(value) and value > 0, "above 0", values)
+    _check(lambda value: _finite(value) and value > 0, "above 0", values)
 
 
 def fractions(**values: int | float) -> None:
@@ -106,6 +106,11 @@ def shown(value: Any) -> str:
     except Exception:  # of more digits than Python prints, or of an object of another's class
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else "?"
     return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"
+
+
+def _finite(value: int | float) -> bool:
+    # A whole number may be larger than any float.
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _check(

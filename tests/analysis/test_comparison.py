@@ -230,7 +230,7 @@ def test_csv_files_hold_every_figure_and_every_evaluation(make_run, tmp_path):
         [make_run("a", returns=(0.1, 0.2)), make_run("b", seed=1), make_run("c", "rnm")]
     )
     tables.write_csv(compared, tmp_path / "table.csv")
-    with open(tmp_path / "table.csv", newline="") as file:
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     for row, variant in zip(rows, compared.variants, strict=True):
@@ -242,7 +242,7 @@ def test_csv_files_hold_every_figure_and_every_evaluation(make_run, tmp_path):
         assert float(row["policy_bytes"]) == variant.policy_bytes
         assert float(row["reach"]) == compared.reach
     tables.write_curves(compared, tmp_path / "curves.csv")
-    with open(tmp_path / "curves.csv", newline="") as file:
+    with open(tmp_path / "curves.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0].values()) == [ENV, "dense", "0", "10", "0.5", "0.1"]
     assert list(lines[0]) == ["env", "variant", "seed", "step", "wall_seconds", "eval_return"]

@@ -58,7 +58,7 @@ class ReportParser(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.source = path.read_text()
+        self.source = path.read_text(encoding="utf-8")
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.tables: dict[str, list[list[str]]] = {}
         self.texts: list[str] = []
@@ -209,7 +209,7 @@ def test_environments_have_sections_and_incomparable_runs_are_shown_with_the_rea
 def test_an_unfinished_run_is_shown_up_to_its_newest_step(trained, tmp_path):
     run = copied(trained / "rnm", tmp_path)
     edit(run / "config.json", lambda content: content["run"].update(steps=400))
-    with open(run / "metrics.csv", "a") as file:
+    with open(run / "metrics.csv", "a", encoding="utf-8") as file:
         file.write("300,99")  # a row that is being written
     html = write_report([run, trained / "dense"], tmp_path)
     assert "unfinished: step 200 of 400" in html.text
@@ -271,7 +271,7 @@ def test_what_cannot_be_shown_is_listed_with_the_reason(trained, tmp_path, chang
 
 def test_restructurings_are_drawn_and_constant_figures_listed(trained, tmp_path):
     html = write_report(trained / "dsp", tmp_path)
-    with open(trained / "dsp" / "restructures.csv", newline="") as file:
+    with open(trained / "dsp" / "restructures.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     alts = " ".join(e.get("aria-label", "") for e in html.of("svg"))
     ends = [float(rows[i]["neurons_q"]) for i in (0, -1)]

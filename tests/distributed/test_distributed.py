@@ -61,7 +61,7 @@ def replay_of(run: Path) -> Replay:
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
-    with open(run / "metrics.csv") as file:
+    with open(run / "metrics.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

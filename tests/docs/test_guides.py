@@ -74,7 +74,7 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page, with what the comments before each say of it."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     setup, skip = "", False
     for match in COMMENT_OR_BLOCK.finditer(text):
         if match["what"] == "setup":
@@ -127,7 +127,7 @@ def test_commands_parse(page, tmp_path, monkeypatch):
     shown = list(blocks(page))
     for block in shown:
         if file := FILE.match(block.code):
-            Path(file[1]).write_text(block.code)
+            Path(file[1]).write_text(block.code, encoding="utf-8")
     for block in shown:
         if block.language != "bash":
             continue

@@ -49,7 +49,7 @@ LOOSE = OFTEN | {"eval_every": 1000, "eval_max_steps": 25}
 
 
 def test_endless_episodes_are_cut_when_a_checkpoint_is_overdue(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sparl.training.trainer.ENDLESS", 60)
+    monkeypatch.setattr("sparl.training.state.ENDLESS", 60)
     run = sparl.train(Endless, TINY, out=tmp_path / "run", **LOOSE | {"quiet": False})
     # Due after 40 steps, overdue 60 later.
     assert RunFolder(run.folder).checkpoints.steps() == [101, 200]
@@ -57,7 +57,7 @@ def test_endless_episodes_are_cut_when_a_checkpoint_is_overdue(tmp_path, monkeyp
 
 
 def test_a_known_limit_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("sparl.training.trainer.ENDLESS", 1)
+    monkeypatch.setattr("sparl.training.state.ENDLESS", 1)
     options = LOOSE | {"max_episode_steps": 95}
     run = sparl.train(Endless, TINY, out=tmp_path / "run", **options)
     assert RunFolder(run.folder).checkpoints.steps() == [95, 190, 200]

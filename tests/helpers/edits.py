@@ -15,7 +15,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
         path: The file.
         change: Changes the content in place.
     """
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content.pop("digest", None)
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -220,6 +222,79 @@ class Mortal(Numbered):
         return super().step(action)
 
 
+def apart() -> bool:
+    """Whether this is a process that steps one of several environments."""
+    return multiprocessing.parent_process() is not None
+
+
+class Killed(Point):
+    """In a process of its own that is killed, in the 30th step."""
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Killed.steps += 1
+        if Killed.steps == 30 and apart():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+class Unsendable(Exception):
+    def __init__(self, *parts: Any) -> None:
+        super().__init__("the gear [/red] came off")
+        self.parts = parts
+
+
+class Cryptic(Point):
+    """In a process of its own it raises, in the 30th step, what cannot be sent to another."""
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Cryptic.steps += 1
+        if Cryptic.steps == 30 and apart():
+            raise Unsendable(lambda: None)
+        return super().step(action)
+
+
+class Red(Point):
+    """Raises what rich would take for markup, in the 30th step."""
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Red.steps += 1
+        if Red.steps % 30 == 0:
+            raise ArithmeticError("a gear [/red] :x: came off")
+        return super().step(action)
+
+
+class Clinging(Point):
+    """In a process of its own it never closes."""
+
+    def close(self) -> None:
+        while apart():
+            time.sleep(1)
+
+
+class Stopping(Point):
+    """Sends Ctrl-C to its own process, in one step."""
+
+    steps = 0
+    at = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        Stopping.steps += 1
+        if Stopping.steps == Stopping.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().step(action)
+
+
+class Unmakeable(Point):
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise Unsendable
+
+
 class Image(Point):
     observation_space = spaces.Box(0, 255, (32, 32, 3), np.uint8)
 
@@ -234,6 +309,7 @@ class Words(Point):
 
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
+    *(Killed, Cryptic, Red, Clinging, Stopping, Unmakeable),
     *(Image, Boundless, Words, TwoChoices, Numbered, Mortal),
 )
 for kind in KINDS:

@@ -19,7 +19,7 @@ def quoted(path: Path) -> list[Table]:
     """The tables of a Markdown file: rows by column, numbers without separators of thousands."""
     found: list[Table] = []
     header: list[str] = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         cells = [_plain(cell) for cell in re.findall(r"\|([^|]*)(?=\|)", line.strip())]
         if not cells:
             header = []
@@ -102,7 +102,7 @@ def _speeds(table: Table) -> dict[str, tuple[str, str]]:
 
 def test_quoted_differences_between_processors_are_measured_ones():
     """Of each type on each processor, the largest; "same bits" where no bit differs."""
-    with open(RESULTS / "device" / "targets.csv", newline="") as file:
+    with open(RESULTS / "device" / "targets.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["self_test"] for row in rows} == {"passed"}
     (quote,) = [t for t in quoted(ROOT / "docs" / "results" / "device.md") if "processor" in t[0]]

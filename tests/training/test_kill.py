@@ -8,14 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from pathlib import Path
 
-import environments
 import pytest
 from environments import LIMIT, OFTEN, TINY
-from interruptions import outcome
+from interruptions import outcome, process_environment, python
 
 import sparl
 from sparl.errors import BadRun
@@ -44,16 +41,6 @@ SCRIPT = """
     os.replace, os.rename, os.fsync = dies(os.replace), dies(os.rename), dies(os.fsync)
     sparl.train("{env}", TINY, sparl.RNM(2, 4, interval=15), out=sys.argv[1], **OFTEN)
 """
-
-
-def python(script: str, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments],
-        env=os.environ | {"PYTHONPATH": str(Path(environments.__file__).parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +87,7 @@ def test_the_command_line_leaves_with_the_signals_exit_code(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "sparl", "train", ENV, *options.split(), "--out", "run"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(environments.__file__).parent)},
+        env=process_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )

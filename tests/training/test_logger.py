@@ -7,7 +7,7 @@ import json
 
 import pytest
 from environments import OFTEN, TINY
-from tensorboardX.proto.event_pb2 import Event
+from interruptions import events
 
 import sparl
 from sparl.storage import Table
@@ -22,22 +22,8 @@ def run(tmp_path_factory):
     return out
 
 
-def events(run):
-    """Scalars of the event files, {tag: {step: value}}, read record by record."""
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted((run / "tb").iterdir()):
-        data, at = path.read_bytes(), 0
-        while at < len(data):
-            length = int.from_bytes(data[at : at + 8], "little")
-            event = Event.FromString(data[at + 12 : at + 12 + length])
-            for value in event.summary.value:
-                found.setdefault(value.tag, {})[event.step] = value.simple_value
-            at += 16 + length
-    return found
-
-
 def rows(run, name="metrics.csv"):
-    with open(run / name) as file:
+    with open(run / name, encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -25,7 +25,7 @@ def trainer_of(path, agent, method=None, env=POINT) -> Trainer:
 
 
 def updates_by_step(run) -> dict[int, int]:
-    with open(run / "metrics.csv") as file:
+    with open(run / "metrics.csv", encoding="utf-8") as file:
         return {int(row["step"]): int(row["updates"]) for row in csv.DictReader(file)}
 
 
@@ -61,7 +61,7 @@ def test_a_method_restructures_within_a_bundle_when_it_is_time(tmp_path):
     agent = replace(TINY, train_freq=4, gradient_steps=4)
     bundled = trainer_of(tmp_path / "bundled", agent, sparl.RNM(2, 4, interval=6))
     bundled.run()
-    with open(tmp_path / "bundled" / "restructures.csv") as file:
+    with open(tmp_path / "bundled" / "restructures.csv", encoding="utf-8") as file:
         found = [int(row["updates"]) for row in csv.DictReader(file)]
     assert found == list(range(6, 161, 6))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from sparl.config import RunConfig
 from sparl.errors import BadFile, BadRun
 from sparl.networks import accounting
-from sparl.storage import Mark, RunFolder, SummaryFile, read_table
+from sparl.storage import Mark, RunFolder, SummaryFile, quoted, read_table
 from sparl.training import inspect
 
 SIZES = (
@@ -100,7 +99,7 @@ def read(path: Path) -> FinishedRun:
     """
     folder = RunFolder.open(path)
     config, agent, method, _ = folder.record()
-    way_out = f"Go on with it (sparl train --resume {shlex.quote(str(path))}), or leave it out"
+    way_out = f"Go on with it (sparl train --resume {quoted(path)}), or leave it out"
     if not (path / "summary.json").exists():
         raise BadRun(f"{path} is not finished: it has no summary.json. {way_out}")
     file = path / "summary.json"

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from sparl.analysis.comparison import Comparison, Variant
 from sparl.errors import BadValue
+from sparl.training import Console
 
 WIDTH = 100
 """Characters per line where the output is no terminal."""
@@ -74,19 +73,19 @@ def headline(comparison: Comparison) -> str:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints the table, with the headline above and the notes below."""
-    console = Console(highlight=False)
+    console = Console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+        console = Console(width=WIDTH)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for i, (heading, _) in enumerate(COLUMNS):
         # In a narrow terminal, labels are folded and figures are not.
         table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
     for variant in comparison.variants:
-        table.add_row(*(Text(cell(variant)) for _, cell in COLUMNS))
-    console.print(headline(comparison), markup=False)
+        table.add_row(*(cell(variant) for _, cell in COLUMNS))
+    console.print(headline(comparison))
     console.print(table)
     for note in comparison.notes:
-        console.print(f"- {note}", markup=False)
+        console.print(f"- {note}")
 
 
 def markdown(comparison: Comparison) -> str:
@@ -109,7 +108,10 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     Raises:
         BadValue: The file cannot be written.
     """
-    _write(path, lambda: path.write_text(markdown(comparison)))
+    _write(
+        path,
+        lambda: path.write_text(markdown(comparison), encoding="utf-8", errors="backslashreplace"),
+    )
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -177,7 +179,7 @@ def save(comparison: Comparison, folder: str | Path) -> None:
 
 def _write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
     def write() -> None:
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)

@@ -19,6 +19,9 @@ from sparl.config import RunConfig
 from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.policy import Policy
 
+MOST_BYTES = 2 * 10**9
+"""Of a film's frames in memory; a longer episode is filmed from its beginning."""
+
 
 def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
     """Writes a film of the first episode that is evaluated with a seed.
@@ -27,7 +30,7 @@ def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
         run: The run whose environment is played.
         policy: Acts without exploration.
         seed: Decides the seed of the episode.
-        path: A .gif, or an .mp4, which needs the extra `video`.
+        path: A .gif, or an .mp4, which needs the extra `video`; it is whole or absent.
 
     Raises:
         BadValue: The file is of another kind or cannot be written.
@@ -36,16 +39,23 @@ def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
     if path.suffix not in (".gif", ".mp4"):
         raise BadValue(f"{path}: a video is a .gif or an .mp4")
     fps, episode = play(run, policy, seed)
-    frames = np.stack(list(episode))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    frames: list[NDArray[np.uint8]] = []
+    for frame in episode:
+        frames.append(frame)
+        if len(frames) * frame.nbytes > MOST_BYTES:
+            episode.close()
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # A gif takes its speed in milliseconds per frame, an mp4 in frames per second.
         speed: dict[str, Any] = {"duration": 1000 / fps} if path.suffix == ".gif" else {"fps": fps}
-        imageio.imwrite(path, frames, **speed)
+        imageio.imwrite(temporary, np.stack(frames), **speed)
+        os.replace(temporary, path)
     except (ImportError, OSError) as error:
-        raise BadValue(f'{path} could not be written ({error}); pip install "sparl[video]"') from (
-            error
-        )
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        way_out = '; pip install "sparl[video]"' if path.suffix == ".mp4" else ""
+        raise BadValue(f"{path} could not be written ({error}){way_out}") from error
 
 
 Frames = Generator[NDArray[np.uint8], None, None]

@@ -59,7 +59,7 @@ def sparl(pattern: str, env: str, width: int, steps: int) -> float:
         except Interrupted:
             # Its message says how to resume the run, but that run is deleted here.
             raise KeyboardInterrupt from None
-        with open(out / "metrics.csv") as file:
+        with open(out / "metrics.csv", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             seconds_at = {int(row["step"]): float(row["wall_seconds"]) for row in rows}
     return steps / (seconds_at[last] - seconds_at[WARM])

@@ -176,7 +176,12 @@ def _sources(export: Path, *others: str) -> list[str]:
 
 def _run(command: list[Any], folder: Path) -> str:
     finished = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=LIMIT
+        list(map(str, command)),
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=LIMIT,
     )
     if finished.returncode != 0:
         raise BadRun(f"{command[0]} failed: {(finished.stderr or finished.stdout).strip()[-2000:]}")

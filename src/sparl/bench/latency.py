@@ -236,7 +236,9 @@ def measure(contender: Contender, calls: int) -> list[int]:
     """
     command = [*contender.command, str(calls)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "XLA_FLAGS": ONE_THREAD}
-    finished = subprocess.run(command, capture_output=True, text=True, env=one_thread)
+    finished = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=one_thread
+    )
     if finished.returncode != 0:
         raise BadRun(f"{' '.join(command)} failed: {finished.stderr.strip()[-2000:]}")
     return [int(line) for line in finished.stdout.split()]

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import jax
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparl import kernels
 from sparl.errors import BadValue
+from sparl.training import Console
 
 BUSY = 0.5
 """Above this load average, other work disturbs the figures."""
@@ -45,7 +46,7 @@ def machine() -> dict[str, Any]:
     """Describes this machine for the JSON file; warns on stderr if other work is running."""
     load = os.getloadavg()[0]
     if load > BUSY:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console = Console(stderr=True, soft_wrap=True)
         console.print(
             f"warning: this machine is busy (load average {load:.1f}), which makes the figures "
             "worse. Wait until it is idle.",
@@ -71,11 +72,11 @@ def in_turn(items: Iterable[Item], label: Callable[[Item], str]) -> Iterator[Ite
     A terminal shows one line, which is replaced; other outputs get a line per item.
     """
     items = list(items)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True)
     with console.status("") as status:
         for i, item in enumerate(items):
             text = f"{i + 1}/{len(items)} {label(item)}"
-            status.update(text) if console.is_terminal else console.print(text)
+            status.update(Text(text)) if console.is_terminal else console.print(text)
             yield item
 
 

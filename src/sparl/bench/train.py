@@ -120,7 +120,7 @@ def in_a_process(name: str, env: str, width: int, steps: int) -> float:
     """
     # -P keeps this folder out of sys.path, where its modules could hide others.
     command = [sys.executable, "-P", contender.__file__, name, env, str(width), str(steps)]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise SparlError(f"{name} failed on {env} (status {ended.returncode}): {last}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 import sparl
 from sparl import api, bench, envs, exporters, kernels, launch, training
@@ -22,8 +23,8 @@ from sparl.config import RunConfig, options
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
-from sparl.storage import RunFolder, files
-from sparl.training import Evaluator, Interrupted, load_policy
+from sparl.storage import RunFolder, files, quoted
+from sparl.training import Console, Evaluator, Interrupted, load_policy
 
 OVERVIEW = """\
 usage: sparl COMMAND …
@@ -53,6 +54,9 @@ sparl COMMAND --help tells a command's options; for train, those of the chosen -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # A file's name, or an error of somebody else's, may have letters that the terminal lacks.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
         "prune": prune,
@@ -79,8 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         command(arguments[1:])
+        sys.stdout.flush()
         return 0
+    except BrokenPipeError:
+        # Whoever reads the output has had enough of it, as `head` has after ten lines.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SparlError as error:
+        print(f"sparl: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a disk, not the code
         print(f"sparl: {error}", file=sys.stderr)
         return 1
     except Interrupted as stopped:
@@ -144,15 +156,15 @@ def import_agent(arguments: list[str]) -> None:
     )
     if not args.quiet:
         _conclude(args.out)
-        print(f"  sparl prune {shlex.quote(str(args.out))}")
+        print(f"  sparl prune {quoted(args.out)}")
 
 
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
     print(f"{out}: final return {summary['final_return']:.1f}")
-    print(f"  sparl inspect {shlex.quote(str(out))}")
-    print(f"  sparl eval {shlex.quote(str(out))}")
+    print(f"  sparl inspect {quoted(out)}")
+    print(f"  sparl eval {quoted(out)}")
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -235,7 +247,7 @@ def features(arguments: list[str]) -> None:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    console = Console(stderr=True, quiet=args.quiet, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, quiet=args.quiet, soft_wrap=True)
     relevant = find(
         args.env,
         args.noise_inputs,

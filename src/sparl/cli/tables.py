@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparl.agents import AGENTS
 from sparl.envs import Checked
+from sparl.storage import quoted
+from sparl.training import Console
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -24,7 +25,7 @@ def print_report(report: dict[str, Any]) -> None:
     for heading in ("kept", "of", "bytes", "mul-adds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, network in report["networks"].items():
-        table.add_row(f"[bold]{name}[/bold]")
+        table.add_row(Text(name, style="bold"))
         for layer in network["layers"]:
             original_shape = layer["original_shape"]
             was = "" if original_shape == layer["shape"] else f", was {_by(original_shape)}"
@@ -83,7 +84,7 @@ def print_export(report: dict[str, Any], out: Path) -> None:
         report: As `sparl.export` gives it.
         out: The folder of the export.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     share = report["bytes"] / report["dense_bytes"]
     console.print(
         f"{out}: {report['bytes']:,} bytes, {share:.3f} of the dense network in float32 "
@@ -119,7 +120,7 @@ def print_export(report: dict[str, Any], out: Path) -> None:
         )
     if report["to"] == "c":
         checked = report["checked"]
-        make = f"make -C {shlex.quote(str(out))} test"
+        make = f"make -C {quoted(out)} test"
         if checked:
             console.print(f"self-test passed, compiled by {checked}; to run it again: {make}")
         else:
@@ -140,7 +141,7 @@ def print_features(features: dict[str, Any]) -> None:
         largest_first = sorted(kept["predicts"].items(), key=lambda item: -item[1])
         predicted = ", ".join(f"{name} {weight:.3f}" for name, weight in largest_first)
         table.add_row(str(kept["input"]), f"{kept['weight']:.3f}", predicted)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     console.print(
         f"{len(features['kept'])} of {features['inputs_in_all']} inputs of {features['env']} matter"
@@ -153,11 +154,11 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
     Args:
         kinds: From a kind, as agents, to the docstring of each name.
     """
-    console = Console(highlight=False)
+    console = Console()
     for kind, names in kinds.items():
-        console.print(f"[bold]{kind}[/bold]")
+        console.print(kind, style="bold")
         for name, text in names.items():
-            console.print(f"  {name:<16} {(text or '').strip().splitlines()[0]}", markup=False)
+            console.print(f"  {name:<16} {(text or '').strip().splitlines()[0]}")
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -264,7 +264,7 @@ OUT_AND_QUIET = (
         "out",
         Path | None,
         None,
-        "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME.",
+        "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS.",
     ),
     _option("quiet", bool, False, "No progress."),
 )

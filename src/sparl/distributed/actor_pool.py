@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sparl.config import RunConfig
 from sparl.distributed import cluster
@@ -122,7 +123,14 @@ class ActorPool:
 
         Args:
             number: The number of the actor.
+
+        Raises:
+            BadRun: Ray itself has failed.
         """
+        with cluster.failures():
+            self._order(number, Order(step, steps, episode, -1, rng, statistics))
+
+    def _order(self, number: int, order: Order) -> None:
         slot, weights = self._slots[number], self._publisher.newest()
         if weights.version != self._weights.version:
             self._weights = Shared(weights.version, ray.put(weights.values))
@@ -136,9 +144,9 @@ class ActorPool:
             values, slot.version = self._weights.reference, weights.version
             self.sent_bytes += weights.values.nbytes
             self.sent_updates += 1
-        order = Order(step, steps, episode, weights.version, rng, statistics)
+        order = order._replace(version=weights.version)
         reference = slot.handle.collect.remote(order, values, topology)
-        self._pending[reference] = PendingOrder(number, steps)
+        self._pending[reference] = PendingOrder(number, order.steps)
 
     def finished(self, wait: bool) -> list[OrderOutcome]:
         """The outcomes of the orders that are finished now.
@@ -150,20 +158,22 @@ class ActorPool:
 
         Raises:
             SparlError: What an environment raised in an actor.
-            BadRun: An actor dies again and again.
+            BadRun: An actor dies again and again, or Ray itself has failed.
         """
         references = list(self._pending)
         if not references:
             return []
-        done, _ = ray.wait(references, num_returns=1, timeout=WAIT if wait else 0)
-        if done and len(references) > 1:
-            done, _ = ray.wait(references, num_returns=len(references), timeout=0)
-        return [self._outcome(reference) for reference in done]
+        with cluster.failures():
+            done, _ = ray.wait(references, num_returns=1, timeout=WAIT if wait else 0)
+            if done and len(references) > 1:
+                done, _ = ray.wait(references, num_returns=len(references), timeout=0)
+            return [self._outcome(reference) for reference in done]
 
     def close(self) -> None:
         """Ends all actors."""
         for slot in self._slots:
-            ray.kill(slot.handle)
+            with suppress(RayError):
+                ray.kill(slot.handle)
 
     def _outcome(self, reference: Any) -> OrderOutcome:
         number = self._pending.pop(reference).number

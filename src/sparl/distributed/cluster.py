@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sparl.errors import BadValue
+from sparl.errors import BadRun, BadValue
 
 SETTLE = 15.0
 """Seconds that CPUs may take to become free again after an actor has ended."""
+
+SHARED = Path("/dev/shm")
+"""Where Ray keeps what processes share, if it can."""
+
+notes: list[str] = []
+"""What a user should know of the cluster, a sentence each."""
 
 
 @contextmanager
@@ -31,7 +40,9 @@ def connected(address: str | None, actors: int) -> Iterator[None]:
 
     Raises:
         BadValue: There is no cluster at the address, or it has too few free CPUs.
+        BadRun: No cluster can be started on this machine.
     """
+    notes.clear()
     address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         _refuse_too_many(actors)
@@ -43,6 +54,17 @@ def connected(address: str | None, actors: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """A context in which a failure of Ray itself, not of what it runs, is a `BadRun`."""
+    try:
+        yield
+    except RayTaskError:
+        raise
+    except RayError as error:
+        raise BadRun(f"Ray has failed: {' '.join(str(error).split())}") from error
 
 
 def on_this_machine(kind: type) -> Any:
@@ -79,7 +101,33 @@ def _start_local(places: int, quiet: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         # Python warns of a fork beside JAX's threads. It is safe: the child starts another program.
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
-        ray.init(address="local", num_cpus=places, include_dashboard=False, **quiet)
+        error = _why_not_shared()
+        if error is not None:
+            quiet["_plasma_directory"] = tempfile.gettempdir()
+            notes.append(
+                f"{SHARED} cannot be written ({error.strerror}): actors are sent their weights "
+                f"through {tempfile.gettempdir()}, which is slower"
+            )
+        try:
+            ray.init(address="local", num_cpus=places, include_dashboard=False, **quiet)
+        except Exception as error:  # Ray's own, the system's, or a timeout
+            ray.shutdown()
+            raise BadRun(
+                f"Ray could not be started here: {' '.join(str(error).split())}. Is there room in "
+                f"{tempfile.gettempdir()}? Without actors a run needs no Ray"
+            ) from error
+
+
+def _why_not_shared() -> OSError | None:
+    """What is raised where files cannot be made in `SHARED`; None elsewhere."""
+    if not SHARED.is_dir():
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=SHARED) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        return error
+    return None
 
 
 def _refuse_too_many(actors: int) -> None:

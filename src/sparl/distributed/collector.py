@@ -9,12 +9,14 @@ first and how old their weights are. Runs differ in nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sparl.agents import Agent
 from sparl.config import RunConfig
+from sparl.distributed import cluster
 from sparl.distributed.actor import OrderResult
 from sparl.distributed.actor_pool import ActorPool, OrderOutcome
 from sparl.distributed.rate_limiter import RateLimiter
@@ -22,7 +24,7 @@ from sparl.distributed.remote_replay import RemoteReplay
 from sparl.distributed.weights import Publisher
 from sparl.errors import SparlError
 from sparl.replay import Columns
-from sparl.training import Collected, Episode, EpisodePlayer, Host
+from sparl.training import Collected, Episode, EpisodePlayer, Host, memory
 
 AT_ONCE = 16
 """Most batches that are sampled in one call, which takes about as long as a small update."""
@@ -49,6 +51,7 @@ class RayCollector:
         self.longest = longest and longest * run.actors
         self.guarded = self._player.guarded
         self._limiter = RateLimiter(1.0, 0, 1)
+        self._memory_note: str | None = None
         self._busy: set[int] = set()
         """The numbers of the actors that have an episode under way."""
         self._staleness: list[int] = []
@@ -58,6 +61,7 @@ class RayCollector:
     def make_replay(self, columns: Columns) -> RemoteReplay:
         """The replay, in a process of its own."""
         run = self._run
+        self._memory_note = memory.replay_note(run, columns)
         exponent = run.priority_exponent if run.prioritised else None
         self._replay = RemoteReplay(
             run.buffer_size, columns, self._host.way_out, exponent, run.importance_exponent
@@ -104,8 +108,10 @@ class RayCollector:
         """A sentence on the number of actors and on what they are sent."""
         values, topology = self._publisher.newest().values.nbytes, self._publisher.topology.nbytes
         return [
+            *cluster.notes,
+            *([] if self._memory_note is None else [self._memory_note]),
             f"{self._run.actors} actors; a weight update takes {values:,} bytes (dense: "
-            f"{self._publisher.dense_bytes:,}), and a change of topology {topology:,} more"
+            f"{self._publisher.dense_bytes:,}), and a change of topology {topology:,} more",
         ]
 
     def figures(self) -> dict[str, Any]:
@@ -152,6 +158,10 @@ class RayCollector:
         return self._limiter.measured(self._host.state.step, self._updates)
 
     def _give_orders(self) -> None:
+        with self._rescued():
+            self._order_from_idle()
+
+    def _order_from_idle(self) -> None:
         host, run = self._host, self._run
         for number in self._pool.idle:
             ordered = host.state.step + self._pool.ordered
@@ -166,8 +176,14 @@ class RayCollector:
             self._pool.order(number, ordered, steps, episode, rng, host.engine.statistics)
 
     def _finished(self) -> list[OrderOutcome]:
-        try:
+        with self._rescued():
             return self._pool.finished(wait=not self._host.updates_due())
+
+    @contextmanager
+    def _rescued(self) -> Iterator[None]:
+        """A context that saves what was learned before an error ends the run."""
+        try:
+            yield
         except SparlError as error:
             self._host.rescue()
             raise type(error)(f"{str(error).rstrip(' .')}. {self._host.way_out()}") from error

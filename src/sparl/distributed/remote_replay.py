@@ -7,13 +7,14 @@ random numbers are drawn on the learner's side, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import ray
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sparl.distributed import cluster
 from sparl.errors import BadRun
@@ -199,10 +200,16 @@ class RemoteReplay(Replay):
 
     def close(self) -> None:
         """Ends the process."""
-        ray.kill(self._server)
+        with suppress(RayError):
+            ray.kill(self._server)
 
     def _get(self, reference: Any) -> Any:
         try:
             return ray.get(reference)
         except RayActorError as error:
             raise BadRun(f"the replay's process has died. {self._way_out()}") from error
+        except RayTaskError:
+            raise
+        except RayError as error:
+            told = " ".join(str(error).split())
+            raise BadRun(f"the replay cannot be reached: {told}. {self._way_out()}") from error

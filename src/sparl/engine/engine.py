@@ -26,6 +26,7 @@ from sparl.engine.restructure import densified
 from sparl.engine.sizes import Sizes
 from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs
 from sparl.learner import Learner, holds_networks
+from sparl.learner.random import key_of
 from sparl.learner.transport import carry
 from sparl.methods import RUNNING, Method, Returns, TrainingProgress
 from sparl.networks import (
@@ -68,7 +69,7 @@ class Engine(Sizes):
         malloc.keep_freed()
         self.agent, self.method, self.columns = agent, method, columns
         self.planned_updates = planned_updates
-        init_key, method_key, update_key = jax.random.split(jax.random.key(seed), 3)
+        init_key, method_key, update_key = jax.random.split(key_of(seed), 3)
         self.algorithm = Algorithm(agent, method, columns)
         sizes = columns.observation_size, columns.action_size
         dense = ofenet.dense_parts(agent, init_key, *sizes)

@@ -48,7 +48,9 @@ class CompiledPolicy:
     def __init__(self, program: CProgram, folder: Path, library: Path, compiled_by: str) -> None:
         sources = [str(folder / name) for name in SOURCES]
         command = [compiled_by, *COMPILE_FLAGS, "-shared", "-fPIC", "-o", str(library)]
-        finished = subprocess.run([*command, *sources, "-lm"], capture_output=True, text=True)
+        finished = subprocess.run(
+            [*command, *sources, "-lm"], capture_output=True, encoding="utf-8", errors="replace"
+        )
         if finished.returncode != 0:
             raise BadRun(f"{compiled_by} does not compile {folder}: {finished.stderr.strip()}")
         self.library = ctypes.CDLL(str(library))

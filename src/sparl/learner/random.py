@@ -1,4 +1,4 @@
-"""Normal noise inside compiled updates: `jax.random`'s numbers, without its loop.
+"""Random keys of seeds, and normal noise inside compiled updates without `jax.random`'s loop.
 
 On the CPU, jax.random runs the rounds of its Threefry generator (Salmon et al., 2011) as a loop of
 small XLA operations: about 135 us for the target noise of one TD3 update, a tenth of an update of
@@ -13,9 +13,25 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+def key_of(seed: int) -> PRNGKeyArray:
+    """A random key for a seed of any size, another one for each.
+
+    `jax.random.key` looks at the lowest 32 bits alone; where there are more, they are folded in.
+
+    Args:
+        seed: At least 0.
+    """
+    low, high = seed & 0xFFFFFFFF, seed >> 32
+    key = jax.random.key(low)
+    while high:
+        key = jax.random.fold_in(key, np.uint32(high & 0xFFFFFFFF))
+        high >>= 32
+    return key
 
 
 def fold_in(key: UInt32[Array, " 2"], data: jax.Array) -> UInt32[Array, " 2"]:

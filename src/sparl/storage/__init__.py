@@ -1,7 +1,7 @@
 """What is on the disk: run folders, checkpoints, tables, and files that are whole or absent."""
 
 from sparl.storage.checkpoint import Checkpoints
-from sparl.storage.files import exclusive_folder
+from sparl.storage.files import exclusive_folder, quoted
 from sparl.storage.run_folder import RunFolder
 from sparl.storage.state_file import StateFile
 from sparl.storage.summary import SummaryFile
@@ -17,5 +17,6 @@ __all__ = [
     "Table",
     "accept",
     "exclusive_folder",
+    "quoted",
     "read_table",
 ]

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
@@ -26,6 +26,9 @@ from sparl.storage import schema
 
 LARGEST_TEXT = 64 * 2**20
 """Bytes of a JSON or CSV file that are read at most."""
+
+LOCK = ".lock"
+"""Name of the file by which a process claims a folder."""
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -138,6 +141,12 @@ def read_arrays(path: Path, sha256: str) -> dict[str, NDArray]:
         raise BadFile(f"{path} is no safetensors file of sparl: {error!r}", file=path) from error
 
 
+def quoted(path: Path) -> str:
+    """A path as a shell takes it, for commands that a user may paste."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
     """A context in which no other process can claim the same folder.
@@ -151,7 +160,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         BadRun: Another process has claimed the folder. Wait for it, or stop it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", opener=no_links) as file:
+    with open(folder / LOCK, "w", encoding="utf-8", opener=no_links) as file:
         try:
             # A record lock, because forked processes do not inherit it: they may outlive this one.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -96,7 +96,7 @@ class RunFolder:
                 f"{self.path} already holds another run. Choose another out folder, or continue "
                 f"that run: {self._how_to_resume()}"
             )
-        if not self.path.is_dir() or any(self.path.iterdir()):
+        if not self.path.is_dir() or any(p.name != files.LOCK for p in self.path.iterdir()):
             raise BadRun(f"{self.path} is not empty. Choose another out folder")
 
     def resume_hint(self) -> str:
@@ -244,4 +244,5 @@ class RunFolder:
 
     def _how_to_resume(self) -> str:
         """The command that resumes the run, and the call."""
-        return f"sparl train --resume {self.path}, or sparl.resume({str(self.path)!r}) in Python"
+        path = files.quoted(self.path)
+        return f"sparl train --resume {path}, or sparl.resume({str(self.path)!r}) in Python"

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,20 +49,31 @@ class Table:
         self._hash, self._hashed = hashlib.sha256(), 0
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row.
+        """Adds a row, or leaves the file as it was.
 
         A file that exists already, perhaps from an older sparl, keeps its columns.
 
         Args:
             row: Values by column. Columns without a value stay empty; other keys are ignored.
+
+        Raises:
+            OSError: The row could not be written, for example because the disk is full.
         """
-        if self.path.exists():
-            with open(self.path) as file:
+        before = self.path.stat().st_size if self.path.exists() else 0
+        if before:
+            with open(self.path, encoding="utf-8") as file:
                 self.columns, header = file.readline().strip().split(","), ""
         else:
             header = ",".join(self.columns) + "\n"
-        with open(self.path, "a", opener=files.no_links) as file:
-            file.write(header + ",".join(_cell(row.get(c)) for c in self.columns) + "\n")
+        line = header + ",".join(_cell(row.get(c)) for c in self.columns) + "\n"
+        try:
+            with open(self.path, "a", encoding="utf-8", opener=files.no_links) as file:
+                file.write(line)
+        except OSError:
+            # A part of a row would make the next one a part of it. To cut a file needs no room.
+            with suppress(OSError):
+                os.truncate(self.path, before)
+            raise
 
     def mark(self) -> Mark:
         """How far the file has come; all of it is on the disk when this returns.

@@ -2,6 +2,7 @@
 
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
+from sparl.training.console import Console
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, inspect, load_policy, refuse_beyond, snapshot
@@ -17,6 +18,7 @@ __all__ = [
     "Callback",
     "Collected",
     "Collector",
+    "Console",
     "Episode",
     "EpisodePlayer",
     "Evaluation",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +18,7 @@ from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import Diverged
 from sparl.replay import Columns, Replay
+from sparl.training import memory
 from sparl.training.player import EpisodePlayer, LeftOut
 from sparl.training.state import LoopState
 from sparl.training.vector_player import VectorPlayer
@@ -163,11 +166,20 @@ class LocalCollector:
     most_updates: int | None = None
 
     def __init__(self, run: RunConfig, host: Host) -> None:
+        self._notes: list[str] = []
+        error = _why_no_processes() if run.vectorization == "async" else None
+        if error is not None:
+            run = replace(run, vectorization="sync")
+            self._notes.append(
+                f"environments cannot have processes of their own here ({error}; usually /dev/shm "
+                "is full or read-only). They are stepped one after the other, as with "
+                "vectorization sync: the same transitions, more slowly"
+            )
         several = run.envs > 1 or run.vectorization != "sync"
         kind = VectorPlayer if several else EpisodePlayer
         self._host, self._streams = host, run.envs
         self._player = kind(run, run.maker(), host.where, host.rescue, host.way_out)
-        self._buffer_size = run.buffer_size
+        self._run = run
         self.spaces = self._player.spaces
         self.action_space = self._player.env.action_space
         self.env, self.guarded = self._player.env, self._player.guarded
@@ -175,7 +187,12 @@ class LocalCollector:
         self.longest = longest and longest * run.envs
 
     def make_replay(self, columns: Columns) -> Replay:
-        return Replay(self._buffer_size, columns, self._streams)
+        note = memory.replay_note(self._run, columns)
+        self._notes += [] if note is None else [note]
+        try:
+            return Replay(self._run.buffer_size, columns, self._streams)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise memory.too_large(self._run.buffer_size, columns) from error
 
     def schedule(self, agent: Agent) -> Schedule:
         return agent.schedule
@@ -228,7 +245,7 @@ class LocalCollector:
         self._host.state.episode += self.under_way
 
     def notes(self) -> list[str]:
-        return []
+        return self._notes
 
     def figures(self) -> dict[str, Any]:
         return {}
@@ -238,3 +255,21 @@ class LocalCollector:
 
     def close(self) -> None:
         self._player.close()
+
+
+def _why_no_processes() -> OSError | None:
+    """What is raised where semaphores, which processes talk by, cannot be made; None elsewhere."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:
+        return error
+    return None
+
+
+def close_all(note: Callable[[str], None], *closable: Any) -> None:
+    """Closes what was started; what fails at that must not hide how the run ended."""
+    for what in closable:
+        try:
+            what.close()
+        except Exception as error:
+            note(f"an environment could not be closed: {type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl import envs
+from sparl import envs, validation
 from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadEnvironment, Diverged
@@ -82,6 +82,8 @@ class Evaluator:
         Raises:
             BadEnvironment: New ones cannot be made.
         """
+        validation.at_least(1, episodes=episodes)
+        validation.at_least(0, seed=seed)
         self._run, self.spaces = run, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()

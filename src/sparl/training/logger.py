@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.networks import Footprint, Shapes
 from sparl.storage import Mark, RunFolder, Table
 from sparl.training.evaluation import Evaluation
+from sparl.training.event_log import EventLog, histograms, scalars
+from sparl.training.outbox import Outbox, described
 from sparl.training.progress import Progress
 from sparl.training.state import LoopState
 
@@ -23,7 +24,12 @@ TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
 
 
 class Logger:
-    """Writes the figures of a run to all its logs; it is a context that opens and closes them."""
+    """Writes the figures of a run to all its logs; it is a context that opens and closes them.
+
+    No log stops a run when it cannot be written, because a disk is full, say. That is said once,
+    and what is unwritten waits. A checkpoint needs all of it on the disk, so the next one stops the
+    run, if that cannot be written either (`flush`); a run that is resumed makes these rows again.
+    """
 
     def __init__(
         self,
@@ -39,27 +45,25 @@ class Logger:
             more: Columns of metrics.csv that only some runs have.
         """
         self.folder, self.agent = folder, engine.agent
-        self._metrics = engine.algorithm.metrics
+        self._metrics, self._eval_max_steps = engine.algorithm.metrics, run.eval_max_steps
         self.progress = Progress(run.steps, quiet)
-        self.tables: dict[str, Table] = {
-            "metrics.csv": folder.table(
-                "metrics.csv",
-                [
-                    "step",
-                    "episodes",
-                    "updates",
-                    "episode_return",
-                    "episode_length",
-                    "eval_return",
-                    "eval_length",
-                    *engine.algorithm.metrics,
-                    "sparsity",
-                    *Footprint._fields,
-                    *more,
-                    *TIMES,
-                ],
-            )
-        }
+        columns = [
+            "step",
+            "episodes",
+            "updates",
+            "episode_return",
+            "episode_length",
+            "eval_return",
+            "eval_length",
+            *engine.algorithm.metrics,
+            "sparsity",
+            *Footprint._fields,
+            *more,
+            *TIMES,
+        ]
+        self._outboxes: dict[str, Outbox[Any]] = {}
+        """What the files of the logs have not taken yet, by their names in the folder."""
+        self._outboxes["metrics.csv"] = Outbox(folder.table("metrics.csv", columns).append)
         self._marked = {name: folder.table(name, []) for name in TABLES}
         self._more = more
         self._warned: set[str] = set()
@@ -67,20 +71,20 @@ class Logger:
         self._compiled_before: float | None = None
         """Seconds of compilation before the networks became smaller; None when that is reported."""
         self._resumed_at: int | None = None
-        self._writer: SummaryWriter | None = None
+        self._events: EventLog | None = None
         self._last = (0, 0.0)
         """The step and the time of the last row."""
 
     def __enter__(self) -> Logger:
-        # The writer starts threads, so it is made only when the run starts.
-        self._writer = SummaryWriter(str(self.folder.path / "tb"), purge_step=self._resumed_at)
+        self._events = EventLog(self.folder.path / "tb", self._resumed_at)
+        self._outboxes["tb"] = Outbox(self._events.write)
         self._last = (self._resumed_at or 0, time.perf_counter())
         self.progress.start(self._resumed_at or 0)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._events is not None:
+            self._events.close()
         self.progress.stop()
 
     def resume(self, step: int, marks: dict[str, Mark]) -> None:
@@ -100,8 +104,26 @@ class Logger:
                 self.note(f"{table.path} is gone: its rows up to step {step} are missing from now")
             table.cut(mark)
 
+    def flush(self) -> None:
+        """Writes all that waits, and makes it survive a power cut.
+
+        Raises:
+            OSError: Something cannot be written.
+        """
+        for outbox in self._outboxes.values():
+            outbox.send()
+            if outbox.error is not None:
+                raise outbox.error
+        if self._events is not None:
+            self._events.sync()
+
     def marks(self) -> dict[str, Mark]:
-        """How far each table has come on the disk, by name."""
+        """How far each table has come on the disk, by name, once all rows are there.
+
+        Raises:
+            OSError: As `flush`.
+        """
+        self.flush()
         return {name: self._marked[name].mark() for name in TABLES}
 
     def note(self, text: str) -> None:
@@ -143,7 +165,7 @@ class Logger:
             "sparsity": engine.sparsity,
             **footprint._asdict(),
             **figures,
-            "steps_per_second": (state.step - last_step) / (now - last_time),
+            "steps_per_second": (state.step - last_step) / max(now - last_time, 1e-9),
             "wall_seconds": state.wall_seconds,
             "compile_seconds": engine.compile_seconds,
         }
@@ -154,9 +176,13 @@ class Logger:
             if seconds > 0:  # the next update compiles, which may be after this row
                 self.note(f"compiling for the smaller networks took {seconds:.1f} s")
                 self._compiled_before = None
-        self.tables["metrics.csv"].append(row)
+        self._write(state.step, "metrics.csv", row)
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
+        if evaluation is not None and evaluation.cut:
+            longest = f"{self._eval_max_steps} steps (eval_max_steps)"
+            what = f"{evaluation.cut} episodes of an evaluation were cut after {longest}"
+            self.warn(state.step, what)
 
     def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
         """Writes one row of restructures.csv, and the same figures to TensorBoard.
@@ -166,14 +192,15 @@ class Logger:
         """
         numbers = {name: value for name, value in figures.items() if np.ndim(value) == 0}
         row = {"step": step, "updates": updates, **numbers}
-        if "restructures.csv" not in self.tables:
-            self.tables["restructures.csv"] = self.folder.table("restructures.csv", list(row))
-        self.tables["restructures.csv"].append(row)
-        for name, value in numbers.items():
-            self._scalar(f"restructure/{name}", value, step)
-        if self._writer is not None:
-            for name in figures.keys() - numbers.keys():
-                self._writer.add_histogram(f"restructure/{name}", figures[name], step)
+        if "restructures.csv" not in self._outboxes:
+            table = self.folder.table("restructures.csv", list(row))
+            self._outboxes["restructures.csv"] = Outbox(table.append)
+        self._write(step, "restructures.csv", row)
+        tags = {f"restructure/{name}": value for name, value in numbers.items()}
+        self._write(step, "tb", scalars(step, tags))
+        vectors = {f"restructure/{n}": v for n, v in figures.items() if n not in numbers}
+        if vectors:
+            self._write(step, "tb", histograms(step, vectors))
 
     def shrunk(self, step: int, before: dict[str, Shapes], engine: Engine) -> None:
         """Reports that networks have fewer neurons; the next row reports the compilation time.
@@ -206,13 +233,25 @@ class Logger:
             **{f"sparsity/{name}": name for name in Footprint._fields},
             **{f"distributed/{name}": name for name in self._more},
         }
-        for tag, column in names.items():
-            self._scalar(tag, row.get(column), step)
-        self._scalar("train/learning_rate", self.agent.learning_rate, step)
+        values = {tag: row.get(column) for tag, column in names.items()}
+        values["train/learning_rate"] = self.agent.learning_rate
+        self._write(step, "tb", scalars(step, values))
 
-    def _scalar(self, tag: str, value: int | float | None, step: int) -> None:
-        if self._writer is not None and value is not None and value == value:  # not NaN
-            self._writer.add_scalar(tag, value, step)
+    def _write(self, step: int, name: str, piece: Any) -> None:
+        """Writes a piece to a log that is open, or keeps it; says so when either begins."""
+        outbox = self._outboxes.get(name)
+        if outbox is None:
+            return
+        failed_before = outbox.error is not None
+        outbox.put(piece)
+        if outbox.error is not None and not failed_before:
+            why = described(outbox.error, self.folder.path)
+            self.note(
+                f"step {step}: {name} cannot be written: {why}. What is for it waits. Training "
+                "goes on to the next checkpoint, and stops there if it still cannot be written"
+            )
+        elif outbox.error is None and failed_before:
+            self.note(f"step {step}: {name} is written again, with all that had to wait")
 
 
 def _hidden(shapes: Shapes) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from sparl.training.console import Console
 
 PLAIN_SECONDS = 10.0
 """Least time between two plain lines without an evaluation."""
@@ -21,7 +22,7 @@ class Progress:
 
     def __init__(self, steps: int, quiet: bool = False) -> None:
         self.steps = steps
-        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True)
         self._live: RichProgress | None = None
         self._task: Any = None
         self._last_line = 0.0
@@ -38,7 +39,7 @@ class Progress:
         self._live = RichProgress(
             MofNCompleteColumn(),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeRemainingColumn(),
             console=self.console,
         )
@@ -90,7 +91,7 @@ class Progress:
             return
         self._last_line = now
         # Random steps before learning begins are many times faster, so they tell no time left.
-        if row["updates"]:
+        if row["updates"] and row["steps_per_second"] > 0:
             left = (self.steps - row["step"]) / row["steps_per_second"]
             text += f"  {_duration(left)} left"
         self.console.print(f"step {row['step']}/{self.steps}  {text}")

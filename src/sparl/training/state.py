@@ -22,6 +22,11 @@ FINAL = 10
 """Number of evaluations in the final return, which is their mean."""
 
 
+ENDLESS = 10_000
+"""Steps that an episode may take in an environment without a limit, before one that is under way
+while a checkpoint is due is cut."""
+
+
 @dataclass
 class LoopState:
     """The state of the training loop; it is saved as JSON with every checkpoint."""
@@ -44,6 +49,8 @@ class LoopState:
     """The lowest mean return of `NEWEST` training episodes in a row."""
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean return) of every evaluation."""
+    evaluation_owed: bool = False
+    """The evaluation of this step was not finished: whoever resumes makes it first."""
     updates: int = 0
     """Updates so far."""
     footprints: list[float] = field(default_factory=lambda: [0.0] * len(Footprint._fields))
@@ -144,3 +151,13 @@ class LoopState:
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.step / self.wall_seconds,
         } | {f"average_{name}": getattr(average, name, None) for name in Footprint._fields}
+
+
+def is_overdue(state: LoopState, checkpoint_every: int, longest: int | None) -> bool:
+    """Whether a checkpoint is due for longer than episodes with an end can take.
+
+    Args:
+        longest: Steps after which the episodes under way have ended; None without a limit.
+    """
+    waited = state.step - state.checkpointed - checkpoint_every
+    return waited > max(ENDLESS if longest is None else longest, checkpoint_every)

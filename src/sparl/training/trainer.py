@@ -18,25 +18,23 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
-from sparl.errors import BadRun
+from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
 from sparl.methods import Method
 from sparl.policy import Policy
 from sparl.replay import Columns, dynamic
 from sparl.storage import RunFolder
-from sparl.training import final, startup
+from sparl.training import startup
 from sparl.training.callbacks import Callback
-from sparl.training.collector import Collected, Collector, Host, LocalCollector
+from sparl.training.collector import Collected, Collector, Host, LocalCollector, close_all
 from sparl.training.compatibility import refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
-from sparl.training.interrupt import Interrupt, Interrupted
+from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
-from sparl.training.state import LoopState
+from sparl.training.outbox import described
+from sparl.training.results import write_results
+from sparl.training.state import LoopState, is_overdue
 from sparl.training.updater import Updater
-
-ENDLESS = 10_000
-"""Steps that an episode may take, in an environment without a limit, before one that is under way
-while a checkpoint is due is cut."""
 
 
 class Trainer(Host):
@@ -86,8 +84,6 @@ class Trainer(Host):
         """What is told of this run when it starts."""
         self._ended = False
         """An episode ended with the newest steps."""
-        self._postponed = False
-        """An evaluation waits for the episode's end, because it plays in the same environment."""
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -140,20 +136,28 @@ class Trainer(Host):
             try:
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave: this one must not need it any more
+                if self.state.evaluation_owed:
+                    self._log(evaluate=True)
+                    self._stop_if_asked()
                 while self.state.step < self.config.steps:
                     self._stretch(elapsed)
-                    if self.interrupt.signal is not None:
-                        self._save()
-                        raise Interrupted(self.interrupt.signal, self.way_out())
-                return self._finish(elapsed())
+                    self._stop_if_asked()
+                self._save()
+                self.state.wall_seconds = elapsed()
+                return write_results(
+                    *(self.folder, self.config, self.engine, self.replay, self.spaces, self.state),
+                    *(self.logger.marks(), self.collector.totals()),
+                )
+            except EnvironmentFailed as error:
+                # Whoever asks a whole group of processes to stop may end those of environments.
+                if self.interrupt.signal is None:
+                    raise
+                self.note(str(error))
+                raise Interrupted(self.interrupt.signal, self.way_out()) from error
             except OSError as error:
-                raise BadRun(
-                    f"could not write at step {self.state.step}: {error}. Make room. "
-                    f"{self.way_out()}"
-                ) from error
+                raise BadRun(f"{self._not_saved(error)}. Make room. {self.way_out()}") from error
             finally:
-                self.collector.close()
-                self.evaluator.close()
+                close_all(self.note, self.collector, self.evaluator)
 
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
@@ -165,7 +169,7 @@ class Trainer(Host):
 
     def another_episode(self) -> bool:
         """Whether another episode is to begin before a checkpoint is saved."""
-        if self._postponed:
+        if self.state.evaluation_owed:
             self._log(evaluate=True)
         return not self._save_due() and self.interrupt.signal is None
 
@@ -189,7 +193,10 @@ class Trainer(Host):
         """Saves what was learned before the environment failed."""
         # Resumed, the run goes on with another episode: this one would only fail again.
         self.collector.cut()
-        self._save()
+        try:
+            self._save()
+        except OSError as error:
+            self.note(self._not_saved(error))
 
     def _stretch(self, elapsed: Callable[[], float]) -> None:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
@@ -202,11 +209,17 @@ class Trainer(Host):
             if state.step > logged and (state.step < last or over):
                 self._after(state.step - logged)
                 logged = state.step
-            if over or self.interrupt.overdue or self._save_overdue():
+            overdue = is_overdue(state, self.config.checkpoint_every, self.collector.longest)
+            if over or overdue or self.interrupt.overdue:
                 self._cut()
                 break
         if self._save_due():
             self._save()
+
+    def _stop_if_asked(self) -> None:
+        if self.interrupt.signal is not None:
+            self._save()
+            raise Interrupted(self.interrupt.signal, self.way_out())
 
     def _count(self, collected: Collected) -> None:
         self.state.step += collected.steps
@@ -228,39 +241,35 @@ class Trainer(Host):
             dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
         last = step == config.steps
         evaluate = step % config.eval_every < steps or last
-        if evaluate and config.eval_env == "shared":
-            self._postponed = not last
+        if evaluate and config.eval_env == "shared":  # it plays when the episode is over
+            self.state.evaluation_owed = True
         # A row waits for the evaluation that it belongs to.
-        if not self._postponed and (evaluate or step % config.log_every < steps):
+        waits = self.state.evaluation_owed and not last
+        if not waits and (evaluate or step % config.log_every < steps):
             self._log(evaluate)
         self.logger.progress.tick(step, steps)
 
     def _log(self, evaluate: bool) -> None:
-        """Writes a row of the logs, after an evaluation if that is due."""
+        """Writes a row of the log, with an evaluation or without."""
         self.updater.check_finite(self.way_out)
+        # Owed until it is done: the environment may fail in it, and the run be saved.
+        self.state.evaluation_owed = evaluate
         evaluation = self._evaluate() if evaluate else None
-        figures = self.collector.figures()
-        self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
+        if evaluation is not None or not evaluate:
+            self.state.evaluation_owed = False
+            figures = self.collector.figures()
+            self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
 
     def _save_due(self) -> bool:
         return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
 
-    def _save_overdue(self) -> bool:
-        """Whether a checkpoint is due for longer than episodes with an end can take."""
-        longest = self.collector.longest or ENDLESS
-        waited = self.state.step - self.state.checkpointed - self.config.checkpoint_every
-        return waited > max(longest, self.config.checkpoint_every)
-
-    def _evaluate(self) -> Evaluation:
-        self._postponed = False
+    def _evaluate(self) -> Evaluation | None:
+        """Evaluates; None if a request to stop has waited too long for the end of it."""
         with self.collector.guarded("an evaluation"):
-            evaluation = self.evaluator(self.engine.act)
-        if evaluation.cut:
-            self.logger.warn(
-                self.state.step,
-                f"{evaluation.cut} episodes of an evaluation were cut after "
-                f"{self.config.eval_max_steps} steps (eval_max_steps)",
-            )
+            try:
+                evaluation = self.evaluator(self.interrupt.in_time(self.engine.act))
+            except Overdue:
+                return None
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
             callback.on_evaluation(self.state.step, evaluation)
@@ -274,9 +283,9 @@ class Trainer(Host):
         state = self.state
         if state.checkpointed == state.step:
             return
+        state.marks = self.logger.marks()
         state.checkpointed = state.step
         state.rng = dict(self.rng.bit_generator.state)
-        state.marks = self.logger.marks()
         # Whoever resumes begins other episodes than those under way.
         saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
         arrays = self.engine.arrays | self.replay.arrays
@@ -286,14 +295,6 @@ class Trainer(Host):
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
 
-    def _finish(self, wall_seconds: float) -> Policy:
-        self._save()
-        policy = final.policy_of(self.engine, self.replay, self.spaces)
-        policy.save(self.folder.policy)
-        self.state.wall_seconds = wall_seconds
-        sizes = final.sizes(self.engine, policy)
-        run = {"env": self.config.env, "seed": self.config.seed}
-        summary = run | self.state.summary() | sizes | self.collector.totals()
-        marks = {name: asdict(mark) for name, mark in self.logger.marks().items()}
-        self.folder.write_summary(summary | {"tables": marks})
-        return policy
+    def _not_saved(self, error: OSError) -> str:
+        why = described(error, self.folder.path)
+        return f"step {self.state.step} cannot be saved: {why}"

@@ -8,22 +8,20 @@ transition. If it happens within the last step of the episode, the episode's las
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import EnvMaker, envpool
 from sparl.errors import BadEnvironment
+from sparl.training.async_envs import ProcessVectorEnv
 from sparl.training.player import EpisodePlayer, Explore, LeftOut, NotFinite, Transition
 
 
@@ -189,14 +187,4 @@ def _gymnasium(run: RunConfig, make: EnvMaker) -> gym.vector.VectorEnv:
     mode = AutoresetMode[run.autoreset.upper()]
     if run.vectorization == "sync":
         return SyncVectorEnv([make] * run.envs, copy=False, autoreset_mode=mode)
-    # Spawned, not forked: a fork would copy the locks of JAX's threads.
-    return AsyncVectorEnv(
-        [partial(_in_worker, make)] * run.envs, copy=False, context="spawn", autoreset_mode=mode
-    )
-
-
-def _in_worker(make: EnvMaker) -> gym.Env:
-    """An environment in a process that Ctrl-C does not end, because the run saves first."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return make()
+    return ProcessVectorEnv(make, run.envs, mode)

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from sparl.analysis.runs import run_folders
 from sparl.errors import BadRun, BadValue
 from sparl.storage import RunFolder, accept, files
+from sparl.training import Console
 
 if TYPE_CHECKING:  # modules that draw are imported when there is something to draw
     from sparl.analysis.html.environment_section import EnvironmentSection
@@ -64,16 +63,16 @@ def report(
         raise BadValue(f"{out} cannot be written: name a file in an existing folder")
     for path in paths:
         accept(path, trust)
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True)
     read_runs = []
     for path in paths:
-        console.print(f"reading {path}", markup=False)
+        console.print(f"reading {path}")
         read_runs.append(read(path))
     environments = environment_sections(read_runs)
     for environment in environments:
         _add_films(environment, video, console)
     try:
-        files.write_bytes(out, render(environments).encode())
+        files.write_bytes(out, render(environments).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise BadValue(f"{out} cannot be written: {error.strerror}. Name another place") from error
     return out
@@ -92,7 +91,7 @@ def _add_films(environment: EnvironmentSection, video: bool, console: Console) -
                 f"Not filmed: {filmed[section.label].name} is filmed for this variant."
             )
         else:
-            console.print(f"filming {section.run.path}", markup=False)
+            console.print(f"filming {section.run.path}")
             _film(section)
             filmed[section.label] = section
 
