@@ -88,8 +88,9 @@ def blocks(layer: Any, group: int, share: float) -> BlockCirculant:
     """So many of the blocks, drawn by lot."""
     shape = grid(layer.shape, group)
     mask = np.random.default_rng(0).permuted(np.arange(math.prod(shape)))
-    mask = jnp.asarray((mask < share * math.prod(shape)).reshape(shape))
-    return BlockCirculant.of(layer.weight, layer.bias, group, Kept.of(mask, int(mask.sum())))
+    mask = (mask < share * math.prod(shape)).reshape(shape)
+    kept = Kept.of(jnp.asarray(mask), int(mask.sum()))
+    return BlockCirculant.of(layer.weight, layer.bias, group, kept)
 
 
 def policy_of(network: Network) -> Policy:

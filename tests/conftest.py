@@ -3,6 +3,7 @@ core for each process that runs tests; what tests share that choose an instructi
 
 import atexit
 import os
+import signal
 import tempfile
 
 import pytest
@@ -28,6 +29,10 @@ elif hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.environ["SPARL_TEST_CORES"] = " ".join(map(str, cores))
     os.sched_setaffinity(0, {cores[worker % len(cores)]})
+
+
+# Whoever runs the tests in the background may have let them ignore Ctrl-C; some send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -8,17 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparl import analysis, exporters, launch
 from sparl.agents import TD3, Agent
-from sparl.config import RunConfig
-from sparl.errors import BadRun, BadValue
+from sparl.errors import BadValue
 from sparl.interop import sb3
 from sparl.methods import METHODS, Dense, Method
-from sparl.policy import Policy
+from sparl.policy import Policy, predict
 from sparl.storage import RunFolder, exclusive_folder
-from sparl.training import Callback, Evaluation, Evaluator, load_policy, snapshot
+from sparl.training import (
+    Callback,
+    Evaluation,
+    Evaluator,
+    Explorer,
+    load_policy,
+    snapshot,
+)
 
 
 class Run:
@@ -66,15 +70,17 @@ class Run:
         if deterministic:
             return self.policy.predict(observation, state, episode_start)
         spaces = self.policy.spaces
-        flat = spaces.flat(observation)
-        engine, loop = self._snapshot
-        explored = [engine.explore(one, loop.step, self._rng) for one in np.atleast_2d(flat)]
-        actions = spaces.to_env_action(np.stack([np.asarray(action) for action in explored]))
-        return (actions[0] if flat.ndim == 1 else actions), state
+        return predict(self._explorer, spaces, observation, state, episode_start)
 
-    def evaluate(self, episodes: int = 10, seed: int = 0) -> Evaluation:
-        """Returns of the policy without exploration, on episodes seeded by `seed`."""
-        run = RunFolder.open(self.folder).runnable()
+    def evaluate(self, episodes: int = 10, seed: int = 0, env: Any = None) -> Evaluation:
+        """Returns of the policy without exploration, on episodes seeded by `seed`.
+
+        Args:
+            env: As for `resume`.
+        """
+        folder = RunFolder.open(self.folder)
+        given = env is not None
+        run = launch.in_environment(folder.read_config().run, env) if given else folder.runnable()
         evaluator = Evaluator(run, self.policy.spaces, episodes, seed)
         try:
             return evaluator(self.policy.act)
@@ -86,11 +92,9 @@ class Run:
 
         This `Run`, too, has the new policy afterwards.
         """
-        try:
-            return resume(self.folder, **options)
-        finally:
-            for read in ("policy", "_snapshot"):
-                self.__dict__.pop(read, None)
+        for read in ("policy", "_explorer"):
+            self.__dict__.pop(read, None)
+        return resume(self.folder, **options)
 
     def prune(self, method: Method, **options: Any) -> Run:
         """A new run that prunes what this one has learned; options are those of `sparl.prune`."""
@@ -109,16 +113,12 @@ class Run:
         self.policy.save(folder)
 
     @cached_property
-    def _snapshot(self) -> Any:
-        return snapshot(RunFolder.open(self.folder))
-
-    @cached_property
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng()
+    def _explorer(self) -> Explorer:
+        return Explorer(RunFolder.open(self.folder))
 
 
 def train(
-    env: str,
+    env: Any,
     agent: Agent | None = None,
     method: Method | None = None,
     *,
@@ -131,13 +131,16 @@ def train(
     """Trains an agent; the run folder keeps everything.
 
     Args:
-        env: A gymnasium id (`"HalfCheetah-v5"`) or `"module:EnvId"`.
+        env: A gymnasium id (`"HalfCheetah-v5"`), `"module:EnvId"`, `"path/to/file.py:Class"`; a
+            class, a function that makes environments, an `EnvSpec`, or an environment. What no
+            other process could make again goes, too; give it again to `resume` and `prune`.
         agent: `sparl.TD3()` if not given.
         method: `sparl.RNM(2, 4)`, say; dense if not given.
         out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME` if not given.
         ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
             machine. A cluster that `ray.init` has connected to already is used.
-        options: Of `sparl.RunConfig`, such as `steps`, `seed`, `eval_every`, `actors`.
+        options: Of `sparl.RunConfig`, such as `steps`, `seed`, `env_kwargs`; `wrappers` may be
+            classes, or (class, arguments).
 
     Raises:
         SparlError: Anything a user can put right.
@@ -145,7 +148,7 @@ def train(
     """
     agent = TD3() if agent is None else agent
     method = Dense() if method is None else method
-    run = RunConfig(env, **options)
+    run = launch.configured(env, options)
     folder = launch.new_folder(out, run, method)
     with launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address) as trainer:
         launch.begin(trainer)
@@ -156,6 +159,7 @@ def resume(
     path: str | Path,
     *,
     steps: int | None = None,
+    env: Any = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     ray_address: str | None = None,
@@ -169,25 +173,14 @@ def resume(
 
     Args:
         steps: Environment steps in all, if others than the run had.
+        env: The run's environment, where this process cannot make it from what the run recorded.
         callbacks: As for `train`, and so `quiet` and `ray_address`, which may be another one.
         trust: As for `Run`.
     """
-    path = Path(path)
-    chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
-    folder = RunFolder.open(path if chosen is None else path.parent.parent, trust)
+    folder, saved, step = start = launch.start_of(Path(path), trust)
     run, agent, method, spaces = folder.read_config()
-    saved = folder.checkpoints.steps()
-    if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
-        raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")
-    step = None if not saved else saved[-1] if chosen is None else int(chosen)
-    if steps is not None:
-        if step is not None and steps < step:
-            raise BadRun(f"{folder.path} is at step {step} already: steps {steps} is behind it")
-        run = replace(run, steps=steps)
-    if step is None and run.begun_from:
-        raise BadRun(
-            f"{folder.path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
-        )
+    run = run if env is None else launch.in_environment(run, env)
+    run = launch.prolonged(run, start, steps)
     started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
     with exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)
@@ -207,6 +200,7 @@ def prune(
     method: Method,
     *,
     steps: int = 100_000,
+    env: Any = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
@@ -219,6 +213,9 @@ def prune(
     environment steps, over which its schedule stretches. Everything else is as in the run at
     `path`, which stays as it is. `trust` is as for `Run`.
 
+    Args:
+        env: As for `resume`.
+
     Raises:
         BadValue: A method that starts at random places (`Method.prunes` is False).
         SparlError: As `train`.
@@ -230,6 +227,7 @@ def prune(
         )
     source = RunFolder.open(path, trust)
     run, agent, _, spaces = source.read_config()
+    run = run if env is None else launch.in_environment(run, env)
     engine, state = snapshot(source)
     begun_from = str(source.checkpoints.path(state.step).absolute())
     run = replace(run, steps=steps, begun_from=begun_from)
@@ -244,7 +242,7 @@ def prune(
 
 def import_sb3(
     path: str | Path,
-    env: str,
+    env: Any,
     *,
     steps: int = 10_000,
     learning_rate: float | None = None,
@@ -261,7 +259,7 @@ def import_sb3(
     it. PyTorch is not needed, and no code of the file is run.
 
     Args:
-        env: The environment that it was trained in, which the file does not name. If that was
+        env: As for `train`: that it was trained in, which the file does not name. If that was
             within VecNormalize, one that gives what that gave: its statistics are not in the file.
         learning_rate: In place of the file's; needed where that is a schedule.
         seed: Of exploration, sampling and episodes; the file's, or 0, if not given.
@@ -276,7 +274,8 @@ def import_sb3(
     path = Path(path)
     trained = sb3.read(path, learning_rate)
     begun_from = str(path.absolute())
-    run = RunConfig(env, **(trained.run | {"steps": steps, "begun_from": begun_from} | options))
+    taken = trained.run | {"steps": steps, "begun_from": begun_from}
+    run = launch.configured(env, taken | options)
     run = run if seed is None else replace(run, seed=seed)
     if run.normalize_observations:
         raise BadValue(
@@ -287,7 +286,7 @@ def import_sb3(
     folder = launch.new_folder(out, run, method)
     agent = replace(trained.agent, learning_starts=steps)
     with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
-        trained.refuse_other_spaces(env, trainer.spaces)
+        trained.refuse_other_spaces(run.env, trainer.spaces)
         trainer.begin_with(trained.learner())
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
         trainer.notes = [*trained.notes, acts]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sparl import agents, methods, plugins
+from sparl import agents, envs, methods, plugins
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
@@ -21,8 +23,31 @@ from sparl.training import Callback, LocalCollector, Trainer, refuse_beyond
 
 def default_folder(run: RunConfig, method: Method) -> Path:
     """`runs/ENV-METHOD-SEED-TIME`."""
-    env = run.env.replace("/", "-").replace(":", "-")
+    env = re.sub(r"[^\w.-]+", "-", run.env.removeprefix(envs.OBJECT).rpartition("/")[2])
     return Path("runs") / f"{env}-{method.name}-{run.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def configured(env: Any, options: dict[str, Any]) -> RunConfig:
+    """The options of a new run, with all that other processes need to make its environment.
+
+    Args:
+        env: As for `sparl.train`.
+        options: Fields of `RunConfig`; `wrappers` may hold classes.
+    """
+    described = envs.describe(env)
+    if described.single:  # evaluations have none of their own
+        options = {"eval_env": "shared"} | options
+    if "wrappers" in options:
+        options = options | {"wrappers": envs.wrapper_specs(options["wrappers"])}
+    options = {"env_spec": described.recorded} | options
+    return RunConfig(described.name, **options).recorded()
+
+
+def in_environment(run: RunConfig, env: Any) -> RunConfig:
+    """The same run in an environment that Python code hands over again."""
+    described = envs.describe(env)
+    run = replace(run, env=described.name, env_spec=described.recorded, env_folder="")
+    return (replace(run, eval_env="shared") if described.single else run).recorded()
 
 
 def new_folder(path: str | Path | None, run: RunConfig, method: Method) -> RunFolder:
@@ -55,6 +80,55 @@ def trainer(
         refuse_beyond(folder, saved[-1], agent, folder.record().spaces)
     with _collector(run, agent, ray_address) as collector:
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
+
+
+class Start(NamedTuple):
+    """Where a run goes on."""
+
+    folder: RunFolder
+    saved: list[int]
+    """The steps of its checkpoints."""
+    step: int | None
+    """The checkpoint to take up; None if there is none yet."""
+
+
+def start_of(path: Path, trust: bool = False) -> Start:
+    """Where the run at a path goes on.
+
+    Args:
+        path: A run folder, or one of its checkpoints: `RUN/checkpoints/step-…`.
+        trust: As for `RunFolder.open`.
+
+    Raises:
+        BadRun: There is no such run or checkpoint.
+    """
+    chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
+    folder = RunFolder.open(path if chosen is None else path.parent.parent, trust)
+    saved = folder.checkpoints.steps()
+    if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
+        raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")
+    return Start(folder, saved, int(chosen) if chosen else saved[-1] if saved else None)
+
+
+def prolonged(run: RunConfig, start: Start, steps: int | None) -> RunConfig:
+    """The options of a run that goes on.
+
+    Args:
+        steps: Environment steps in all, if others than the run had.
+
+    Raises:
+        BadRun: It has come further than that, or has no checkpoint and did not begin by itself.
+    """
+    path, step = start.folder.path, start.step
+    if step is None and run.begun_from:
+        raise BadRun(
+            f"{path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
+        )
+    if steps is None:
+        return run
+    if step is not None and steps < step:
+        raise BadRun(f"{path} is at step {step} already: steps {steps} is behind it")
+    return replace(run, steps=steps)
 
 
 def begin(trainer: Trainer) -> None:

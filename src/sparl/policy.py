@@ -7,6 +7,7 @@ policy.safetensors   packed weights, biases, indices, golden input/output pairs,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.envs import Spaces
+from sparl.envs import Spaces, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import LayerDescription, Size, StraightThrough, pack, unpack
 from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, chain
@@ -78,9 +79,16 @@ class Policy:
     ) -> tuple[Any, Any]:
         """The action for one observation, or the actions for a batch of them.
 
-        Actions are as the environment takes them: in its bounds and shape and float32, or int64
-        where they are discrete. `state` comes back as it was given (the policy has no memory);
-        `episode_start` is there because callers of Stable-Baselines3's agents pass it.
+        Args:
+            observation: As the environment gives it, or flattened; or a batch of them.
+            state: What the call before gave, where the agent sees several frames: the frames. A
+                policy of one frame gives it back as it was given.
+            episode_start: Whether an episode starts with this observation, for each of a batch.
+                With several frames its first observation fills them all, as `state` None does.
+            deterministic: Must be True.
+
+        Returns:
+            Actions as the environment takes them, in its bounds, shape and type, and the state.
 
         Raises:
             BadValue: `deterministic` is False: how an agent explores is not part of its policy.
@@ -90,9 +98,7 @@ class Policy:
                 "deterministic is False, and a saved policy does not know how its agent explores: "
                 "load the run folder, whose `predict` does"
             )
-        flat = self.spaces.flat(observation)
-        actions = self.spaces.to_env_action(self.act(np.atleast_2d(flat)))
-        return (actions[0] if flat.ndim == 1 else actions), state
+        return predict(self.act, self.spaces, observation, state, episode_start)
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy; the same policy always gives the same bytes."""
@@ -168,6 +174,26 @@ class Policy:
     @property
     def _golden_output(self) -> str:
         return "golden.q_value" if self.spaces.discrete else "golden.action"
+
+
+def predict(
+    act: Callable[[NDArray[np.float32]], NDArray[Any]],
+    spaces: Spaces,
+    observation: Any,
+    state: Any,
+    episode_start: Any,
+) -> tuple[Any, Any]:
+    """What `Policy.predict` gives, of whatever acts.
+
+    Args:
+        act: [batch, obs] to [batch, act] in [-1, 1], or to numbers of discrete actions [batch].
+    """
+    if spaces.frames > 1:
+        flat, state = stack(spaces, observation, state, episode_start)
+    else:
+        flat = spaces.flat(observation)
+    actions = act(np.atleast_2d(flat))
+    return spaces.to_env_action(actions[0] if flat.ndim == 1 else actions), state
 
 
 class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -284,6 +310,8 @@ def _describe_more(spaces: Spaces) -> dict[str, Any]:
     more = {f.name: getattr(spaces, f.name) for f in fields(Spaces) if f.name not in told}
     defaults = {f.name: f.default for f in fields(Spaces)}
     changed = {name: value for name, value in more.items() if value != defaults[name]}
+    if spaces.nvec:  # the shape of several discrete actions at once
+        changed["action_shape"] = spaces.action_shape
     return {"spaces": changed} if changed else {}
 
 

@@ -54,6 +54,7 @@ COMMANDS: dict[str, type] = {
     "inspect": commands.Inspect,
     "compare": commands.Compare,
     "report": commands.Report,
+    "check": commands.Check,
     "features": commands.Features,
     "export": commands.Export,
     "list": commands.List,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support import same_bits
 
-from sparl.envs import Spaces, episode_seed
+from sparl.envs import Spaces, episode_seed, inner_float32
 from sparl.errors import BadEnvironment
 
 SYMMETRIC = Spaces((3,), (1,), (-2.0,), (2.0,))
@@ -126,3 +126,21 @@ def test_episode_seeds_are_distinct_and_reproducible():
     assert episode_seed(3, "train", 5) == episode_seed(3, "train", 5)
     # Pinned: with other seeds an old run could not be resumed.
     assert episode_seed(0, "train", 0) == 2539222384
+
+
+def test_bounds_in_float32_are_the_nearest_from_the_inside():
+    rng = np.random.default_rng(0)
+    low = np.concatenate([rng.normal(size=1000), [-0.1, 1.0, -1e300, 1e-50]])
+    high = low + np.concatenate([rng.uniform(0.1, 2.0, 1000), [0.2, 2.0, 2e300, 1e-3]])
+    inner_low, inner_high = inner_float32(tuple(low), tuple(high))
+    assert inner_low.dtype == inner_high.dtype == np.float32
+    assert (inner_low >= low).all() and (inner_high <= high).all()
+    with np.errstate(over="ignore"):
+        assert (np.nextafter(inner_low, np.float32(-np.inf)) < low).all()
+        assert (np.nextafter(inner_high, np.float32(np.inf)) > high).all()
+
+
+def test_bounds_between_which_no_float32_lies_are_both_the_nearest():
+    for low, high in [(0.1, 0.1), (0.1, np.nextafter(0.1, 1.0))]:
+        inner_low, inner_high = inner_float32((low,), (high,))
+        assert inner_low == inner_high == np.float32(0.1)

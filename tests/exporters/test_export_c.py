@@ -11,6 +11,7 @@ import pytest
 from policies import KINDS, PolicyAct, observations, policy_like, policy_of
 
 import sparl
+from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
     COMPILE_FLAGS,
@@ -147,6 +148,19 @@ def test_observations_that_are_not_finite_are_refused(bad, dtype, tmp_path):
     assert np.array_equal(act.action, before)  # it is left unchanged
 
 
+def test_actions_stay_within_bounds_that_no_float32_equals(tmp_path):
+    """Of Box(-0.1, 0.1, dtype=float64): float32(-0.1) is below -0.1."""
+    flat = policy_like("one layer")
+    spaces = Spaces((9,), (4,), (-0.1, -0.1, 0.1, -1e-50), (0.1, 0.3, 0.7, 1e300))
+    policy = Policy(flat.network, spaces, flat.golden)
+    program = program_of(policy)
+    act = PolicyAct(compile_in(tmp_path, program), program)
+    actions = np.array([act(o) for o in observations(9, 200) * 1e4], np.float64)
+    assert (actions >= spaces.low).all() and (actions <= spaces.high).all()
+    bounds = inner_float32(spaces.low, spaces.high)
+    assert np.array_equal(actions.min(0), bounds[0]) and np.array_equal(actions.max(0), bounds[1])
+
+
 def test_floats_whose_sums_overflow_are_refused(tmp_path):
     program = program_of(policy_of(["dense"] * 3, [6, 32, 32, 2], discrete=True))
     act = PolicyAct(compile_in(tmp_path, program), program)
@@ -197,6 +211,17 @@ def test_it_compiles_without_a_warning_and_its_header_also_as_cpp(name, tmp_path
         subprocess.run([name, *STRICT, *mode, *sources], cwd=folder, check=True)
     as_cpp = ["-x", "c++", "-std=c++11", "-Wall", "-Werror", "-fsyntax-only", "policy.h"]
     subprocess.run([name, *as_cpp], cwd=folder, check=True)
+
+
+def test_a_layer_too_wide_for_an_int_of_16_bits_does_not_compile_there(tmp_path):
+    small_int = tmp_path / "small_int.h"
+    small_int.write_text("#include <limits.h>\n#undef INT_MAX\n#define INT_MAX 32767\n")
+    command = [compiler(), *STRICT, "-fsyntax-only", "-include", str(small_int), "policy.c"]
+    for inputs, compiles in [(8191, True), (8192, False)]:
+        write(program_of(policy_of(["dense"], [inputs, 1], golden=1)), tmp_path)
+        finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (finished.returncode == 0) == compiles, finished.stderr
+    assert "needs an int of more than 16 bits" in finished.stderr
 
 
 def test_it_is_clean_under_the_sanitizers(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from policies import KINDS, observations, policy_like
 
 import sparl
-from sparl.envs import Spaces
+from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadValue
 from sparl.exporters import onnx as exporter
 from sparl.policy import Policy
@@ -44,6 +44,18 @@ def test_observations_and_actions_have_the_shapes_of_the_environment():
     (actions,) = session.run(["action"], {"observation": tried})
     assert actions.shape == (5, 2, 2)
     np.testing.assert_allclose(actions, policy.predict(tried)[0], atol=1e-6)
+
+
+def test_actions_stay_within_bounds_that_no_float32_equals():
+    flat = policy_like("one layer")
+    spaces = Spaces((9,), (4,), (-0.1, -0.1, 0.1, -1e-50), (0.1, 0.3, 0.7, 1e300))
+    policy = Policy(flat.network, spaces, flat.golden)
+    session = exporter.session(exporter.model(policy).SerializeToString())
+    (actions,) = session.run(["action"], {"observation": observations(9, 200) * 1e4})
+    actions = actions.astype(np.float64)
+    assert (actions >= spaces.low).all() and (actions <= spaces.high).all()
+    bounds = inner_float32(spaces.low, spaces.high)
+    assert np.array_equal(actions.min(0), bounds[0]) and np.array_equal(actions.max(0), bounds[1])
 
 
 def test_the_model_has_standard_operators_and_always_the_same_bytes():

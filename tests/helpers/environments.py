@@ -220,7 +220,7 @@ class Mortal(Numbered):
 
 
 class Image(Point):
-    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    observation_space = spaces.Box(0, 255, (32, 32, 3), np.uint8)
 
 
 class Boundless(Point):
@@ -228,7 +228,7 @@ class Boundless(Point):
 
 
 class Words(Point):
-    observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (1,))})
+    observation_space = spaces.Sequence(spaces.Box(-1, 1, (1,)))
 
 
 KINDS = (

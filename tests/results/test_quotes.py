@@ -1,5 +1,6 @@
 """Tables in the documentation that quote results say what the results say, wherever they stand."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -97,6 +98,20 @@ def _speeds(table: Table) -> dict[str, tuple[str, str]]:
         name = next(iter(row.values())).removesuffix(" TD3").removeprefix("sparl, ")
         found[CONTENDERS.get(name, name)] = row["steps/s"], row["ratio"]
     return found if "sb3" in found else {}
+
+
+def test_quoted_differences_between_processors_are_measured_ones():
+    """Of each type on each processor, the largest; "same bits" where no bit differs."""
+    with open(RESULTS / "device" / "targets.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["self_test"] for row in rows} == {"passed"}
+    (quote,) = [t for t in quoted(ROOT / "docs" / "results" / "device.md") if "processor" in t[0]]
+    for target, row in zip(dict.fromkeys(row["target"] for row in rows), quote, strict=True):
+        for dtype in ("float32", "float16", "int8"):
+            found = [r for r in rows if (r["target"], r["dtype"]) == (target, dtype)]
+            same = all(r["same_bits"] == "1" for r in found)
+            largest = max(float(r["difference"]) for r in found)
+            assert row[dtype] == ("same bits" if same else f"{largest:.0e}"), target
 
 
 def test_a_changed_figure_is_found(tmp_path):

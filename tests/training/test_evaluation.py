@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from environments import LIMIT, OFTEN, TINY
 
 from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import episode_seed
-from sparl.errors import BadEnvironment
 from sparl.methods import Dense
 from sparl.storage import RunFolder
-from sparl.training import SIDE_BY_SIDE, Evaluator, Trainer, evaluation
+from sparl.training import SIDE_BY_SIDE, Evaluator, Trainer
 
 
-def evaluator(name, episodes, seed=0):
+def evaluator(name, episodes, seed=0, **options):
     env_id = f"environments:{name}-v0"
-    return Evaluator(RunConfig(env_id), envs.spaces_of(envs.make(env_id)), episodes, seed)
+    return Evaluator(
+        RunConfig(env_id, **options), envs.spaces_of(envs.make(env_id)), episodes, seed
+    )
 
 
 def push(strength):
@@ -56,10 +56,9 @@ def test_an_episode_that_ends_counts_no_further():
     assert found.lengths == (7,) * 12
 
 
-def test_an_episode_that_never_ends_is_told_of(monkeypatch):
-    monkeypatch.setattr(evaluation, "LONGEST", 50)
-    with pytest.raises(BadEnvironment, match=r"Endless-v0 has not ended after 50 steps.*max_epi"):
-        evaluator("Endless", 2)(push(0.0))
+def test_an_episode_that_never_ends_is_cut():
+    found = evaluator("Endless", 2, eval_max_steps=50)(push(0.0))
+    assert (found.lengths, found.cut) == ((50, 50), 2)
 
 
 def transitions(name, tmp_path):

@@ -196,7 +196,7 @@ def test_an_agent_that_learns_on_policy_wants_a_batch_of_all_environments(tmp_pa
     "options, message",
     [
         ({"envs": 0}, "envs is 0: it must be at least 1"),
-        ({"vectorization": "envpool", "inputs": (0,)}, "noise_inputs and inputs are for gym"),
+        ({"vectorization": "envpool", "inputs": (0,)}, "envpool: inputs are for gym"),
     ],
 )
 def test_options_that_cannot_be(options, message):

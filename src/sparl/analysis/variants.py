@@ -26,7 +26,9 @@ class VariantConfig:
         """Gives the variant of a run from the three parts of its config.json."""
         # Seeds of one variant may each begin with a run of their own.
         begun_from = "another run" if run.begun_from else ""
-        return cls(dataclasses.replace(run, seed=0, begun_from=begun_from), agent, method)
+        # How a machine finds the environment does not make it another one.
+        found = {"env_spec": "", "env_folder": ""}
+        return cls(dataclasses.replace(run, seed=0, begun_from=begun_from, **found), agent, method)
 
 
 def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:

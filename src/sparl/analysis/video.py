@@ -77,7 +77,7 @@ def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> P
         # There is no screen. MuJoCo reads this variable when it is imported, if it is not yet.
         os.environ.setdefault("MUJOCO_GL", "egl")
     try:
-        env = run.make(render_mode="rgb_array")
+        env = run.maker()(render_mode="rgb_array")
     except SparlError:
         raise
     except Exception as error:  # MuJoCo looks for OpenGL when it is imported

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from sparl.config import words
+from sparl.envs import WrapperSpec
 from sparl.exporters import Dtype, Target
 
 
@@ -39,10 +41,14 @@ class Import:
     file: tyro.conf.Positional[Path]
     """The zip that model.save wrote."""
     env: str
-    """The environment that it was trained in, because the file does not name it: a gymnasium id, or
-    module:EnvId."""
+    """The environment that it was trained in, because the file does not name it: a gymnasium id,
+    module:EnvId, module:Class or path/to/file.py:Class."""
     out: Path
     """Run folder, new or empty."""
+    env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
+    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
+    """Wrappers around it, as for sparl train."""
     steps: int = 10_000
     """Environment steps for which the agent acts, to fill its replay."""
     learning_rate: float | None = None
@@ -152,13 +158,36 @@ class List:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Look at an environment before training in it: its spaces, which agents fit, what gymnasium's
+    checker finds and what sparl does about it, how fast it is, and what random actions earn."""
+
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    """Gymnasium id, for example CartPole-v1; or module:EnvId, module:Class, or
+    path/to/file.py:Class."""
+    env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
+    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
+    """Wrappers around it, as for sparl train."""
+    round_actions: bool = False
+    """Round continuous actions where the environment takes integers between bounds."""
+    steps: int = 1_000
+    """Steps of random actions."""
+    seed: int = 0
+    """Of the episodes and the actions."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class Features:
     """Find out which inputs of an environment matter, and print the command that trains on these
     only. An input is kept if it helps to predict the reward, the end of an episode, or the change
     of a kept input."""
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """Gymnasium id, for example CartPole-v1, or module:EnvId."""
+    """Gymnasium id, for example CartPole-v1; or module:EnvId, module:Class, or
+    path/to/file.py:Class."""
     noise_inputs: int = 0
     """Entries of noise appended to the observation, to see whether they are left out."""
     steps: int = 30_000

@@ -6,20 +6,19 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 import sparl
-from sparl import api, bench, exporters, kernels, launch, training
+from sparl import api, bench, envs, exporters, kernels, launch, training
 from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
 from sparl.cli import commands, tables
-from sparl.config import options
+from sparl.config import RunConfig, options
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
@@ -38,6 +37,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
   sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
   sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
+  sparl check ENV             whether an environment is fit for training, and how fast it is
   sparl features ENV          which inputs of an environment matter, of hundreds
   sparl export DIR            a trained policy as C99 or ONNX, for a device
   sparl list                  the agents, methods and layouts there are
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect": inspect,
         "compare": compare,
         "report": report,
+        "check": check,
         "features": features,
         "export": export,
         "list": show_list,
@@ -109,7 +110,7 @@ def train(arguments: list[str]) -> None:
         out=out,
         quiet=args.quiet,
         ray_address=args.ray_address,
-        **asdict(args.run),
+        **vars(args.run),
     )
     if not args.quiet:
         _conclude(out)
@@ -133,6 +134,8 @@ def import_agent(arguments: list[str]) -> None:
     api.import_sb3(
         args.file,
         args.env,
+        env_kwargs=args.env_kwargs,
+        wrappers=args.wrappers,
         steps=args.steps,
         learning_rate=args.learning_rate,
         seed=args.seed,
@@ -203,6 +206,22 @@ def report(arguments: list[str]) -> None:
     args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
     out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet, trust=args.trust)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def check(arguments: list[str]) -> None:
+    """`sparl check`."""
+    args = tyro.cli(
+        commands.Check,
+        prog="sparl check",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    run = RunConfig(args.env, env_kwargs=args.env_kwargs, wrappers=args.wrappers)
+    checked = envs.check(run.maker(), args.steps, args.seed, args.round_actions)
+    if args.json:
+        print(json.dumps(checked.as_dict(), indent=2))
+    else:
+        tables.print_check(args.env, checked)
 
 
 def features(arguments: list[str]) -> None:

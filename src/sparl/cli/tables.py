@@ -12,6 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sparl.agents import AGENTS
+from sparl.envs import Checked
+
 
 def print_report(report: dict[str, Any]) -> None:
     """Prints the report of `sparl.training.inspect`: per network a row per layer, and totals."""
@@ -46,6 +49,31 @@ def print_report(report: dict[str, Any]) -> None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
     if report["normalized_observations"]:
         console.print("observations are normalised by running statistics from training")
+
+
+def print_check(env: str, checked: Checked) -> None:
+    """Prints what `sparl check` found of an environment."""
+    spaces, actions = checked.spaces, "discrete" if checked.spaces.discrete else "continuous"
+    fitting = [name for name, kind in AGENTS.usable().items() if kind.actions == actions]
+    names = ", ".join(f"{entry.name} ({entry.size})" for entry in spaces.entries)
+    limit = "without a limit" if checked.longest is None else f"of at most {checked.longest} steps"
+    print(f"{env}: {spaces.observation_size} observations, {spaces.action_size} {actions} actions")
+    if names:
+        print(f"  flattened from: {names}")
+    print(f"  {checked.action_space}; agents that fit: {', '.join(fitting)}")
+    print(f"  episodes {limit}")
+    print(f"  a step takes {_time(checked.step_seconds)}, a reset {_time(checked.reset_seconds)}")
+    if checked.random_return is not None:
+        over = f"{checked.episodes} episode{'s' if checked.episodes > 1 else ''}"
+        print(f"  random actions return {checked.random_return:.1f} (mean of {over})")
+    for finding in checked.findings:
+        print(f"- {finding.what}\n  -> {finding.so}")
+    if not checked.findings:
+        print("Nothing was found that should be otherwise.")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"
 
 
 def print_export(report: dict[str, Any], out: Path) -> None:

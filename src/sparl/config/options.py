@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from sparl.agents import AGENTS, Agent
+from sparl.config import words
 from sparl.config.recorded import NotImported, options_of
 from sparl.config.run import RunConfig
 from sparl.errors import BadValue
@@ -118,23 +119,28 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     that began with another library's file as `sparl import`, into a folder `imported`.
     """
     begun_from = Path(run.begun_from)
+    usual_run = RunConfig(run.env, env_spec=run.env_spec, env_folder=run.env_folder)
     if run.begun_from and begun_from.parent.name != "checkpoints":
-        words = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
-        words += _spelled("learning-rate", options_of(agent).get("learning_rate"))
-        return [*words, *_spelled("seed", run.seed), *_spelled("steps", run.steps)]
+        line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
+        line += _spelled("learning-rate", options_of(agent).get("learning_rate"))
+        line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
+        changed = _changed(run, usual_run)
+        for name in ("env_kwargs", "wrappers"):
+            line += _spelled(name.replace("_", "-"), changed[name]) if name in changed else []
+        return line
     if run.begun_from:
         source = begun_from.parents[1]  # of RUN/checkpoints/step-…
-        words, given = ["sparl", "prune", str(source)], {}
+        line, given = ["sparl", "prune", str(source)], {}
     else:
-        words = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
-        given = _changed(run, RunConfig(run.env)) | _given(agent)
+        line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
+        given = _changed(run, usual_run) | _given(agent)
     of_method = _given(method, pruning=bool(run.begun_from))
     given = {name: of_method[name] for name in ("pattern",) if name in of_method} | given
     given |= of_method
-    words += ["--method", _name(method, METHODS)]
+    line += ["--method", _name(method, METHODS)]
     for name, value in ({"steps": run.steps} | given).items():
-        words += _spelled(name.replace("_", "-"), value)
-    return words
+        line += _spelled(name.replace("_", "-"), value)
+    return line
 
 
 def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:
@@ -171,6 +177,10 @@ def _changed(config: Any, usual: Any) -> dict[str, Any]:
 def _spelled(option: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(value, dict):
+        return [f"--{option}", *words.words_of(value)]
+    if option == "wrappers":
+        return [f"--{option}", *words.wrapper_words(value)]
     return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-import gymnasium as gym
 import tyro
 
-from sparl import envs, validation
-from sparl.envs import wrapped
-from sparl.errors import BadValue
+from sparl import envs, plugins, validation
+from sparl.config import words
+from sparl.envs import EnvMaker, EnvPoolId, Registered, WrapperSpec
+from sparl.errors import BadEnvironment, BadValue
 
 ROLLOUT = 50
 """Steps of a rollout, if not given, where there are several actors."""
@@ -23,12 +23,19 @@ Vectorization = Literal["sync", "async", "envpool"]
 Autoreset = Literal["disabled", "next_step", "same_step"]
 
 
+EvalEnv = Literal["own", "shared"]
+
+
+Nonfinite = Literal["stop", "skip"]
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run is, besides its agent and its method."""
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """Gymnasium id, for example HalfCheetah-v5, or module:EnvId."""
+    """Gymnasium id, for example HalfCheetah-v5; or module:EnvId, module:Class, or
+    path/to/file.py:Class."""
     steps: int = 1_000_000
     """Environment steps in all."""
     seed: int = 0
@@ -52,6 +59,25 @@ class RunConfig:
     autoreset: Autoreset = "disabled"
     """When several of gymnasium's are reset: disabled, by sparl, every episode with its own seed;
     next_step or same_step, by the vector environment, the first episodes alone seeded."""
+    env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict, hash=False)
+    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
+    """Wrappers around the environment, the innermost first, with their arguments behind them:
+    module:Wrapper or path/to/file.py:Wrapper, then key=value …"""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated, in place of the environment's own limit."""
+    frame_stack: int = 1
+    """Newest observations of the environment that are one of the agent, as a memory."""
+    round_actions: bool = False
+    """Round continuous actions where the environment takes integers between bounds."""
+    eval_env: EvalEnv = "own"
+    """Where evaluations play: own, in environments made for them; shared, in the training's,
+    between its episodes, for a simulator that exists once."""
+    eval_max_steps: int = 100_000
+    """Steps after which an episode of an evaluation is cut."""
+    nonfinite: Nonfinite = "stop"
+    """What happens when the environment gives a number that is not finite: stop, save and stop;
+    skip, leave that step out and begin another episode."""
     normalize_observations: bool = False
     """Show the networks (x - mean) / sqrt(variance) of each entry of an observation, by running
     statistics of the training's observations (SimBa's RSNorm, 2410.09754). They are saved with the
@@ -88,6 +114,10 @@ class RunConfig:
     """With --prioritised: alpha, the power of a TD error that is its priority; 0 is uniform."""
     importance_exponent: float = 0.4
     """With --prioritised: beta, how far importance weights make up for it; 1 is wholly."""
+    env_spec: tyro.conf.Suppress[str] = ""
+    """The environment's `EnvSpec` as JSON, for processes in which its name is not registered."""
+    env_folder: tyro.conf.Suppress[str] = ""
+    """The folder in which its module was found, if that is in no installed package."""
     begun_from: tyro.conf.Suppress[str] = ""
     """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
     another library (`sparl import`)."""
@@ -100,15 +130,37 @@ class RunConfig:
         validation.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
         validation.one_of(get_args(Vectorization), vectorization=self.vectorization)
         validation.one_of(get_args(Autoreset), autoreset=self.autoreset)
-        if self.vectorization == "envpool" and (self.noise_inputs or self.inputs):
-            raise BadValue(
-                "vectorization is envpool: noise_inputs and inputs are for gymnasium's "
-                "environments. Leave them out, or use vectorization sync or async"
-            )
+        validation.one_of(get_args(EvalEnv), eval_env=self.eval_env)
+        validation.one_of(get_args(Nonfinite), nonfinite=self.nonfinite)
+        if self.max_episode_steps is not None:
+            validation.at_least(1, max_episode_steps=self.max_episode_steps)
+        self._check_environments()
         validation.at_least(
             0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
         )
         self._check_distribution()
+
+    def _check_environments(self) -> None:
+        words.refuse_unrecordable(self.env_kwargs, self.wrappers)
+        of_gymnasium = ("noise_inputs", "inputs", "wrappers", "frame_stack")
+        asked = [n for n in of_gymnasium if getattr(self, n) not in (0, 1, ())]
+        if self.vectorization == "envpool" and asked:
+            raise BadValue(
+                f"vectorization is envpool: {' and '.join(asked)} are for gymnasium's "
+                "environments. Leave them out, or use vectorization sync or async"
+            )
+        own_resets = self.autoreset == "disabled" and self.vectorization != "envpool"
+        if self.nonfinite == "skip" and (self.actors or not own_resets):
+            raise BadValue(
+                "nonfinite is skip: only the run itself can leave a step out and begin another "
+                "episode. Use it without actors, envpool, and autoreset next_step or same_step"
+            )
+        several = self.envs > 1 or self.actors or self.vectorization != "sync"
+        if self.eval_env == "shared" and several:
+            raise BadValue(
+                "eval_env is shared: a run of several environments has none that is free between "
+                "episodes. Use eval_env own, or one environment in this process"
+            )
 
     def _check_distribution(self) -> None:
         validation.at_least(0, actors=self.actors)
@@ -135,9 +187,36 @@ class RunConfig:
         usual = min(1 if self.actors == 1 else ROLLOUT, self.buffer_size)
         return usual if self.rollout_length is None else self.rollout_length
 
-    def make(self, **options: Any) -> gym.Env:
-        """The run's environment, as its agent sees it; `options` are those of `gymnasium.make`.
+    def maker(self) -> EnvMaker:
+        """What makes the run's environment as its agent sees it.
 
-        Raises `BadEnvironment`, or `BadValue` for inputs that there are not.
+        Raises:
+            BadEnvironment: There is no environment of that name.
         """
-        return wrapped(envs.make(self.env, **options), self.noise_inputs, self.inputs)
+        source = envs.find(self.env, self.env_spec, self.env_folder)
+        if isinstance(source, EnvPoolId) and self.vectorization != "envpool":
+            raise BadEnvironment(f"only envpool has {self.env}: use vectorization envpool")
+        return EnvMaker(
+            self.env,
+            source,
+            self.env_kwargs,
+            self.wrappers,
+            self.max_episode_steps,
+            self.noise_inputs,
+            self.inputs,
+            self.frame_stack,
+        )
+
+    def recorded(self) -> RunConfig:
+        """The same, with all that another process needs to make the environment again."""
+        env = plugins.absolute(self.env)
+        wrappers = tuple(replace(w, name=plugins.absolute(w.name)) for w in self.wrappers)
+        source = envs.find(env, self.env_spec, self.env_folder)
+        known = source if isinstance(source, Registered) else None
+        return replace(
+            self,
+            env=env,
+            wrappers=wrappers,
+            env_spec=self.env_spec or (known.json if known else ""),
+            env_folder=known.folder if known else "",
+        )

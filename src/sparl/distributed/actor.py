@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from sparl.config import RunConfig
 from sparl.distributed.weights import Received, Topology
+from sparl.envs import EnvMaker
 from sparl.networks import RunningStatistics
 from sparl.replay import Columns, Replay
-from sparl.training import EpisodePlayer, Transition
+from sparl.training import EpisodePlayer, LeftOut, Transition
 
 STREAM = 2
 """The part of an exploration seed that is not the run's seed or the episode's number."""
@@ -64,16 +65,17 @@ class OrderResult(NamedTuple):
 class Actor:
     """An environment with the networks that act in it."""
 
-    def __init__(self, run: RunConfig, agent: Any, columns: Columns) -> None:
+    def __init__(self, run: RunConfig, make: EnvMaker, agent: Any, columns: Columns) -> None:
         """
         Args:
+            make: Makes the run's environment.
             agent: The agent's hyperparameters.
         """
-        self._run, self._agent, self._columns = run, agent, columns
+        self._run, self._make, self._agent, self._columns = run, make, agent, columns
         self._received = Received(agent, columns)
         self._statistics: RunningStatistics | None = None
         self._rng = np.random.default_rng()
-        self._transitions: Iterator[Transition] = iter(())
+        self._transitions: Iterator[Transition | LeftOut] = iter(())
         self._episode, self._return, self._length = 0, 0.0, 0
         self._step = 0
         """The number of the step that it takes, among the steps of all actors."""
@@ -81,7 +83,7 @@ class Actor:
     @cached_property
     def _player(self) -> EpisodePlayer:
         # Made when it is first needed, because Ray reports less of what a constructor raises.
-        return EpisodePlayer(self._run, self._where, lambda: None, lambda: "")
+        return EpisodePlayer(self._run, self._make, self._where, lambda: None, lambda: "")
 
     def collect(
         self, order: Order, values: NDArray[np.float32] | None, topology: Topology | None
@@ -105,6 +107,7 @@ class Actor:
         while replay.added < order.steps and not ended:
             self._step = order.step + replay.added
             transition = next(self._transitions)
+            assert isinstance(transition, Transition)  # others come of `nonfinite` skip alone
             replay.add(*transition)
             ended = transition.ended
             self._return += transition.reward
@@ -138,7 +141,14 @@ class Actor:
 class ActorProcess(Actor):
     """An actor with a process and one core of its own, which Ray starts."""
 
-    def __init__(self, run: RunConfig, agent: Any, columns: Columns, path: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        make: EnvMaker,
+        agent: Any,
+        columns: Columns,
+        path: tuple[str, ...],
+    ) -> None:
         """
         Args:
             path: Entries of the learner's `sys.path`, which this process adds to its own.
@@ -148,4 +158,4 @@ class ActorProcess(Actor):
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
         jax.config.update("jax_platforms", "cpu")
-        super().__init__(run, agent, columns)
+        super().__init__(run, make, agent, columns)

@@ -13,6 +13,7 @@ from sparl.config import RunConfig
 from sparl.distributed import cluster
 from sparl.distributed.actor import ActorProcess, Order, OrderResult
 from sparl.distributed.weights import Publisher
+from sparl.envs import EnvMaker
 from sparl.errors import BadRun, SparlError
 from sparl.networks import RunningStatistics
 from sparl.replay import Columns
@@ -71,10 +72,17 @@ class Shared(NamedTuple):
 class ActorPool:
     """The actors of a run, to which the learner gives orders."""
 
-    def __init__(self, run: RunConfig, agent: Any, columns: Columns, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        make: EnvMaker,
+        agent: Any,
+        columns: Columns,
+        publisher: Publisher,
+    ) -> None:
         kind = cluster.on_any_machine(ActorProcess)
         # With the learner's path, actors can import the same modules, such as an environment's.
-        arguments = run, agent, columns, tuple(sys.path)
+        arguments = run, make, agent, columns, tuple(sys.path)
         self._slots = [ActorSlot(lambda: kind.remote(*arguments)) for _ in range(run.actors)]
         self._publisher = publisher
         self._pending: dict[Any, PendingOrder] = {}

@@ -42,8 +42,11 @@ class RayCollector:
     def __init__(self, run: RunConfig, host: Host) -> None:
         self._run, self._host = run, host
         # The learner's own environment gives the spaces. It is never stepped.
-        self._player = EpisodePlayer(run, host.where, host.rescue, host.way_out)
-        self.spaces, self.action_space = self._player.spaces, self._player.env.action_space
+        self._player = EpisodePlayer(run, run.maker(), host.where, host.rescue, host.way_out)
+        self.env, self.spaces = self._player.env, self._player.spaces
+        self.action_space = self.env.action_space
+        longest = self._player.longest
+        self.longest = longest and longest * run.actors
         self.guarded = self._player.guarded
         self._limiter = RateLimiter(1.0, 0, 1)
         self._busy: set[int] = set()
@@ -72,7 +75,9 @@ class RayCollector:
         """Starts the actors."""
         host = self._host
         self._publisher = Publisher(host.engine)
-        self._pool = ActorPool(self._run, host.agent, self._replay.columns, self._publisher)
+        self._pool = ActorPool(
+            self._run, self._player.make, host.agent, self._replay.columns, self._publisher
+        )
 
     def collect(self) -> Iterator[Collected]:
         """Collects until an episode of one of the actors ends, or until the run ends."""

@@ -1,16 +1,49 @@
-"""Gymnasium environments: how they are made, their spaces, and wrappers."""
+"""Environments: how they are found and made, their spaces, and wrappers."""
 
-from sparl.envs.environment import episode_seed, make
+from sparl.envs.arrival import Arrival, copied, scalar
+from sparl.envs.bounds import inner_float32
+from sparl.envs.check import Checked, Finding, check
+from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, structure_of
+from sparl.envs.frames import Stack, stack
+from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
+from sparl.envs.objects import Described, describe
+from sparl.envs.seeds import episode_seed
+from sparl.envs.sources import OBJECT, EnvPoolId, Object, Registered, find
 from sparl.envs.spaces import Spaces, spaces_for, spaces_of
 from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
 
 __all__ = [
+    "OBJECT",
+    "Arrival",
+    "Checked",
+    "Described",
+    "Entry",
+    "EnvMaker",
+    "EnvPoolId",
+    "Finding",
     "NoiseInputs",
+    "Object",
+    "Registered",
     "SelectInputs",
     "Spaces",
+    "Stack",
+    "WrapperSpec",
+    "by_name",
+    "check",
+    "copied",
+    "describe",
+    "entries_of",
     "episode_seed",
+    "find",
+    "flatten_batch",
+    "inner_float32",
     "make",
+    "scalar",
+    "space_of",
     "spaces_for",
     "spaces_of",
+    "stack",
+    "structure_of",
     "wrapped",
+    "wrapper_specs",
 ]

@@ -82,16 +82,17 @@ class SelectInputs(gym.ObservationWrapper, RecordConstructorArgs):
         _check_inputs(inputs, int(np.prod(box.shape)), env)
         RecordConstructorArgs.__init__(self, inputs=[int(i) for i in inputs])
         gym.ObservationWrapper.__init__(self, env)
-        self._inputs = np.asarray(inputs, np.intp)
+        self.inputs = np.asarray(inputs, np.intp)
+        """The entries that are shown."""
         self.observation_space = spaces.Box(
-            box.low.reshape(-1)[self._inputs],
-            box.high.reshape(-1)[self._inputs],
+            box.low.reshape(-1)[self.inputs],
+            box.high.reshape(-1)[self.inputs],
             dtype=box.dtype.type if box.dtype is not None else np.float32,
         )
 
     def observation(self, observation: Any) -> NDArray[Any]:
         """The chosen entries of the observation."""
-        return np.asarray(observation).reshape(-1)[self._inputs]
+        return np.asarray(observation).reshape(-1)[self.inputs]
 
 
 def wrapped(env: gym.Env, noise_inputs: int = 0, inputs: Sequence[int] = ()) -> gym.Env:
@@ -118,7 +119,7 @@ def _box_observations(env: gym.Env) -> spaces.Box:
         return env.observation_space
     raise BadEnvironment(
         f"{_name(env)} has {type(env.observation_space).__name__} observations; inputs are chosen "
-        "of Box observations. gymnasium.wrappers.FlattenObservation turns many others into a Box"
+        "of Box observations. gymnasium.wrappers.FlattenObservation turns others into a Box"
     )
 
 

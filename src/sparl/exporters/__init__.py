@@ -6,7 +6,7 @@ compiles that source and runs it on this machine; `onnx` is the module that buil
 """
 
 from sparl.exporters import onnx
-from sparl.exporters.c import CProgram, template_text
+from sparl.exporters.c import CProgram
 from sparl.exporters.export_policy import (
     DEVICE_FILE,
     LATENCY_FILE,
@@ -21,6 +21,7 @@ from sparl.exporters.export_policy import (
 from sparl.exporters.layers import dense_matrix, device_layer
 from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
+from sparl.exporters.text import template_text
 
 __all__ = [
     "COMPILE_FLAGS",

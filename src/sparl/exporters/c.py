@@ -7,44 +7,36 @@ are files in `templates/parts`. A program contains those that its layers need.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata, resources
-from string import Template
-from typing import Any, NamedTuple
+from importlib import metadata
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparl.envs import inner_float32
 from sparl.exporters import flow
+from sparl.exporters.checks import check_policy
 from sparl.exporters.layers import DeviceLayer
 from sparl.exporters.network import DeviceNetwork
+from sparl.exporters.text import (
+    C_TYPES,
+    Source,
+    Table,
+    fill,
+    number,
+    number_lists,
+    template_text,
+    tidied,
+)
 from sparl.networks import LAYER_EPSILON
 from sparl.policy import Policy
 
 RANGE_NOTE = """Observations
  * more than twice as large as the recorded ones may be clipped."""
 """A sentence of the header of a policy in integers."""
-C_TYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
-"""C types by NumPy's codes."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A constant array of the exported code; `str` gives its definition."""
-
-    name: str
-    values: NDArray[Any]
-
-    @property
-    def ctype(self) -> str:
-        """The C type of its numbers."""
-        return C_TYPES[self.values.dtype.str[1:]]
-
-    def __str__(self) -> str:
-        size = self.values.size
-        return f"static const {self.ctype} {self.name}[{size}] = {{\n{_rows(self.values)}\n}};\n"
+UNBOUNDED = "actions, meant to be within -1 and 1"
+LARGEST_INT16 = 2**15 - 1
 
 
 class Buffer(NamedTuple):
@@ -63,6 +55,9 @@ class CProgram:
     network: DeviceNetwork
     """The policy's network as the device stores it."""
 
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all constant tables."""
@@ -80,39 +75,31 @@ class CProgram:
         spaces, network = self.policy.spaces, self.network
         expected = network.outputs(self.policy.golden)
         words = {
-            "version": metadata.version("sparl"),
-            "summary": f"{self._observation_summary}, {self._action_summary}",
-            "layers": "\n * ".join(map(_layer_summary, network.layers)),
+            "version": Source(metadata.version("sparl")),
+            "summary": Source(f"{self._observation_summary}, {self._action_summary}"),
+            "layers": Source("\n * ".join(map(_layer_summary, network.layers))),
             "observation_size": spaces.observation_size,
             "action_size": 1 if spaces.discrete else spaces.action_size,
             "output_size": self.outputs,
-            "output_meaning": "the value of each choice"
-            if spaces.discrete
-            else "actions within -1 and 1"
-            if self.policy.network.squash
-            else "actions, meant to be within -1 and 1",
-            "action_meaning": f"a choice from {spaces.first} on"
-            if spaces.discrete
-            else "within its bounds",
-            "range_note": RANGE_NOTE if network.integers else "",
+            "output_meaning": self._output_meaning,
+            "action_meaning": self._action_meaning,
+            "range_note": Source(RANGE_NOTE if network.integers else ""),
             "bytes": self.nbytes,
-            "buffers": "\n    ".join(
-                f"{ctype} {name}[{length}];" for name, ctype, length in self._buffers
+            "buffers": Source(
+                "\n    ".join(f"{ctype} {name}[{length}];" for name, ctype, length in self._buffers)
             ),
-            "action_type": "int32_t" if spaces.discrete else "float",
+            "action_type": Source("int32_t" if spaces.discrete else "float"),
             "tests": len(self.policy.golden),
-            "observations": _lists(self.policy.golden),
-            "expected": _lists(expected),
-            "tolerance": _number(np.float32(network.tolerance(expected))),
+            "observations": number_lists(self.policy.golden),
+            "expected": number_lists(expected),
+            "tolerance": number(np.float32(network.tolerance(expected))),
             "types": self._typedefs,
-            "tables": "\n".join(map(str, self._tables)),
-            "kernels": "\n".join(self._loops),
-            "functions": "\n".join([self._policy_outputs, self._policy_act]),
+            "tables": Source("\n".join(map(str, self._tables))),
+            "kernels": self._loops,
+            "functions": Source("\n".join([self._policy_outputs, self._policy_act])),
         }
         names = ("policy.h", "policy.c", "policy_test.c", "main.c", "Makefile")
-        return {
-            name: _tidied(Template(template_text(f"{name}.in")).substitute(words)) for name in names
-        }
+        return {name: tidied(fill(f"{name}.in", words)) for name in names}
 
     @property
     def outputs(self) -> int:
@@ -147,10 +134,30 @@ class CProgram:
         return _count(spaces.action_size, "choice" if spaces.discrete else "action")
 
     @property
-    def _typedefs(self) -> str:
-        ctypes = self.network.ctypes
-        return (
-            f"typedef {ctypes.weight} weight_t;\ntypedef {ctypes.input} input_t;\n"
+    def _output_meaning(self) -> Source:
+        if self.policy.spaces.discrete:
+            return Source("the value of each choice")
+        within = "actions within -1 and 1" if self.policy.network.squash else UNBOUNDED
+        return Source(within)
+
+    @property
+    def _action_meaning(self) -> Source:
+        spaces = self.policy.spaces
+        if spaces.discrete:
+            return Source(f"a choice from {number(spaces.first)} on")
+        return Source("within its bounds")
+
+    @property
+    def _typedefs(self) -> Source:
+        ctypes, largest = self.network.ctypes, 4 * self._width
+        # Loops count in int, at most to four times the width.
+        check = (
+            f"#include <limits.h>\n#if INT_MAX < {largest}\n"
+            '#error "This policy needs an int of more than 16 bits"\n#endif\n\n'
+        )
+        return Source(
+            (check if largest > LARGEST_INT16 else "")
+            + f"typedef {ctypes.weight} weight_t;\ntypedef {ctypes.input} input_t;\n"
             f"typedef {ctypes.sum} sum_t;\n#define WEIGHT(w) {ctypes.weight_value}\n"
         )
 
@@ -164,12 +171,12 @@ class CProgram:
         tables += [Table(name, array) for name, array in self.network.observation_arrays.items()]
         spaces = self.policy.spaces
         if not spaces.discrete:
-            bounds = {"low": spaces.low, "high": spaces.high}
-            tables += [Table(name, np.array(b, np.float32)) for name, b in bounds.items()]
+            low, high = inner_float32(spaces.low, spaces.high)
+            tables += [Table("low", low), Table("high", high)]
         return tables
 
     @property
-    def _loops(self) -> Iterable[str]:
+    def _loops(self) -> Source:
         """The functions that the layers need, one for each combination of index types."""
         functions = {}
         for name in self.network.parts:
@@ -181,11 +188,11 @@ class CProgram:
                 text = text.replace(f"{index}_t", C_TYPES[array.dtype.str[1:]])
             # A loop that gets no indices still names their types.
             text = re.sub(r"\b(column|start)_t\b", "uint8_t", text)
-            for word, number in layer.fixed.items():
-                text = text.replace(word, str(number))
+            for word, value in layer.fixed.items():
+                text = text.replace(word, number(value))
             function = flow.function_name(layer)
             functions[function] = text.replace(f" {layer.loop}(", f" {function}(")
-        return functions.values()
+        return Source("\n".join(functions.values()))
 
     @property
     def _policy_outputs(self) -> str:
@@ -201,9 +208,9 @@ class CProgram:
         )
 
     @property
-    def _policy_act(self) -> str:
+    def _policy_act(self) -> Source:
         name = "choose.c" if self.policy.spaces.discrete else "act.c"
-        return Template(template_text(f"parts/{name}")).substitute(first=self.policy.spaces.first)
+        return fill(f"parts/{name}", {"first": self.policy.spaces.first})
 
 
 def _layer_summary(layer: DeviceLayer) -> str:
@@ -219,32 +226,3 @@ def _layer_summary(layer: DeviceLayer) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def template_text(name: str) -> str:
-    """Gives the text of a file in `templates`, by its path there."""
-    return resources.files("sparl.exporters").joinpath("templates", *name.split("/")).read_text()
-
-
-def _tidied(text: str) -> str:
-    """Removes blanks at ends of lines, and all but one of several empty lines."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).rstrip() + "\n"
-
-
-def _lists(rows: NDArray[Any]) -> str:
-    return "\n".join(f"    {{{', '.join(map(_number, row))}}}," for row in rows)
-
-
-def _rows(values: NDArray[Any]) -> str:
-    """Writes floats eight to a line, integers sixteen."""
-    flat, per_line = values.reshape(-1), 8 if values.dtype.kind == "f" else 16
-    lines: Sequence[NDArray[Any]] = [flat[i : i + per_line] for i in range(0, flat.size, per_line)]
-    return "\n".join("    " + ", ".join(map(_number, line)) + "," for line in lines)
-
-
-def _number(value: Any) -> str:
-    """Writes a float32 in nine digits, which are enough to tell every one apart."""
-    if not isinstance(value, np.floating):
-        return str(value)
-    text = f"{value:.9g}"
-    return f"{text}f" if re.search(r"[.e]", text) else f"{text}.0f"

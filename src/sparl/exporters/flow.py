@@ -44,13 +44,13 @@ def lines(network: DeviceNetwork, wiring: Wiring, squash: bool) -> list[str]:
     body = _chain(network) if wiring.is_chain else _wired(network, wiring)
     value = network.output_values[-1]
     return [
-        *("for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) {", "    if (!isfinite(observation[i]))"),
+        *("for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) {", "    if (!is_finite(observation[i]))"),
         "        return POLICY_NOT_FINITE;",
         f"    {'x' if wiring.is_chain else 'values'}[i] = {network.observation_value};",
         *("}", *body),
         "for (i = 0; i < POLICY_OUTPUT_SIZE; i++) {",
         f"    scratch->outputs[i] = {f'tanhf({value})' if squash else value};",
-        *("    if (!isfinite(scratch->outputs[i]))", "        return POLICY_NOT_FINITE;"),
+        *("    if (!is_finite(scratch->outputs[i]))", "        return POLICY_NOT_FINITE;"),
         *("}", "return POLICY_OK;"),
     ]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparl import kernels
 from sparl.errors import BadValue
+from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
@@ -109,8 +110,10 @@ def device_network(
         observations: [batch, obs], recorded ones; int8 takes the ranges of its inputs from them.
 
     Raises:
-        BadValue: A weight is too large for float16. Export as float32 or int8.
+        BadValue: A weight is too large for float16; export as float32 or int8. Or the policy's
+            sizes contradict each other.
     """
+    check_policy(policy)
     if dtype == "int8":
         assert observations is not None
         return _integer_network(
@@ -120,9 +123,9 @@ def device_network(
         policy = _rounded_to_float16(policy)
     network, normalization = policy.network, policy.normalization
     weights = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
-    parts = ("half",) if dtype == "float16" else ()
+    parts = ("finite", "half") if dtype == "float16" else ("finite",)
     if network.wiring.is_chain:
-        parts += ("relu",) if len(network.layers) > 1 else ()
+        parts += ("rectified", "relu") if len(network.layers) > 1 else ()
     return DeviceNetwork(
         layers=tuple(map(device_layer, network.layers, weights)),
         input_arrays=tuple(map(_layer_norm_arrays, network.norms)),
@@ -146,7 +149,7 @@ def device_network(
 def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     network, normalization = quantized.network, quantized.normalization
     highest = f"{quantized.limits[0]}.0f"
-    parts = ("quantize",)
+    parts = ("finite", "quantize")
     input_arrays = [
         _layer_norm_arrays(norm) | ({} if steps is None else {"steps": steps})
         for norm, steps in zip(network.norms, quantized.steps, strict=True)

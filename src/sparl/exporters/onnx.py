@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels
+from sparl.envs import inner_float32
 from sparl.errors import BadValue
+from sparl.exporters.checks import check_policy
 from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, run
 from sparl.policy import Policy
 
@@ -26,8 +28,9 @@ def model(policy: Policy) -> Any:
     """Gives a policy as an `onnx.ModelProto`; the same policy always gives the same bytes.
 
     Raises:
-        BadValue: The package onnx is not installed.
+        BadValue: The package onnx is not installed, or the policy's sizes contradict each other.
     """
+    check_policy(policy)
     onnx = import_extra("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -97,9 +100,9 @@ def model(policy: Policy) -> Any:
             helper.make_tensor_value_info("q_value", TensorProto.FLOAT, ["batch", spaces.choices]),
         ]
     else:
-        low, high = np.array(spaces.low, np.float32), np.array(spaces.high, np.float32)
+        low, high = inner_float32(spaces.low, spaces.high)
         above = node("Add", "above", x, constant("one", np.array(1.0, np.float32)))
-        part = node("Mul", "part", above, constant("half_range", 0.5 * (high - low)))
+        part = node("Mul", "part", above, constant("half_range", 0.5 * high - 0.5 * low))
         inside = node("Add", "inside", part, constant("low", low))
         inside = node("Max", "not_below", inside, "low")
         inside = node("Min", "bounded", inside, constant("high", high))

@@ -15,7 +15,7 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,10 +130,10 @@ class _Reader:
         self._archive, self._pickled, self._left = archive, pickled, most
         self._folder = pickled.removesuffix("data.pkl")
         self._entries = MOST_ENTRIES
-        self._big_endian = (
-            f"{self._folder}byteorder" in archive.namelist()
-            and self._member("byteorder", 16) == b"big"
-        )
+        order = "little"
+        if f"{self._folder}byteorder" in archive.namelist():
+            order = self._member("byteorder", 16).decode()
+        self._order: Literal["<", ">"] = ">" if order == "big" else "<"
 
     def read(self) -> Any:
         """What was saved."""
@@ -167,7 +167,7 @@ class _Reader:
         sizes = (tensor.offset, *shape, *strides)
         if not all(type(n) is int and abs(n) < 2**62 for n in sizes) or len(shape) > 32:
             raise BadFile(f"it has a tensor of shape {shown(shape)}", value=shape)
-        numbers = np.dtype(tensor.storage.numbers).newbyteorder(">" if self._big_endian else "<")
+        numbers = np.dtype(tensor.storage.numbers).newbyteorder(self._order)
         info = self._archive.getinfo(f"{self._folder}data/{tensor.storage.key}")
         held, end = info.file_size // numbers.itemsize, tensor.offset + math.prod(shape)
         # The stride of a dimension of size 1 has no meaning.

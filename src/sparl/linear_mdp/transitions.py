@@ -150,12 +150,13 @@ def collect(
     episode = 0
     while episode < most_episodes and len(rows) < most_steps:
         observation, _ = env.reset(seed=envs.episode_seed(seed, stream, episode))
-        flat, act, ended = np.asarray(observation).reshape(-1), policy(rng), False
+        # Copies: many environments give the same array at every step.
+        flat, act, ended = np.array(observation).reshape(-1), policy(rng), False
         while not ended and len(rows) < most_steps:
             action = int(act(flat))
             observation, reward, terminated, truncated, _ = env.step(spaces.to_env_action(action))
-            next_flat = np.asarray(observation).reshape(-1)
-            rows.append((flat, action, float(reward), next_flat, bool(terminated), episode))
+            next_flat = np.array(observation).reshape(-1)
+            rows.append((flat, action, envs.scalar(reward), next_flat, bool(terminated), episode))
             flat, ended = next_flat, terminated or truncated
         episode += 1
     if not rows:

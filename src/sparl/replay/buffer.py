@@ -144,12 +144,16 @@ class Replay:
         row[-1] = ended
         self.added += 1
 
-    def cut(self) -> None:
-        """Marks the newest transitions of all unfinished episodes as their last ones."""
-        for number in self._open:
+    def cut(self, stream: int | None = None) -> None:
+        """Marks the newest transitions of unfinished episodes as their last ones.
+
+        Args:
+            stream: The environment whose episode is over; all if None.
+        """
+        for i in range(len(self._open)) if stream is None else (stream,):
+            number, self._open[i] = self._open[i], -1
             if number >= self.oldest:
                 self.rows[number % self.capacity, -1] = 1.0
-        self._open = [-1] * len(self._open)
 
     def sample(
         self, batch_size: int, rng: np.random.Generator, gamma: float, n_step: int = 1

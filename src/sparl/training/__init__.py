@@ -4,9 +4,9 @@ from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
-from sparl.training.load import inspect, load_policy, refuse_beyond, snapshot
+from sparl.training.load import Explorer, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.logger import TIMES
-from sparl.training.player import EpisodePlayer, Transition
+from sparl.training.player import EpisodePlayer, LeftOut, Transition
 from sparl.training.state import FINAL, LoopState
 from sparl.training.trainer import Trainer
 
@@ -21,8 +21,10 @@ __all__ = [
     "EpisodePlayer",
     "Evaluation",
     "Evaluator",
+    "Explorer",
     "Host",
     "Interrupted",
+    "LeftOut",
     "LocalCollector",
     "LoopState",
     "Trainer",

@@ -14,10 +14,14 @@ from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.envs import Spaces
+from sparl.errors import Diverged
 from sparl.replay import Columns, Replay
-from sparl.training.player import EpisodePlayer
+from sparl.training.player import EpisodePlayer, LeftOut
 from sparl.training.state import LoopState
 from sparl.training.vector_player import VectorPlayer
+
+MOST_SKIPPED = 100
+"""Episodes in a row that may give nothing finite."""
 
 
 class Episode(NamedTuple):
@@ -101,6 +105,10 @@ class Collector(Protocol):
     """Columns of metrics.csv that only runs with this collector have; `figures` fills them."""
     most_updates: int | None
     """Batches that are sampled at once, before more is collected; None for all that are due."""
+    env: Any
+    """An environment of this process, with the spaces of all."""
+    longest: int | None
+    """Steps after which the episodes under way have ended at the latest; None without a limit."""
 
     def make_replay(self, columns: Columns) -> Replay:
         """The replay that the transitions go to."""
@@ -158,11 +166,13 @@ class LocalCollector:
         several = run.envs > 1 or run.vectorization != "sync"
         kind = VectorPlayer if several else EpisodePlayer
         self._host, self._streams = host, run.envs
-        self._player = kind(run, host.where, host.rescue, host.way_out)
+        self._player = kind(run, run.maker(), host.where, host.rescue, host.way_out)
         self._buffer_size = run.buffer_size
         self.spaces = self._player.spaces
         self.action_space = self._player.env.action_space
-        self.guarded = self._player.guarded
+        self.env, self.guarded = self._player.env, self._player.guarded
+        longest = self._player.longest
+        self.longest = longest and longest * run.envs
 
     def make_replay(self, columns: Columns) -> Replay:
         return Replay(self._buffer_size, columns, self._streams)
@@ -177,10 +187,20 @@ class LocalCollector:
         """A step at a time, until no other episode is to begin and those under way have ended."""
         host, replay = self._host, self._host.replay
         returns, lengths = [0.0] * self._streams, [0] * self._streams
+        skipped = 0  # in a row
         self._player.begun = host.state.episode
         for transition in self._player.transitions(host.explore, host.another_episode):
-            replay.add(*transition)
             stream = transition.stream
+            if isinstance(transition, LeftOut):
+                skipped += 1
+                self._tell_left_out(transition.what, skipped)
+                replay.cut(stream)
+                ended = Episode(returns[stream], lengths[stream])
+                returns[stream], lengths[stream] = 0.0, 0
+                yield Collected(transition.steps, (ended,))
+                continue
+            skipped = 0
+            replay.add(*transition)
             returns[stream] += transition.reward
             lengths[stream] += 1
             if not transition.ended:
@@ -189,6 +209,15 @@ class LocalCollector:
             ended = Episode(returns[stream], lengths[stream])
             returns[stream], lengths[stream] = 0.0, 0
             yield Collected(1, (ended,))
+
+    def _tell_left_out(self, what: str, skipped: int) -> None:
+        host = self._host
+        host.note(f"{host.where()}: {what} was not finite; the step is left out, the episode over")
+        if skipped > MOST_SKIPPED:
+            raise Diverged(
+                f"{MOST_SKIPPED} episodes in a row gave nothing finite ({host.where()}). "
+                f"{host.way_out()}"
+            )
 
     @property
     def under_way(self) -> int:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import Spaces
-from sparl.errors import BadEnvironment
+from sparl.errors import BadEnvironment, Diverged
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that one call acts for all of them."""
-
-LONGEST = 100_000
-"""Steps after which sparl assumes that an episode never ends."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,8 @@ class Evaluation:
 
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
+    cut: int = 0
+    """How many of them were cut because they did not end."""
 
     @property
     def mean_return(self) -> float:
@@ -52,6 +53,7 @@ class Evaluation:
             "episodes": len(self.returns),
             "returns": list(self.returns),
             "lengths": list(self.lengths),
+            "cut": self.cut,
         }
 
 
@@ -63,35 +65,65 @@ Act = Callable[[NDArray[np.float32]], NDArray[Any]]
 class Evaluator:
     """Plays episodes of a run's environment, always from the same seeds."""
 
-    def __init__(self, run: RunConfig, spaces: Spaces, episodes: int, seed: int) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        spaces: Spaces,
+        episodes: int,
+        seed: int,
+        shared: gym.Env | None = None,
+    ) -> None:
         """
         Args:
             episodes: Number of episodes of one evaluation.
             seed: The seed from which the episodes' seeds follow.
+            shared: The environment to play in; new ones are made if None.
+
+        Raises:
+            BadEnvironment: New ones cannot be made.
         """
-        self.env_id, self.spaces = run.env, spaces
+        self._run, self.spaces = run, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
         self._stack = ExitStack()
-        self._envs = [
-            self._stack.enter_context(closing(run.make()))
-            for _ in range(min(episodes, SIDE_BY_SIDE))
-        ]
+        # A simulator that exists once is one afterwards, too.
+        count = 1 if run.eval_env == "shared" else min(episodes, SIDE_BY_SIDE)
+        self._envs = [shared] if shared is not None else self._made(count)
 
     def __call__(self, act: Act) -> Evaluation:
         """Evaluates a policy.
 
         Raises:
-            BadEnvironment: An episode does not end.
+            Diverged: The environment gave a number that is not finite, and `nonfinite` is stop.
         """
         returns: list[float] = []
         lengths: list[int] = []
-        for first in range(0, len(self.seeds), SIDE_BY_SIDE):
-            played = self._play(act, self.seeds[first : first + SIDE_BY_SIDE])
+        cut, together = 0, len(self._envs)
+        for first in range(0, len(self.seeds), together):
+            played = self._play(act, self.seeds[first : first + together])
             returns += played.returns
             lengths += played.lengths
-        return Evaluation(tuple(returns), tuple(lengths))
+            cut += played.cut
+        evaluation = Evaluation(tuple(returns), tuple(lengths), cut)
+        if not math.isfinite(evaluation.mean_return):
+            raise Diverged(f"the mean return of an evaluation is {evaluation.mean_return}")
+        return evaluation
+
+    def _made(self, count: int) -> list[gym.Env]:
+        make, made = self._run.maker(), []
+        try:
+            for _ in range(count):
+                made.append(self._stack.enter_context(closing(make())))
+        except BadEnvironment as error:
+            self._stack.close()
+            raise BadEnvironment(
+                f"{error}. An evaluation plays in environments of its own, {count} of them. If "
+                "there can be one alone, let it use the training's between episodes: eval_env "
+                "shared"
+            ) from error
+        return made
 
     def _play(self, act: Act, seeds: list[int]) -> Evaluation:
+        limit = self._run.eval_max_steps
         observations = np.stack(
             [
                 self.spaces.flat(env.reset(seed=seed)[0])
@@ -99,24 +131,36 @@ class Evaluator:
             ]
         )
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
-        playing = list(range(len(seeds)))
+        playing, cut = list(range(len(seeds))), 0
         while playing:
-            if lengths[playing[0]] == LONGEST:
-                raise BadEnvironment(
-                    f"an episode of {self.env_id} has not ended after {LONGEST} steps, so it "
-                    "cannot be evaluated. Register it with max_episode_steps"
-                )
             # Actions for ended episodes, too: a smaller batch would have to be compiled.
-            actions = self.spaces.to_env_action(act(observations))
+            actions = self.spaces.to_env_actions(act(observations))
             for i in list(playing):
                 observation, reward, terminated, truncated, _ = self._envs[i].step(actions[i])
-                observations[i] = self.spaces.flat(observation)
-                returns[i] += float(reward)
+                reward = float(reward)
+                observation = self.spaces.flat(observation)
+                if not (math.isfinite(reward) and np.isfinite(observation).all()):
+                    self._refuse_nonfinite(seeds[i])
+                    playing.remove(i)
+                    continue
+                observations[i] = observation
+                returns[i] += reward
                 lengths[i] += 1
                 if terminated or truncated:
                     playing.remove(i)
-        return Evaluation(tuple(returns), tuple(lengths))
+                elif lengths[i] >= limit:
+                    playing.remove(i)
+                    cut += 1
+        return Evaluation(tuple(returns), tuple(lengths), cut)
+
+    def _refuse_nonfinite(self, seed: int) -> None:
+        if self._run.nonfinite == "stop":
+            raise Diverged(
+                f"{self._run.env} gave a number that is not finite in an evaluation (reset with "
+                f"seed {seed}). Bound it in the environment (np.clip), or let such episodes end "
+                "there: nonfinite skip"
+            )
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Closes the environments that were made for evaluations."""
         self._stack.close()

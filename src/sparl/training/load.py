@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from sparl.config import NotImported, RunConfig
 from sparl.engine import Engine
@@ -69,6 +70,19 @@ def refuse_beyond(folder: RunFolder, step: int, agent: Any, spaces: Spaces) -> N
             field="agent.hidden",
             value=hidden,
         )
+
+
+class Explorer:
+    """Acts as the agent of a run explores, by the run's newest checkpoint."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._engine, self._state = snapshot(folder)
+        self._rng = np.random.default_rng()
+
+    def __call__(self, flat: NDArray[np.float32]) -> NDArray[Any]:
+        """[batch, obs] to [batch, act] in [-1, 1], or to numbers of discrete actions [batch]."""
+        actions = [self._engine.explore(one, self._state.step, self._rng) for one in flat]
+        return np.stack([np.asarray(action) for action in actions])
 
 
 def load_policy(path: str | Path) -> Policy:

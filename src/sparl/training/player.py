@@ -1,8 +1,8 @@
 """Plays a run's environment episode by episode.
 
 Episodes are numbered, and the seed of each follows from its number. Observations are flat and
-checked to be finite. When an environment fails, the run is saved first; then an error says at which
-step and with which seed it failed.
+checked to be finite. When an environment fails, or gives a number that is not finite, the run is
+saved first; then an error says at which step and with which seed that was.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparl import envs
 from sparl.config import RunConfig
+from sparl.envs import EnvMaker
 from sparl.errors import Diverged, EnvironmentFailed, SparlError
 
 Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
@@ -39,6 +40,19 @@ class Transition(NamedTuple):
     """The environment, where there are several."""
 
 
+class LeftOut(NamedTuple):
+    """What is left out because it is not finite: its episode is over."""
+
+    what: str
+    steps: int
+    """1 for a step, 0 for the first observation of an episode."""
+    stream: int = 0
+
+
+class NotFinite(Exception):
+    """The environment gave a number that is not finite; the message says which."""
+
+
 class StepResult(NamedTuple):
     """What the environment gives for an action."""
 
@@ -55,25 +69,34 @@ class EpisodePlayer:
     def __init__(
         self,
         run: RunConfig,
+        make: EnvMaker,
         where: Callable[[], str],
         rescue: Callable[[], None],
         way_out: Callable[[], str],
     ) -> None:
         """
         Args:
+            make: Makes the run's environment.
             where: Gives the step that the run is at.
             rescue: Saves what was learned, before an error of the environment ends the run.
             way_out: Gives a sentence on what the run can be resumed from.
         """
         self._run, self._where, self._rescue, self._way_out = run, where, rescue, way_out
-        self.env = run.make()
-        self.spaces = envs.spaces_of(self.env)
+        self.make, self.env = make, make()
+        self.spaces = envs.spaces_of(self.env, run.round_actions)
         self.begun = 0
         """The number of the next episode."""
         self._seeds = [0]
         """The seeds of the episodes under way, for messages."""
 
-    def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Transition]:
+    @property
+    def longest(self) -> int | None:
+        """The largest number of steps of an episode; None if the environment has no limit."""
+        return self.env.spec.max_episode_steps if self.env.spec else None
+
+    def transitions(
+        self, explore: Explore, another: Callable[[], bool]
+    ) -> Iterator[Transition | LeftOut]:
         """The transitions of episodes from number `begun` on, one at a time.
 
         Args:
@@ -82,15 +105,21 @@ class EpisodePlayer:
         """
         goes_on = True
         while goes_on:
-            observation, ended = self._reset(), False
-            while not ended:
-                action = explore(observation)
-                after = self._step(action)
-                ended = after.terminated or after.truncated
-                yield Transition(
-                    observation, action, after.reward, after.observation, after.terminated, ended
-                )
-                observation = after.observation
+            ended, steps = False, 0
+            try:
+                observation = self._reset()
+                steps = 1
+                while not ended:
+                    action = explore(observation)
+                    after = self._step(action)
+                    ended = after.terminated or after.truncated
+                    yield Transition(
+                        *(observation, action, after.reward, after.observation),
+                        *(after.terminated, ended),
+                    )
+                    observation = after.observation
+            except NotFinite as error:
+                yield LeftOut(str(error), steps)
             goes_on = another()
 
     def close(self) -> None:
@@ -109,6 +138,15 @@ class EpisodePlayer:
         """
         try:
             yield
+        except NotFinite as error:
+            if self._run.nonfinite == "skip":
+                raise
+            at = self._at()
+            self._rescue()
+            raise Diverged(
+                f"{self._run.env} gave {error} that is not finite ({at}). Bound it in the "
+                f"environment (np.clip), or leave such steps out: nonfinite skip. {self._way_out()}"
+            ) from error
         except Exception as error:
             at = self._at()
             self._rescue()
@@ -120,35 +158,35 @@ class EpisodePlayer:
             ) from error
 
     def _reset(self) -> NDArray[np.float32]:
-        """The first observation [obs] of the next episode."""
+        """The first observation [obs] of the next episode; raises `NotFinite`."""
         self._seeds = [self._next_seed()]
         with self.guarded("reset"):
             observation, _ = self.env.reset(seed=self._seeds[0])
-        return self._finite(observation, 0.0)[0]
+            return self._finite(observation)
 
     def _step(self, action: NDArray[np.float32] | int) -> StepResult:
-        """Steps the environment by an action of the agent."""
+        """Steps the environment by an action of the agent; raises `NotFinite`."""
         with self.guarded("step"):
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.to_env_action(action)
             )
-        flat, reward = self._finite(observation, float(reward))
-        return StepResult(flat, reward, bool(terminated), bool(truncated))
+            return StepResult(
+                self._finite(observation, float(reward)), float(reward), terminated, truncated
+            )
 
     def _next_seed(self) -> int:
         """The seed of the next episode, which begins now."""
         self.begun += 1
         return envs.episode_seed(self._run.seed, "train", self.begun - 1)
 
-    def _finite(self, observation: Any, reward: float) -> tuple[NDArray[np.float32], float]:
-        """The flat observation and the reward, if both are finite; else raises `Diverged`."""
+    def _finite(self, observation: Any, reward: float = 0.0) -> NDArray[np.float32]:
+        """The flat observation, if it and the reward are finite; else raises `NotFinite`."""
         flat = self.spaces.flat(observation)
-        if not (math.isfinite(reward) and np.isfinite(flat).all()):
-            what = "an observation" if math.isfinite(reward) else f"the reward {reward},"
-            raise Diverged(
-                f"{self._run.env} gave {what} that is not finite ({self._at()}). {self._way_out()}"
-            )
-        return flat, reward
+        if not math.isfinite(reward):
+            raise NotFinite(f"the reward {reward}")
+        if not np.isfinite(flat).all():
+            raise NotFinite("an observation")
+        return flat
 
     def _at(self) -> str:
         """The step of the run and the seeds, for messages."""

@@ -99,8 +99,10 @@ class LoopState:
         self.digests = {name: m.sha256 for name, m in marks.items() if m.sha256 is not None}
 
     def episode_ended(self, episode_return: float, length: int) -> None:
-        """Counts an episode that has ended."""
+        """Counts an episode that has ended; one without a step has no return."""
         self.episode += 1
+        if not length:
+            return
         self.returns = [*self.returns, episode_return][-RECENT:]
         self.lengths = [*self.lengths, length][-RECENT:]
         if len(self.returns) >= NEWEST:

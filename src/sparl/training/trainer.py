@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.engine import Engine
-from sparl.errors import BadRun, Diverged
+from sparl.errors import BadRun
 from sparl.learner import Learner
 from sparl.methods import Method
-from sparl.networks import accounting
-from sparl.policy import GOLDEN, Policy
+from sparl.policy import Policy
 from sparl.replay import Columns, dynamic
 from sparl.storage import RunFolder
-from sparl.training import startup
+from sparl.training import final, startup
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Host, LocalCollector
 from sparl.training.compatibility import refuse_misfit
@@ -34,6 +33,10 @@ from sparl.training.interrupt import Interrupt, Interrupted
 from sparl.training.logger import Logger
 from sparl.training.state import LoopState
 from sparl.training.updater import Updater
+
+ENDLESS = 10_000
+"""Steps that an episode may take, in an environment without a limit, before one that is under way
+while a checkpoint is due is cut."""
 
 
 class Trainer(Host):
@@ -75,13 +78,16 @@ class Trainer(Host):
             *(self.engine, self.replay, self.rng, schedule, planned),
             *(self.collector.most_updates, self.logger, callbacks),
         )
-        self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed)
+        shared = self.collector.env if run.eval_env == "shared" else None
+        self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
         self.notes = [*startup.notes(run, agent), *self.collector.notes()]
         """What is told of this run when it starts."""
         self._ended = False
         """An episode ended with the newest steps."""
+        self._postponed = False
+        """An evaluation waits for the episode's end, because it plays in the same environment."""
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -159,6 +165,8 @@ class Trainer(Host):
 
     def another_episode(self) -> bool:
         """Whether another episode is to begin before a checkpoint is saved."""
+        if self._postponed:
+            self._log(evaluate=True)
         return not self._save_due() and self.interrupt.signal is None
 
     def updates_due(self) -> int:
@@ -194,7 +202,7 @@ class Trainer(Host):
             if state.step > logged and (state.step < last or over):
                 self._after(state.step - logged)
                 logged = state.step
-            if over or self.interrupt.overdue:
+            if over or self.interrupt.overdue or self._save_overdue():
                 self._cut()
                 break
         if self._save_due():
@@ -218,44 +226,51 @@ class Trainer(Host):
         config, step = self.config, self.state.step
         if config.dynamic_replay and step % dynamic.EVERY < steps:
             dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
-        evaluate = step % config.eval_every < steps or step == config.steps
-        if evaluate or step % config.log_every < steps:
-            self._check_finite()
-            evaluation = self._evaluate() if evaluate else None
-            figures = self.collector.figures()
-            self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
+        last = step == config.steps
+        evaluate = step % config.eval_every < steps or last
+        if evaluate and config.eval_env == "shared":
+            self._postponed = not last
+        # A row waits for the evaluation that it belongs to.
+        if not self._postponed and (evaluate or step % config.log_every < steps):
+            self._log(evaluate)
         self.logger.progress.tick(step, steps)
+
+    def _log(self, evaluate: bool) -> None:
+        """Writes a row of the logs, after an evaluation if that is due."""
+        self.updater.check_finite(self.way_out)
+        evaluation = self._evaluate() if evaluate else None
+        figures = self.collector.figures()
+        self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
 
     def _save_due(self) -> bool:
         return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
 
+    def _save_overdue(self) -> bool:
+        """Whether a checkpoint is due for longer than episodes with an end can take."""
+        longest = self.collector.longest or ENDLESS
+        waited = self.state.step - self.state.checkpointed - self.config.checkpoint_every
+        return waited > max(longest, self.config.checkpoint_every)
+
     def _evaluate(self) -> Evaluation:
+        self._postponed = False
         with self.collector.guarded("an evaluation"):
             evaluation = self.evaluator(self.engine.act)
-        if not np.isfinite(evaluation.mean_return):
-            raise Diverged(
-                f"the mean return of the evaluation at step {self.state.step} is "
-                f"{evaluation.mean_return}. {self.way_out()}"
+        if evaluation.cut:
+            self.logger.warn(
+                self.state.step,
+                f"{evaluation.cut} episodes of an evaluation were cut after "
+                f"{self.config.eval_max_steps} steps (eval_max_steps)",
             )
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
         for callback in self.callbacks:
             callback.on_evaluation(self.state.step, evaluation)
         return evaluation
 
-    def _check_finite(self) -> None:
-        bad = self.engine.first_nonfinite()
-        if bad:
-            step = self.updater.schedule.step_of(max(1, bad - self.agent.updates_before))
-            raise Diverged(
-                f"the loss of update {bad} (step {step}) is not finite. A smaller learning rate "
-                f"may help. {self.way_out()}"
-            )
-
     def _template(self, layouts: dict[str, Any]) -> dict[str, Any]:
         return self.engine.template(layouts).arrays | self.replay.arrays
 
     def _save(self) -> None:
-        self._check_finite()
+        self.updater.check_finite(self.way_out)
         state = self.state
         if state.checkpointed == state.step:
             return
@@ -273,15 +288,10 @@ class Trainer(Host):
 
     def _finish(self, wall_seconds: float) -> Policy:
         self._save()
-        first = self.replay.added - min(GOLDEN, self.replay.size)
-        golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
-        policy = Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
+        policy = final.policy_of(self.engine, self.replay, self.spaces)
         policy.save(self.folder.policy)
         self.state.wall_seconds = wall_seconds
-        original = {"policy": self.engine.original_policy}
-        sizes = accounting.sizes(
-            self.engine.report(), accounting.report({"policy": policy.network}, original)
-        )
+        sizes = final.sizes(self.engine, policy)
         run = {"env": self.config.env, "seed": self.config.seed}
         summary = run | self.state.summary() | sizes | self.collector.totals()
         marks = {name: asdict(mark) for name, mark in self.logger.marks().items()}

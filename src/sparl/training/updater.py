@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl.engine import Engine
+from sparl.errors import Diverged
 from sparl.methods import TrainingProgress
 from sparl.replay import Replay
 from sparl.training.callbacks import Callback
@@ -63,6 +64,23 @@ class Updater:
                 self.replay.prioritise(errors)
             if self._most is not None:
                 return
+
+    def check_finite(self, way_out: Callable[[], str]) -> None:
+        """Checks the losses of all updates so far; waits for them.
+
+        Args:
+            way_out: Gives a sentence on what the run can be resumed from.
+
+        Raises:
+            Diverged: One was not finite. The message names the update and its step.
+        """
+        bad = self.engine.first_nonfinite()
+        if bad:
+            step = self.schedule.step_of(max(1, bad - self._before))
+            raise Diverged(
+                f"the loss of update {bad} (step {step}) is not finite. A smaller learning rate "
+                f"may help. {way_out()}"
+            )
 
     def _update(self, state: LoopState, count: int) -> NDArray[np.float32] | None:
         """Makes so many updates; gives absolute TD errors, where batches have weights."""

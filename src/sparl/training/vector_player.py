@@ -8,10 +8,10 @@ transition. If it happens within the last step of the episode, the episode's las
 
 from __future__ import annotations
 
-import difflib
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from sparl import envs
 from sparl.config import RunConfig
-from sparl.envs import Spaces
+from sparl.envs import EnvMaker, envpool
 from sparl.errors import BadEnvironment
-from sparl.training.player import EpisodePlayer, Explore, Transition
+from sparl.training.player import EpisodePlayer, Explore, LeftOut, NotFinite, Transition
 
 
 class VectorPlayer(EpisodePlayer):
@@ -38,6 +38,7 @@ class VectorPlayer(EpisodePlayer):
     def __init__(
         self,
         run: RunConfig,
+        make: EnvMaker,
         where: Callable[[], str],
         rescue: Callable[[], None],
         way_out: Callable[[], str],
@@ -47,14 +48,16 @@ class VectorPlayer(EpisodePlayer):
         Raises:
             BadEnvironment: envpool does not have the environment.
         """
-        super().__init__(run, where, rescue, way_out)
+        super().__init__(run, make, where, rescue, way_out)
         if run.vectorization == "envpool":
             # Made once here, so that it fails before the run begins.
-            _envpool(run, self.spaces, self._limit, seed=0).close()
+            self._envpool(seed=0).close()
         self._vector: Any = None
         self._idle = 0 if self.spaces.discrete else np.zeros(self.spaces.action_size, np.float32)
 
-    def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Transition]:
+    def transitions(
+        self, explore: Explore, another: Callable[[], bool]
+    ) -> Iterator[Transition | LeftOut]:
         """The transitions of episodes from number `begun` on, of all environments in turn.
 
         An environment plays on until one of its episodes ends and `another` says no. Environments
@@ -79,23 +82,29 @@ class VectorPlayer(EpisodePlayer):
                 after, rewards, terminated, truncated, infos = self._vector.step(
                     self.spaces.to_env_action(np.stack(actions))
                 )
-            # A copy, because the next observations may be written to the same place.
-            after, ended = np.array(after, np.float32), terminated | truncated
+            after, ended = self._arrived(after), terminated | truncated
             for i in np.flatnonzero(acting).tolist():
                 was_reset = ended[i] and mode == AutoresetMode.SAME_STEP
                 next_observation = infos["final_obs"][i] if was_reset else after[i]
-                next_observation, reward = self._finite(next_observation, float(rewards[i]))
-                yield Transition(
-                    observations[i],
-                    actions[i],
-                    reward,
-                    next_observation,
-                    terminated=bool(terminated[i]),
-                    ended=bool(ended[i]),
-                    stream=i,
-                )
+                reward = float(rewards[i])
+                try:
+                    with self.guarded("step"):
+                        next_observation = self._finite(next_observation, reward)
+                except NotFinite as error:
+                    yield LeftOut(str(error), 1, stream=i)
+                    ended[i] = True
+                else:
+                    yield Transition(
+                        observations[i],
+                        actions[i],
+                        reward,
+                        next_observation,
+                        terminated=bool(terminated[i]),
+                        ended=bool(ended[i]),
+                        stream=i,
+                    )
                 playing[i] = not ended[i] or another()
-            observations = self.spaces.flat(after)
+            observations = after
             if mode == AutoresetMode.DISABLED:
                 if ended.any():
                     observations = self._reset_some(ended, playing)
@@ -117,14 +126,13 @@ class VectorPlayer(EpisodePlayer):
                 # envpool takes a seed only when it is made.
                 if self._vector is not None:
                     self._vector.close()
-                seed = self._seeds[0] % 2**31
-                self._vector = _envpool(self._run, self.spaces, self._limit, seed)
+                self._vector = self._envpool(self._seeds[0] % 2**31)
                 observations, _ = self._vector.reset()
             else:
                 if self._vector is None:
-                    self._vector = _gymnasium(self._run)
+                    self._vector = _gymnasium(self._run, self.make)
                 observations, _ = self._vector.reset(seed=self._seeds)
-        return self._checked(observations)
+            return self._arrived(observations, checked=True)
 
     def _reset_some(
         self, ended: NDArray[np.bool_], playing: NDArray[np.bool_]
@@ -135,63 +143,60 @@ class VectorPlayer(EpisodePlayer):
         seeds = [self._seeds[i] if playing[i] else None for i in range(self._run.envs)]
         with self.guarded("reset"):
             observations, _ = self._vector.reset(seed=seeds, options={"reset_mask": ended})
-        return self._checked(observations)
+            return self._arrived(observations, checked=True)
 
-    def _checked(self, observations: Any) -> NDArray[np.float32]:
-        """The flat observations, if all are finite; else raises `Diverged`."""
-        return self._finite(np.array(observations, np.float32), 0.0)[0]
+    def _arrived(self, observations: Any, checked: bool = False) -> NDArray[np.float32]:
+        """The flat observations [envs, obs] in an array of their own.
 
-    @property
-    def _limit(self) -> int | None:
-        """The largest number of steps of an episode."""
-        return self.env.spec.max_episode_steps if self.env.spec else None
+        Args:
+            checked: Whether numbers that are not finite are refused, with `NotFinite`.
+        """
+        if self.spaces.structure is not None and isinstance(observations, dict | tuple):
+            space = envs.space_of(self.spaces.structure)
+            flat = envs.flatten_batch(space, observations, self._run.envs)
+        else:
+            # A copy, because the next observations may be written to the same place.
+            flat = self.spaces.flat(np.array(observations, np.float32))
+        if checked and not np.isfinite(flat).all():
+            raise NotFinite("a first observation")
+        return flat
+
+    def _envpool(self, seed: int) -> Any:
+        """The run's environments in envpool.
+
+        Raises:
+            BadEnvironment: envpool cannot make them, or has other spaces than gymnasium, where they
+                are evaluated.
+        """
+        run = self._run
+        vector = envpool.make(run.env, run.envs, seed, self.longest, run.env_kwargs)
+        observation = gym.spaces.flatten_space(vector.single_observation_space)
+        if isinstance(vector.single_observation_space, gym.spaces.Box):
+            observation = vector.single_observation_space
+        action = vector.single_action_space
+        spaces = envs.spaces_for(run.env, observation, action, run.round_actions)
+        known = replace(self.spaces, entries=(), structure=None)
+        if spaces != known:
+            raise BadEnvironment(
+                f"{run.env} has other spaces in envpool, {spaces}, than in gymnasium, {known}, "
+                "where it is evaluated: use vectorization sync or async"
+            )
+        return vector
 
 
-def _gymnasium(run: RunConfig) -> gym.vector.VectorEnv:
+def _gymnasium(run: RunConfig, make: EnvMaker) -> gym.vector.VectorEnv:
     """The run's environments in a vector environment of gymnasium."""
     mode = AutoresetMode[run.autoreset.upper()]
     if run.vectorization == "sync":
-        return SyncVectorEnv([run.make] * run.envs, copy=False, autoreset_mode=mode)
+        return SyncVectorEnv([make] * run.envs, copy=False, autoreset_mode=mode)
     # Spawned, not forked: a fork would copy the locks of JAX's threads.
     return AsyncVectorEnv(
-        [partial(_in_worker, run)] * run.envs, copy=False, context="spawn", autoreset_mode=mode
+        [partial(_in_worker, make)] * run.envs, copy=False, context="spawn", autoreset_mode=mode
     )
 
 
-def _in_worker(run: RunConfig) -> gym.Env:
+def _in_worker(make: EnvMaker) -> gym.Env:
     """An environment in a process that Ctrl-C does not end, because the run saves first."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return run.make()
-
-
-def _envpool(run: RunConfig, known: Spaces, limit: int | None, seed: int) -> Any:
-    """The run's environments in envpool.
-
-    Raises:
-        BadEnvironment: envpool is missing, or does not have the environment, or has other spaces
-            than `known`, which are gymnasium's.
-    """
-    try:
-        import envpool  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError as error:
-        raise BadEnvironment(
-            f"{run.env} in envpool needs the package {error.name}, which is not installed: pip "
-            'install "sparl[envs]", or use vectorization sync or async'
-        ) from error
-    ids = envpool.list_all_envs()
-    if run.env not in ids:
-        close = difflib.get_close_matches(run.env, ids, n=3, cutoff=0.5)
-        raise BadEnvironment(
-            f"envpool has no {run.env} (close matches: {', '.join(close) or 'none'}): use "
-            "vectorization sync or async"
-        )
-    options = {} if limit is None else {"max_episode_steps": limit}
-    vector = envpool.make_gymnasium(run.env, num_envs=run.envs, seed=seed, **options)
-    spaces = envs.spaces_for(run.env, vector.single_observation_space, vector.single_action_space)
-    if spaces != known:
-        raise BadEnvironment(
-            f"{run.env} has other spaces in envpool, {spaces}, than in gymnasium, {known}, where "
-            "it is evaluated: use vectorization sync or async"
-        )
-    return vector
+    return make()

@@ -6,7 +6,7 @@ int policy_act(const float observation[POLICY_OBSERVATION_SIZE],
     if (status != POLICY_OK)
         return status;
     for (i = 0; i < POLICY_ACTION_SIZE; i++) {
-        const float inside = low[i] + 0.5f * (scratch->outputs[i] + 1.0f) * (high[i] - low[i]);
+        const float inside = low[i] + (scratch->outputs[i] + 1.0f) * (0.5f * high[i] - 0.5f * low[i]);
         action[i] = inside < low[i] ? low[i] : inside > high[i] ? high[i] : inside;
     }
     return POLICY_OK;

@@ -8,6 +8,6 @@ int policy_act(const float observation[POLICY_OBSERVATION_SIZE],
     for (i = 1; i < POLICY_OUTPUT_SIZE; i++)
         if (scratch->outputs[i] > scratch->outputs[best])
             best = i;
-    action[0] = $first + best;
+    action[0] = (policy_action)$first + best;
     return POLICY_OK;
 }

@@ -14,7 +14,7 @@ static inline void circulant(const weight_t *restrict weight, const column_t *re
             const weight_t *c = weight + GROUP * k;
             for (s = 0; s < GROUP; s++)
                 for (i = 0; i < GROUP; i++)
-                    sum[i] += WEIGHT(c[(s - i) & (GROUP - 1)]) * block[s];
+                    sum[i] += WEIGHT(c[(s - i) & (GROUP - 1)]) * (sum_t)block[s];
         }
         for (i = 0; i < GROUP; i++)
             sums[i] = sum[i];

@@ -8,11 +8,11 @@ static inline void csr(const weight_t *weight, const column_t *column, const sta
         start_t k = start[row];
         sum_t even = 0, odd = 0; /* two sums, so that neither waits for the other */
         for (; end - k >= 2; k += 2) {
-            even += WEIGHT(weight[k]) * x[column[k]];
-            odd += WEIGHT(weight[k + 1]) * x[column[k + 1]];
+            even += WEIGHT(weight[k]) * (sum_t)x[column[k]];
+            odd += WEIGHT(weight[k + 1]) * (sum_t)x[column[k + 1]];
         }
         if (k < end)
-            even += WEIGHT(weight[k]) * x[column[k]];
+            even += WEIGHT(weight[k]) * (sum_t)x[column[k]];
         sums[row] = even + odd;
     }
 }

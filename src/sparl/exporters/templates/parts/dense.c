@@ -15,5 +15,5 @@ static inline void dense(const weight_t *restrict weight, int rows, int inputs,
     }
     for (k = fours; k < inputs; k++, weight += rows)
         for (i = 0; i < rows; i++)
-            sums[i] += WEIGHT(weight[i]) * x[k];
+            sums[i] += WEIGHT(weight[i]) * (sum_t)x[k];
 }

@@ -6,7 +6,7 @@ static inline void n_of_m(const weight_t *restrict weight, const uint8_t *restri
 {
     const uint32_t mask = (1u << BITS) - 1u;
     int row = 0, k, i;
-#define TAKE(i) WEIGHT(weight[i]) * group[places >> BITS * (i) & mask]
+#define TAKE(i) WEIGHT(weight[i]) * (sum_t)group[places >> BITS * (i) & mask]
     for (; row + 8 <= rows; row += 8, sums += 8) {
         sum_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
         for (k = 0; k < kept; k++, place += BITS, weight += 8) {

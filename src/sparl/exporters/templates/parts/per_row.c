@@ -4,7 +4,7 @@ static inline void per_row(const weight_t *restrict weight, const column_t *rest
                            int rows, int kept, const input_t *restrict x, sum_t *restrict sums)
 {
     int row = 0, k, i;
-#define TAKE(i) WEIGHT(weight[i]) * x[column[i]]
+#define TAKE(i) WEIGHT(weight[i]) * (sum_t)x[column[i]]
     for (; row + 8 <= rows; row += 8, sums += 8) {
         sum_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
         for (k = 0; k < kept; k++, weight += 8, column += 8) {

@@ -10,29 +10,15 @@ A class is named in one of three ways:
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
-import sysconfig
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from sparl.errors import BadValue
+from sparl.plugins.importing import absolute, blaming, imported, spec_of
 
 Plugin = TypeVar("Plugin")
-FROM_FILE = "sparl_plugin_"
-"""How the names of modules begin that were loaded from a file."""
-_loading: list[Path] = []
-"""The files that are being imported as plug-ins just now."""
-_INSTALLED = {Path(sysconfig.get_path(of)) for of in ("purelib", "platlib")}
 
 
 class Registry(Generic[Plugin]):
@@ -94,10 +80,10 @@ class Registry(Generic[Plugin]):
             BadValue: No such name, file, module or class; or a class that is no such plug-in.
         """
         if ":" in spec:
-            kind = self._checked(_imported(spec, self.kind), spec)
+            kind = self._checked(imported(spec, self.kind), spec)
             # A class of a package may be registered, too: then it goes by its name.
             if self._specs.get(kind) is None and self._registered(kind) is None:
-                self._specs[kind] = _absolute(spec)
+                self._specs[kind] = absolute(spec)
             return kind
         points = self._points.get(spec)
         if points is None:
@@ -112,7 +98,7 @@ class Registry(Generic[Plugin]):
             )
         if _is_own(points[0]):
             return self._checked(points[0].load(), spec)
-        with _blaming(f"{self.kind} {spec!r} of {_origin(points[0])} cannot be loaded"):
+        with blaming(f"{self.kind} {spec!r} of {_origin(points[0])} cannot be loaded"):
             kind = points[0].load()
         return self._checked(kind, spec)
 
@@ -125,7 +111,7 @@ class Registry(Generic[Plugin]):
         self._checked(kind, kind.__qualname__)
         if kind in self._specs:
             return self._specs[kind]
-        spec = self._registered(kind) or _spec_of(kind, self.kind)
+        spec = self._registered(kind) or spec_of(kind, self.kind)
         self._specs[kind] = spec
         return spec
 
@@ -176,120 +162,3 @@ def _missing(kind: type, base: type) -> list[str]:
     attributes = [n for n, of in inspect.get_annotations(base).items() if "ClassVar" in str(of)]
     missing = [name for name in attributes if not hasattr(kind, name)]
     return [*missing, *sorted(getattr(kind, "__abstractmethods__", ()))]
-
-
-def refuse_while_loading() -> None:
-    """Raises `BadValue` while a plug-in file is imported: a run must not start then.
-
-    A script that defines an agent and trains it is imported when that run is resumed.
-    """
-    if _loading:
-        raise BadValue(
-            f"a run starts while {_loading[-1]} is imported for a class in it: "
-            'put what the file does below `if __name__ == "__main__":`'
-        )
-
-
-def file_module(kind: type) -> ModuleType | None:
-    """The module of a class that was loaded from a file; None for one of another module.
-
-    Other processes cannot import it by its name: what is sent to them must hold its code.
-    """
-    return sys.modules[kind.__module__] if kind.__module__.startswith(FROM_FILE) else None
-
-
-@contextmanager
-def _blaming(what: str) -> Iterator[None]:
-    """Turns whatever another's code raises while it is imported into a `BadValue`."""
-    try:
-        yield
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        last = frames[-1]
-        # A SyntaxError tells its place itself.
-        told = isinstance(error, SyntaxError) or last.filename.startswith("<frozen importlib")
-        where = "" if told else f" at {last.filename}:{last.lineno}"
-        raise BadValue(f"{what}: {type(error).__name__}{where}: {error}") from error
-
-
-def _imported(spec: str, kind: str) -> Any:
-    """The class of `path/to/file.py:Class` or `package.module:Class`."""
-    where, _, name = spec.rpartition(":")
-    if where.endswith(".py"):
-        module = _module_of(Path(where), f"{kind} is {spec!r}")
-    else:
-        module = _import(where, f"{kind} is {spec!r}")
-    found = getattr(module, name, None)
-    if found is None:
-        raise BadValue(f"{kind} is {spec!r}: {where} has no class {name}")
-    return found
-
-
-def _import(module: str, asked: str) -> ModuleType:
-    with _blaming(f"{asked}: {module or 'nothing'} cannot be imported"):
-        try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if not f"{module}.".startswith(f"{missing}."):
-                raise  # something that the module needs
-    raise BadValue(
-        f"{asked}: there is no module {missing}. A file is named with its ending: "
-        "path/to/file.py:Class"
-    )
-
-
-def _module_of(path: Path, asked: str) -> ModuleType:
-    """The module that a Python file is; the same one whenever the file is named again."""
-    path = _resolved(path)
-    if not path.is_file():
-        raise BadValue(f"{asked}: there is no file {path}")
-    for module in list(sys.modules.values()):
-        known = getattr(module, "__file__", None)
-        if known and Path(known).name == path.name and _resolved(Path(known)) == path:
-            return module
-    # Two files of the same name are two modules.
-    name = f"{FROM_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
-    _loading.append(path)
-    try:
-        with _blaming(f"{asked}: {path} cannot be imported"):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    finally:
-        _loading.pop()
-    return module
-
-
-def _resolved(path: Path) -> Path:
-    """The one path of a file, whichever way it was named."""
-    return path.expanduser().resolve()
-
-
-def _absolute(spec: str) -> str:
-    """The same with an absolute path: a run may be resumed from another folder."""
-    where, _, name = spec.rpartition(":")
-    return f"{_resolved(Path(where))}:{name}" if where.endswith(".py") else spec
-
-
-def _spec_of(kind: type, what: str) -> str:
-    """How another process finds a class that was handed over in Python."""
-    name, module = kind.__module__, sys.modules.get(kind.__module__)
-    path = getattr(module, "__file__", None) or ""
-    if not path.endswith(".py") or getattr(module, kind.__qualname__, None) is not kind:
-        raise BadValue(
-            f"the {what} {kind.__qualname__} cannot be found again from a file: define it at the "
-            "top level of a Python file (.py), so that the run can be resumed"
-        )
-    spec = getattr(module, "__spec__", None)
-    if name == "__main__":  # by `python -m package.module` it has another name, too
-        name = "" if spec is None else spec.name
-    # Whoever resumes may have other folders on sys.path; a package is installed, or its files
-    # would not find each other.
-    by_name = "." in name or hasattr(module, "__path__") or Path(path).parent in _INSTALLED
-    return f"{name if by_name else _resolved(Path(path))}:{kind.__qualname__}"

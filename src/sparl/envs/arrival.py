@@ -1,0 +1,71 @@
+"""What an environment gives, as sparl's own: no array is shared, rewards are numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from sparl.errors import BadEnvironment
+
+
+class Arrival(gym.Wrapper):
+    """Copies every observation, and makes a reward of any scalar form a float.
+
+    Many environments give the same array at every step, with other numbers in it. Whatever keeps an
+    observation, as a replay or a stack of frames does, would find the newest one in its place.
+    """
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        given = self.env.reset(seed=seed, options=options)
+        if not (isinstance(given, tuple) and len(given) == 2):
+            raise BadEnvironment(
+                f"reset gave {type(given).__name__}, as environments of the old gym do: it must "
+                "return (observation, info). The package shimmy wraps old ones"
+            )
+        return copied(given[0]), given[1]
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        given = self.env.step(action)
+        if len(given) != 5:
+            raise BadEnvironment(
+                f"step gave {len(given)} values, as environments of the old gym do: it must return "
+                "(observation, reward, terminated, truncated, info). The package shimmy wraps them"
+            )
+        observation, reward, terminated, truncated, info = given
+        return copied(observation), scalar(reward), bool(terminated), bool(truncated), info
+
+
+def copied(observation: Any) -> Any:
+    """An observation without arrays of its environment; Dict and Tuple ones entry by entry."""
+    if isinstance(observation, np.ndarray):
+        return observation.copy()
+    if isinstance(observation, dict):
+        return {name: copied(entry) for name, entry in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(map(copied, observation))
+    return np.array(observation) if isinstance(observation, list) else observation
+
+
+def scalar(reward: Any) -> float:
+    """A reward as a float.
+
+    Args:
+        reward: A number, or an array of one.
+
+    Raises:
+        BadEnvironment: It is a vector, or no number.
+    """
+    if isinstance(reward, float | int):
+        return float(reward)
+    try:
+        array = np.asarray(reward, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadEnvironment(f"the reward {reward!r} is no number: give a float") from error
+    if array.size != 1:
+        raise BadEnvironment(
+            f"the reward has shape {array.shape}: agents learn from one number a step. Wrap the "
+            "environment, to give a weighted sum for example"
+        )
+    return float(array.reshape(()))

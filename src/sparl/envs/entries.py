@@ -1,0 +1,123 @@
+"""Observations of several entries (Dict, Tuple, Discrete, …): their names, and flattening them.
+
+gymnasium's own `flatten` makes the vectors. A policy records the structure, so that whoever loads
+it may hand over observations as the environment gives them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
+from numpy.typing import NDArray
+
+from sparl.envs.wrappers import NoiseInputs, SelectInputs
+
+
+class Entry(NamedTuple):
+    """A named stretch of a flat observation."""
+
+    name: str
+    """As `robot.position`; entries of a Tuple are named by their numbers."""
+    size: int
+    """How many numbers it takes."""
+
+
+def entries_of(env: gym.Env) -> tuple[Entry, ...]:
+    """The entries of an environment's flat observation in order; () where they have no names."""
+    if isinstance(env, NoiseInputs):
+        inner = entries_of(env.env)
+        count = spaces.flatdim(env.observation_space) - sum(entry.size for entry in inner)
+        return (*inner, Entry("noise", count)) if inner else ()
+    if isinstance(env, SelectInputs):
+        names = [
+            entry.name if entry.size == 1 else f"{entry.name}[{i}]"
+            for entry in entries_of(env.env)
+            for i in range(entry.size)
+        ]
+        return tuple(Entry(names[i], 1) for i in env.inputs) if names else ()
+    if isinstance(env, FlattenObservation):
+        return _named(env.env.observation_space)
+    if isinstance(env, FrameStackObservation):
+        return entries_of(env.env)
+    return ()
+
+
+def structure_of(env: gym.Env) -> dict[str, Any] | None:
+    """The structure of what the environment gave before it was flattened, as JSON.
+
+    None where flat observations are not simply the flattened ones.
+    """
+    if isinstance(env, FrameStackObservation):
+        return structure_of(env.env)
+    return _describe(env.env.observation_space) if isinstance(env, FlattenObservation) else None
+
+
+def space_of(structure: dict[str, Any]) -> spaces.Space:
+    """A space with the structure that `structure_of` gave; its bounds are lost."""
+    match structure["kind"]:
+        case "Box":
+            return spaces.Box(-np.inf, np.inf, tuple(structure["shape"]), np.float32)
+        case "Discrete":
+            return spaces.Discrete(structure["n"], start=structure["start"])
+        case "MultiBinary":
+            return spaces.MultiBinary(tuple(structure["shape"]))
+        case "MultiDiscrete":
+            return spaces.MultiDiscrete(
+                np.array(structure["nvec"]), start=np.array(structure["start"])
+            )
+        case "Tuple":
+            return spaces.Tuple([space_of(entry) for entry in structure["spaces"]])
+        case _:
+            return spaces.Dict({n: space_of(entry) for n, entry in structure["spaces"]})
+
+
+def flatten(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
+    """One observation of several entries as a vector, [obs]."""
+    return np.asarray(spaces.flatten(space, observation), np.float32)
+
+
+def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray[np.float32]:
+    """A batch of them, as vector environments give it, as rows [count, obs]."""
+    batch = iterate(batch_space(space, count), observations)
+    return np.stack([flatten(space, observation) for observation in batch])
+
+
+def _describe(space: spaces.Space) -> dict[str, Any]:
+    match space:
+        case spaces.Box():
+            return {"kind": "Box", "shape": list(space.shape)}
+        case spaces.Discrete():
+            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+        case spaces.MultiBinary():
+            return {"kind": "MultiBinary", "shape": list(space.shape)}
+        case spaces.MultiDiscrete():
+            nvec, start = space.nvec.tolist(), space.start.tolist()
+            return {"kind": "MultiDiscrete", "nvec": nvec, "start": start}
+        case spaces.Tuple():
+            return {"kind": "Tuple", "spaces": [_describe(entry) for entry in space.spaces]}
+        case spaces.Dict():
+            return {"kind": "Dict", "spaces": [[n, _describe(s)] for n, s in space.spaces.items()]}
+        case _:
+            raise AssertionError(f"{space} has no fixed size")
+
+
+def _named(space: spaces.Space) -> tuple[Entry, ...]:
+    inner: list[tuple[str, spaces.Space]] = []
+    if isinstance(space, spaces.Dict):
+        inner = [(str(name), entry) for name, entry in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple):
+        inner = [(str(i), entry) for i, entry in enumerate(space.spaces)]
+    named: list[Entry] = []
+    for name, entry in inner:
+        below = _named(entry)
+        named += (
+            [Entry(f"{name}.{e.name}", e.size) for e in below]
+            if below
+            else [Entry(name, spaces.flatdim(entry))]
+        )
+    return tuple(named)

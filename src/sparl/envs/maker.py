@@ -1,0 +1,183 @@
+"""How a run's environment is made: found by its name, configured, wrapped.
+
+A name is a gymnasium id, `module:EnvId`, `module:Class`, `path/to/file.py:Class`, or stands for an
+object of this process that Python code handed over. What makes an environment can be sent to
+another process, and finds the same environment there.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
+
+from sparl import plugins
+from sparl.envs import envpool, sources
+from sparl.envs.arrival import Arrival
+from sparl.envs.wrappers import wrapped
+from sparl.errors import BadEnvironment, BadValue, SparlError
+
+
+@dataclass(frozen=True)
+class WrapperSpec:
+    """A gymnasium wrapper of the user."""
+
+    name: str
+    """`module:Wrapper` or `path/to/file.py:Wrapper`."""
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Its arguments besides the environment, by name."""
+
+
+def wrapper_specs(wrappers: Sequence[Any]) -> tuple[WrapperSpec, ...]:
+    """Wrappers as Python code hands them over.
+
+    Args:
+        wrappers: A name, a class or a `WrapperSpec` each, or a name or class with its arguments:
+            `(gymnasium.wrappers.RescaleAction, {"min_action": -1, "max_action": 1})`.
+
+    Raises:
+        BadValue: A class that no other process could import.
+    """
+    specs = []
+    for wrapper in wrappers:
+        if isinstance(wrapper, WrapperSpec):
+            specs.append(wrapper)
+            continue
+        kind, kwargs = wrapper if isinstance(wrapper, tuple) else (wrapper, {})
+        name = kind if isinstance(kind, str) else plugins.spec_of(kind, "wrapper")
+        specs.append(WrapperSpec(name, dict(kwargs)))
+    return tuple(specs)
+
+
+@dataclass(frozen=True)
+class EnvMaker:
+    """Makes the environment of a run as its agent sees it."""
+
+    env: str
+    """Its name."""
+    source: sources.Source
+    """What the name was found to be."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of its constructor."""
+    wrappers: tuple[WrapperSpec, ...] = ()
+    """The user's wrappers, the innermost first."""
+    max_episode_steps: int | None = None
+    noise_inputs: int = 0
+    inputs: tuple[int, ...] = ()
+    frame_stack: int = 1
+
+    def __call__(self, **options: Any) -> gym.Env:
+        """A new environment.
+
+        Args:
+            **options: Further ones of `gymnasium.make`, `render_mode` for example.
+
+        Raises:
+            BadEnvironment: It cannot be made. The message says what it, or a wrapper, raised.
+            BadValue: `inputs` names an entry that the observation does not have.
+        """
+        # What keeps or reuses arrays is met before any wrapper can keep them, too.
+        env = Arrival(self.base(**options))
+        for wrapper in self.wrappers:
+            env = self._wrap(env, wrapper)
+        env = Arrival(env) if self.wrappers else env
+        if not isinstance(env.observation_space, gym.spaces.Box):
+            env = self._flattened(env)
+        env = wrapped(env, self.noise_inputs, self.inputs)
+        if self.frame_stack > 1:
+            env = FrameStackObservation(env, self.frame_stack)
+        return env
+
+    def base(self, **options: Any) -> gym.Env:
+        """The environment as it is registered, or as its class gives it, without wrappers.
+
+        Raises:
+            BadEnvironment: As when it is called.
+        """
+        if isinstance(self.source, sources.EnvPoolId):
+            return envpool.Single(self.env, self.kwargs, self.max_episode_steps)
+        spec = self.source.spec()
+        if self.max_episode_steps is not None:
+            options = options | {"max_episode_steps": self.max_episode_steps}
+        try:
+            # `sparl check` tells what the checker would, once and not for every instance.
+            return gym.make(spec, **{"disable_env_checker": True} | options | self.kwargs)
+        except SparlError:
+            raise
+        except gym.error.DependencyNotInstalled as error:
+            raise BadEnvironment(f"{self.env} needs a package that is missing: {error}") from error
+        except ModuleNotFoundError as error:
+            raise BadEnvironment(
+                f"{self.env} needs the Python module {error.name!r}, which is not installed"
+            ) from error
+        except Exception as error:
+            raise BadEnvironment(
+                f"{self.env} cannot be made: {_told(error)}{self._hint(error)}"
+            ) from error
+
+    def _hint(self, error: Exception) -> str:
+        if not isinstance(error, TypeError) or "argument" not in str(error):
+            return ""
+        given = ", ".join(f"{k}={v!r}" for k, v in self.kwargs.items()) or "none"
+        return f". Arguments of its constructor are given as env_kwargs; now {given}"
+
+    def _wrap(self, env: gym.Env, wrapper: WrapperSpec) -> gym.Env:
+        kind = plugins.imported(wrapper.name, "wrapper")
+        try:
+            wrapped = kind(env, **wrapper.kwargs)
+        except Exception as error:
+            raise BadEnvironment(
+                f"the wrapper {wrapper.name} cannot wrap {self.env}: {_told(error)}"
+            ) from error
+        if not isinstance(wrapped, gym.Env):
+            raise BadValue(
+                f"the wrapper {wrapper.name} gives {type(wrapped).__name__}, which is no "
+                "environment: derive it from gymnasium.Wrapper"
+            )
+        return wrapped
+
+    def _flattened(self, env: gym.Env) -> gym.Env:
+        space = env.observation_space
+        if not space.is_np_flattenable:
+            raise BadEnvironment(
+                f"{self.env} has observations {space}, whose size is not fixed, and sparl's "
+                "networks take vectors. Wrap it to give a Box, a Dict or a Tuple of fixed size"
+            )
+        return FlattenObservation(env)
+
+
+def _told(error: Exception) -> str:
+    """What an exception of a user's code says, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {error} ({frames[-1].filename}:{frames[-1].lineno})"
+
+
+def by_name(env: str, **options: Any) -> EnvMaker:
+    """What makes the environment of that name.
+
+    Args:
+        env: A gymnasium id, `module:EnvId`, `module:Class` or `path/to/file.py:Class`.
+        **options: Fields of `EnvMaker`.
+
+    Raises:
+        BadEnvironment: There is no environment of that name.
+    """
+    return EnvMaker(env, sources.find(env), **options)
+
+
+def make(env: str, **options: Any) -> gym.Env:
+    """A new environment.
+
+    Args:
+        env: As for `by_name`.
+        **options: Passed to `gymnasium.make`.
+
+    Raises:
+        BadEnvironment: There is none of that name (the closest known ids are named), or it cannot
+            be made (the message says what to install, or what it raised).
+    """
+    return by_name(env)(**options)

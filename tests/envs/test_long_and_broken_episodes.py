@@ -1,0 +1,142 @@
+"""Episodes that never end, numbers that are not finite, frames as a memory."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from environments import OFTEN, TINY
+
+import sparl
+from sparl import envs
+from sparl.cli import main
+from sparl.envs import check
+from sparl.errors import BadValue, Diverged
+from sparl.replay import Columns, Replay
+from sparl.storage import RunFolder
+
+
+class Endless(gym.Env):
+    """Counts on and on; may once give a number that is not finite, in step 30 of an episode."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    broken = False
+
+    def __init__(self, length=0, bad=None, first=0.0):
+        self.length, self.bad, self.first, self.episode = length, bad, float(first), 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.episode = 0, self.episode + 1
+        return np.float32([self.first if self.episode > 2 else 0.0, 0.0]), {}
+
+    def step(self, action):
+        self.t += 1
+        breaks = self.t == 30 and self.bad and self.episode >= 2 and not Endless.broken
+        Endless.broken = Endless.broken or bool(breaks)
+        observation = np.float32([self.t, np.inf if breaks and self.bad == "observation" else 0.0])
+        reward = float("nan") if breaks and self.bad == "reward" else 1.0
+        return observation, reward, False, self.t == self.length, {}
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch):
+    monkeypatch.setattr(Endless, "broken", False)
+
+
+LOOSE = OFTEN | {"eval_every": 1000, "eval_max_steps": 25}
+
+
+def test_endless_episodes_are_cut_when_a_checkpoint_is_overdue(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sparl.training.trainer.ENDLESS", 60)
+    run = sparl.train(Endless, TINY, out=tmp_path / "run", **LOOSE | {"quiet": False})
+    # Due after 40 steps, overdue 60 later.
+    assert RunFolder(run.folder).checkpoints.steps() == [101, 200]
+    assert "episodes under way at step 101 were cut to save in time" in capsys.readouterr().err
+
+
+def test_a_known_limit_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparl.training.trainer.ENDLESS", 1)
+    options = LOOSE | {"max_episode_steps": 95}
+    run = sparl.train(Endless, TINY, out=tmp_path / "run", **options)
+    assert RunFolder(run.folder).checkpoints.steps() == [95, 190, 200]
+
+
+def test_endless_episodes_of_an_evaluation_are_cut_and_told_of(tmp_path, capsys):
+    options = OFTEN | {"eval_max_steps": 25, "quiet": False}
+    run = sparl.train(Endless, TINY, out=tmp_path / "run", **options)
+    told = capsys.readouterr().err
+    assert told.count("2 episodes of an evaluation were cut after 25 steps") == 1
+    assert run.evaluate(1).as_dict()["cut"] == 1
+
+
+@pytest.mark.parametrize("bad", ["observation", "reward"])
+def test_numbers_that_are_not_finite_are_left_out_and_saved_before(tmp_path, bad):
+    options = LOOSE | {"env_kwargs": {"length": 45, "bad": bad}}
+    with pytest.raises(Diverged, match=r"not finite \(step 74, .*nonfinite skip.*step 74 is safe"):
+        sparl.train(Endless, TINY, out=tmp_path / "run", **options)
+    sparl.resume(tmp_path / "run", quiet=True)
+    replay = Replay(1000, Columns(2, 1))
+    RunFolder(tmp_path / "run").checkpoints.load_replay(200, replay)
+    assert np.isfinite(replay.span(0, replay.added)).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"envs": 2}], ids=["one", "two"])
+def test_such_steps_are_skipped_if_asked(tmp_path, capsys, options):
+    asked: dict = {"env_kwargs": {"length": 45, "bad": "observation"}, "nonfinite": "skip"}
+    run = sparl.train(
+        Endless, TINY, out=tmp_path / "run", **LOOSE | asked | options | {"quiet": False}
+    )
+    assert "an observation was not finite; the step is left out" in capsys.readouterr().err
+    replay = Replay(1000, Columns(2, 1))
+    RunFolder(run.folder).checkpoints.load_replay(200, replay)
+    rows = replay.span(0, replay.added)
+    assert replay.added < 200
+    assert np.isfinite(rows).all()
+    # Each of its steps is followed by one of the same episode, or marked as its last.
+    ends = np.flatnonzero(rows[:, -1] > 0)
+    assert np.all(rows[ends[:-1] + 1, 0] <= 1) or options
+
+
+def test_an_environment_that_gives_nothing_finite_stops_at_last(tmp_path):
+    asked = {"env_kwargs": {"length": 45, "first": "inf"}, "nonfinite": "skip"}
+    with pytest.raises(Diverged, match="100 episodes in a row gave nothing finite"):
+        sparl.train(Endless, TINY, out=tmp_path / "run", **LOOSE | asked)
+
+
+def test_skipping_needs_own_resets():
+    with pytest.raises(BadValue, match="nonfinite is skip"):
+        sparl.RunConfig("Pendulum-v1", envs=2, autoreset="next_step", nonfinite="skip")
+
+
+def test_frames_are_a_memory_that_predict_carries(tmp_path):
+    options = LOOSE | {"env_kwargs": {"length": 20}, "frame_stack": 3}
+    run = sparl.train(Endless, TINY, out=tmp_path / "run", **options)
+    assert run.policy.spaces.frames == 3
+    env = envs.EnvMaker("it", envs.find(envs.describe(Endless).name), frame_stack=3)()
+    plain = envs.make(envs.describe(Endless).name)
+    stacked, _ = env.reset(seed=0)
+    single, _ = plain.reset(seed=0)
+    state = None
+    for _ in range(5):
+        wanted, _ = run.predict(stacked)
+        action, state = run.predict(single, state)
+        np.testing.assert_array_equal(action, wanted)
+        stacked, single = env.step(action)[0], plain.step(action)[0]
+    batch, _ = run.predict(np.stack([single, single]), np.stack([state, state]), [True, False])
+    np.testing.assert_array_equal(batch[0], run.predict(single)[0])
+    np.testing.assert_array_equal(batch[1], run.predict(stacked)[0])
+
+
+def test_what_the_check_finds(capsys):
+    make = envs.EnvMaker("it", envs.find(envs.describe(Endless).name))
+    found = {finding.what for finding in check(make, 100).findings}
+    assert "no episode ended in 100 steps, no limit" in found
+    assert "entries 1 never changed" in found
+    assert "every reward was 1" in found
+    assert main(["check", "Pendulum-v1", "--steps", "400"]) == 0
+    told = capsys.readouterr().out
+    assert "3 observations, 1 continuous actions" in told
+    assert "agents that fit: td3, sac" in told
+    assert "random actions return -" in told
