@@ -1,0 +1,233 @@
+"""The files of a policy.
+
+policy.json          layers, patterns, observation, actions and their scaling, hashes of all of it
+policy.safetensors   packed weights, biases, indices, golden input/output pairs, and what
+                     observations are normalised by
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.envs import Spaces
+from sparl.errors import BadFile
+from sparl.layouts import LayerDescription, Size, pack, unpack
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, chain
+from sparl.storage import files, schema
+from sparl.validation import shown
+
+FORMAT = 1
+"""Version of policy.json."""
+FILE, ARRAYS = "policy.json", "policy.safetensors"
+
+
+class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How a policy's file describes observations."""
+
+    shape: tuple[Size, ...]
+    normalized: bool = False
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """policy.json."""
+
+    format: int
+    layers: Annotated[tuple[LayerDescription, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    observation: _Observation
+    action: dict[str, Any]
+    """As `_describe_actions` gives it: fields of `Spaces`."""
+    sha256: schema.Digest
+    squash: bool
+    wiring: Wiring | None = None
+    """Older policies have none: they are chains."""
+    spaces: dict[str, Any] = {}
+    """As `_describe_more` gives it: fields of `Spaces`."""
+
+
+class StoredPolicy(NamedTuple):
+    """What the files of a policy hold, besides its golden outputs."""
+
+    network: Network
+    spaces: Spaces
+    normalization: Normalization | None
+    golden: NDArray[np.float32]
+    """Observations [pairs, obs] whose outputs are stored, too."""
+
+
+def golden_output(spaces: Spaces) -> str:
+    """The name of the array of golden outputs."""
+    return "golden.q_value" if spaces.discrete else "golden.action"
+
+
+def write(folder: Path, policy: StoredPolicy, outputs: NDArray[np.float32]) -> None:
+    """Writes a policy; the same policy always gives the same bytes.
+
+    Args:
+        folder: Is made if it is not there.
+        policy: The policy.
+        outputs: What it gives for the golden observations.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray] = {
+        "golden.observation": policy.golden,
+        golden_output(policy.spaces): outputs,
+    }
+    observation: dict[str, Any] = {"shape": policy.spaces.observation_shape}
+    if policy.normalization is not None:
+        observation["normalized"] = True
+        arrays |= {f"observation.{k}": v for k, v in policy.normalization._asdict().items()}
+    layers = []
+    for i, layer in enumerate(policy.network.layers):
+        description, stored = pack(layer)
+        layers.append(description)
+        arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
+    for i, norm in enumerate(policy.network.norms):
+        if norm is not None:
+            arrays |= {f"norm_{i}.{name}": np.asarray(a) for name, a in vars(norm).items()}
+    sha256 = files.write_arrays(folder / ARRAYS, arrays)
+    files.write_sealed(
+        folder / FILE,
+        {
+            "format": FORMAT,
+            "layers": layers,
+            "wiring": asdict(policy.network.wiring),
+            "squash": policy.network.squash,
+            "observation": observation,
+            "action": _describe_actions(policy.spaces),
+            "sha256": sha256,
+        }
+        | _describe_more(policy.spaces),
+    )
+
+
+def read(folder: Path) -> tuple[StoredPolicy, NDArray[np.float32]]:
+    """A policy that `write` wrote, and its golden outputs.
+
+    Raises:
+        BadFile: Files that are missing, altered, of another format or not as `write` writes them.
+    """
+    content, description = _read(folder / FILE)
+    stored = _Arrays(files.read_arrays(folder / ARRAYS, content.sha256), folder / ARRAYS)
+    spaces = _spaces(description, folder / FILE)
+    network = _network(content, description["layers"], stored, spaces)
+    inputs, outputs = network.in_features, spaces.action_size
+    normalization = None
+    if content.observation.normalized:
+        mean, scale = (stored.take(f"observation.{n}", (inputs,)) for n in ("mean", "scale"))
+        normalization = Normalization(mean, scale)
+    golden = stored.take("golden.observation", (None, inputs))
+    policy = StoredPolicy(network, spaces, normalization, golden)
+    return policy, stored.take(golden_output(spaces), (len(golden), outputs))
+
+
+def _read(file: Path) -> tuple[_File, dict[str, Any]]:
+    """A policy.json, checked: as its schema, and as JSON."""
+    content = files.read_json(file)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else content
+        raise BadFile(
+            f"{file.parent} has policy format {shown(found)}; this sparl reads {FORMAT}",
+            file=file,
+            field="format",
+            value=found,
+        )
+    description = schema.opened(content, file)
+    return schema.convert(description, _File, file), description
+
+
+class _Arrays(NamedTuple):
+    """The arrays in the file of a policy."""
+
+    by_name: dict[str, NDArray]
+    file: Path
+
+    def take(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+        """A float32 array of this shape; None is any size."""
+        array = self.by_name.get(name)
+        found = None if array is None else array.shape
+        fits = array is not None and array.dtype == np.float32 and array.ndim == len(shape)
+        if not fits or any(s not in (None, n) for s, n in zip(shape, found or (), strict=True)):
+            raise BadFile(
+                f"{self.file}: {name} should be float32 of shape {shape}, and is "
+                f"{'missing' if array is None else f'{array.dtype} of shape {found}'}",
+                file=self.file,
+                field=name,
+                value=found,
+            )
+        assert array is not None
+        return array
+
+
+def _network(
+    content: _File, descriptions: list[dict[str, Any]], stored: _Arrays, spaces: Spaces
+) -> Network:
+    """The layers in their wiring."""
+    sizes = spaces.observation_size, spaces.action_size
+    shapes = [layer.shape for layer in content.layers]
+    wiring = chain(len(shapes)) if content.wiring is None else content.wiring
+    misfit = wiring.misfit(shapes)
+    if not misfit:
+        widths = [shapes[0][1], *(outputs for outputs, _ in shapes)]
+        found = widths[0], sum(widths[value] for value in wiring.gives)
+        if found != sizes:
+            misfit = f"the network has {found} inputs and outputs, and the spaces {sizes}"
+    if misfit:
+        raise BadFile(
+            f"{stored.file.parent / FILE} is not as sparl wrote it: {misfit}",
+            file=stored.file.parent / FILE,
+            field="wiring",
+        )
+    layers = []
+    for i, layer in enumerate(descriptions):
+        prefix = f"layer_{i}."
+        arrays = {
+            name.removeprefix(prefix): array
+            for name, array in stored.by_name.items()
+            if name.startswith(prefix)
+        }
+        layers.append(unpack(layer, arrays, str(stored.file), f"layer_{i}"))
+    norms = []
+    for i, (stage, (outputs, inputs)) in enumerate(zip(wiring.stages, shapes, strict=True)):
+        if stage.norm is None:
+            norms.append(None)
+            continue
+        kind = {"layer": LayerNorm, "batch": BatchNorm}[stage.norm]
+        size = inputs if stage.norm == "layer" else outputs
+        names = [field.name for field in fields(kind)]
+        stats = {name: jnp.asarray(stored.take(f"norm_{i}.{name}", (size,))) for name in names}
+        norms.append(kind(**stats))
+    return Network(tuple(layers), tuple(norms), wiring, content.squash)
+
+
+def _describe_actions(spaces: Spaces) -> dict[str, Any]:
+    if spaces.discrete:
+        return {"choices": spaces.choices, "first": spaces.first}
+    return {"shape": spaces.action_shape, "low": spaces.low, "high": spaces.high}
+
+
+def _describe_more(spaces: Spaces) -> dict[str, Any]:
+    """The fields of `Spaces` that neither observation nor action tells, where they have a value."""
+    told = {"observation_shape", "action_shape", "low", "high", "choices", "first"}
+    more = {f.name: getattr(spaces, f.name) for f in fields(Spaces) if f.name not in told}
+    defaults = {f.name: f.default for f in fields(Spaces)}
+    changed = {name: value for name, value in more.items() if value != defaults[name]}
+    if spaces.nvec:  # the shape of several discrete actions at once
+        changed["action_shape"] = spaces.action_shape
+    return {"spaces": changed} if changed else {}
+
+
+def _spaces(content: dict[str, Any], file: Path) -> Spaces:
+    """The spaces in a policy.json: what `_describe_actions` and `_describe_more` told of them."""
+    action, more = content["action"], content.get("spaces", {})
+    at = {"shape": "action_shape"}
+    told = {at.get(name, name): value for name, value in action.items()}
+    none = {"action_shape": [], "low": [], "high": []} if "choices" in action else {}
+    shape = {"observation_shape": content["observation"]["shape"]}
+    return schema.convert(none | shape | told | more, Spaces, file, "action")
