@@ -39,7 +39,9 @@ def make(name: str, **options: Any) -> Any:
     """What `KINDS[name](**options)` is, without the check of annotations that tests have."""
     made = object.__new__(KINDS[name])
     for field in dataclasses.fields(made):
-        value = (NEEDED.get(name, {}) | options).get(field.name, field.default)
+        made_by = field.default_factory
+        default = field.default if made_by is dataclasses.MISSING else made_by()
+        value = (NEEDED.get(name, {}) | options).get(field.name, default)
         object.__setattr__(made, field.name, value)
     made.__post_init__()
     return made

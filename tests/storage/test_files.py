@@ -67,7 +67,7 @@ def test_an_error_says_which_file_which_field_and_which_value(run):
 def test_fields_of_a_config_that_are_not_what_they_should_be_are_named(run, change, message):
     edit(run / "config.json", change)
     with pytest.raises(BadFile, match=message):
-        RunFolder(run).read_config()
+        RunFolder(run).record()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def foreign(trained, tmp_path, monkeypatch) -> Path:
     (tmp_path / "world.py").write_text(WORLD)
     agent = f"{tmp_path / 'toy.py'}:Toy"
     edit(run / "config.json", lambda content: content["agent"].update(name=agent))
-    edit(run / "config.json", lambda content: content["run"].update(env="world:World-v0"))
+    world = {"env": "world:World-v0", "env_spec": "", "env_folder": ""}
+    edit(run / "config.json", lambda content: content["run"].update(world))
     edit(run / "summary.json", lambda content: content.update(env="world:World-v0"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
     monkeypatch.setattr(trust, "_accepted", set())
@@ -145,6 +146,24 @@ def test_a_mark_is_of_what_is_named_and_of_who_wrote_it(foreign, monkeypatch, tm
     with pytest.raises(Untrusted):
         sparl.Run(foreign).evaluate(1)
     assert not (tmp_path / "another").exists()  # reading makes no key
+
+
+@pytest.mark.parametrize(
+    ("run", "named"),
+    [
+        ({"env": "Pendulum-v1", "begun_from": "/a:b/checkpoints/step-1"}, []),
+        ({"env": "world:World-v0"}, ["env world:World-v0"]),
+        ({"env": "my/world.py"}, ["env my/world.py"]),
+        ({"env": "A-v0", "env_folder": "/their/modules"}, ["env_folder /their/modules"]),
+        ({"env": "A-v0", "env_spec": '{"entry_point": "os:system"}'}, ["env_spec {"]),
+        ({"env": "A-v0", "wrappers": [{"name": "x:Y", "kwargs": {}}]}, ["wrappers x:Y"]),
+    ],
+)
+def test_all_that_leads_to_an_import_is_named(run, named):
+    plain = {"name": "td3"}
+    found = trust.code({"agent": plain, "method": {"name": "dense"}, "run": run})
+    assert len(found) == len(named)
+    assert all(text.startswith(word) for text, word in zip(found, named, strict=True))
 
 
 def test_a_run_that_names_no_code_needs_no_key(tmp_path, monkeypatch):

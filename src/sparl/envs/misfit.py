@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
-from gymnasium import spaces as gym_spaces
 
 from sparl import validation
-from sparl.envs.entries import space_of
 from sparl.errors import BadValue
 
 LARGEST = 2**31 - 1
@@ -21,6 +20,64 @@ DTYPES = (
     *(f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32, 64)),
 )
 """Types of actions."""
+
+
+Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+
+
+class _Box(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="Box"):
+    shape: tuple[Size, ...]
+
+
+class _Discrete(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="Discrete"):
+    n: Size
+    start: int
+
+
+class _MultiBinary(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="MultiBinary"):
+    shape: tuple[Size, ...]
+
+
+class _MultiDiscrete(
+    msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="MultiDiscrete"
+):
+    nvec: list[Any]
+    """Numbers, in lists of any depth."""
+    start: list[Any]
+
+    def __post_init__(self) -> None:
+        nvec, start = np.array(self.nvec), np.array(self.start)  # lists of one depth, or an error
+        if nvec.shape != start.shape or {nvec.dtype.kind, start.dtype.kind} != {"i"}:
+            raise ValueError("nvec and start must be whole numbers of the same shape")
+        if nvec.min() < 1 or nvec.max() > LARGEST:
+            raise ValueError("choices are counted in 32 bits")
+
+
+class _Tuple(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="Tuple"):
+    spaces: list[Structure]
+
+
+class _Dict(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="Dict"):
+    spaces: list[tuple[str, Structure]]
+
+
+Structure = _Box | _Discrete | _MultiBinary | _MultiDiscrete | _Tuple | _Dict
+"""What `entries.structure_of` gives."""
+
+
+def _size(structure: Structure) -> int:
+    """Numbers of a flat observation of this structure."""
+    match structure:
+        case _Box(shape) | _MultiBinary(shape):
+            return math.prod(shape)
+        case _Discrete(n):
+            return n
+        case _MultiDiscrete(nvec):
+            return int(np.sum(nvec))
+        case _Tuple(entries):
+            return sum(map(_size, entries))
+        case _Dict(entries):
+            return sum(_size(entry) for _, entry in entries)
 
 
 def refuse_misfit(spaces: Any) -> None:
@@ -84,9 +141,10 @@ def _refuse_observation(spaces: Any) -> None:
         )
     if spaces.structure is None:
         return
+    # Only counted: a space of the size that a file claims would have arrays of that size.
     try:
-        found = gym_spaces.flatdim(space_of(spaces.structure))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        found = _size(msgspec.convert(spaces.structure, Structure))
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise BadValue(f"structure is {validation.shown(spaces.structure)}: {error}") from error
     if found != size:
         raise BadValue(

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from sparl import validation
 from sparl.envs.entries import Entry, entries_of, flatten, space_of, structure_of
 from sparl.envs.misfit import refuse_misfit
-from sparl.errors import BadEnvironment
+from sparl.errors import BadEnvironment, BadValue
 
 MOST_CHOICES = 4096
 """Combinations of several discrete actions that are numbered at most."""
@@ -59,8 +60,11 @@ class Spaces:
     """Observations of the environment, the newest last, that are one of the agent."""
 
     def __post_init__(self) -> None:
-        # Of JSON they come as lists.
-        object.__setattr__(self, "entries", tuple(Entry(*entry) for entry in self.entries))
+        try:  # of JSON they come as lists
+            entries = msgspec.convert(self.entries, tuple[Entry, ...])
+        except (msgspec.ValidationError, UnicodeError) as error:
+            raise BadValue(f"entries is {validation.shown(self.entries)}: {error}") from error
+        object.__setattr__(self, "entries", entries)
         validation.kinds(self)
         refuse_misfit(self)
 

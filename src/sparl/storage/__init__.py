@@ -2,6 +2,7 @@
 
 from sparl.storage.checkpoint import Checkpoints
 from sparl.storage.files import exclusive_folder, quoted
+from sparl.storage.policy_file import StoredPolicy
 from sparl.storage.run_folder import RunFolder
 from sparl.storage.state_file import StateFile
 from sparl.storage.summary import SummaryFile
@@ -13,6 +14,7 @@ __all__ = [
     "Mark",
     "RunFolder",
     "StateFile",
+    "StoredPolicy",
     "SummaryFile",
     "Table",
     "accept",

@@ -23,6 +23,8 @@ from typing import Any
 from sparl.errors import Untrusted
 
 KEY_SIZE = 32
+LONGEST = 200
+"""Characters that a message shows of what is named."""
 _accepted: set[Path] = set()
 """Folders that the user has trusted in this process."""
 
@@ -42,6 +44,8 @@ def code(config: dict[str, Any]) -> list[str]:
     plugins = {part: config[part]["name"] for part in ("agent", "method")}
     named = [f"{part} {spec}" for part, spec in plugins.items() if ":" in spec]
     run = {name: value for name, value in config["run"].items() if name != "begun_from"}
+    if run.pop("env_folder", ""):  # modules are looked for there, whatever they are called
+        named.append(f"env_folder {config['run']['env_folder']}")
     return named + [f"{name} {text}" for name, value in run.items() for text in _specs(value)]
 
 
@@ -68,8 +72,9 @@ def refuse_foreign(folder: Path, named: list[str], found: str | None) -> None:
     key = _key(make=False)
     if key is not None and found is not None and hmac.compare_digest(_mac(key, named), found):
         return
+    told = ", ".join(text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in named)
     raise Untrusted(
-        f"{folder} names code to run ({', '.join(named)}), and was not written by you on this "
+        f"{folder} names code to run ({told}), and was not written by you on this "
         "machine. Look at that code; then say --trust, or trust=True in Python"
     )
 

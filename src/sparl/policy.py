@@ -1,14 +1,8 @@
-"""A trained policy: what is left of an agent when training is over, and what a device needs.
-
-policy.json          layers, patterns, observation, actions and their scaling, hashes of all of it
-policy.safetensors   packed weights, biases, indices, golden input/output pairs, and what
-                     observations are normalised by
-"""
+"""A trained policy: what is left of an agent when training is over, and what a device needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +12,10 @@ from numpy.typing import NDArray
 
 from sparl.envs import Spaces, stack
 from sparl.errors import BadFile, BadValue
-from sparl.layouts import StraightThrough, pack
+from sparl.layouts import StraightThrough
 from sparl.networks import Network, Normalization
-from sparl.policy.reading import (
-    FORMAT,
-    StoredArrays,
-    describe_actions,
-    describe_more,
-    network_of,
-    read,
-    spaces_of,
-)
-from sparl.storage import files
+from sparl.storage import StoredPolicy, policy_file
 
-ARRAYS = "policy.safetensors"
 GOLDEN = 8
 TOLERANCE = 1e-4
 """Most that what a loaded policy's network gives may differ from its golden outputs: actions in
@@ -107,40 +91,8 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy; the same policy always gives the same bytes."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, NDArray] = {
-            "golden.observation": self.golden,
-            self._golden_output: self.outputs(self.golden),
-        }
-        observation: dict[str, Any] = {"shape": self.spaces.observation_shape}
-        if self.normalization is not None:
-            observation["normalized"] = True
-            arrays |= {f"observation.{k}": v for k, v in self.normalization._asdict().items()}
-        layers = []
-        for i, layer in enumerate(self.network.layers):
-            description, stored = pack(layer)
-            layers.append(description)
-            arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
-        network = self.network
-        for prefix, norms in (("norm", network.norms), ("input_norm", network.input_norms)):
-            for i, norm in enumerate(norms):
-                numbers = {} if norm is None else vars(norm)
-                arrays |= {f"{prefix}_{i}.{name}": np.asarray(a) for name, a in numbers.items()}
-        sha256 = files.write_arrays(folder / ARRAYS, arrays)
-        files.write_sealed(
-            folder / "policy.json",
-            {
-                "format": FORMAT,
-                "layers": layers,
-                "wiring": asdict(self.network.wiring),
-                "squash": self.network.squash,
-                "observation": observation,
-                "action": describe_actions(self.spaces),
-                "sha256": sha256,
-            }
-            | describe_more(self.spaces),
-        )
+        stored = StoredPolicy(self.network, self.spaces, self.normalization, self.golden)
+        policy_file.write(Path(folder), stored, self.outputs(self.golden))
 
     @classmethod
     def load(cls, folder: str | Path) -> Policy:
@@ -150,37 +102,18 @@ class Policy:
             BadFile: Files that are missing, altered, of another format or not as `save` writes
                 them, and a policy that does not act as it did when it was saved.
         """
-        folder = Path(folder)
-        content, description = read(folder / "policy.json")
-        file = folder / ARRAYS
-        arrays = files.read_arrays(file, content.sha256)
-        spaces = spaces_of(description, folder / "policy.json")
-        stored = StoredArrays(arrays, file)
-        network = network_of(content, description, stored, spaces)
-        sizes = network.in_features, spaces.action_size
-        normalization = None
-        if content.observation.normalized:
-            mean, scale = (
-                stored.take(f"observation.{name}", (sizes[0],)) for name in ("mean", "scale")
-            )
-            normalization = Normalization(mean, scale)
-        golden = stored.take("golden.observation", (None, sizes[0]))
-        policy = cls(network, spaces, golden, normalization)
-        outputs = stored.take(policy._golden_output, (len(golden), sizes[1]))
+        stored, outputs = policy_file.read(Path(folder))
+        policy = cls(stored.network, stored.spaces, stored.golden, stored.normalization)
         with np.errstate(all="ignore"):
-            error = np.abs(policy.outputs(golden) - outputs).max(initial=0.0)
+            error = np.abs(policy.outputs(policy.golden) - outputs).max(initial=0.0)
         if not error <= TOLERANCE * np.abs(outputs).max(initial=1.0):
             raise BadFile(
                 f"{folder}: outputs differ from the golden ones by {error:.1e}",
-                file=file,
-                field=policy._golden_output,
+                file=Path(folder) / policy_file.ARRAYS,
+                field=policy_file.golden_output(policy.spaces),
                 value=float(error),
             )
         return policy
-
-    @property
-    def _golden_output(self) -> str:
-        return "golden.q_value" if self.spaces.discrete else "golden.action"
 
 
 def predict(

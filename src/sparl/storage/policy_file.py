@@ -1,8 +1,13 @@
-"""The files of a policy as they are read: checked before anything is made of them."""
+"""The files of a policy.
+
+policy.json          layers, patterns, observation, actions and their scaling, hashes of all of it
+policy.safetensors   packed weights, biases, indices, golden input/output pairs, and what
+                     observations are normalised by
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -13,12 +18,14 @@ from numpy.typing import NDArray
 
 from sparl.envs import Spaces
 from sparl.errors import BadFile
-from sparl.layouts import LayerDescription, Size, unpack
-from sparl.networks import NORMS, AnyNorm, Network, Norm, Wiring, chain
+from sparl.layouts import LayerDescription, Size, pack, unpack
+from sparl.networks import NORMS, AnyNorm, Network, Norm, Normalization, Wiring, chain
 from sparl.storage import files, schema
 from sparl.validation import shown
 
 FORMAT = 1
+"""Version of policy.json."""
+FILE, ARRAYS = "policy.json", "policy.safetensors"
 
 
 class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -28,23 +35,101 @@ class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     normalized: bool = False
 
 
-class PolicyFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """policy.json."""
 
     format: int
     layers: Annotated[tuple[LayerDescription, ...], msgspec.Meta(min_length=1, max_length=1000)]
     observation: _Observation
     action: dict[str, Any]
-    """As `describe_actions` gives it: fields of `Spaces`."""
+    """As `_describe_actions` gives it: fields of `Spaces`."""
     sha256: schema.Digest
     squash: bool
     wiring: Wiring | None = None
     """Older policies have none: they are chains."""
     spaces: dict[str, Any] = {}
-    """As `describe_more` gives it: fields of `Spaces`."""
+    """As `_describe_more` gives it: fields of `Spaces`."""
 
 
-def read(file: Path) -> tuple[PolicyFile, dict[str, Any]]:
+class StoredPolicy(NamedTuple):
+    """What the files of a policy hold, besides its golden outputs."""
+
+    network: Network
+    spaces: Spaces
+    normalization: Normalization | None
+    golden: NDArray[np.float32]
+    """Observations [pairs, obs] whose outputs are stored, too."""
+
+
+def golden_output(spaces: Spaces) -> str:
+    """The name of the array of golden outputs."""
+    return "golden.q_value" if spaces.discrete else "golden.action"
+
+
+def write(folder: Path, policy: StoredPolicy, outputs: NDArray[np.float32]) -> None:
+    """Writes a policy; the same policy always gives the same bytes.
+
+    Args:
+        folder: Is made if it is not there.
+        policy: The policy.
+        outputs: What it gives for the golden observations.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray] = {
+        "golden.observation": policy.golden,
+        golden_output(policy.spaces): outputs,
+    }
+    observation: dict[str, Any] = {"shape": policy.spaces.observation_shape}
+    if policy.normalization is not None:
+        observation["normalized"] = True
+        arrays |= {f"observation.{k}": v for k, v in policy.normalization._asdict().items()}
+    layers = []
+    for i, layer in enumerate(policy.network.layers):
+        description, stored = pack(layer)
+        layers.append(description)
+        arrays |= {f"layer_{i}.{name}": array for name, array in stored.items()}
+    network = policy.network
+    for prefix, norms in (("norm", network.norms), ("input_norm", network.input_norms)):
+        for i, norm in enumerate(norms):
+            numbers = {} if norm is None else vars(norm)
+            arrays |= {f"{prefix}_{i}.{name}": np.asarray(a) for name, a in numbers.items()}
+    sha256 = files.write_arrays(folder / ARRAYS, arrays)
+    files.write_sealed(
+        folder / FILE,
+        {
+            "format": FORMAT,
+            "layers": layers,
+            "wiring": asdict(policy.network.wiring),
+            "squash": policy.network.squash,
+            "observation": observation,
+            "action": _describe_actions(policy.spaces),
+            "sha256": sha256,
+        }
+        | _describe_more(policy.spaces),
+    )
+
+
+def read(folder: Path) -> tuple[StoredPolicy, NDArray[np.float32]]:
+    """A policy that `write` wrote, and its golden outputs.
+
+    Raises:
+        BadFile: Files that are missing, altered, of another format or not as `write` writes them.
+    """
+    content, description = _read(folder / FILE)
+    stored = _Arrays(files.read_arrays(folder / ARRAYS, content.sha256), folder / ARRAYS)
+    spaces = _spaces(description, folder / FILE)
+    network = _network(content, description, stored, spaces)
+    inputs, outputs = network.in_features, spaces.action_size
+    normalization = None
+    if content.observation.normalized:
+        mean, scale = (stored.take(f"observation.{n}", (inputs,)) for n in ("mean", "scale"))
+        normalization = Normalization(mean, scale)
+    golden = stored.take("golden.observation", (None, inputs))
+    policy = StoredPolicy(network, spaces, normalization, golden)
+    return policy, stored.take(golden_output(spaces), (len(golden), outputs))
+
+
+def _read(file: Path) -> tuple[_File, dict[str, Any]]:
     """A policy.json, checked: as its schema, and as JSON."""
     content = files.read_json(file)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -56,10 +141,10 @@ def read(file: Path) -> tuple[PolicyFile, dict[str, Any]]:
             value=found,
         )
     description = schema.opened(content, file)
-    return schema.convert(description, PolicyFile, file), description
+    return schema.convert(description, _File, file), description
 
 
-class StoredArrays(NamedTuple):
+class _Arrays(NamedTuple):
     """The arrays in the file of a policy."""
 
     by_name: dict[str, NDArray]
@@ -82,8 +167,8 @@ class StoredArrays(NamedTuple):
         return array
 
 
-def network_of(
-    content: PolicyFile, description: dict[str, Any], stored: StoredArrays, spaces: Spaces
+def _network(
+    content: _File, description: dict[str, Any], stored: _Arrays, spaces: Spaces
 ) -> Network:
     """The layers in their wiring."""
     sizes = spaces.observation_size, spaces.action_size
@@ -97,8 +182,8 @@ def network_of(
             misfit = f"the network has {found} inputs and outputs, and the spaces {sizes}"
     if misfit:
         raise BadFile(
-            f"{stored.file.parent / 'policy.json'} is not as sparl wrote it: {misfit}",
-            file=stored.file.parent / "policy.json",
+            f"{stored.file.parent / FILE} is not as sparl wrote it: {misfit}",
+            file=stored.file.parent / FILE,
             field="wiring",
         )
     layers = []
@@ -125,20 +210,20 @@ def network_of(
     return Network(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash)
 
 
-def _norm(kind: Norm | None, name: str, size: int, stored: StoredArrays) -> AnyNorm | None:
+def _norm(kind: Norm | None, name: str, size: int, stored: _Arrays) -> AnyNorm | None:
     if kind is None:
         return None
     names = [field.name for field in fields(NORMS[kind])]
     return NORMS[kind](**{n: jnp.asarray(stored.take(f"{name}.{n}", (size,))) for n in names})
 
 
-def describe_actions(spaces: Spaces) -> dict[str, Any]:
+def _describe_actions(spaces: Spaces) -> dict[str, Any]:
     if spaces.discrete:
         return {"choices": spaces.choices, "first": spaces.first}
     return {"shape": spaces.action_shape, "low": spaces.low, "high": spaces.high}
 
 
-def describe_more(spaces: Spaces) -> dict[str, Any]:
+def _describe_more(spaces: Spaces) -> dict[str, Any]:
     """The fields of `Spaces` that neither observation nor action tells, where they have a value."""
     told = {"observation_shape", "action_shape", "low", "high", "choices", "first"}
     more = {f.name: getattr(spaces, f.name) for f in fields(Spaces) if f.name not in told}
@@ -149,8 +234,8 @@ def describe_more(spaces: Spaces) -> dict[str, Any]:
     return {"spaces": changed} if changed else {}
 
 
-def spaces_of(content: dict[str, Any], file: Path) -> Spaces:
-    """The spaces in a policy.json: what `describe_actions` and `describe_more` told of them."""
+def _spaces(content: dict[str, Any], file: Path) -> Spaces:
+    """The spaces in a policy.json: what `_describe_actions` and `_describe_more` told of them."""
     action, more = content["action"], content.get("spaces", {})
     at = {"shape": "action_shape"}
     told = {at.get(name, name): value for name, value in action.items()}
