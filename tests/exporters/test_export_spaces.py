@@ -77,7 +77,7 @@ def episode_of(spaces, count=40):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [name for name in SPACES if name != "bits"])
 def test_c_acts_as_predict_does(name, tmp_path):
     policy = policy_in(SPACES[name])
     spaces = policy.spaces
