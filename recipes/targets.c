@@ -1,6 +1,6 @@
 /* Prints what an exported policy computes, as the bits of its numbers: its outputs and its action
- * for every observation of its self-test, then what it answers to NaN, to infinity and to
- * huge numbers. */
+ * for every observation of its self-test (of frames, for the newest one), then what it answers to
+ * NaN, to infinity and to huge numbers. */
 #include "policy_test.c"
 
 #ifdef __AVR__ /* an ATmega1284P, which the simulator leaves when it sleeps without interrupts */
@@ -77,16 +77,25 @@ static uint32_t bits_of_action(policy_action action)
     return is_float ? bits_of_float((float)action) : (uint32_t)(int32_t)action;
 }
 
+static policy_scratch scratch;
+#if POLICY_FRAMES > 1
+static policy_frames frames;
+#define ACT(observation, action) policy_act(observation, action, &frames, &scratch)
+#else
+#define ACT(observation, action) policy_act(observation, action, &scratch)
+#endif
+
 int main(void)
 {
-    static policy_scratch scratch;
     static float observation[POLICY_OBSERVATION_SIZE];
     policy_action action[POLICY_ACTION_SIZE];
+    const int count = sizeof observations / sizeof observations[0];
     int test, i;
     begin();
     show('t', (uint32_t)policy_self_test(&scratch));
-    for (test = 0; test < POLICY_TESTS; test++) {
-        if (policy_act(observations[test], action, &scratch) != POLICY_OK)
+    for (test = 0; test < count; test++) {
+        const float *newest = observations[test] + POLICY_INPUT_SIZE - POLICY_OBSERVATION_SIZE;
+        if (ACT(newest, action) != POLICY_OK)
             return 1;
         for (i = 0; i < POLICY_OUTPUT_SIZE; i++)
             show('o', bits_of_float(scratch.outputs[i]));
@@ -96,11 +105,11 @@ int main(void)
     for (i = 0; i < 3; i++) {
         static const uint32_t bad[3] = {0x7fc00000u, 0x7f800000u, 0xff800000u};
         observation[POLICY_OBSERVATION_SIZE - 1] = float_of_bits(bad[i]);
-        show('n', (uint32_t)policy_act(observation, action, &scratch));
+        show('n', (uint32_t)ACT(observation, action));
     }
     for (i = 0; i < POLICY_OBSERVATION_SIZE; i++)
         observation[i] = i % 2 ? 3e38f : -3e38f;
-    show('h', (uint32_t)policy_act(observation, action, &scratch));
+    show('h', (uint32_t)ACT(observation, action));
     end();
     return 0;
 }

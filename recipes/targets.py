@@ -159,7 +159,8 @@ def run(program: CProgram, target: Target, flags: Sequence[str] = ()) -> Printed
     found: dict[str, list[int]] = {name: [] for name in "toanh"}
     for name, bits in re.findall(r"([toanh]) ([0-9a-f]{8})\b", printed):
         found[name].append(int(bits, 16))
-    kind = np.int32 if program.policy.spaces.discrete else np.float32
+    spaces = program.policy.spaces
+    kind = np.int32 if spaces.discrete or spaces.rounds else np.float32
     return Printed(
         *found["t"],
         np.array(found["o"], np.uint32).view(np.float32).reshape(len(program.policy.golden), -1),
@@ -215,6 +216,26 @@ def discrete() -> Policy:
     large = eqx.tree_at(lambda layer: layer.weight, first, 16.0 * first.weight)
     network = network.with_layers((large, *others))
     return with_golden(network, Spaces((17,), (), (), (), 6, 32765))
+
+
+def several() -> Policy:
+    """Several choices at once; their numbers pass 2^15 and begin below 0."""
+    spaces = Spaces(
+        *((17,), (3,), (), (), 12), nvec=(2, 3, 2), starts=(-40000, 32766, 0), dtype="int64"
+    )
+    return with_golden(stored([NofM(2, 4), None], (17, 20, 12), squash=False), spaces)
+
+
+def frames() -> Policy:
+    """Integers of a number's newest, second and third value; many lie halfway between two."""
+    bounds = (-16.0, 0.0, -2147483647.0), (16.0, 16.0, 2147483647.0)
+    spaces = Spaces((3, 2), (3,), *bounds, dtype="int32", frames=3)
+    weight = jnp.zeros((3, 6)).at[[0, 1, 2], [4, 2, 0]].set(1.0)
+    network = build(KEY, (6, 3), False)
+    (layer,) = network.layers
+    layer = eqx.tree_at(lambda la: (la.weight, la.bias), layer, (weight, jnp.zeros(3)))
+    golden = np.arange(-16, 20, dtype=np.float32).reshape(6, 6) / 16 + np.float32(1 / 32)
+    return Policy(network.with_layers((layer,)), spaces, golden)
 
 
 def stored(kinds: Sequence[Any], sizes: Sequence[int] = SIZES, squash: bool = True) -> Network:
@@ -283,6 +304,8 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "circulant": lambda: continuous(stored([(16, 0.5), (4, 0.4), (2, 1.0)])),
     "mixed": mixed,
     "discrete": discrete,
+    "several": several,
+    "frames": frames,
     "layer norm": lambda: continuous(wired(build(KEY, (17, 12, 12, 6), True, "simba", "elu"))),
     "batch norm": lambda: continuous(wired(with_tower())),
     "d2rl": lambda: continuous(wired(build(KEY, (17, 24, 20, 6), True, "d2rl", "tanh"))),

@@ -15,6 +15,8 @@ import targets
 CASES = [
     *(("mixed", dtype) for dtype in ("float32", "float16", "int8")),
     *(("discrete", dtype) for dtype in ("float32", "int8")),
+    ("several", "int8"),
+    ("frames", "float32"),
     ("layer norm", "float32"),
 ]
 FAST = ["-O3", "-ffast-math"]
@@ -39,8 +41,11 @@ def assert_agrees(program, there, here):
     assert np.abs(there.outputs - here.outputs).max() <= tolerance
     spaces = program.policy.spaces
     if spaces.discrete:
-        assert np.array_equal(there.actions, spaces.first + there.outputs.argmax(1)[:, None])
+        expected = spaces.to_env_action(there.outputs.argmax(1))
+        assert np.array_equal(there.actions, expected.reshape(there.actions.shape))
     else:
+        if spaces.rounds:
+            assert np.array_equal(there.actions[:, :2], spaces.to_env_action(there.outputs)[:, :2])
         actions = there.actions.astype(np.float64)
         assert (actions >= spaces.low).all() and (actions <= spaces.high).all()
 

@@ -81,18 +81,42 @@ def policy_like(name, discrete=False):
     return policy_of(kinds, sizes, discrete)
 
 
+def policy_in(spaces, kind="dense", seed=0):
+    """A policy of one hidden layer in an environment with these spaces."""
+    sizes = [spaces.observation_size, 12, spaces.action_size]
+    like = policy_of([kind] * 2, sizes, spaces.discrete, seed)
+    return Policy(like.network, spaces, like.golden)
+
+
 class PolicyAct:
     """`policy_act` of an exported policy that was compiled on this machine."""
 
     def __init__(self, compiled, program):
         spaces = program.policy.spaces
-        size = 1 if spaces.discrete else spaces.action_size
-        self.action = np.zeros(size, np.int32 if spaces.discrete else np.float32)
+        size = len(spaces.nvec) or (1 if spaces.discrete else spaces.action_size)
+        whole = spaces.discrete or spaces.rounds
+        self.action = np.zeros(size, np.int32 if whole else np.float32)
+        self._frames = (
+            [np.zeros(program.frames_bytes // 4, np.float32)] if spaces.frames > 1 else []
+        )
         self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
-        self._function = compiled.library.policy_act
+        self._library, self._outputs = compiled.library, program.outputs
 
     def __call__(self, observation):
         """The action for one observation [obs]; None if the policy refuses the observation."""
-        arrays = observation, self.action, self._scratch
-        refused = self._function(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+        arrays = observation, self.action, *self._frames, self._scratch
+        refused = self._library.policy_act(*map(_pointer, arrays))
         return None if refused else self.action.copy()
+
+    def reset(self):
+        """Begins an episode."""
+        self._library.policy_reset(*map(_pointer, self._frames))
+
+    @property
+    def outputs(self):
+        """What the network gave in the call before, [out]."""
+        return self._scratch[-self._outputs :].copy()
+
+
+def _pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)

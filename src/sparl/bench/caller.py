@@ -2,7 +2,7 @@
 
     python -P caller.py NAME FOLDER CALLS      prints nanoseconds, one line per call
 
-FOLDER contains `task.json` (sizes of the dense network, action bounds), `observations.npy`, and the
+FOLDER contains `task.json` (sizes of the dense network, shape, bounds), `observations.npy`, and the
 files that contenders act with. The file is run by its path and imports sparl and JAX only where
 they are needed. So the process of another library is like that of its own users. Every contender
 uses one thread.
@@ -96,6 +96,8 @@ def sb3(folder: Path, task: dict[str, Any]) -> Act:
     return lambda observation: agent.predict(observation, deterministic=True)[0]
 
 
+SHAPED = ("sparl", "onnx", "onnx-dense")
+"""Contenders that take observations in their own shape, several frames at once."""
 CONTENDERS = {"sparl": sparl, "onnx": onnx, "onnx-dense": onnx_dense, "torch": torch, "sb3": sb3}
 
 
@@ -104,8 +106,11 @@ def main(name: str, folder: str, calls: str) -> None:
     import numpy as np
 
     path = Path(folder)
-    act = CONTENDERS[name](path, json.loads((path / "task.json").read_text()))
+    task = json.loads((path / "task.json").read_text())
+    act = CONTENDERS[name](path, task)
     observations = np.load(path / "observations.npy")
+    if name in SHAPED:
+        observations = observations.reshape(-1, *task["shape"])
     nanoseconds = []
     for call in range(-max(20, int(calls) // 10), int(calls)):
         observation = observations[call % len(observations)]

@@ -178,7 +178,8 @@ def prepare(options: Latency, folder: Path) -> dict[str, Contender]:
     sizes = dense.widths
     recorded = recorded_observations(run)
     observations = policy.golden if recorded is None else recorded[-1024:]
-    task = {"sizes": sizes, "choices": spaces.choices, "low": spaces.low, "high": spaces.high}
+    task = {"sizes": sizes, "shape": spaces.observation_shape, "choices": spaces.choices}
+    task |= {"low": spaces.low, "high": spaces.high}
     (folder / "task.json").write_text(json.dumps(task))
     np.save(folder / "observations.npy", observations)
     (folder / "observations.bin").write_bytes(np.ascontiguousarray(observations).tobytes())

@@ -100,7 +100,11 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             counts = _counts(layer["weights"], layer["bytes"])
             table.add_row(_by(layer["shape"]), layer["loop"], *counts)
         console.print(table)
-        console.print(f"working memory of a call: {report['scratch_bytes']:,} bytes")
+        frames = report.get("frames_bytes", 0)
+        console.print(
+            f"working memory of a call: {report['scratch_bytes']:,} bytes"
+            + (f"; {frames:,} remember the frames" if frames else "")
+        )
     error = report["error"]
     console.print(
         f"difference to the policy's outputs over {error['observations']:,} observations: "

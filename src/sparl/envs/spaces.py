@@ -73,6 +73,11 @@ class Spaces:
         """Whether actions are discrete."""
         return self.choices > 0
 
+    @cached_property
+    def rounds(self) -> bool:
+        """Whether actions are of an integer type, to which continuous ones are rounded."""
+        return np.dtype(self.dtype).kind in "iu"
+
     @property
     def observation_size(self) -> int:
         """Numbers of a flat observation."""
@@ -137,7 +142,7 @@ class Spaces:
         unclipped = low + (action + 1.0) * half
         # Called at every step of a run: these two take a third of the time of np.clip.
         clipped = np.minimum(np.maximum(unclipped, low), high)
-        if self._rounds:
+        if self.rounds:
             clipped = np.rint(clipped)
         return clipped.astype(self.dtype).reshape((*action.shape[:-1], *self.action_shape))
 
@@ -147,16 +152,12 @@ class Spaces:
         return list(batch) if self.discrete else [np.asarray(action) for action in batch]
 
     @cached_property
-    def _rounds(self) -> bool:
-        return np.dtype(self.dtype).kind in "iu"
-
-    @cached_property
     def _bounds(self) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
         """`low`, `high` and half their difference in the environment's type; integers' in float64.
 
         The halves are taken before the difference, which might overflow.
         """
-        dtype = np.float64 if self._rounds else np.dtype(self.dtype)
+        dtype = np.float64 if self.rounds else np.dtype(self.dtype)
         low, high = np.asarray(self.low, dtype), np.asarray(self.high, dtype)
         half = np.asarray(0.5, dtype)
         return low, high, half * high - half * low

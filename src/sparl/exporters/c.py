@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparl.envs import inner_float32
 from sparl.exporters import flow
 from sparl.exporters.checks import check_policy
+from sparl.exporters.interface import Interface
 from sparl.exporters.layers import DeviceLayer
 from sparl.exporters.network import DeviceNetwork
 from sparl.exporters.text import (
@@ -35,7 +35,6 @@ from sparl.policy import Policy
 RANGE_NOTE = """Observations
  * more than twice as large as the recorded ones may be clipped."""
 """A sentence of the header of a policy in integers."""
-UNBOUNDED = "actions, meant to be within -1 and 1"
 LARGEST_INT16 = 2**15 - 1
 
 
@@ -70,33 +69,40 @@ class CProgram:
         total = sum(sizes[buffer.ctype] * buffer.length for buffer in self._buffers)
         return -(-total // 4) * 4 + 4 * self.outputs
 
+    @property
+    def frames_bytes(self) -> int:
+        """Bytes of a `policy_frames`, which remembers observations; 0 where there is none."""
+        return self.interface.frames_bytes
+
+    @cached_property
+    def interface(self) -> Interface:
+        """What the program takes and gives."""
+        return Interface(self.policy)
+
     def files(self) -> dict[str, str]:
         """Gives the text of every file by its name."""
-        spaces, network = self.policy.spaces, self.network
-        expected = network.outputs(self.policy.golden)
+        network, interface = self.network, self.interface
+        expected = network.outputs(interface.tested)
         words = {
+            **interface.header,
+            **interface.self_test,
             "version": Source(metadata.version("sparl")),
-            "summary": Source(f"{self._observation_summary}, {self._action_summary}"),
+            "summary": Source(interface.summary),
             "layers": Source("\n * ".join(map(_layer_summary, network.layers))),
-            "observation_size": spaces.observation_size,
-            "action_size": 1 if spaces.discrete else spaces.action_size,
             "output_size": self.outputs,
-            "output_meaning": self._output_meaning,
-            "action_meaning": self._action_meaning,
             "range_note": Source(RANGE_NOTE if network.integers else ""),
             "bytes": self.nbytes,
             "buffers": Source(
                 "\n    ".join(f"{ctype} {name}[{length}];" for name, ctype, length in self._buffers)
             ),
-            "action_type": Source("int32_t" if spaces.discrete else "float"),
-            "tests": len(self.policy.golden),
+            "tests": len(interface.tested),
             "observations": number_lists(self.policy.golden),
             "expected": number_lists(expected),
             "tolerance": number(np.float32(network.tolerance(expected))),
             "types": self._typedefs,
             "tables": Source("\n".join(map(str, self._tables))),
             "kernels": self._loops,
-            "functions": Source("\n".join([self._policy_outputs, self._policy_act])),
+            "functions": Source("\n".join([self._policy_outputs, *interface.functions])),
         }
         names = ("policy.h", "policy.c", "policy_test.c", "main.c", "Makefile")
         return {name: tidied(fill(f"{name}.in", words)) for name in names}
@@ -124,30 +130,6 @@ class CProgram:
         return [*buffers, Buffer("sums", ctypes.sum, width), Buffer("inputs", ctypes.input, width)]
 
     @property
-    def _observation_summary(self) -> str:
-        normalised = "" if self.policy.normalization is None else " (normalised inside)"
-        return _count(self.policy.spaces.observation_size, "observation") + normalised
-
-    @property
-    def _action_summary(self) -> str:
-        spaces = self.policy.spaces
-        return _count(spaces.action_size, "choice" if spaces.discrete else "action")
-
-    @property
-    def _output_meaning(self) -> Source:
-        if self.policy.spaces.discrete:
-            return Source("the value of each choice")
-        within = "actions within -1 and 1" if self.policy.network.squash else UNBOUNDED
-        return Source(within)
-
-    @property
-    def _action_meaning(self) -> Source:
-        spaces = self.policy.spaces
-        if spaces.discrete:
-            return Source(f"a choice from {number(spaces.first)} on")
-        return Source("within its bounds")
-
-    @property
     def _typedefs(self) -> Source:
         ctypes, largest = self.network.ctypes, 4 * self._width
         # Loops count in int, at most to four times the width.
@@ -169,17 +151,13 @@ class CProgram:
             arrays |= self.network.input_arrays[i] | self.network.output_arrays[i]
             tables += [Table(f"{name}_{i}", array) for name, array in arrays.items()]
         tables += [Table(name, array) for name, array in self.network.observation_arrays.items()]
-        spaces = self.policy.spaces
-        if not spaces.discrete:
-            low, high = inner_float32(spaces.low, spaces.high)
-            tables += [Table("low", low), Table("high", high)]
-        return tables
+        return tables + self.interface.tables
 
     @property
     def _loops(self) -> Source:
         """The functions that the layers need, one for each combination of index types."""
         functions = {}
-        for name in self.network.parts:
+        for name in (*self.network.parts, *self.interface.parts):
             text = template_text(f"parts/{name}.c")
             functions[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
         for layer in self.network.layers:
@@ -203,14 +181,9 @@ class CProgram:
         ]
         statements = "".join(f"    {line}\n" for line in [*pointers, "int i;", *body])
         return (
-            "int policy_outputs(const float observation[POLICY_OBSERVATION_SIZE], "
+            "int policy_outputs(const float observation[POLICY_INPUT_SIZE], "
             f"policy_scratch *scratch)\n{{\n{statements}}}\n"
         )
-
-    @property
-    def _policy_act(self) -> Source:
-        name = "choose.c" if self.policy.spaces.discrete else "act.c"
-        return fill(f"parts/{name}", {"first": self.policy.spaces.first})
 
 
 def _layer_summary(layer: DeviceLayer) -> str:
@@ -222,7 +195,3 @@ def _layer_summary(layer: DeviceLayer) -> str:
     }
     kind = kinds.get(layer.loop, layer.loop).format(**layer.fixed)
     return f"{layer.outputs} x {layer.inputs}: {layer.weight.size} weights, {kind}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

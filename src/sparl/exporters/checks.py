@@ -7,6 +7,7 @@ that agree with its arrays, whatever reads the files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,11 @@ def _check_spaces(spaces: Spaces, network: Network) -> None:
     _whole("observation.shape", spaces.observation_shape)
     if spaces.observation_size != inputs:
         raise _disagreement("observation.shape", spaces.observation_shape, f"{inputs} inputs")
+    _check_entries(spaces)
     _whole("action.choices", [spaces.choices])
+    if spaces.nvec:
+        _check_several_choices(spaces, outputs)
+        return
     if spaces.discrete:
         _whole("action.first", [spaces.first], INT32.min)
         if spaces.choices != outputs:
@@ -59,6 +64,10 @@ def _check_spaces(spaces: Spaces, network: Network) -> None:
                 "Let the environment's Discrete space start at a smaller number"
             )
         return
+    if not isinstance(spaces.dtype, str) or spaces.dtype not in np.sctypeDict:
+        raise BadValue(
+            f"dtype of the policy is {spaces.dtype!r:.80}, no type of numbers: {WAY_OUT}"
+        )
     _whole("action.shape", spaces.action_shape)
     if int(np.prod(spaces.action_shape, dtype=np.int64)) != outputs:
         raise _disagreement("action.shape", spaces.action_shape, f"{outputs} outputs")
@@ -67,6 +76,53 @@ def _check_spaces(spaces: Spaces, network: Network) -> None:
             raise _disagreement(name, bounds, f"{outputs} outputs")
         if not all(isinstance(b, float | int) and abs(b) <= LARGEST for b in bounds):
             raise BadValue(f"{name} of the policy is {bounds!r:.80}, no finite numbers: {WAY_OUT}")
+        if spaces.rounds and not all(_holds(spaces.dtype, bound) for bound in bounds):
+            raise BadValue(
+                f"{name} of the policy is {bounds!r:.80}: actions that are rounded to "
+                f"{spaces.dtype} are exported in 32 bits, and their bounds must be whole numbers "
+                "of both types. Let the environment's action space have smaller bounds"
+            )
+
+
+def _check_entries(spaces: Spaces) -> None:
+    """Checks the frames of an observation and the names of its entries."""
+    _whole("frames", [spaces.frames], 1)
+    if spaces.frames > 1 and spaces.observation_shape[0] != spaces.frames:
+        raise BadValue(
+            f"frames of the policy is {spaces.frames}, but its observations have the shape "
+            f"{spaces.observation_shape}: {WAY_OUT}"
+        )
+    _whole("entries", [entry.size for entry in spaces.entries])
+    if not all(isinstance(entry.name, str) for entry in spaces.entries):
+        raise BadValue(f"entries of the policy is {spaces.entries!r:.80}, without names: {WAY_OUT}")
+    size = sum(entry.size for entry in spaces.entries) * spaces.frames
+    if spaces.entries and size != spaces.observation_size:
+        raise _disagreement("entries", spaces.entries, f"{spaces.observation_size} inputs")
+
+
+def _check_several_choices(spaces: Spaces, outputs: int) -> None:
+    _whole("action.nvec", spaces.nvec, 1)
+    _whole("action.starts", spaces.starts, INT32.min)
+    _whole("action.shape", spaces.action_shape)
+    if not math.prod(spaces.nvec) == spaces.choices == outputs:
+        raise _disagreement("action.nvec", spaces.nvec, f"{outputs} outputs")
+    if not len(spaces.starts) == len(spaces.nvec) == math.prod(spaces.action_shape):
+        raise BadValue(
+            f"action.starts of the policy is {spaces.starts!r:.80}, which does not go with "
+            f"{len(spaces.nvec)} numbers of shape {spaces.action_shape!r:.80}: {WAY_OUT}"
+        )
+    if any(s + n - 1 > INT32.max for s, n in zip(spaces.starts, spaces.nvec, strict=True)):
+        raise BadValue(
+            f"action.starts is {spaces.starts!r:.80}: the exported code numbers choices in 32 "
+            "bits. Let the environment's MultiDiscrete space start at smaller numbers"
+        )
+
+
+def _holds(dtype: str, bound: float) -> bool:
+    """Whether a bound is a whole number of that integer type and of int32."""
+    type_ = np.iinfo(dtype)
+    low, high = max(type_.min, INT32.min), min(type_.max, INT32.max)
+    return low <= bound <= high and bound == int(bound)
 
 
 def _check_network(network: Network) -> None:

@@ -163,6 +163,7 @@ def _sizes(program: CProgram) -> dict[str, Any]:
     return {
         "bytes": program.nbytes,
         "scratch_bytes": program.scratch_bytes,
+        **({"frames_bytes": program.frames_bytes} if program.frames_bytes else {}),
         "layers": [
             {
                 "loop": layer.loop,
@@ -206,10 +207,17 @@ def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32])
     noise = np.random.default_rng(0).normal(size=(1000, policy.spaces.observation_size))
     tried = np.concatenate([observations, noise.astype(np.float32)])
     shaped = tried.reshape(-1, *policy.spaces.observation_shape)
-    name = "q_value" if policy.spaces.discrete else "action"
-    (actual,) = onnx.session(model).run([name], {"observation": shaped})
-    outputs = policy.outputs(tried)
-    expected = outputs if policy.spaces.discrete else policy.spaces.to_env_action(outputs)
+    spaces, outputs = policy.spaces, policy.outputs(tried)
+    action, *values = onnx.session(model).run(None, {"observation": shaped})
+    if spaces.discrete:
+        (actual,), expected = values, outputs
+        if not np.array_equal(action, spaces.to_env_action(actual.argmax(1))):
+            raise BadRun("onnxruntime's actions are not those of the largest values: not written")
+    else:
+        # A number halfway between two integers may be rounded to either.
+        margin = TOLERANCE if spaces.rounds else 0.0
+        least, most = (spaces.to_env_action(outputs + d) for d in (-margin, margin))
+        actual, expected = action, np.clip(action, least, most)
     worst = float(np.abs(actual - expected).max())
     if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")

@@ -44,7 +44,7 @@ def lines(network: DeviceNetwork, wiring: Wiring, squash: bool) -> list[str]:
     body = _chain(network) if wiring.is_chain else _wired(network, wiring)
     value = network.output_values[-1]
     return [
-        *("for (i = 0; i < POLICY_OBSERVATION_SIZE; i++) {", "    if (!is_finite(observation[i]))"),
+        *("for (i = 0; i < POLICY_INPUT_SIZE; i++) {", "    if (!is_finite(observation[i]))"),
         "        return POLICY_NOT_FINITE;",
         f"    {'x' if wiring.is_chain else 'values'}[i] = {network.observation_value};",
         *("}", *body),

@@ -2,19 +2,24 @@
 
 ONNX has no sparse layers, so sparse weights are written out with their zeros. Neurons that
 structured pruning cut out are absent. The input `observation` [batch, ...] has the environment's
-shape. The output `action` is what the environment takes, with its bounds applied; discrete policies
-also give `q_value` [batch, choices]. The model does not check that observations are finite.
+shape; where the policy sees several frames, it is all of them, the newest last. The output `action`
+is what the environment takes, with its bounds applied: float32, or int64 where it is rounded or
+chosen. Discrete policies also give `q_value` [batch, choices]. The model does not check that
+observations are finite. Its metadata has the number of frames and the names of entries.
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels
-from sparl.envs import inner_float32
+from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadValue
 from sparl.exporters.checks import check_policy
 from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, Place, run
@@ -88,30 +93,43 @@ def model(policy: Policy) -> Any:
     x = run(network.wiring, x, linear, normalised, node_operations)
     if network.squash:
         x = node("Tanh", "squashed", x)
+
+    def whole(name: str, values: Sequence[int]) -> str:
+        return constant(name, np.array(values, np.int64))
+
+    several = f"{spaces.frames} frames of an episode, the newest last" if spaces.frames > 1 else ""
     observation = helper.make_tensor_value_info(
-        "observation", TensorProto.FLOAT, ["batch", *spaces.observation_shape]
+        *("observation", TensorProto.FLOAT, ["batch", *spaces.observation_shape]), several
     )
-    if spaces.discrete:
+    if spaces.nvec:
+        # As np.unravel_index: the last number changes fastest.
+        combinations = [math.prod(spaces.nvec[i + 1 :]) for i in range(len(spaces.nvec))]
+        best = node("ArgMax", "best", x, axis=1, keepdims=1)
+        quotient = node("Div", "quotient", best, whole("combinations", combinations))
+        choice = node("Mod", "choice", quotient, whole("choices", spaces.nvec))
+        action = node("Add", "numbers", choice, whole("first", spaces.starts))
+    elif spaces.discrete:
         best = node("ArgMax", "best", x, axis=1, keepdims=0)
-        node("Add", "action", best, constant("first", np.array(spaces.first, np.int64)))
-        outputs = [
-            helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
-            helper.make_tensor_value_info("q_value", TensorProto.FLOAT, ["batch", spaces.choices]),
-        ]
+        action = node("Add", "numbers", best, constant("first", np.array(spaces.first, np.int64)))
     else:
         low, high = inner_float32(spaces.low, spaces.high)
         above = node("Add", "above", x, constant("one", np.array(1.0, np.float32)))
+        if spaces.rounds:  # in float64, as `Spaces.to_env_action` does
+            low, high = np.array(spaces.low, np.float64), np.array(spaces.high, np.float64)
+            above = node("Cast", "wide", above, to=TensorProto.DOUBLE)
         part = node("Mul", "part", above, constant("half_range", 0.5 * high - 0.5 * low))
         inside = node("Add", "inside", part, constant("low", low))
         inside = node("Max", "not_below", inside, "low")
-        inside = node("Min", "bounded", inside, constant("high", high))
-        shape = np.array([-1, *spaces.action_shape], np.int64)
-        node("Reshape", "action", inside, constant("action_shape", shape))
-        outputs = [
-            helper.make_tensor_value_info(
-                "action", TensorProto.FLOAT, ["batch", *spaces.action_shape]
-            )
-        ]
+        action = node("Min", "bounded", inside, constant("high", high))
+        if spaces.rounds:
+            action = node("Round", "rounded", action)
+            action = node("Cast", "whole", action, to=TensorProto.INT64)
+    node("Reshape", "action", action, whole("action_shape", [-1, *spaces.action_shape]))
+    kind = TensorProto.INT64 if spaces.discrete or spaces.rounds else TensorProto.FLOAT
+    outputs = [helper.make_tensor_value_info("action", kind, ["batch", *spaces.action_shape])]
+    if spaces.discrete:
+        value = ("q_value", TensorProto.FLOAT, ["batch", spaces.choices])
+        outputs.append(helper.make_tensor_value_info(*value))
     graph = helper.make_graph(nodes, "policy", [observation], outputs, constants)
     model_proto = helper.make_model(
         graph,
@@ -119,8 +137,15 @@ def model(policy: Policy) -> Any:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
+    helper.set_model_props(model_proto, _metadata(spaces))
     onnx.checker.check_model(model_proto, full_check=True)
     return model_proto
+
+
+def _metadata(spaces: Spaces) -> dict[str, str]:
+    """What a model says of its observations besides their shape."""
+    entries = {"entries": json.dumps(spaces.entries)} if spaces.entries else {}
+    return entries | ({"frames": str(spaces.frames)} if spaces.frames > 1 else {})
 
 
 def session(content: bytes) -> Any:

@@ -2,13 +2,14 @@
 
 Generated code is compiled, and may be loaded by this process. A policy comes from a file. So
 `fill` takes nothing but integers and `Source`, which is text that this package wrote itself, and
-`number` writes nothing but finite numbers. What a policy's files say in words never gets there:
-`sparl.exporters.checks` refuses it.
+`number` writes nothing but finite numbers. Of what a policy's files say in words, only names of
+entries get there, as `identifiers` writes them; `sparl.exporters.checks` refuses the rest.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,8 +21,18 @@ from numpy.typing import NDArray
 
 from sparl.errors import BadValue
 
-C_TYPES = {"f4": "float", "u1": "uint8_t", "i1": "int8_t", "u2": "uint16_t", "u4": "uint32_t"}
+C_TYPES = {
+    "f4": "float",
+    "u1": "uint8_t",
+    "i1": "int8_t",
+    "u2": "uint16_t",
+    "u4": "uint32_t",
+    "i4": "int32_t",
+}
 """C types by NumPy's codes."""
+LONGEST_NAME = 36
+"""Characters of a name that are kept. A compiler may tell macros apart by their first 63 alone, and
+a prefix and a number are added."""
 
 
 class Source(str):
@@ -90,6 +101,28 @@ def number(value: Any, name: str = "a constant") -> Source:
 def number_lists(rows: NDArray[Any]) -> Source:
     """Writes each row as a list in braces."""
     return Source("\n".join(f"    {{{', '.join(map(number, row))}}}," for row in rows))
+
+
+def identifiers(names: Sequence[str], taken: Sequence[str] = ()) -> list[Source]:
+    """Writes names of the user as ends of C identifiers, each different from the others.
+
+    Letters become capitals, and all but A to Z and digits becomes underscores: `robot.angle` gives
+    `ROBOT_ANGLE`.
+
+    Args:
+        names: Any text.
+        taken: Identifiers that none of them may become.
+    """
+    used, counts, found = set(taken), Counter[str](), []
+    for name in names:
+        kept = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")[:LONGEST_NAME].strip("_")
+        identifier = kept = kept or "ENTRY"
+        while identifier in used:
+            counts[kept] += 1
+            identifier = f"{kept}_{counts[kept] + 1}"
+        used.add(identifier)
+        found.append(Source(identifier))
+    return found
 
 
 def _rows(values: NDArray[Any]) -> str:

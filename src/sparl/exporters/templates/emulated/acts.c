@@ -6,6 +6,12 @@ volatile float sensors[POLICY_OBSERVATION_SIZE];
 volatile policy_action motors[POLICY_ACTION_SIZE];
 
 static policy_scratch scratch;
+#if POLICY_FRAMES > 1
+static policy_frames frames;
+#define ACT(observation, action) policy_act(observation, action, &frames, &scratch)
+#else
+#define ACT(observation, action) policy_act(observation, action, &scratch)
+#endif
 
 int main(void)
 {
@@ -14,7 +20,7 @@ int main(void)
     int i;
     for (i = 0; i < POLICY_OBSERVATION_SIZE; i++)
         observation[i] = sensors[i];
-    if (policy_act(observation, action, &scratch) == POLICY_OK)
+    if (ACT(observation, action) == POLICY_OK)
         for (i = 0; i < POLICY_ACTION_SIZE; i++)
             motors[i] = action[i];
     return 0;

@@ -7,6 +7,12 @@
 #endif
 
 static policy_scratch scratch;
+#if POLICY_FRAMES > 1
+static policy_frames frames;
+#define ACT(observation, action) policy_act(observation, action, &frames, &scratch)
+#else
+#define ACT(observation, action) policy_act(observation, action, &scratch)
+#endif
 
 static void print_count(const char *name, uint32_t number)
 {
@@ -33,7 +39,7 @@ int main(void)
     start_clock();
     before = clock_now();
     for (call = 0; call < CALLS; call++)
-        policy_act(observation, action, &scratch);
+        ACT(observation, action);
     print_count("ticks ", clock_now() - before);
     before = clock_now();
     __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "=r"(i) : "0"(500000) : "cc");

@@ -1,0 +1,2 @@
+$best
+    action[0] = (policy_action)$first + best;

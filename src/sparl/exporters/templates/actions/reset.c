@@ -1,0 +1,4 @@
+void policy_reset(policy_frames *frames)
+{
+    frames->started = 0;
+}
