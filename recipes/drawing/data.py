@@ -17,7 +17,7 @@ Rows = list[dict[str, str]]
 
 def rows(path: Path) -> Rows:
     """The rows of a CSV file by column."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 
