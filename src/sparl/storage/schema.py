@@ -57,7 +57,7 @@ def parse(content: bytes, file: Path, *, finite: bool = True) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) < len(items):
-            twice, _ = (Counter(name for name, _ in items) - Counter(made)).most_common(1)[0]
+            ((twice, _),) = Counter(name for name, _ in items).most_common(1)
             refuse(f"it has the field {shown(twice)} twice", twice)
         return made
 
