@@ -26,6 +26,7 @@ _WORDS = {
     bool: "True or False",
     str: "text",
     type(None): "None",
+    Any: "anything",
 }
 
 
@@ -49,7 +50,7 @@ def kinds(config: Any) -> None:
             one_of(get_args(kind), **{name: value})
             continue
         try:
-            made = msgspec.convert(value, kind)
+            made = msgspec.convert(value, kind, from_attributes=True)
         except (msgspec.ValidationError, UnicodeError) as error:  # half a surrogate is no text
             raise BadValue(f"{name} is {shown(given)}: it must be {_describe(kind)}") from error
         for number in _numbers(made):
@@ -130,16 +131,17 @@ def _kinds_of(dataclass: type) -> dict[str, Any]:
     except Exception:  # A plug-in's annotations may name what is not there while it runs.
         return {}
     names = [field.name for field in dataclasses.fields(dataclass)]
-    return {name: annotations[name] for name in names if _can_be_checked(annotations[name])}
+    checked = {name: annotations[name] for name in names if _can_be_checked(annotations[name])}
+    return {name: kind for name, kind in checked.items() if kind is not Any}
 
 
 def _can_be_checked(kind: Any) -> bool:
-    """Whether the kind is made of numbers, text, None and tuples of them."""
-    if get_origin(kind) in (Literal, tuple, Union, types.UnionType):
+    """Whether the kind is made of numbers, text, None, and tuples, dictionaries and dataclasses."""
+    if get_origin(kind) in (Literal, tuple, dict, Union, types.UnionType):
         return get_origin(kind) is Literal or all(
             argument is ... or _can_be_checked(argument) for argument in get_args(kind)
         )
-    return kind in _WORDS
+    return kind in _WORDS or dataclasses.is_dataclass(kind)
 
 
 def _describe(kind: Any) -> str:
@@ -151,7 +153,9 @@ def _describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         words = [_describe(argument) for argument in get_args(kind) if argument is not ...]
         return f"a tuple, each of it {' or '.join(dict.fromkeys(words))}"
-    return _WORDS[kind]
+    if get_origin(kind) is dict:
+        return f"a dictionary of {_describe(get_args(kind)[1])} by text"
+    return _WORDS.get(kind) or f"a {kind.__name__}"
 
 
 def _plain(value: Any) -> Any:

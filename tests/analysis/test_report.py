@@ -315,12 +315,16 @@ def test_exports_and_their_measurements_are_listed(trained, tmp_path):
     (run / "export" / "c-float32" / "device.json").write_text(json.dumps(device))
     row = {"told": "exported C", "median_us": 1.25, "p99_us": 2.0}
     (run / "export" / "latency.json").write_text(json.dumps({"rows": [row, {"told": "half"}]}))
+    (run / "export" / "odd").mkdir()
+    (run / "export" / "odd" / "export.json").write_text('{"to": 3, "error": [1]}')
     html = write_report(run, tmp_path)
     assert html.cells("On an emulated Cortex-M4F")[1:] == [["float32", "4,000", "900", "1,234"]]
     assert html.cells("One action, in microseconds")[1:] == [["exported C", "1.2", "2.0"]]
     files = dict(html.cells("Files in the run folder"))
     assert files["export/other/export.json"] == "1,234"
     assert {"export/c-float32/policy.c", "export/c-float32/policy.h"} <= files.keys()
+    (run / "export" / "latency.json").write_text('{"rows": 5}')
+    assert "One action, in microseconds" not in write_report(run, tmp_path).tables
     (row,) = html.cells("Exported by sparl export")[1:]
     assert row == ["c", "float32", f"{exported['bytes']:,}", f"{exported['error']['max']:.1e}"]
     size = (run / "policy" / "policy.safetensors").stat().st_size

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
-from sparl import plugins
+from sparl import plugins, validation
 from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
 from sparl.envs.wrappers import wrapped
@@ -30,6 +30,9 @@ class WrapperSpec:
     """`module:Wrapper` or `path/to/file.py:Wrapper`."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """Its arguments besides the environment, by name."""
+
+    def __post_init__(self) -> None:
+        validation.kinds(self)
 
 
 def wrapper_specs(wrappers: Sequence[Any]) -> tuple[WrapperSpec, ...]:

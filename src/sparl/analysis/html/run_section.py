@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from sparl.analysis.html import charts, figures, matrices
@@ -19,7 +20,7 @@ from sparl.analysis.html.read_run import Columns, ReadRun
 from sparl.config import options
 from sparl.errors import SparlError
 from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
-from sparl.storage import files
+from sparl.storage import files, schema
 
 FAMILIES = {
     "kept": "Weights kept",
@@ -174,41 +175,68 @@ def _files(path: Path) -> list[Size]:
     return [Size(str(f.relative_to(path)), f.stat().st_size) for f in paths if f.is_file()]
 
 
+class _Error(msgspec.Struct):
+    """Of what `sparl export` wrote."""
+
+    max: float
+
+
+class _Export(msgspec.Struct):
+    """export.json."""
+
+    to: str
+    dtype: str
+    bytes: int
+    error: _Error | None = None
+
+
+class _Device(msgspec.Struct):
+    """device.json."""
+
+    flash: float | None = None
+    ram: float | None = None
+    instructions: float | None = None
+
+
+class _Latency(msgspec.Struct):
+    """A row of latency.json."""
+
+    told: str
+    median_us: float
+    p99_us: float
+
+
+class _Latencies(msgspec.Struct):
+    """latency.json."""
+
+    rows: list[dict[str, Any]]
+
+
 def _exports(path: Path) -> list[ExportRow]:
     """Reads the reports of exports; one that cannot be read is left out."""
     rows = []
     for file in sorted(path.glob(f"export/*/{REPORT_FILE}")):
-        report = _read_object(file)
-        with suppress(KeyError, TypeError, ValueError):
-            error, device = report.get("error"), _read_object(file.with_name(DEVICE_FILE))
-            counts = (device.get(name) for name in ("flash", "ram", "instructions"))
-            rows.append(
-                ExportRow(
-                    str(report["to"]),
-                    str(report["dtype"]),
-                    int(report["bytes"]),
-                    f"{error['max']:.1e}" if error else "",
-                    *("" if count is None else f"{float(count):,.0f}" for count in counts),
-                )
-            )
+        with suppress(SparlError):
+            export: _Export = schema.convert(files.read_json(file), _Export, file)
+            device = _Device()
+            with suppress(SparlError):
+                measured = file.with_name(DEVICE_FILE)
+                device = schema.convert(files.read_json(measured), _Device, measured)
+            error = f"{export.error.max:.1e}" if export.error else ""
+            counts = (device.flash, device.ram, device.instructions)
+            told = ("" if count is None else f"{count:,.0f}" for count in counts)
+            rows.append(ExportRow(export.to, export.dtype, export.bytes, error, *told))
     return rows
 
 
 def _latencies(path: Path) -> list[LatencyRow]:
-    rows = []
-    for row in _read_object(path / "export" / LATENCY_FILE).get("rows", []):
-        with suppress(KeyError, TypeError, ValueError):
-            times = (f"{float(row[name]):.1f}" for name in ("median_us", "p99_us"))
-            rows.append(LatencyRow(str(row["told"]), *times))
-    return rows
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    """Reads a JSON object; gives an empty one where there is none."""
+    file, rows = path / "export" / LATENCY_FILE, []
     with suppress(SparlError):
-        content = files.read_json(file)
-        return content if isinstance(content, dict) else {}
-    return {}
+        for found in schema.convert(files.read_json(file), _Latencies, file).rows:
+            with suppress(SparlError):
+                row: _Latency = schema.convert(found, _Latency, file, "rows")
+                rows.append(LatencyRow(row.told, f"{row.median_us:.1f}", f"{row.p99_us:.1f}"))
+    return rows
 
 
 def _changes(table: Columns) -> Changes:
