@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.envs.entries import Entry, entries_of, flatten, space_of, structure_of
+from sparl.envs.inverse import agents_actions
 from sparl.envs.misfit import refuse_misfit
 from sparl.errors import BadEnvironment
 
@@ -141,6 +142,20 @@ class Spaces:
         """The actions of a batch as environments take them one by one."""
         batch = self.to_env_action(actions)
         return list(batch) if self.discrete else [np.asarray(action) for action in batch]
+
+    def from_env_action(self, actions: Any) -> NDArray[Any]:
+        """Actions as the environment takes them as agents give them: undoes `to_env_action`.
+
+        Args:
+            actions: [batch, ...] in the environment's shape, or its numbers in a row.
+
+        Returns:
+            float32 [batch, act] in [-1, 1], or discrete actions counted from 0, int64 [batch].
+
+        Raises:
+            BadValue: Actions out of bounds, or no choices; it says how many, and the first.
+        """
+        return agents_actions(self, actions)
 
     @cached_property
     def _rounds(self) -> bool:
