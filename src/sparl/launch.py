@@ -48,6 +48,8 @@ def configured(env: Any, options: dict[str, Any]) -> RunConfig:
         options = {"eval_env": "shared"} | options
     if "wrappers" in options:
         options = options | {"wrappers": envs.wrapper_specs(options["wrappers"])}
+    if isinstance(options.get("replay"), Path):
+        options = options | {"replay": str(options["replay"])}
     options = {"env_spec": described.recorded} | options
     run = RunConfig(described.name, **options).recorded()
     return logs.recorded(run) if run.replay else run

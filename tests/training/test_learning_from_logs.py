@@ -36,7 +36,7 @@ def logs(tmp_path) -> Path:
 
 
 def train(out: Path, logs: Path, agent: Any = CLONING, **given: Any) -> sparl.Run:
-    given = {"replay": str(logs), "normalize_observations": True, "steps": 120} | given
+    given = {"replay": logs, "normalize_observations": True, "steps": 120} | given
     return sparl.train(POINT, agent, out=out, **OFTEN | given)
 
 
