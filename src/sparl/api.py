@@ -11,18 +11,11 @@ from typing import Any
 from sparl import analysis, exporters, launch
 from sparl.agents import TD3, Agent
 from sparl.errors import BadValue
-from sparl.interop import sb3
+from sparl.interop import logs, sb3
 from sparl.methods import METHODS, Dense, Method
 from sparl.policy import Policy, predict
 from sparl.storage import RunFolder, exclusive_folder
-from sparl.training import (
-    Callback,
-    Evaluation,
-    Evaluator,
-    Explorer,
-    load_policy,
-    snapshot,
-)
+from sparl.training import Callback, Evaluation, Evaluator, Explorer, load_policy, snapshot
 
 
 class Run:
@@ -112,6 +105,10 @@ class Run:
         """Writes the policy alone; `sparl.load` reads it."""
         self.policy.save(folder)
 
+    def save_replay(self, path: str | Path) -> None:
+        """Writes the replay of the newest checkpoint as a .npz of logs, for `replay` of others."""
+        logs.save(RunFolder.open(self.folder), Path(path))
+
     @cached_property
     def _explorer(self) -> Explorer:
         return Explorer(RunFolder.open(self.folder))
@@ -149,6 +146,7 @@ def train(
     agent = TD3() if agent is None else agent
     method = Dense() if method is None else method
     run = launch.configured(env, options)
+    agent = launch.learning_at_once(run, agent)
     folder = launch.new_folder(out, run, method)
     with launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address) as trainer:
         launch.begin(trainer)
@@ -185,7 +183,7 @@ def resume(
     with launch.writing(folder), exclusive_folder(folder.path), started as trainer:
         launch.refuse_other_spaces(trainer, spaces)
         if step is None:
-            trainer.logger.resume(0, {})
+            launch.begin_again(trainer)
         else:
             launch.take_up(trainer, step, [s for s in saved if s < step])
             if step < run.steps:
@@ -230,7 +228,7 @@ def prune(
     run = run if env is None else launch.in_environment(run, env)
     engine, state = snapshot(source)
     begun_from = str(source.checkpoints.path(state.step).absolute())
-    run = replace(run, steps=steps, begun_from=begun_from)
+    run = replace(run, steps=steps, begun_from=begun_from, pretrain_updates=0)
     folder = launch.new_folder(out, run, method)
     agent = agent.continued(state.step)
     with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:

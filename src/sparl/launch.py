@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,17 @@ from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadFile, BadRun, BadValue
+from sparl.interop import logs
 from sparl.methods import Method
 from sparl.storage import RunFolder, exclusive_folder, quoted
-from sparl.training import Callback, LocalCollector, Trainer, refuse_beyond
+from sparl.training import (
+    Callback,
+    LocalCollector,
+    OfflineCollector,
+    PretrainingCollector,
+    Trainer,
+    refuse_beyond,
+)
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
@@ -50,8 +59,17 @@ def configured(env: Any, options: dict[str, Any]) -> RunConfig:
         options = {"eval_env": "shared"} | options
     if "wrappers" in options:
         options = options | {"wrappers": envs.wrapper_specs(options["wrappers"])}
+    if isinstance(options.get("replay"), Path):
+        options = options | {"replay": str(options["replay"])}
     options = {"env_spec": described.recorded} | options
-    return RunConfig(described.name, **options).recorded()
+    run = RunConfig(described.name, **options).recorded()
+    return logs.recorded(run) if run.replay else run
+
+
+def learning_at_once(run: RunConfig, agent: Agent) -> Agent:
+    """The same agent, without steps before it learns where logs are a batch at least."""
+    enough = run.replay and run.replay_transitions >= agent.batch_size
+    return replace(agent, learning_starts=0) if enough or run.offline else agent
 
 
 def in_environment(run: RunConfig, env: Any) -> RunConfig:
@@ -145,6 +163,7 @@ def prolonged(run: RunConfig, start: Start, steps: int | None) -> RunConfig:
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
+    take_logs(trainer)
     with writing(folder), exclusive_folder(folder.path):
         folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since the last look
         folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
@@ -160,6 +179,24 @@ def writing(folder: RunFolder) -> Iterator[None]:
         raise BadRun(
             f"{error.filename or folder.path} cannot be read or written: {error.strerror or error}"
         ) from error
+
+
+def begin_again(trainer: Trainer) -> None:
+    """Begins a run that was stopped before its first checkpoint, in the folder that it has."""
+    trainer.logger.resume(0, {})
+    take_logs(trainer)
+
+
+def take_logs(trainer: Trainer) -> None:
+    """Fills the replay with a run's logs, if it has any, and another run has not filled it."""
+    run = trainer.config
+    if not run.replay or trainer.replay.size:
+        return
+    logged = logs.read(run, trainer.spaces)
+    trainer.begin_with_transitions(logged.rows)
+    without = f"; {logged.left_out} were not finite and are left out" if logged.left_out else ""
+    held = f"the logs hold {len(logged.rows)} transitions of {logged.episodes} episodes"
+    trainer.notes.append(held + without)
 
 
 def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
@@ -200,7 +237,12 @@ def _collector(run: RunConfig, agent: Agent, ray_address: str | None) -> Iterato
             raise BadValue(
                 f"ray_address is {ray_address!r}, and there is nothing to run there: ask for actors"
             )
-        yield LocalCollector
+        if run.offline:
+            yield OfflineCollector
+        elif run.pretrain_updates:
+            yield partial(PretrainingCollector, LocalCollector)
+        else:
+            yield LocalCollector
         return
     try:
         # Ray is an extra, and takes half a second to import.

@@ -73,7 +73,7 @@ def dense() -> list[dict]:
     return trajectory(CONFIG, COLUMNS, batches(), SEED)
 
 
-def followed(reference_type: type[Reference], start: dict) -> list[dict]:
+def followed(reference_type: type[Reference], start: dict, config: TD3 = CONFIG) -> list[dict]:
     """The reference's six networks after each update, from the same weights, batches, noise."""
     reference = reference_type(
         exact_start(start),
@@ -82,6 +82,7 @@ def followed(reference_type: type[Reference], start: dict) -> list[dict]:
         CONFIG.policy_noise,
         CONFIG.noise_clip,
         CONFIG.policy_delay,
+        config.behaviour_cloning,
     )
     # The engine's own stream: the third key of the seed, folded with the number of the update.
     key = jax.random.split(jax.random.key(SEED), 3)[2]
@@ -157,6 +158,47 @@ class StaleCritics(Reference):
 def test_the_tolerance_tells_a_wrong_rule(dense, wrong):
     expected = followed(wrong, dense[0])
     assert distance(dense[-1], expected[-1]) > 30 * LATE
+
+
+CLONING = replace(CONFIG, behaviour_cloning=2.5)
+
+
+@pytest.fixture(scope="module")
+def cloning() -> list[dict]:
+    return trajectory(CLONING, COLUMNS, batches(), SEED)
+
+
+def test_behaviour_cloning_follows_an_independent_reference(cloning):
+    assert_follows(cloning, followed(Reference, cloning[0], CLONING), learned=500)
+
+
+class SummedImitation(Reference):
+    def imitation(self, action, logged):
+        return super().imitation(action, logged) * action.shape[1]
+
+
+class UnscaledValues(Reference):
+    def by_q(self, q):
+        return np.full_like(q, -self.behaviour_cloning / len(q))
+
+
+class DifferentiatedScale(Reference):
+    def by_q(self, q):
+        size = np.abs(q).mean()
+        return super().by_q(q) * (1 - q.mean() * np.sign(q) / size)
+
+
+class NoImitation(Reference):
+    def imitation(self, action, logged):
+        return 0 * action
+
+
+@pytest.mark.parametrize(
+    "wrong", [SummedImitation, UnscaledValues, DifferentiatedScale, NoImitation]
+)
+def test_the_tolerance_tells_wrong_cloning(cloning, wrong):
+    expected = followed(wrong, cloning[0], CLONING)
+    assert distance(cloning[-1], expected[-1]) > 30 * LATE
 
 
 def test_policy_and_all_targets_move_only_every_policy_delay_updates(dense):
@@ -236,6 +278,7 @@ def test_defaults_are_those_of_the_paper():
         "noise_clip": 0.5,
         "policy_delay": 2,
         "exploration_noise": 0.1,
+        "behaviour_cloning": 0.0,
         "learning_starts": 25_000,
     }
 

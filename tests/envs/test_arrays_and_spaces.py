@@ -153,6 +153,51 @@ def test_several_discrete_actions_are_numbered(space):
     assert len({action.tobytes() for action in actions}) == found.choices
 
 
+INVERTED = CONTINUOUS | {
+    "uneven": spaces.Box(np.float32([-1.0, 0.7]), np.float32([3.0, 0.7])),
+    "wide": spaces.Box(-8e307, 8e307, (2,), np.float64),
+    "integers": spaces.Box(-3, 5, (2,), np.int32),
+}
+
+
+@pytest.mark.parametrize("space", INVERTED.values(), ids=INVERTED)
+def test_continuous_actions_come_back_as_agents_give_them(space):
+    found = envs.spaces_for("it", VECTOR, space, round_actions=True)
+    space.seed(0)
+    taken = np.stack([space.sample() for _ in range(20)] + [space.low, space.high])
+    actions = found.from_env_action(taken)
+    assert actions.dtype == np.float32 and actions.shape == (22, found.action_size)
+    varied = np.asarray(found.low) < found.high
+    assert (actions[-2:, varied] == [[-1.0], [1.0]]).all() and not actions[:, ~varied].any()
+    again = found.to_env_action(actions).astype(np.float64)
+    size = np.float64(0.5) * space.high - np.float64(0.5) * space.low
+    np.testing.assert_allclose(
+        again / 2, taken.astype(np.float64) / 2, rtol=0, atol=1e-3 * size.max()
+    )
+    np.testing.assert_array_equal(found.from_env_action(taken.reshape(22, -1)), actions)
+
+
+@pytest.mark.parametrize("space", [*SEVERAL.values(), spaces.Discrete(4, start=-2)])
+def test_discrete_actions_come_back_as_agents_give_them(space):
+    found = envs.spaces_for("it", VECTOR, space)
+    numbers = np.arange(found.choices)
+    taken = found.to_env_action(numbers)
+    assert found.from_env_action(taken.astype(np.float32)).tolist() == numbers.tolist()
+    taken[1] = 9
+    with pytest.raises(BadValue, match=rf"1 of {found.choices} actions are outside .* number 1, "):
+        found.from_env_action(taken)
+
+
+@pytest.mark.parametrize("wrong", [1.0001, -1.1, np.nan, np.inf])
+def test_actions_out_of_bounds_are_counted(wrong):
+    found = envs.spaces_for("it", VECTOR, spaces.Box(-1.0, 0.7, (2,), np.float32))
+    taken = np.full((5, 2), 0.7)  # which is above 0.7 in float32
+    found.from_env_action(taken)
+    taken[[2, 4], 1] = wrong
+    with pytest.raises(BadValue, match=r"2 of 5 actions .*\(-1.0, -1.0\) to .* number 2, \[0.7, "):
+        found.from_env_action(taken)
+
+
 def test_an_agent_learns_with_several_discrete_actions(tmp_path):
     run = sparl.train(acting_in(SEVERAL["multi-discrete"]), TINY_DQN, out=tmp_path / "run", **OFTEN)
     assert SEVERAL["multi-discrete"].contains(run.predict(np.zeros(2, np.float32))[0])

@@ -303,6 +303,20 @@ class Boundless(Point):
     action_space = spaces.Box(-np.inf, np.inf, (1,))
 
 
+class Halves(Point):
+    """The point, of which observations tell as a Dict."""
+
+    observation_space = spaces.Dict(
+        {"at": spaces.Box(-np.inf, np.inf, (1,)), "time": spaces.Box(0, 1, (1,))}
+    )
+
+    def observe(self) -> Any:
+        return {
+            "at": np.array([self.x], np.float32),
+            "time": np.array([self.t / LIMIT], np.float32),
+        }
+
+
 class Words(Point):
     observation_space = spaces.Sequence(spaces.Box(-1, 1, (1,)))
 
@@ -310,7 +324,7 @@ class Words(Point):
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
     *(Killed, Cryptic, Red, Clinging, Stopping, Unmakeable),
-    *(Image, Boundless, Words, TwoChoices, Numbered, Mortal),
+    *(Image, Boundless, Halves, Words, TwoChoices, Numbered, Mortal),
 )
 for kind in KINDS:
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=LIMIT, disable_env_checker=True)

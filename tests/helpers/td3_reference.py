@@ -1,4 +1,4 @@
-"""TD3 once more, from its paper (1802.09477): see `reference`."""
+"""TD3 once more, from its paper (1802.09477), and TD3+BC (2106.06860): see `reference`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class Reference:
         policy_noise: float,
         noise_clip: float,
         policy_delay: int,
+        behaviour_cloning: float = 0.0,
     ) -> None:
         self.online = copy.deepcopy(networks)  # actor, critic_0, critic_1
         self.target = copy.deepcopy(networks)
         self.adam = {name: Adam(learning_rate) for name in networks}
         self.tau, self.policy_delay = tau, policy_delay
         self.policy_noise, self.noise_clip = policy_noise, noise_clip
+        self.behaviour_cloning = behaviour_cloning
         self.updates = 0
 
     def update(self, batch: Transitions, noise: np.ndarray) -> None:
@@ -54,13 +56,25 @@ class Reference:
         action = np.tanh(passed[-1])
         inputs = np.concatenate([batch.observation, action], 1)
         critic = self.online["critic_0"]
-        by_q = np.full((len(action), 1), -1 / len(action))  # of minus the mean value
-        _, by_inputs = backward(critic, forward(critic, inputs), by_q)
+        valued = forward(critic, inputs)
+        _, by_inputs = backward(critic, valued, self.by_q(valued[-1]))
         by_action = by_inputs[:, batch.observation.shape[1] :]
+        if self.behaviour_cloning:
+            by_action = by_action + self.imitation(action, batch.action)
         gradients, _ = backward(self.online["actor"], passed, by_action * (1 - action**2))
         self.adam["actor"].step(self.online["actor"], gradients)
 
-    # What makes TD3 out of DDPG, each apart so that the tests can get it wrong on purpose.
+    # What makes TD3 out of DDPG, and TD3+BC out of that, each apart so that the tests can get it
+    # wrong on purpose.
+
+    def by_q(self, q: np.ndarray) -> np.ndarray:
+        """The gradient of minus the mean value; of cloning's scaled one, whose scale is fixed."""
+        scale = self.behaviour_cloning / np.abs(q).mean() if self.behaviour_cloning else 1.0
+        return np.full_like(q, -scale / len(q))
+
+    def imitation(self, action: np.ndarray, logged: np.ndarray) -> np.ndarray:
+        """The gradient of the mean squared difference."""
+        return 2 * (action - logged) / action.size
 
     def smoothing(self, noise: np.ndarray) -> np.ndarray:
         return np.clip(self.policy_noise * noise, -self.noise_clip, self.noise_clip)

@@ -114,8 +114,11 @@ def read(path: Path) -> FinishedRun:
             f"{path} is not finished: its summary.json is of step {summary.steps} of "
             f"{config.steps}. {way_out}"
         )
+    final_return = summary.final_return
+    if final_return is None and not config.eval_episodes:
+        raise BadRun(f"{path} has no returns: eval_episodes is 0. Leave it out")
     steps = tuple(evaluation.step for evaluation in summary.evals)
-    if not steps or summary.wall_seconds <= 0:
+    if not steps or final_return is None or summary.wall_seconds <= 0:
         field = "wall_seconds" if steps else "evals"
         raise BadFile(
             f"{file} is not as sparl wrote it: {field} is {getattr(summary, field)}",
@@ -143,7 +146,7 @@ def read(path: Path) -> FinishedRun:
         steps=steps,
         seconds=tuple(seconds_at[step] for step in steps),
         returns=tuple(evaluation.value for evaluation in summary.evals),
-        final_return=summary.final_return,
+        final_return=final_return,
         wall_seconds=summary.wall_seconds,
         footprint={key: _float(summary.figure(key)) for key in FOOTPRINT},
         sizes=_sizes(path, summary),

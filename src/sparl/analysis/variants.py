@@ -28,7 +28,11 @@ class VariantConfig:
         begun_from = "another run" if run.begun_from else ""
         # How a machine finds the environment does not make it another one.
         found = {"env_spec": "", "env_folder": ""}
-        return cls(dataclasses.replace(run, seed=0, begun_from=begun_from, **found), agent, method)
+        # Logs are what they hold, wherever they lie.
+        replay = run.replay and f"{run.replay.rpartition('/')[2]}@{run.replay_sha256[:8]}"
+        logs = {"replay": replay, "replay_sha256": "", "replay_transitions": 0}
+        run = dataclasses.replace(run, seed=0, begun_from=begun_from, **found, **logs)
+        return cls(run, agent, method)
 
 
 def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:

@@ -162,7 +162,8 @@ def import_agent(arguments: list[str]) -> None:
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
-    print(f"{out}: final return {summary['final_return']:.1f}")
+    final = summary["final_return"]
+    print(f"{out}: " + ("no evaluations" if final is None else f"final return {final:.1f}"))
     print(f"  sparl inspect {quoted(out)}")
     print(f"  sparl eval {quoted(out)}")
 

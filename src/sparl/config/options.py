@@ -119,7 +119,8 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     that began with another library's file as `sparl import`, into a folder `imported`.
     """
     begun_from = Path(run.begun_from)
-    usual_run = RunConfig(run.env, env_spec=run.env_spec, env_folder=run.env_folder)
+    found = ("env_spec", "env_folder", "replay_sha256", "replay_transitions")
+    usual_run = RunConfig(run.env, **{name: getattr(run, name) for name in found})
     if run.begun_from and begun_from.parent.name != "checkpoints":
         line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
         line += _spelled("learning-rate", options_of(agent).get("learning_rate"))

@@ -37,7 +37,7 @@ class RunConfig:
     """Gymnasium id, for example HalfCheetah-v5; or module:EnvId, module:Class, or
     path/to/file.py:Class."""
     steps: int = 1_000_000
-    """Environment steps in all."""
+    """Environment steps in all; with --offline updates."""
     seed: int = 0
     """Of networks, exploration, sampling, and of every episode."""
     eval_every: int = 5_000
@@ -118,13 +118,26 @@ class RunConfig:
     """The environment's `EnvSpec` as JSON, for processes in which its name is not registered."""
     env_folder: tyro.conf.Suppress[str] = ""
     """The folder in which its module was found, if that is in no installed package."""
+    replay: str = ""
+    """Logged transitions to begin the replay with: data.npz, or minari:ID (extra `minari`). If they
+    are a batch at least, learning starts at once: learning_starts is 0."""
+    pretrain_updates: int = 0
+    """With --replay: updates from the logs alone before the environment is stepped."""
+    offline: bool = False
+    """With --replay: learn from the logs alone. Steps count updates then, and the environment gives
+    its spaces and is stepped for evaluations only; with --eval-episodes 0 it is never."""
+    replay_sha256: tyro.conf.Suppress[str] = ""
+    """Of the logs that this run began with."""
+    replay_transitions: tyro.conf.Suppress[int] = 0
+    """How many they had."""
     begun_from: tyro.conf.Suppress[str] = ""
     """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
     another library (`sparl import`)."""
 
     def __post_init__(self) -> None:
         validation.kinds(self)
-        may_be_none = {"seed", "noise_inputs", "actors"}
+        may_be_none = {"seed", "noise_inputs", "actors", "pretrain_updates", "replay_transitions"}
+        may_be_none |= {"eval_episodes"} if self.offline else set()
         kinds = get_type_hints(type(self))
         counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int} - may_be_none
         validation.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
@@ -136,8 +149,15 @@ class RunConfig:
             validation.at_least(1, max_episode_steps=self.max_episode_steps)
         self._check_environments()
         validation.at_least(
-            0, seed=self.seed, noise_inputs=self.noise_inputs, buffer_drift=self.buffer_drift
+            0,
+            seed=self.seed,
+            noise_inputs=self.noise_inputs,
+            buffer_drift=self.buffer_drift,
+            eval_episodes=self.eval_episodes,
+            pretrain_updates=self.pretrain_updates,
+            replay_transitions=self.replay_transitions,
         )
+        self._check_logs()
         self._check_distribution()
 
     def _check_environments(self) -> None:
@@ -160,6 +180,22 @@ class RunConfig:
             raise BadValue(
                 "eval_env is shared: a run of several environments has none that is free between "
                 "episodes. Use eval_env own, or one environment in this process"
+            )
+
+    def _check_logs(self) -> None:
+        if not self.replay and (self.offline or self.pretrain_updates):
+            asked = "offline is True" if self.offline else "pretrain_updates is above 0"
+            raise BadValue(f"{asked}: say which logs to learn from: replay data.npz")
+        if self.pretrain_updates and self.actors:
+            raise BadValue(
+                f"pretrain_updates is {self.pretrain_updates}: with actors learning goes by what "
+                "they insert. Leave one of the two out"
+            )
+        stepped = (self.actors, self.pretrain_updates, self.dynamic_replay, self.envs > 1)
+        if self.offline and (any(stepped) or self.vectorization != "sync"):
+            raise BadValue(
+                "offline is True: there are no steps for actors, envs, vectorization, "
+                "pretrain_updates or dynamic_replay. Leave them out"
             )
 
     def _check_distribution(self) -> None:

@@ -149,7 +149,7 @@ class Engine(Sizes):
         self._compiled = Compiled(self.algorithm, self.learner)
 
     def observe(self, observation: NDArray[np.float32]) -> None:
-        """Counts an observation of training, [obs], into the statistics, if there are any."""
+        """Counts observations of training, [obs] or [batch, obs], into the statistics, if any."""
         if self.statistics is not None:
             self.statistics = self.statistics.including(observation)
 

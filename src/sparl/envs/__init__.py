@@ -7,9 +7,10 @@ from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, struc
 from sparl.envs.frames import Stack, stack
 from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
 from sparl.envs.objects import Described, describe
+from sparl.envs.read_spaces import spaces_for, spaces_of
 from sparl.envs.seeds import episode_seed
 from sparl.envs.sources import OBJECT, EnvPoolId, Object, Registered, find
-from sparl.envs.spaces import Spaces, spaces_for, spaces_of
+from sparl.envs.spaces import Spaces
 from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
 
 __all__ = [

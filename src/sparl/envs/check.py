@@ -17,8 +17,9 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
 from sparl.envs.maker import EnvMaker
+from sparl.envs.read_spaces import spaces_of
 from sparl.envs.seeds import episode_seed
-from sparl.envs.spaces import Spaces, spaces_of
+from sparl.envs.spaces import Spaces
 from sparl.errors import SparlError
 
 LARGE = 10.0

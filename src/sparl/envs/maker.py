@@ -117,12 +117,12 @@ class EnvMaker:
             raise BadEnvironment(
                 f"{self.env} needs the Python module {error.name!r}, which is not installed"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadEnvironment(
                 f"{self.env} cannot be made: {_told(error)}{self._hint(error)}"
             ) from error
 
-    def _hint(self, error: Exception) -> str:
+    def _hint(self, error: BaseException) -> str:
         if not isinstance(error, TypeError) or "argument" not in str(error):
             return ""
         given = ", ".join(f"{k}={v!r}" for k, v in self.kwargs.items()) or "none"
@@ -153,7 +153,7 @@ class EnvMaker:
         return FlattenObservation(env)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What an exception of a user's code says, and where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__}: {error} ({frames[-1].filename}:{frames[-1].lineno})"

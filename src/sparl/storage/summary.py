@@ -25,9 +25,9 @@ class SummaryFile(msgspec.Struct, frozen=True):
     env: str
     seed: int
     steps: int
-    final_return: float
-    """Mean of the last 10 evaluations."""
-    best_return: float
+    final_return: float | None
+    """Mean of the last 10 evaluations; None if there were none."""
+    best_return: float | None
     evals: tuple[Evaluated, ...]
     wall_seconds: float
     steps_per_second: float

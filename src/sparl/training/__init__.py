@@ -7,7 +7,9 @@ from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.logger import TIMES
+from sparl.training.offline import OfflineCollector
 from sparl.training.player import EpisodePlayer, LeftOut, Transition
+from sparl.training.pretraining import PretrainingCollector
 from sparl.training.state import FINAL, LoopState
 from sparl.training.trainer import Trainer
 
@@ -29,6 +31,8 @@ __all__ = [
     "LeftOut",
     "LocalCollector",
     "LoopState",
+    "OfflineCollector",
+    "PretrainingCollector",
     "Trainer",
     "Transition",
     "inspect",

@@ -30,6 +30,11 @@ def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: An
             f"representation_targets is {agent.ofenet.targets}: observations of {run.env} have "
             f"{spaces.observation_size} components. 0 is for all of them"
         )
+    if run.replay and isinstance(agent, agents.OnPolicyAgent):
+        raise BadValue(
+            f"replay is {run.replay}: {agent.name} learns from what its present policy does, and "
+            "never from logs. Choose td3, sac or dqn"
+        )
     if run.actors:
         _refuse_with_actors(run)
     agent.check_run(run)

@@ -24,11 +24,18 @@ def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
 def notes(run: RunConfig, agent: Any) -> list[str]:
     """Sentences on what happens before learning begins, and a warning if it never begins."""
     starts, before = agent.learning_starts, agent.updates_before
+    # A run that began with another one has what that one's replay still held of its logs.
+    logs = [
+        f"the replay begins with {run.replay_transitions} transitions logged in {run.replay} "
+        f"(sha256 {run.replay_sha256[:12]}…)"
+    ] * (run.replay != "" and not run.begun_from)
     if run.steps <= starts:
         return [
+            *logs,
             f"learning starts after step {starts} and the run ends at step {run.steps}: nothing "
-            "will be learned. Lower learning_starts or raise steps."
+            "will be learned. Lower learning_starts or raise steps.",
         ]
     if before:
-        return [f"{before} updates of the representation alone come first, after step {starts}"]
-    return []
+        first = f"{before} updates of the representation alone come first, after step {starts}"
+        return [*logs, first]
+    return logs

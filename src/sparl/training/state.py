@@ -145,8 +145,8 @@ class LoopState:
         average = self.average_footprint
         return {
             "steps": self.step,
-            "final_return": float(np.mean(returns[-FINAL:])),
-            "best_return": max(returns),
+            "final_return": float(np.mean(returns[-FINAL:])) if returns else None,
+            "best_return": max(returns, default=None),
             "evals": [{"step": step, "return": value} for step, value in self.evaluations],
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.step / self.wall_seconds,

@@ -58,14 +58,10 @@ class Trainer(Host):
         self.agent, self.callbacks = agent, callbacks
         self.state = LoopState()
         self.collector = collector(run, self)
-        self.spaces = self.collector.spaces
+        self.spaces = spaces = self.collector.spaces
         refuse_misfit(run, agent, self.spaces, self.collector.action_space)
-        columns = Columns(
-            self.spaces.observation_size,
-            self.spaces.action_size,
-            self.spaces.discrete,
-            agent.extras,
-        )
+        sizes = (spaces.observation_size, spaces.action_size)
+        columns = Columns(*sizes, spaces.discrete, agent.extras)
         self.replay = self.collector.make_replay(columns)
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)
@@ -82,6 +78,7 @@ class Trainer(Host):
         self.collector.start()
         self.notes = [*startup.notes(run, agent), *self.collector.notes()]
         """What is told of this run when it starts."""
+        self._saved_updates = 0  # in the newest checkpoint
         self._ended = False
         """An episode ended with the newest steps."""
 
@@ -92,6 +89,7 @@ class Trainer(Host):
         self.engine.restore(loaded.arrays, self.engine.template(loaded.layouts))
         self.replay.restore_arrays(loaded.arrays)
         self.state = LoopState.from_json(loaded.state, loaded.file)
+        self._saved_updates = self.state.updates
         self.rng.bit_generator.state = self.state.rng
         self.logger.resume(self.state.step, self.state.marks)
         self.updater.footprint = self.engine.footprint
@@ -115,6 +113,12 @@ class Trainer(Host):
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
         self.state.returns, self.state.lengths = state.returns, state.lengths
 
+    def begin_with_transitions(self, rows: NDArray[np.float32]) -> None:
+        """Takes up logged transitions, [n, width], as the first ones of the replay."""
+        self.replay.restore(0, rows)
+        self.engine.observe(rows[:, : self.spaces.observation_size])
+        self.state.checkpointed = -1
+
     def run(self) -> Policy:
         """Trains; leaves the final policy and the summary in the folder.
 
@@ -123,8 +127,7 @@ class Trainer(Host):
             Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
                 message tells what the run can be resumed from.
         """
-        before = self.state.wall_seconds
-        started = time.perf_counter()
+        before, started = self.state.wall_seconds, time.perf_counter()
 
         def elapsed() -> float:
             return before + time.perf_counter() - started
@@ -240,12 +243,12 @@ class Trainer(Host):
         if config.dynamic_replay and step % dynamic.EVERY < steps:
             dynamic.shrink(self.replay, self.engine.act, config.buffer_min, config.buffer_drift)
         last = step == config.steps
-        evaluate = step % config.eval_every < steps or last
+        evaluate = config.eval_episodes > 0 and (step % config.eval_every < steps or last)
         if evaluate and config.eval_env == "shared":  # it plays when the episode is over
             self.state.evaluation_owed = True
         # A row waits for the evaluation that it belongs to.
         waits = self.state.evaluation_owed and not last
-        if not waits and (evaluate or step % config.log_every < steps):
+        if not waits and (evaluate or last or step % config.log_every < steps):
             self._log(evaluate)
         self.logger.progress.tick(step, steps)
 
@@ -281,17 +284,16 @@ class Trainer(Host):
     def _save(self) -> None:
         self.updater.check_finite(self.way_out)
         state = self.state
-        if state.checkpointed == state.step:
+        # Updates may have been made without a step: from logs, before the first one.
+        if (state.checkpointed, self._saved_updates) == (state.step, state.updates):
             return
         state.marks = self.logger.marks()
-        state.checkpointed = state.step
+        state.checkpointed, self._saved_updates = state.step, state.updates
         state.rng = dict(self.rng.bit_generator.state)
         # Whoever resumes begins other episodes than those under way.
         saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
-        arrays = self.engine.arrays | self.replay.arrays
-        path = self.folder.checkpoints.save(
-            state.step, arrays, self.engine.layouts, saved, self.replay
-        )
+        held = (self.engine.arrays | self.replay.arrays, self.engine.layouts)
+        path = self.folder.checkpoints.save(state.step, *held, saved, self.replay)
         for callback in self.callbacks:
             callback.on_checkpoint(state.step, path)
 

@@ -30,10 +30,11 @@ def tiles(run: ReadRun) -> list[Tile]:
 
 
 def _return(run: ReadRun) -> Tile:
-    if run.summary is not None:
+    final = None if run.summary is None else run.summary.get("final_return")
+    if run.summary is not None and final is not None:
         best = run.summary.get("best_return")
         note = "last 10 evaluations" + ("" if best is None else f"; best {value(best)}")
-        return Tile("Final return", value(run.summary["final_return"]), note)
+        return Tile("Final return", value(final), note)
     if run.returns:
         return Tile("Newest return", value(run.returns[-1]), f"at step {run.steps[-1]:,}")
     return Tile("Return", "none yet", "no evaluation so far")

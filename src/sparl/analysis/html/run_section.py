@@ -137,6 +137,15 @@ class RunSection:
         # Of a checkpoint, RUN/checkpoints/step-…, the run; of an imported agent its file.
         return str(path.parents[1] if path.parent.name == "checkpoints" else path)
 
+    @property
+    def logs(self) -> str:
+        """The logged transitions that it learned from; empty if there were none."""
+        run = self.run.config
+        if not run.replay:
+            return ""
+        of = f"{run.replay_transitions:,} transitions of {run.replay} (sha256 {run.replay_sha256})"
+        return f"{of}, and never stepped its environment to learn" if run.offline else of
+
 
 def run_section(run: ReadRun, label: str) -> RunSection:
     """Gives the section of a run, without its film.
