@@ -55,12 +55,11 @@ class Trainer(Host):
             collector: Makes what steps environments, of the run and this trainer.
         """
         self.folder, self.config = folder, run
-        self.agent, self.callbacks = agent, callbacks
-        self.state = LoopState()
+        self.agent, self.callbacks, self.state = agent, callbacks, LoopState()
         self.collector = collector(run, self)
         self.spaces = spaces = self.collector.spaces
-        refuse_misfit(run, agent, self.spaces, self.collector.action_space)
-        sizes = (spaces.observation_size, spaces.action_size)
+        refuse_misfit(run, agent, spaces, self.collector.action_space)
+        sizes = spaces.observation_size, spaces.action_size
         columns = Columns(*sizes, spaces.discrete, agent.extras)
         self.replay = self.collector.make_replay(columns)
         schedule = self.collector.schedule(agent)
@@ -73,14 +72,13 @@ class Trainer(Host):
             *(self.collector.most_updates, self.logger, callbacks),
         )
         shared = self.collector.env if run.eval_env == "shared" else None
-        self.evaluator = Evaluator(run, self.spaces, run.eval_episodes, run.seed, shared)
+        self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
         self.notes = [*startup.notes(run, agent), *self.collector.notes()]
         """What is told of this run when it starts."""
         self._saved_updates = 0  # in the newest checkpoint
-        self._ended = False
-        """An episode ended with the newest steps."""
+        self._ended = False  # whether an episode ended with the newest steps
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -132,8 +130,8 @@ class Trainer(Host):
         def elapsed() -> float:
             return before + time.perf_counter() - started
 
+        headline = startup.headline(self.config, self.engine, self.folder)
         with self.interrupt, self.logger:
-            headline = startup.headline(self.config, self.engine, self.folder)
             for text in [headline, *self.engine.notes, *self.notes]:
                 self.note(text)
             try:
