@@ -79,7 +79,7 @@ KINDS = (
         "",
         (*SIGNALS, *DISK, "environment raises", "environment gives NaN", "second process"),
         0.6,
-        (*SIGNALS, *DISK, "environment gives NaN", "second process"),
+        (*SIGNALS, *DISK, "second process"),
     ),
     Kind(
         "environments in processes",
