@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces
 from sparl.exporters import CProgram, Dtype, device_network
 from sparl.layouts import Layout
-from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, build, feature_tower
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, build, feature_tower, then
 from sparl.policy import Policy
 from sparl.topology import NofM, PerLayer, PerRow
 
@@ -260,12 +260,7 @@ def with_tower() -> Network:
     """A network on the features of a tower with batch norms, as OFENet's are."""
     tower = feature_tower(KEY, 17, (12, 10), "swish")
     head = build(KEY, (39, 20, 6), True)
-    return Network(
-        (*tower.layers, *head.layers),
-        (*tower.norms, *head.norms),
-        tower.wiring.then(head.wiring),
-        True,
-    )
+    return then(tower, head)
 
 
 def wired(network: Network) -> Network:
@@ -280,7 +275,8 @@ def wired(network: Network) -> Network:
 
     kinds = tuple(NofM(2, 4) if i % 2 else None for i, _ in enumerate(network.layers))
     layers, norms = _layers(network.layers, kinds), tuple(map(drawn, network.norms))
-    return Network(layers, norms, network.wiring, network.squash)
+    input_norms = tuple(map(drawn, network.input_norms))
+    return Network(layers, norms, input_norms, network.wiring, network.squash)
 
 
 def continuous(network: Network) -> Policy:

@@ -76,7 +76,9 @@ def test_a_wiring_that_the_layers_do_not_have_is_refused():
         ((Stage((0,), "relu"), Stage((1,), adds=0)), r"stages\[1\].adds of .* layer 1's outputs"),
         ((Stage((0,), "relu", "layer"), Stage((1,))), r"stages\[0\].norm of .* layer 0's arrays"),
     ]:
-        wired = Network(network.layers, network.norms, Wiring(stages, (2,)), True)
+        wired = Network(
+            network.layers, network.norms, network.input_norms, Wiring(stages, (2,)), True
+        )
         refuse(Policy(wired, policy.spaces, np.zeros((0, 3), np.float32)), words)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from ray import cloudpickle
 
 from sparl.config import RunConfig
 from sparl.distributed.weights import Received, Topology
@@ -144,13 +145,15 @@ class ActorProcess(Actor):
     def __init__(
         self,
         run: RunConfig,
-        make: EnvMaker,
+        make: bytes,
         agent: Any,
         columns: Columns,
         path: tuple[str, ...],
     ) -> None:
         """
         Args:
+            make: What makes the environment, pickled: to read it may need a module that is found on
+                the learner's path alone.
             path: Entries of the learner's `sys.path`, which this process adds to its own.
         """
         sys.path += [entry for entry in path if entry not in sys.path]
@@ -158,4 +161,4 @@ class ActorProcess(Actor):
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
         jax.config.update("jax_platforms", "cpu")
-        super().__init__(run, make, agent, columns)
+        super().__init__(run, cloudpickle.loads(make), agent, columns)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import ray
+from ray import cloudpickle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sparl.config import RunConfig
@@ -83,7 +84,7 @@ class ActorPool:
     ) -> None:
         kind = cluster.on_any_machine(ActorProcess)
         # With the learner's path, actors can import the same modules, such as an environment's.
-        arguments = run, make, agent, columns, tuple(sys.path)
+        arguments = run, cloudpickle.dumps(make), agent, columns, tuple(sys.path)
         self._slots = [ActorSlot(lambda: kind.remote(*arguments)) for _ in range(run.actors)]
         self._publisher = publisher
         self._pending: dict[Any, PendingOrder] = {}

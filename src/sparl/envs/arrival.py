@@ -6,16 +6,21 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import RecordConstructorArgs
 
 from sparl.errors import BadEnvironment
 
 
-class Arrival(gym.Wrapper):
+class Arrival(gym.Wrapper, RecordConstructorArgs):
     """Copies every observation, and makes a reward of any scalar form a float.
 
     Many environments give the same array at every step, with other numbers in it. Whatever keeps an
     observation, as a replay or a stack of frames does, would find the newest one in its place.
     """
+
+    def __init__(self, env: gym.Env) -> None:
+        RecordConstructorArgs.__init__(self)  # so that a spec can tell of it
+        gym.Wrapper.__init__(self, env)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         given = self.env.reset(seed=seed, options=options)

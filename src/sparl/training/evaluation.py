@@ -82,7 +82,6 @@ class Evaluator:
         Raises:
             BadEnvironment: New ones cannot be made.
         """
-        validation.at_least(1, episodes=episodes)
         validation.at_least(0, seed=seed)
         self._run, self.spaces = run, spaces
         self.seeds = [envs.episode_seed(seed, "eval", i) for i in range(episodes)]
@@ -97,6 +96,7 @@ class Evaluator:
         Raises:
             Diverged: The environment gave a number that is not finite, and `nonfinite` is stop.
         """
+        validation.at_least(1, episodes=len(self.seeds))
         returns: list[float] = []
         lengths: list[int] = []
         cut, together = 0, len(self._envs)
