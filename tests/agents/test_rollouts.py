@@ -14,7 +14,7 @@ from interruptions import StopAt, Stopped, outcome
 
 import sparl
 from sparl.agents.common.discrete import chosen
-from sparl.agents.common.one_step import OneStepAgent, values
+from sparl.agents.common.one_step import OneStepAgent
 from sparl.errors import BadValue
 from sparl.networks import Networks
 
@@ -85,6 +85,11 @@ class Clipped(OneStepAgent):
         state, _, _ = state.step("critic", critic_loss)
         state, loss, ratio = state.step("actor", actor_loss)
         return state, {"loss": loss, "ratio": jnp.mean(jnp.abs(ratio - 1))}
+
+
+def values(critic, observation):
+    """Of observations [batch, obs]."""
+    return critic(observation.T)[0]
 
 
 AGENT = Clipped(hidden=(16, 16))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import environments
 import gymnasium as gym
 import numpy as np
@@ -67,6 +69,7 @@ def test_an_environment_of_an_extra_names_the_extra(monkeypatch, tmp_path):
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(sources.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "envpool", None)  # which has it, too
     with pytest.raises(BadEnvironment, match=r'highway-env, .*pip install "sparl\[envs\]"'):
         sparl.train("highway-fast-v0", TINY, out=tmp_path / "run", **OFTEN)
 

@@ -31,18 +31,19 @@ HOSTILE = "[a] b [/red] :x: 'ü"
 
 
 def test_seeds_of_any_size_give_networks_of_their_own():
-    seeds = (1, 2**32 + 1, 2**64 + 1, 2**64 + 2**32 + 1, 10**400)
+    seeds = (1, 2**32 + 1, 2**48 + 2**32 + 1, 2**63 - 1)
     found = set()
     for seed in seeds:
         sparl.RunConfig(POINT, seed=seed)
         networks = dense_networks(Engine(TINY, Dense(), Columns(2, 1), seed))
         found.add(networks["actor"][0][0].tobytes())
     assert len(found) == len(seeds)
-    with pytest.raises(BadValue, match="seed is -1"):
-        sparl.RunConfig(POINT, seed=-1)
+    for seed in (-1, 2**64 + 1):
+        with pytest.raises(BadValue, match=f"seed is {seed}"):
+            sparl.RunConfig(POINT, seed=seed)
 
 
-@pytest.mark.parametrize("size", [10**15, 10**30])
+@pytest.mark.parametrize("size", [10**15, 10**17])
 def test_a_replay_larger_than_all_memory_is_refused_with_its_size(size, tmp_path):
     message = rf"a replay of {size} transitions takes [\d.]+ (PB|EB)\. This machine has [\d.]+ GB"
     with pytest.raises(BadValue, match=message):
@@ -62,16 +63,17 @@ def test_a_replay_that_comes_near_to_what_is_free_is_told(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("env", ["a:b:c", ":x", "x:", "", "environments:a:b"])
 def test_ids_that_are_none(env, tmp_path):
-    with pytest.raises(BadEnvironment, match=re.escape(f"no environment {env!r} can be made")):
+    with pytest.raises(BadEnvironment, match=re.escape(f"no environment {env!r}")):
         sparl.train(env, TINY, out=tmp_path / "run", **SHORT)
 
 
 def test_whatever_a_constructor_raises_is_told_in_one_line(tmp_path, capsys):
     assert main(["train", "environments:Unmakeable-v0", "--out", str(tmp_path / "run")]) == 1
     told = capsys.readouterr().err
-    assert told == (
-        "sparl: environments:Unmakeable-v0 cannot be made: Unsendable: the gear [/red] came off\n"
+    assert told.startswith(
+        "sparl: environments:Unmakeable-v0 cannot be made: Unsendable: the gear [/red] came off ("
     )
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize("options", [["--episodes", "0"], ["--seed", "-1"]])

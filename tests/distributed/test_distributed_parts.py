@@ -212,7 +212,7 @@ def test_an_order_ends_with_its_episode():
     run = RunConfig("environments:Numbered-v0", seed=3, actors=2)
     columns = Columns(2, 1)
     engine = Engine(TINY, sparl.RNM(2, 4), columns, 0)
-    publisher, actor = Publisher(engine), Actor(run, TINY, columns)
+    publisher, actor = Publisher(engine), Actor(run, run.maker(), TINY, columns)
     weights = publisher.newest()
     sent = weights.values, publisher.topology
     first = actor.collect(Order(0, 15, 0, weights.version, None), *sent)
@@ -223,7 +223,7 @@ def test_an_order_ends_with_its_episode():
     assert stored[:, -1].tolist() == [0.0] * (LIMIT - 1) + [1.0]
     assert (second.length, second.episode_return) == (LIMIT, sum(range(1, LIMIT + 1)))
     # Another actor gives the same for the same order, because actors keep only the episode.
-    other = Actor(run, TINY, columns)
+    other = Actor(run, run.maker(), TINY, columns)
     again = other.collect(Order(0, 15, 0, weights.version, None), *sent)
     assert same_bits(again.rows, first.rows)
     next_episode = other.collect(Order(0, 15, 1, weights.version, None), None, None)

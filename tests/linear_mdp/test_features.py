@@ -168,9 +168,9 @@ def test_inputs_that_do_not_exist_are_refused_before_a_run_begins(tmp_path, opti
     assert not (tmp_path / "run").exists()
 
 
-def test_the_wrappers_refuse_dict_observations_and_no_inputs():
+def test_the_wrappers_refuse_other_observations_and_no_inputs():
     words = gym.make("environments:Words-v0")
-    with pytest.raises(BadEnvironment, match=r"Words-v0 has Dict observations.*FlattenObs"):
+    with pytest.raises(BadEnvironment, match=r"Words-v0 has Sequence observations.*FlattenObs"):
         NoiseInputs(words, 3)
     with pytest.raises(BadValue, match="inputs is empty: name at least one"):
         SelectInputs(gym.make("CartPole-v1"), ())
@@ -238,7 +238,7 @@ def test_the_command_line_names_inputs_and_writes_the_environment(tmp_path, caps
         ("Pendulum-v999", "no environment 'Pendulum-v999'"),
         ("CartPole-v1 --steps 0", "steps is 0: it must be at least 4"),
         ("CartPole-v1 --noise-inputs -3", "noise_inputs is -3"),
-        ("environments:Words-v0", "Dict observations"),
+        ("environments:Words-v0", "not fixed"),
     ],
 )
 def test_bad_arguments_give_a_one_line_error(capsys, words, message):

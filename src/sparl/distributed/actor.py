@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import cloudpickle
 import jax
 import numpy as np
 from numpy.typing import NDArray
-from ray import cloudpickle
 
 from sparl.config import RunConfig
 from sparl.distributed.weights import Received, Topology
