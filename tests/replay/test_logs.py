@@ -210,7 +210,7 @@ def test_a_discrete_agents_replay_comes_back(tmp_path):
     with np.load(tmp_path / "data.npz") as arrays:
         assert set(arrays["actions"].tolist()) == {3, 4, 5}
     rows = read(tmp_path / "data.npz", STEPS).rows
-    assert set(rows[:, 2].tolist()) == {0, 1, 2} and len(rows) == 60
+    assert set(rows[:, 2].tolist()) == {0, 1, 2} and len(rows) == 40
 
 
 @pytest.fixture

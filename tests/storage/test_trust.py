@@ -174,3 +174,9 @@ def test_a_run_that_names_no_code_needs_no_key(tmp_path, monkeypatch):
     run.evaluate(1)
     assert not (tmp_path / "state").exists()
     assert "mark" not in (run.folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize("logs", ["minari:mujoco/hopper/medium-v0", "/some/where/at 10:30.npz"])
+def test_logs_are_data_and_name_no_code(logs):
+    run = {"env": "Hopper-v5", "replay": logs}
+    assert trust.code({"agent": {"name": "td3"}, "method": {"name": "dense"}, "run": run}) == []
