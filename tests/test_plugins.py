@@ -93,8 +93,8 @@ def test_a_plug_in_run_stopped_by_a_kill_resumes_bit_for_bit(trained, tmp_path, 
 
 def test_the_command_line_makes_the_same_plug_in_run(trained, tmp_path, monkeypatch):
     """Named by paths relative to where it is called."""
-    monkeypatch.chdir(HERE.parent)
-    words = [word.replace(f"{HERE}/", "plugins/") for word in WORDS]
+    monkeypatch.chdir(HERE)
+    words = [word.replace(f"{HERE}/", "") for word in WORDS]
     assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["agent"]["name"], config["method"]["name"]) == (AGENT, METHOD)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -146,8 +147,7 @@ def _of_module(name: str, where: str, last: str, folder: str) -> Registered:
         module = plugins.import_module(where, f"env is {name!r}")
     except BadValue as error:
         raise BadEnvironment(str(error)) from error
-    file = getattr(module, "__file__", None)
-    folder = here if file and Path(file).is_relative_to(here) else ""
+    folder = here if _lies_in(here, where, module) else ""
     if last in gym.registry:
         return Registered(gym.registry[last], folder)
     found = getattr(module, last, None)
@@ -159,6 +159,13 @@ def _of_module(name: str, where: str, last: str, folder: str) -> Registered:
     # Another process has another __main__: the class itself is sent.
     entry = found if where == "__main__" else f"{where}:{last}"
     return Registered(_spec(last, entry), folder)
+
+
+def _lies_in(folder: str, name: str, module: ModuleType) -> bool:
+    """Whether Python finds a module in this folder, and not in one of its own."""
+    path = Path(folder, *name.split("."))
+    file = getattr(module, "__file__", None) or ""
+    return Path(file) in (path.with_suffix(".py"), path / "__init__.py")
 
 
 def _registered(env_id: str) -> EnvSpec:
