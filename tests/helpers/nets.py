@@ -119,11 +119,19 @@ def assert_eager_call_refuses(net, array, monkeypatch):
 
 
 def build(
-    widths, patterns, batch, relu_last, seed, whole=False, connections=None, normed=()
+    widths,
+    patterns,
+    batch,
+    relu_last,
+    seed,
+    whole=False,
+    connections=None,
+    normed=(),
+    input_normed=(),
 ) -> Net:
     """A network of random numbers, small whole ones (so that every sum is exact) with `whole`;
     connected as a chain where nothing else is said. `widths` are those of all values, `normed` the
-    layers with a batch norm."""
+    layers with a batch norm of their sums, `input_normed` those with one of their inputs."""
     rng = np.random.default_rng(seed)
     connections = connections or kernels.Connections.chain(len(patterns), relu_last)
 
@@ -152,11 +160,15 @@ def build(
         if not whole:
             weight /= np.float32(max(per_row, 1) ** 0.5)
         extra = {} if group == 1 else {"group": group, "inputs": inputs}
-        if i in normed:
-            variance = rng.uniform(0.2, 2, outputs).astype(np.float32)
-            extra["norm"] = (*(numbers(outputs) for _ in range(3)), variance)
+        for name, among, size in (
+            ("norm", normed, outputs),
+            ("input_norm", input_normed, inputs),
+        ):
+            if i in among:
+                variance = rng.uniform(0.2, 2, size).astype(np.float32)
+                extra[name] = (*(numbers(size) for _ in range(3)), variance)
         layer = kernels.Layer(weight, numbers(outputs), places, **extra)
-        read = np.concatenate([values[value] for value in connections.reads[i]])
+        read = normalised(layer, [values[value] for value in connections.reads[i]])
         # What a rounding could lift over zero would make the two gradients differ.
         for _ in range(0 if whole else 100):
             factor, offset = affine(layer)
@@ -174,14 +186,25 @@ def build(
     return Net(layers, x, dy, connections)
 
 
+def of_running(norm):
+    """Factor and offset of a norm with its running statistics."""
+    if norm is None:
+        return np.ones((1, 1)), np.zeros((1, 1))
+    gain, shift, mean, variance = (np.asarray(a, np.float64)[:, None] for a in norm)
+    factor = gain / np.sqrt(variance + BATCH_EPSILON)
+    return factor, shift - factor * mean
+
+
 def affine(layer):
     """Factor and offset of what a layer's weights make of its input: its bias, and its norm."""
-    bias = np.asarray(layer.bias, np.float64)[:, None]
-    if layer.norm is None:
-        return 1.0, bias
-    gain, shift, mean, variance = (np.asarray(a, np.float64)[:, None] for a in layer.norm)
-    factor = gain / np.sqrt(variance + BATCH_EPSILON)
-    return factor, shift + factor * (bias - mean)
+    factor, offset = of_running(layer.norm)
+    return factor, offset + factor * np.asarray(layer.bias, np.float64)[:, None]
+
+
+def normalised(layer, read):
+    """What a layer's weights multiply, of the values that it reads."""
+    factor, offset = of_running(layer.input_norm)
+    return factor * np.concatenate(read) + offset
 
 
 def expected(net):
@@ -199,7 +222,7 @@ def expected(net):
     for layer, weight, reads, activation in zip(
         net.layers, weights, read, activations, strict=True
     ):
-        inputs.append(np.concatenate([values[value] for value in reads]))
+        inputs.append(normalised(layer, [values[value] for value in reads]))
         factor, offset = affine(layer)
         z, scale = product(factor * weight, inputs[-1], offset)
         sums.append(z)
@@ -219,7 +242,7 @@ def expected(net):
         of_bias = product(delta, np.ones(delta.shape[1]))
         full, of_weights = product(delta, inputs[i].T)
         gradients = [gradient_of(net.layers[i], full, of_weights), of_bias, *gradients]
-        back, terms = product(weights[i].T, delta)
+        back, terms = product(of_running(net.layers[i].input_norm)[0] * weights[i].T, delta)
         for value in read[i]:
             width = len(values[value])
             by_value[value] += back[:width]
@@ -230,7 +253,7 @@ def expected(net):
 
 @partial(jax.jit, static_argnames=("connections", "compiled"))
 def pulled(layers, x, dy, connections, compiled):
-    if any(layer.norm is not None for layer in layers):
+    if any((layer.norm, layer.input_norm) != (None, None) for layer in layers):
         y, pull = jax.vjp(lambda x: kernels.network(layers, x, connections, compiled), x)
         return y, *pull(dy)
 

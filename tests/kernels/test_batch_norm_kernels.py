@@ -1,5 +1,7 @@
 """Networks whose batch norms go by the batch, as they are trained, against JAX's derivatives."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,60 +18,81 @@ from sparl.topology import NofM, PerRow
 pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
-def normed(widths, patterns, batch, seed, connected):
+def normed(widths, patterns, batch, seed, connected, inputs=()):
+    """Every layer's sums have a norm, or the inputs of those in `inputs` and no sums."""
     every = range(len(patterns))
-    return build(widths, patterns, batch, False, seed, connections=connected, normed=every)
+    places = {"input_normed": inputs} if inputs else {"normed": every}
+    return build(widths, patterns, batch, False, seed, connections=connected, **places)
 
 
 def trainable(net):
-    return [(layer.weight, layer.bias, layer.norm) for layer in net.layers]
+    return [(la.weight, la.bias, la.norm, la.input_norm) for la in net.layers]
 
 
-def results(net):
-    """y, mean and variance of each layer, the gradients of all that `trainable` has, and dx."""
+def results(net, renormalise=False):
+    """y, what the norms have seen, the gradients of all that `trainable` has, and dx."""
 
     @jax.jit
     def run(values, x, dy):
         def apply(values, x):
+            names = ("weight", "bias", "norm", "input_norm")
             pairs = zip(net.layers, values, strict=True)
-            layers = [a._replace(weight=w, bias=b, norm=n) for a, (w, b, n) in pairs]
-            return kernels.by_batch(layers, x, net.connections)
+            layers = [a._replace(**dict(zip(names, v, strict=True))) for a, v in pairs]
+            (y,), (seen,) = kernels.by_batch([layers], x, net.connections, renormalise)
+            return y, seen
 
-        y, pull, moments = jax.vjp(apply, values, x, has_aux=True)
-        return y, moments, pull(dy)
+        y, pull, seen = jax.vjp(apply, values, x, has_aux=True)
+        return y, seen, pull(dy)
 
-    y, moments, (gradients, dx) = run(trainable(net), net.x, net.dy)
-    return y, moments, gradients, dx
+    y, seen, (gradients, dx) = run(trainable(net), net.x, net.dy)
+    return y, seen, gradients, dx
 
 
-def expected(net):
+def normalise(z, norm, renormalise):
+    """What a norm makes of z, with the statistics that it uses; in float64."""
+    gain, shift, running_mean, running_variance = norm
+    mean, variance = z.mean(1), z.var(1)
+    rate = 1 / jnp.sqrt(variance + BATCH_EPSILON)
+    result = (z - mean[:, None]) * rate[:, None]
+    if renormalise:
+        running_rate = 1 / jnp.sqrt(running_variance + BATCH_EPSILON)
+        r = jnp.clip(jax.lax.stop_gradient(running_rate / rate), 1 / 3, 3)
+        d = jax.lax.stop_gradient((mean - running_mean) * running_rate)
+        result = result * r[:, None] + jnp.clip(d, -5, 5)[:, None]
+    return gain[:, None] * result + shift[:, None], (mean, variance)
+
+
+def expected(net, renormalise=False):
     """The same in float64, of layers as matrices: the gradients of weights are of all entries."""
     with jax.enable_x64(True):
+        doubled = partial(jax.tree.map, lambda a: np.asarray(a, np.float64))
         layers = [
-            tuple(np.asarray(a, np.float64) for a in (dense(layer), layer.bias, *layer.norm[:2]))
+            (dense(layer), *doubled((layer.bias, layer.norm, layer.input_norm)))
             for layer in net.layers
         ]
         x, dy = np.asarray(net.x, np.float64), np.asarray(net.dy, np.float64)
 
         def apply(layers, x):
             read, activations, gives = net.connections
-            values, moments = [x], []
-            for (weight, bias, gain, shift), reads, activation in zip(
+            values, seen = [x], ([], [])
+            for (weight, bias, norm, input_norm), reads, activation in zip(
                 layers, read, activations, strict=True
             ):
-                z = weight @ jnp.concatenate([values[v] for v in reads]) + bias[:, None]
-                moments.append((z.mean(1), z.var(1)))
-                z = (z - z.mean(1, keepdims=True)) / jnp.sqrt(
-                    z.var(1, keepdims=True) + BATCH_EPSILON
-                )
-                z = gain[:, None] * z + shift[:, None]
+                z, used = jnp.concatenate([values[v] for v in reads]), None
+                if input_norm is not None:
+                    z, used = normalise(z, input_norm, renormalise)
+                seen[1].append(used)
+                z, used = weight @ z + bias[:, None], None
+                if norm is not None:
+                    z, used = normalise(z, norm, renormalise)
+                seen[0].append(used)
                 values.append(z if activation is None else reference.ACTIVATIONS[activation](z))
-            return jnp.concatenate([values[v] for v in gives or (len(layers),)]), moments
+            return jnp.concatenate([values[v] for v in gives or (len(layers),)]), seen
 
         @jax.jit
         def run(layers, x, dy):
-            y, pull, moments = jax.vjp(apply, layers, x, has_aux=True)
-            return y, moments, *pull(dy)
+            y, pull, seen = jax.vjp(apply, layers, x, has_aux=True)
+            return y, seen, *pull(dy)
 
         return jax.tree.map(np.asarray, run(layers, x, dy))
 
@@ -82,27 +105,29 @@ def assert_close(found, wanted, slack):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=slack * scale)
 
 
-def assert_as_expected(net, slack):
-    y, moments, gradients, dx = results(net)
-    wanted_y, wanted_moments, wanted, wanted_dx = expected(net)
+def assert_as_expected(net, slack, renormalise=False):
+    y, seen, gradients, dx = results(net, renormalise)
+    wanted_y, wanted_seen, wanted, wanted_dx = expected(net, renormalise)
     assert_close(y, wanted_y, slack)
     assert_close(dx, wanted_dx, slack)
-    for layer, seen, wanted_seen, of_layer, wanted_of_layer in zip(
-        net.layers, moments, wanted_moments, gradients, wanted, strict=True
-    ):
-        for a, b in zip(seen, wanted_seen, strict=True):
-            assert_close(a, b, slack)
-        of_weight, of_bias, (of_gain, of_shift, *of_running) = of_layer
-        full, _, wanted_gain, wanted_shift = wanted_of_layer
+    for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(wanted_seen), strict=True):
+        assert_close(a, b, slack)
+    for layer, of_layer, wanted_of_layer in zip(net.layers, gradients, wanted, strict=True):
+        of_weight, of_bias, *of_norms = of_layer
+        full, wanted_bias, *wanted_norms = wanted_of_layer
         if layer.group == 1:
             kept = dense(layer, jnp.ones_like(layer.weight))
             assert_close(dense(layer, of_weight), full * kept, slack)
         else:
             assert_close(of_weight, along_blocks(layer, full), slack)
-        assert_close(of_gain, wanted_gain, slack)
-        assert_close(of_shift, wanted_shift, slack)
-        for nothing in (of_bias, *of_running):
-            assert not nothing.any()
+        for found, of_norm in zip(of_norms, wanted_norms, strict=True):
+            for a, b in zip(found or (), of_norm or (), strict=True):
+                assert_close(a, b, slack)
+            assert not any(a.any() for a in (found or ())[2:])
+        if layer.norm is None:
+            assert_close(of_bias, wanted_bias, slack)
+        else:
+            assert not of_bias.any()
 
 
 def along_blocks(layer, full):
@@ -119,8 +144,10 @@ def along_blocks(layer, full):
 def test_output_statistics_and_gradients_equal_plain_jax(data, depth, batch, seed):
     connected = data.draw(connections(depth))
     widths = data.draw(st.lists(st.integers(1, 40), min_size=depth + 1, max_size=depth + 1))
-    net = normed(widths, [data.draw(any_pattern()) for _ in range(depth)], batch, seed, connected)
-    assert_as_expected(net, 1e-3)
+    patterns = [data.draw(any_pattern()) for _ in range(depth)]
+    inputs = data.draw(st.sets(st.integers(0, depth - 1)))
+    net = normed(widths, patterns, batch, seed, connected, inputs)
+    assert_as_expected(net, 1e-3, data.draw(st.booleans()))
 
 
 TOWER = Connections(((0,), (1, 0), (2, 1, 0)), ("swish", "relu", "swish"), (3, 2, 1, 0))
@@ -128,20 +155,22 @@ WIDTHS, PATTERNS = [19, 70, 90, 33], [NofM(1, 8), Blocks(8, ALL), None]
 
 
 @pytest.mark.parametrize("batch", [200, 256])
-def test_a_larger_tower_on_each_instruction_set(batch):
-    net = normed(WIDTHS, PATTERNS, batch, 1, TOWER)
+@pytest.mark.parametrize("inputs", [(), (0, 1, 2)], ids=["sums", "inputs"])
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_larger_tower_on_each_instruction_set(batch, inputs, renormalise):
+    net = normed(WIDTHS, PATTERNS, batch, 1, TOWER, inputs)
     for _ in filter(native.force_instruction_set, SETS):
-        assert_as_expected(net, 2e-5)
+        assert_as_expected(net, 3e-5, renormalise)
         first, again = (jax.tree.leaves(results(net)) for _ in range(2))
         assert all(map(same_bits, first, again))
 
 
 def test_a_batch_of_one_sample_gives_the_shift():
     net = normed([3, 5, 4], [None, PerRow(2)], 1, 0, Connections.chain(2, relu_last=True))
-    y, moments, gradients, dx = results(net)
+    y, seen, gradients, dx = results(net)
     wanted = np.maximum(net.layers[1].norm[1], 0)  # the shift is all that is left
     np.testing.assert_allclose(y[:, 0], wanted, atol=1e-5)
-    assert not moments[0][1].any() and not dx.any()
+    assert not seen.sums[0].variance.any() and not dx.any()
     assert not gradients[0][0].any() and gradients[1][2][1].any()
 
 
@@ -151,7 +180,7 @@ def test_a_gradient_does_not_depend_on_which_others_are_requested():
 
     def loss(weight, x):
         layers = [net.layers[0]._replace(weight=weight), *net.layers[1:]]
-        return jnp.vdot(kernels.by_batch(layers, x, TOWER)[0], net.dy)
+        return jnp.vdot(kernels.by_batch([layers], x, TOWER)[0][0], net.dy)
 
     of_weight, of_x = (jax.jit(jax.grad(loss, argnums=i)) for i in range(2))
     weight = net.layers[0].weight
@@ -163,8 +192,8 @@ def test_statistics_have_no_gradient():
     net = normed(WIDTHS, PATTERNS, 40, 2, TOWER)
 
     def seen(x):
-        _, moments = kernels.by_batch(net.layers, x, TOWER)
-        return sum(jnp.sum(mean + variance) for mean, variance in moments)
+        _, (found,) = kernels.by_batch([net.layers], x, TOWER)
+        return sum(jnp.sum(mean + variance) for mean, variance in found.sums)
 
     assert not jax.grad(seen)(net.x).any()
 
@@ -175,8 +204,8 @@ def test_vmap_equals_one_call_per_network():
 
     def run(layers, x):
         def loss(x):
-            y, moments = kernels.by_batch(layers, x, TOWER)
-            return jnp.sum(y**2), moments
+            y, seen = kernels.by_batch([layers], x, TOWER)
+            return jnp.sum(y**2), seen
 
         return jax.grad(loss, has_aux=True)(x)
 
@@ -186,13 +215,35 @@ def test_vmap_equals_one_call_per_network():
         assert all(same_bits(a[i], b) for a, b in zip(found, alone, strict=True))
 
 
+@pytest.mark.parametrize("inputs", [(), (0, 2)], ids=["sums", "inputs"])
+def test_several_networks_in_one_call_equal_each_alone(inputs):
+    nets = [normed(WIDTHS, PATTERNS, 48, seed, TOWER, inputs) for seed in range(3)]
+
+    def run(members, dy):
+        def loss(members):
+            y, seen = kernels.by_batch(members, nets[0].x, TOWER, True)
+            return jnp.sum(y * dy), (y, seen)
+
+        (_, (y, seen)), gradients = jax.value_and_grad(loss, has_aux=True, allow_int=True)(members)
+        return [(y[i], seen[i], gradients[i]) for i in range(len(members))]
+
+    together = jax.jit(run)([net.layers for net in nets], nets[0].dy)
+    for net, of_net in zip(nets, together, strict=True):
+        (alone,) = jax.jit(run)([net.layers], nets[0].dy)
+        pairs = zip(jax.tree.leaves(of_net), jax.tree.leaves(alone), strict=True)
+        assert all(same_bits(a, b) for a, b in pairs if a.dtype == np.float32)
+
+
 def test_shapes_that_do_not_fit_are_refused():
     net = normed(WIDTHS, PATTERNS, 5, 0, TOWER)
     first, *others = net.layers
-    with pytest.raises(ValueError, match="layer 0 has no batch norm to train"):
-        kernels.by_batch([first._replace(norm=None), *others], net.x, TOWER)
+    bare = [layer._replace(norm=None) for layer in net.layers]
+    with pytest.raises(ValueError, match="no batch norm to train"):
+        kernels.by_batch([bare], net.x, TOWER)
+    with pytest.raises(ValueError, match="must have the same form"):
+        kernels.by_batch([net.layers, bare], net.x, TOWER)
     with pytest.raises(ValueError, match="layer 0 takes 19 inputs and gets 18"):
-        kernels.by_batch(net.layers, net.x[1:], TOWER)
+        kernels.by_batch([net.layers], net.x[1:], TOWER)
     with pytest.raises(ValueError, match="layer 0: its norm has shape"):
         norm = (*first.norm[:3], jnp.ones(3))
-        kernels.by_batch([first._replace(norm=norm), *others], net.x, TOWER)
+        kernels.by_batch([[first._replace(norm=norm), *others]], net.x, TOWER)

@@ -69,7 +69,7 @@ def test_expand_blocks_turns_the_first_row():
 def test_without_a_number_of_inputs_all_blocks_are_whole():
     layer = build([8, 5], [Blocks(4, ALL)], 1, False, 0).layers[0]._replace(inputs=None)
     assert kernels.Form.of([layer]) == kernels.Form(
-        (8, 5), (4,), (4,), (False,), kernels.Connections.chain(1)._replace(gives=(1,))
+        (8, 5), (4,), (4,), (False,), (False,), kernels.Connections.chain(1)._replace(gives=(1,))
     )
 
 
@@ -124,7 +124,7 @@ def test_only_the_requested_gradients_are_computed():
 @pytest.mark.parametrize("batch", [1, 7, 40])
 def test_inference_equals_the_network(batch):
     net = build([9, 21, 33, 20, 2], CHOSEN, batch, False, 5)
-    values, indices = map(np.asarray, kernels.vectors(net.layers))
+    values, indices = (np.asarray(a[0]) for a in kernels.vectors([net.layers]))
     inference = kernels.Inference(kernels.Form.of(net.layers))
     for _ in filter(native.force_instruction_set, SETS):
         y = inference(values, indices, np.asarray(net.x))
@@ -178,7 +178,7 @@ def test_unsupported_groups_are_refused():
 
 def test_inference_refuses_arrays_that_do_not_fit():
     layers = whole().layers
-    values, indices = map(np.asarray, kernels.vectors(layers))
+    values, indices = (np.asarray(a[0]) for a in kernels.vectors([layers]))
     form, x = kernels.Form.of(layers), np.zeros((5, 1), np.float32)
 
     def run(values=values, indices=indices, **changes):

@@ -41,7 +41,9 @@ def test_output_and_gradients_equal_float64(data, depth, batch, seed):
     widths = data.draw(st.lists(st.integers(1, 40), min_size=depth + 1, max_size=depth + 1))
     chosen = [data.draw(any_pattern()) for _ in range(depth)]
     normed = data.draw(st.sets(st.integers(0, depth - 1)))
-    net = build(widths, chosen, batch, False, seed, connections=connected, normed=normed)
+    input_normed = data.draw(st.sets(st.integers(0, depth - 1)))
+    norms = {"normed": normed, "input_normed": input_normed}
+    net = build(widths, chosen, batch, False, seed, connections=connected, **norms)
     wanted = expected(net)
     for _ in filter(native.force_instruction_set, SETS):  # one compilation serves them all
         assert_close(net, results(net), wanted)
@@ -68,15 +70,17 @@ FIXED = {
         200,
         Connections(((0,), (1, 0), (2, 1, 0)), ("swish", "relu", "swish"), (3, 2, 1, 0)),
     ),
+    "behind": ([23, 96, 64, 1], [None, NofM(1, 8), None], 256, Connections.chain(3)),
 }
-NORMED = {"tower": {0, 1, 2}}
+NORMED = {"tower": ({0, 1, 2}, ()), "behind": ((), {0, 1, 2}), "d2rl": ({1}, {0, 2, 3})}
 
 
 @pytest.mark.parametrize("fixed", FIXED)
 def test_larger_networks_on_each_instruction_set_and_in_plain_jax(fixed):
     widths, patterns, batch, connected = FIXED[fixed]
-    normed = NORMED.get(fixed, ())
-    net = build(widths, patterns, batch, False, 1, connections=connected, normed=normed)
+    normed, input_normed = NORMED.get(fixed, ((), ()))
+    norms = {"normed": normed, "input_normed": input_normed}
+    net = build(widths, patterns, batch, False, 1, connections=connected, **norms)
     wanted = expected(net)
     for _ in filter(native.force_instruction_set, SETS):
         assert_close(net, results(net), wanted)
@@ -216,7 +220,7 @@ def test_connections_that_do_not_fit_are_refused():
         ((3, 2, 1), "what the network gives is cut short"),
         ((3, 1, 0), "no network is without layers"),
         (good[:-1], "layer 1: its form is cut short"),
-        (good[:-3], "layer 1: its form is cut short"),
+        (good[:-4], "layer 1: its form is cut short"),
         ((*good[:-1], 2), "layer 1: it reads value 2, and there are 0..1"),
         ((*good[:-1], 0), "value 1 is read by no layer and not given"),
         ((3, 1, 1, *good[3:]), "value 2 is read by no layer and not given"),
@@ -225,6 +229,7 @@ def test_connections_that_do_not_fit_are_refused():
         ((3, 2, -1, 2, *good[3:]), "value -1 is given, and there are 0..2"),
         ((*good[:6], 9, *good[7:]), "layer 0: there is no activation 9"),
         ((*good[:7], 2, *good[8:]), "layer 0: it has a batch norm or it has none"),
+        ((*good[:8], 2, *good[9:]), "layer 0: it has a batch norm or it has none"),
         ((-1, *good[1:]), "no network has such inputs"),
     ]:
         with pytest.raises(ValueError, match=message):

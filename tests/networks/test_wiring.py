@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from environments import TINY
-from policies import observations
+from policies import layer_of, observations
 
 from sparl import kernels
 from sparl.envs import Spaces
@@ -15,6 +15,7 @@ from sparl.errors import BadValue
 from sparl.exporters import CompiledPolicy, CProgram, compiler, device_network
 from sparl.exporters import onnx as onnx_exporter
 from sparl.kernels import BATCH_EPSILON
+from sparl.layouts import grid
 from sparl.methods import RNM, Static
 from sparl.methods.common import neurons
 from sparl.methods.common.importance import saliency
@@ -173,7 +174,17 @@ NORMED = {
     )
     for norm in ("batch", "layer")
     for place in ("before", "behind")
-}
+} | {"batch behind blocks": lambda: in_blocks(NORMED["batch behind"]())}
+C_LACKS = "layer before"
+
+
+def in_blocks(network):
+    """Hidden layers of circulant blocks, into which no norm of inputs can be folded."""
+    layers = [
+        layer_of(la.weight, la.bias, (4, 1.0), np.ones(grid(la.shape, 4), bool))
+        for la in network.layers[:-1]
+    ]
+    return network.with_layers([*layers, network.layers[-1]])
 
 
 def policy_of(name, sparse):
@@ -187,7 +198,15 @@ def policy_of(name, sparse):
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C compiler: cc, gcc or clang")
-@pytest.mark.parametrize("name, sparse", [*((n, False) for n in EXPORTED), ("simba", True)])
+@pytest.mark.parametrize(
+    "name, sparse",
+    [
+        *((n, False) for n in EXPORTED | NORMED if n != C_LACKS),
+        ("simba", True),
+        ("batch behind", True),
+        ("batch before", True),
+    ],
+)
 def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
     policy, tried = policy_of(name, sparse), observations(5, 1000)
     wanted = policy.outputs(tried)
@@ -210,8 +229,16 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
 
 
 def test_c_refuses_norms_that_it_does_not_have():
-    with pytest.raises(BadValue, match=r"C has no batch norms of inputs, .* export as ONNX"):
-        device_network(policy_of("batch behind", False), "float32")
+    with pytest.raises(BadValue, match=r"C has no layer norms in front of activations: .* ONNX"):
+        device_network(policy_of(C_LACKS, False), "float32")
+
+
+def test_norms_of_inputs_are_folded_where_the_layout_lets():
+    policy = policy_of("batch behind", False)
+    folded = device_network(policy, "float32")
+    assert not any(folded.input_arrays) and "affine" not in folded.parts
+    kept = device_network(policy_of("batch behind blocks", False), "float32")
+    assert [sorted(arrays) for arrays in kept.input_arrays] == [["offset", "stretch"]] * 2 + [[]]
 
 
 @pytest.mark.parametrize("name", EXPORTED | NORMED)

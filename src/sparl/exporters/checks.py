@@ -130,8 +130,9 @@ def _check_network(network: Network) -> None:
     _whole("wiring.gives", network.wiring.gives)
     if not network.has_head or len(stages) != len(network.layers):
         raise _disagreement("wiring", network.wiring.gives, f"{len(network.layers)} layers")
-    for i, (stage, layer, norm) in enumerate(
-        zip(stages, network.layers, network.norms, strict=True)
+    norms = zip(network.norms, network.input_norms, strict=True)
+    for i, (stage, layer, (norm, input_norm)) in enumerate(
+        zip(stages, network.layers, norms, strict=True)
     ):
         adds = () if stage.adds is None else (stage.adds,)
         _whole(f"wiring.stages[{i}].reads", stage.reads, 0, i)
@@ -142,9 +143,13 @@ def _check_network(network: Network) -> None:
             raise _disagreement(f"wiring.stages[{i}].adds", stage.adds, f"layer {i}'s outputs")
         if stage.activation not in ACTIVATIONS:
             raise BadValue(f"wiring.stages[{i}].activation is {stage.activation!r:.80}: {WAY_OUT}")
-        if stage.norm not in tuple(NORMS) or type(norm) is not NORMS[stage.norm]:
-            raise _disagreement(f"wiring.stages[{i}].norm", stage.norm, f"layer {i}'s arrays")
-        if not all(np.isfinite(array).all() for array in jax.tree.leaves((layer, norm))):
+        for name, kind, found in (
+            ("norm", stage.norm, norm),
+            ("input_norm", stage.input_norm, input_norm),
+        ):
+            if kind not in tuple(NORMS) or type(found) is not NORMS[kind]:
+                raise _disagreement(f"wiring.stages[{i}].{name}", kind, f"layer {i}'s arrays")
+        if not all(np.isfinite(a).all() for a in jax.tree.leaves((layer, norm, input_norm))):
             raise BadValue(f"layer {i} of the policy holds NaN or infinity: train it again")
         if isinstance(layer, Packed):
             _check_indices(i, layer)

@@ -77,6 +77,8 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
             offset += widths[value]
         if stage.input_norm == "layer":
             yield f"layer_norm(gain_{i}, shift_{i}, {layer.inputs}, {read});"
+        if stage.input_norm == "batch":
+            yield f"affine(stretch_{i}, offset_{i}, {layer.inputs}, {read});"
         if network.integers:
             highest = f"{network.limits[i]}.0f"
             yield f"for (i = 0; i < {layer.inputs}; i++)"

@@ -16,7 +16,7 @@ from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
-from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, folded
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -51,7 +51,8 @@ class DeviceNetwork:
     layers: tuple[DeviceLayer, ...]
     input_arrays: tuple[NamedArrays, ...]
     """Per layer: what turns the values that it reads into its inputs. `steps` per unit of each
-    input, for integers; `gain` and `shift` of a layer norm."""
+    input, for integers; `gain` and `shift` of a layer norm, `stretch` and `offset` of a batch norm
+    that could not be folded."""
     output_arrays: tuple[NamedArrays, ...]
     """Per layer: what turns its sums into its outputs, in the order of the arguments of
     `between_layers`."""
@@ -115,6 +116,7 @@ def device_network(
     """
     check_policy(policy)
     _refuse_norms(policy.network)
+    policy = Policy(folded(policy.network), policy.spaces, policy.golden, policy.normalization)
     if dtype == "int8":
         assert observations is not None
         return _integer_network(
@@ -129,7 +131,7 @@ def device_network(
         parts += ("rectified", "relu") if len(network.layers) > 1 else ()
     return DeviceNetwork(
         layers=tuple(map(device_layer, network.layers, weights)),
-        input_arrays=tuple(map(_layer_norm_arrays, network.input_norms)),
+        input_arrays=tuple(map(_norm_arrays, network.input_norms)),
         output_arrays=tuple(
             _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
             for layer, norm in zip(network.layers, network.norms, strict=True)
@@ -152,7 +154,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     highest = f"{quantized.limits[0]}.0f"
     parts = ("finite", "quantize")
     input_arrays = [
-        _layer_norm_arrays(norm) | ({} if steps is None else {"steps": steps})
+        _norm_arrays(norm) | ({} if steps is None else {"steps": steps})
         for norm, steps in zip(network.input_norms, quantized.steps, strict=True)
     ]
     observation_value = _observation_value(normalization)
@@ -193,20 +195,19 @@ def _normalization_arrays(normalization: Normalization | None) -> NamedArrays:
     return {"mean": np.asarray(normalization.mean), "scale": np.asarray(normalization.scale)}
 
 
-def _layer_norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
-    if not isinstance(norm, LayerNorm):
+def _norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
+    if norm is None:
         return {}
+    if isinstance(norm, BatchNorm):
+        affine = kernels.affine(*(np.asarray(array) for array in vars(norm).values()))
+        return dict(zip(("stretch", "offset"), affine, strict=True))
     return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
 
 
 def _refuse_norms(network: Network) -> None:
     """Raises `BadValue` for norms that the C code does not have."""
-    if any(isinstance(norm, BatchNorm) for norm in network.input_norms) or any(
-        isinstance(norm, LayerNorm) for norm in network.norms
-    ):
-        raise BadValue(
-            "C has no batch norms of inputs, and no layer norms behind a layer: export as ONNX"
-        )
+    if any(isinstance(norm, LayerNorm) for norm in network.norms):
+        raise BadValue("C has no layer norms in front of activations: export as ONNX")
 
 
 def _with_batch_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
@@ -223,7 +224,9 @@ def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
     if wiring.is_chain:
         return ()
     used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
-    norms = ["layer_norm"] if any(s.input_norm == "layer" for s in wiring.stages) else []
+    of_inputs = {stage.input_norm for stage in wiring.stages}
+    parts = {"layer": "layer_norm", "batch": "affine"}
+    norms = [part for norm, part in parts.items() if norm in of_inputs]
     return (*norms, *sorted(used - {"tanhf"}))
 
 

@@ -7,16 +7,14 @@ vectors, as in `network.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from itertools import pairwise
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from sparl.kernels import native
 from sparl.kernels.forms import Connections, Form, Layer, check_layers
@@ -24,92 +22,122 @@ from sparl.kernels.network import tiles, vectors
 
 
 class Moments(NamedTuple):
-    """The statistics of one layer's sums over a batch."""
+    """The statistics of a batch that a norm has used."""
 
     mean: Float[Array, " features"]
     variance: Float[Array, " features"]
 
 
-def by_batch(
-    layers: Sequence[Layer], x: Float[Array, "in batch"], connections: Connections
-) -> tuple[Float[Array, "out batch"], list[Moments]]:
-    """The output of a network whose batch norms use the statistics of the batch.
+class Seen(NamedTuple):
+    """What the norms of one network have seen."""
 
-    Differentiable (in reverse) in weights, gains, shifts and `x`. A bias has gradient 0, because
-    subtracting the batch's mean cancels it. The running statistics are not read and have gradient
-    0. The returned statistics of the batch have no gradient.
+    sums: list[Moments | None]
+    """Of each layer's sums; None where these have no norm."""
+    inputs: list[Moments | None]
+    """Of each layer's inputs."""
+
+
+def by_batch(
+    members: Sequence[Sequence[Layer]],
+    x: Float[Array, "in batch"],
+    connections: Connections,
+    renormalise: Bool[Array, ""] | bool = False,
+) -> tuple[Float[Array, "members out batch"], list[Seen]]:
+    """The outputs of networks of one form whose batch norms use the statistics of the batch.
+
+    Differentiable (in reverse) in weights, biases, gains, shifts and `x`. A bias in front of a norm
+    has gradient 0, because subtracting the batch's mean cancels it. Running statistics have
+    gradient 0, and the returned ones of the batch have none.
 
     Args:
-        layers: In order; each must have a norm.
-        x: The input.
-        connections: How the layers are connected.
+        members: The layers of each network, in order, with at least one norm.
+        x: The input of all.
+        connections: Of each network.
+        renormalise: Whether the norms come close to what their running statistics give: batch
+            renormalisation (1702.03275).
 
     Returns:
-        The output, and the batch's statistics of each layer's sums.
+        The outputs, and what the norms of each network have seen.
 
     Raises:
-        ValueError: A layer has no norm, or shapes do not belong together (while tracing).
+        ValueError: There is no norm, or shapes do not belong together (while tracing).
         RuntimeError: The compiled kernels are not loaded.
     """
-    form = Form.of(layers, connections)
-    if not all(form.normed):
-        raise ValueError(f"layer {form.normed.index(False)} has no batch norm to train")
+    form = Form.of(members[0], connections)
+    if any(Form.of(layers, connections) != form for layers in members):
+        raise ValueError("networks that are called together must have the same form")
+    if not form.any_normed:
+        raise ValueError("the network has no batch norm to train")
     form.check_input(x)
-    check_layers(layers)
-    values, indices = vectors(layers)
-    results: Any = _by_batch(form, values, indices, x)
-    y, statistics = results
-    starts = np.cumsum([0, *(2 * width for width in form.widths[1:])])
-    of_layers = (stop_gradient(statistics[i:j]).reshape(2, -1) for i, j in pairwise(starts))
-    return y, [Moments(moments[0], moments[1]) for moments in of_layers]
+    for layers in members:
+        check_layers(layers)
+    flag = jnp.asarray(renormalise, jnp.float32).reshape(1, 1)
+    y, statistics = _by_batch(form, *vectors(members), x, flag)
+    return y, [_seen(form, stop_gradient(numbers)) for numbers in statistics]
+
+
+def _seen(form: Form, statistics: jax.Array) -> Seen:
+    at, found = 0, []
+    of_sums = zip(form.widths[1:], form.normed, strict=True)
+    for width, normed in (*of_sums, *zip(form.inputs, form.input_normed, strict=True)):
+        mean, variance = statistics[at : at + width], statistics[at + width : at + 2 * width]
+        found.append(Moments(mean, variance) if normed else None)
+        at += 2 * width if normed else 0
+    return Seen(found[: len(form.normed)], found[len(form.normed) :])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _by_batch(
-    form: Form, values: jax.Array, indices: jax.Array, x: jax.Array
+    form: Form, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    y, _, statistics = _call_forward(form, values, indices, x)
+    y, _, statistics = _call_forward(form, values, indices, x, flag)
     return y, statistics
 
 
-def _call_forward(form: Form, values: jax.Array, indices: jax.Array, x: jax.Array) -> Any:
-    """Output, tape and statistics."""
-    batch, features = x.shape[1], sum(form.widths[1:])
+def _call_forward(
+    form: Form, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
+) -> Any:
+    """Outputs, tapes and statistics."""
+    members, batch = len(values), x.shape[1]
     results = [
-        jax.ShapeDtypeStruct((form.outputs, batch), jnp.float32),
-        tiles((), form.taped_features + features, batch),
-        jax.ShapeDtypeStruct((2 * features,), jnp.float32),
+        jax.ShapeDtypeStruct((members, form.outputs, batch), jnp.float32),
+        tiles((members,), form.taped_features + form.normed_sums, batch),
+        jax.ShapeDtypeStruct((members, 2 * (form.normed_sums + form.normed_inputs)), jnp.float32),
     ]
-    return native.call("forward_by_batch", results, x, values, indices, **form.attributes)
+    operands = x[None], flag, values, indices
+    return native.call("forward_by_batch", results, *operands, **form.attributes)
 
 
-def _forward(form: Form, values: Any, indices: Any, x: Any) -> Any:
+def _forward(form: Form, values: Any, indices: Any, x: Any, flag: Any) -> Any:
     """The results, and what the backward call needs."""
-    of_x, (values, indices, x) = x.perturbed, (a.value for a in (values, indices, x))
-    y, tape, statistics = _call_forward(form, values, indices, x)
+    of_x = x.perturbed
+    values, indices, x, flag = (a.value for a in (values, indices, x, flag))
+    y, tape, statistics = _call_forward(form, values, indices, x, flag)
     # An empty array: its static width says of how many inputs the backward call computes gradients.
     dx_width = jnp.zeros((0, form.widths[0] if of_x else 0))
-    return (y, statistics), (values, indices, tape, statistics, dx_width)
+    return (y, statistics), (values, indices, flag, tape, statistics, dx_width)
 
 
 def _backward(form: Form, saved: Any, cotangents: Any) -> Any:
-    """The gradients of values, indices and x."""
-    values, indices, tape, statistics, dx_width = saved
+    """The gradients of values, indices, x and the flag."""
+    values, indices, flag, tape, statistics, dx_width = saved
     dy, _ = cotangents
     if isinstance(dy, SymbolicZero):
-        return None, None, None
-    batch, inputs = dy.shape[1], dx_width.shape[1]
+        return None, None, None, None
+    members, batch, inputs = len(values), dy.shape[-1], dx_width.shape[1]
+    deltas = form.delta_features + inputs + form.normed_inputs
     dvalues, dx, _ = native.call(
         "backward_by_batch",
         [
             jax.ShapeDtypeStruct(values.shape, jnp.float32),
-            jax.ShapeDtypeStruct((inputs, batch), jnp.float32),
-            tiles((), form.delta_features + inputs, batch),
+            jax.ShapeDtypeStruct((members, inputs, batch), jnp.float32),
+            tiles((members,), deltas, batch),
         ],
-        *(dy, tape, statistics, values, indices),
+        *(dy, tape, statistics, flag, values, indices),
         **form.attributes,
     )
-    return dvalues, None, dx if inputs else None
+    # Added one by one, as in `network.py`.
+    return dvalues, None, reduce(jnp.add, dx) if inputs else None, None
 
 
 _by_batch.defvjp(_forward, _backward, symbolic_zeros=True)

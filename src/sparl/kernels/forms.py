@@ -61,6 +61,8 @@ class Layer(NamedTuple):
     it, all blocks are whole."""
     norm: tuple[Array, Array, Array, Array] | None = None
     """A batch norm between sums and activation: gain, shift, mean and variance, [out] each."""
+    input_norm: tuple[Array, Array, Array, Array] | None = None
+    """A batch norm of the inputs, [in] each."""
 
     @property
     def in_features(self) -> int:
@@ -75,8 +77,8 @@ class Layer(NamedTuple):
 # Like any named tuple, except that `group` and `inputs` are static.
 jax.tree_util.register_pytree_node(
     Layer,
-    lambda layer: ((*layer[:3], layer.norm), (layer.group, layer.inputs)),
-    lambda static, arrays: Layer(*arrays[:3], *static, arrays[3]),
+    lambda layer: ((*layer[:3], layer.norm, layer.input_norm), (layer.group, layer.inputs)),
+    lambda static, arrays: Layer(*arrays[:3], *static, *arrays[3:]),
 )
 
 
@@ -120,7 +122,9 @@ class Form(NamedTuple):
     groups: tuple[int, ...]
     """The size of each layer's circulant blocks; 1 for a layer without blocks."""
     normed: tuple[bool, ...]
-    """Whether each layer has a batch norm."""
+    """Whether the sums of each layer have a batch norm."""
+    input_normed: tuple[bool, ...]
+    """Whether the inputs of each layer have one."""
     connections: Connections
     """Here `gives` is never empty."""
 
@@ -147,6 +151,7 @@ class Form(NamedTuple):
             kept=tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
             groups=tuple(layer.group for layer in layers),
             normed=tuple(layer.norm is not None for layer in layers),
+            input_normed=tuple(layer.input_norm is not None for layer in layers),
             connections=connections,
         )
         for i, (layer, width) in enumerate(zip(layers, form.inputs, strict=True)):
@@ -169,10 +174,11 @@ class Form(NamedTuple):
         """The form as the compiled kernels read it: see `Form` in form.h."""
         reads, activations, gives = self.connections
         storage = zip(self.widths[1:], self.kept, self.groups, strict=True)
-        layers = zip(storage, activations, self.normed, reads, strict=True)
+        norms = zip(self.normed, self.input_normed, strict=True)
+        layers = zip(storage, activations, norms, reads, strict=True)
         activation_codes = (None, *ACTIVATIONS)
         layer_codes = (
-            (*stored, activation_codes.index(activation), int(normed), len(read), *read)
+            (*stored, activation_codes.index(activation), *map(int, normed), len(read), *read)
             for stored, activation, normed, read in layers
         )
         numbers = (number for layer_code in layer_codes for number in layer_code)
@@ -192,15 +198,30 @@ class Form(NamedTuple):
     def taped_features(self) -> int:
         """Numbers that a forward call tapes for the backward call, per sample (`Taped` in form.h).
 
-        They are the inputs of all layers, the outputs with an activation that no layer reads, and
-        the sigmoids of every swish.
+        They are the inputs of all layers, the outputs with an activation that no layer reads, the
+        sigmoids of every swish, and inputs before they were normalised.
         """
         reads, activations, _ = self.connections
         read = {value for values in reads for value in values}
         layers = list(enumerate(zip(self.widths[1:], activations, strict=True), start=1))
         unread = sum(width for value, (width, a) in layers if a and value not in read)
         sigmoids = sum(width for _, (width, a) in layers if a == "swish")
-        return sum(self.inputs) + unread + sigmoids
+        return sum(self.inputs) + unread + sigmoids + self.normed_inputs
+
+    @property
+    def any_normed(self) -> bool:
+        """Whether there is any batch norm."""
+        return any((*self.normed, *self.input_normed))
+
+    @property
+    def normed_sums(self) -> int:
+        """Features of all sums that are normalised."""
+        return sum(w for w, normed in zip(self.widths[1:], self.normed, strict=True) if normed)
+
+    @property
+    def normed_inputs(self) -> int:
+        """Features of all inputs that are normalised."""
+        return sum(w for w, normed in zip(self.inputs, self.input_normed, strict=True) if normed)
 
     @property
     def delta_features(self) -> int:
@@ -260,11 +281,13 @@ def check_layers(layers: Sequence[Layer]) -> None:
             array = layer.weight if name == "weight" else getattr(layer.places, name)
             if array.shape != shape:
                 raise ValueError(f"layer {i}: {name} has shape {array.shape}, it must be {shape}")
-        for array in layer.norm or ():
-            if array.shape != layer.bias.shape:
-                raise ValueError(
-                    f"layer {i}: its norm has shape {array.shape}, it must be {layer.bias.shape}"
-                )
+        of_inputs = (layer.in_features,)
+        for norm, shape in ((layer.norm, layer.bias.shape), (layer.input_norm, of_inputs)):
+            for array in norm or ():
+                if array.shape != shape:
+                    raise ValueError(
+                        f"layer {i}: its norm has shape {array.shape}, it must be {shape}"
+                    )
         if layer.places is not None:
             check_indices(layer.places._asdict(), rows, columns, where=f"layer {i}: ")
 

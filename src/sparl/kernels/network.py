@@ -80,28 +80,34 @@ def networks(
         compiled = native.usable()
     if not compiled:
         return jnp.stack([reference.network(layers, x, form.connections) for layers in members])
-    values, indices = vectors([layer for layers in members for layer in layers])
+    return _networks(_Call(form), *vectors(members), x)
+
+
+def vectors(
+    members: Sequence[Sequence[Layer]],
+) -> tuple[Float[Array, "members values"], Int32[Array, "members indices"]]:
+    """The values and the indices of networks of one form as two vectors for each.
+
+    Returns:
+        Weights and biases layer by layer, followed by all norms of sums and all norms of inputs;
+        and indices layer by layer, in the order of `Places`.
+    """
+    of_members = [ordered(layers) for layers in members]
+    values = jnp.concatenate([array for arrays, _ in of_members for array in arrays])
+    indices = jnp.concatenate(
+        [jnp.zeros(0, jnp.int32), *(array for _, arrays in of_members for array in arrays)]
+    )
     # reshape(count, -1) would fail for networks without indices.
     count = len(members)
     values, indices = (v.reshape(count, len(v) // count) for v in (values, indices))
-    return _networks(_Call(form), values, indices, x)
-
-
-def vectors(layers: Sequence[Layer]) -> tuple[Float[Array, " values"], Int32[Array, " indices"]]:
-    """The values and the indices of layers as two vectors.
-
-    Returns:
-        Weights and biases layer by layer, followed by all norms; and indices layer by layer, in the
-        order of `Places`.
-    """
-    values, indices = ordered(layers)
-    return jnp.concatenate(values), jnp.concatenate([jnp.zeros(0, jnp.int32), *indices])
+    return values, indices
 
 
 def ordered(layers: Sequence[Layer]) -> tuple[list[Any], list[Any]]:
     """The flat arrays that `vectors` concatenates: those of values, and those of indices."""
     values = [array.reshape(-1) for layer in layers for array in (layer.weight, layer.bias)]
     values += [array for layer in layers for array in layer.norm or ()]
+    values += [array for layer in layers for array in layer.input_norm or ()]
     return values, [array for layer in layers for array in layer.places or ()]
 
 
@@ -113,7 +119,7 @@ def _networks(call: _Call, values: jax.Array, indices: jax.Array, x: jax.Array) 
 
 def _forward(call: _Call, values: Any, indices: Any, x: Any) -> tuple[jax.Array, Any]:
     """The output, and what the backward call needs for the gradients that are asked for."""
-    if values.perturbed and any(call.form.normed):
+    if values.perturbed and call.form.any_normed:
         raise NotImplementedError(
             "the kernels have no gradient of the values of a network with batch norms. Use "
             "`by_batch` to train it, or compiled=False"

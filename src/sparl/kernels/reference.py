@@ -101,6 +101,9 @@ def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> ja
             weight = expand_blocks(weight, places, layer.bias.shape[0], x.shape[0])
         elif places is not None:
             weight = expand(weight, places.columns, places.row_starts, x.shape[0])
+        if layer.input_norm is not None:
+            factor, offset = affine(*layer.input_norm)
+            x = factor[:, None] * x + offset[:, None]
         y = weight @ x + layer.bias[:, None]
         if layer.norm is not None:
             factor, offset = affine(*layer.norm)

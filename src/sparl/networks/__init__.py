@@ -3,6 +3,7 @@
 from sparl.networks.accounting import Footprint, Shapes
 from sparl.networks.builders import KINDS, Kind, build, feature_tower
 from sparl.networks.by_batch import all_by_batch, by_batch, with_statistics
+from sparl.networks.folding import folded
 from sparl.networks.network import (
     Network,
     Networks,
@@ -65,6 +66,7 @@ __all__ = [
     "chain",
     "dense_copy",
     "feature_tower",
+    "folded",
     "layer_names",
     "plain",
     "run",

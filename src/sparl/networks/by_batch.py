@@ -6,6 +6,7 @@ networks differs, and networks without batch norms come out as they went in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,19 +37,10 @@ def by_batch(
     """
     if not network.has_batch_norms:
         return network(x), network
-    whole, connections = network.whole(), network.connections
-    if (
-        whole is not None
-        and connections is not None
-        and all(isinstance(norm, BatchNorm) for norm in network.norms)
-        and renormalise is False
-        and not network.squash
-        and kernels.usable()
-    ):
-        y, moments = kernels.by_batch(whole, x, connections)
-        pairs = zip(network.norms, moments, strict=True)
-        moved = tuple(norm.moved(*seen) for norm, seen in pairs if isinstance(norm, BatchNorm))
-        return y, replace(network, norms=moved)
+    on_kernels = _on_kernels({"": network}, x, renormalise)
+    if on_kernels is not None:
+        outputs, moved = on_kernels
+        return outputs[0], moved[""]
     norms: dict[wiring.Place, list[AnyNorm | None]] = {
         "norms": list(network.norms),
         "input_norms": list(network.input_norms),
@@ -80,9 +72,47 @@ def all_by_batch(
     """`by_batch` of several networks for the same inputs."""
     if not any(network.has_batch_norms for network in networks.values()):
         return apply_all(networks, x), networks
+    on_kernels = _on_kernels(networks, x, renormalise)
+    if on_kernels is not None:
+        return on_kernels
     results = {name: by_batch(network, x, renormalise) for name, network in networks.items()}
     outputs = jnp.stack([y for y, _ in results.values()])
     return outputs, {name: network for name, (_, network) in results.items()}
+
+
+def _on_kernels(
+    networks: Networks, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool
+) -> tuple[Float[Array, "members out batch"], Networks] | None:
+    """`all_by_batch` as one call of the kernels; None if they cannot run these networks at once."""
+    members = [network.whole() for network in networks.values()]
+    first, *others = networks.values()
+    connections = first.connections
+    if connections is None or None in members or not kernels.usable():
+        return None
+    layers = [of_network for of_network in members if of_network is not None]
+    form = kernels.Form.of(layers[0], connections)
+    if any(
+        other.connections != connections
+        or other.squash != first.squash
+        or kernels.Form.of(of_network, connections) != form
+        for other, of_network in zip(others, layers[1:], strict=True)
+    ):
+        return None
+    y, seen = kernels.by_batch(layers, x, connections, renormalise)
+
+    def moved(norms: Sequence[AnyNorm | None], moments: Sequence[Any]) -> tuple[Any, ...]:
+        pairs = zip(norms, moments, strict=True)
+        return tuple(n.moved(*m) if isinstance(n, BatchNorm) else n for n, m in pairs)
+
+    found = {
+        name: replace(
+            network,
+            norms=moved(network.norms, of_network.sums),
+            input_norms=moved(network.input_norms, of_network.inputs),
+        )
+        for (name, network), of_network in zip(networks.items(), seen, strict=True)
+    }
+    return jnp.tanh(y) if first.squash else y, found
 
 
 def with_statistics(network: Network, seen: Network) -> Network:

@@ -88,10 +88,10 @@ class Network(eqx.Module):
     def connections(self) -> kernels.Connections | None:
         """The wiring as the kernels take it.
 
-        None if it has norms of inputs, layer norms or residual connections, which they do not know.
+        None if it has layer norms or residual connections, which they do not know.
         """
         stages = self.wiring.stages
-        if any(s.input_norm or s.norm == "layer" or s.adds is not None for s in stages):
+        if any("layer" in (s.norm, s.input_norm) or s.adds is not None for s in stages):
             return None
         reads, activations = zip(*((s.reads, s.activation) for s in stages), strict=True)
         return kernels.Connections(reads, activations, self.wiring.gives)
@@ -106,11 +106,10 @@ class Network(eqx.Module):
         forms = self.kernel_forms()
         if forms is None or self.connections is None:
             return None
+        norms = zip(forms, self.norms, self.input_norms, strict=True)
         return [
-            form._replace(norm=(norm.gain, norm.shift, norm.mean, norm.variance))
-            if isinstance(norm, BatchNorm)
-            else form
-            for form, norm in zip(forms, self.norms, strict=True)
+            form._replace(norm=_of_kernels(norm), input_norm=_of_kernels(input_norm))
+            for form, norm, input_norm in norms
         ]
 
     def _chain_by_chain(self, x: jax.Array) -> jax.Array:
@@ -137,6 +136,13 @@ class Network(eqx.Module):
             return self.norm(place, chains[k][0 if place == "input_norms" else -1])(y)
 
         return wiring.run(chain_wiring, x, run_chain, normalise, wiring.IN_JAX)
+
+
+def _of_kernels(norm: AnyNorm | None) -> tuple[Array, Array, Array, Array] | None:
+    """A batch norm as the kernels take it."""
+    if not isinstance(norm, BatchNorm):
+        return None
+    return norm.gain, norm.shift, norm.mean, norm.variance
 
 
 Networks = dict[str, Network]

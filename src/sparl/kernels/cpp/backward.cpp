@@ -62,7 +62,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     float* const back = Scratch(2 * widest + (of_values ? 0 : tiling.Stride()));
     float* const by_x = back + widest;
     float* const deltas = of_values ? stored.At(n) + t * tiling.Stride() : by_x + widest;
-    const auto taped_at = [&](size_t value) { return tape_tile + At(taped, form.Home(value)); };
+    const auto taped_at = [&](size_t value) { return tape_tile + At(form, taped, form.Home(value)); };
     // Gradients by a value. The layer that computes the value turns them into its deltas, in place.
     const auto by_value = [&](size_t value) {
       return value ? deltas + tiling.offsets[value - 1] : by_x;
@@ -75,22 +75,28 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
         path.derive(form.activation(l), layer.outputs, taped_at(l + 1),
                     tape_tile + taped.offsets[depth + 1 + l], delta, lanes);
       }
-      if (layer.factor) ThroughNorm(layer, delta, lanes);
+      if (layer.norm) {
+        path.scale(layer.outputs, {layer.of_sums.factor}, delta, lanes, delta, lanes, lanes);
+      }
       ToComponents(path, layer, lanes, delta, tape_tile + taped.offsets[l],
                    of_values ? deltas + tiling.offsets[depth + l] : nullptr);
       if (form.Alone(l)) {
         const size_t value = form.Reads(l).front();
         if (value) {
           const bool relu = form.activation(value - 1) == kRelu;
-          path.backward(layer, delta, relu ? taped_at(value) : nullptr, by_value(value), lanes,
-                        lanes);
+          float* const to = by_value(value);
+          path.backward(layer, delta, relu ? taped_at(value) : nullptr, to, lanes, lanes);
+          ThroughInputNorm(path, layer, to, lanes, lanes);
         } else if (of_x) {
           const Place to = PlaceFor(to_x.At(n), tiling, t, by_x);
           path.backward(layer, delta, nullptr, to.data, to.step, lanes);
+          ThroughInputNorm(path, layer, to.data, to.step, lanes);
           if (to.data == by_x) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
         }
       } else if (l > 0 || of_x) {
-        PassBack(path, form, layer, l, lanes, delta, least, by_value, back);
+        path.backward(layer, delta, nullptr, back, lanes, lanes);
+        ThroughInputNorm(path, layer, back, lanes, lanes);
+        Spread(form, layer, l, lanes, back, least, by_value);
       }
     }
     if (of_x && !form.Alone(0)) FromTile(by_x, widths[0], tiling, t, to_x.At(n));

@@ -1,106 +1,131 @@
 // Gradients of networks while their batch norms are trained; see by_batch.h.
 
-#include "batch_norms.h"
 #include "bindings.h"
 #include "by_batch.h"
 #include "deltas.h"
 #include "kernels.h"
 #include "prepared.h"
-#include "tape.h"
 
 namespace sparl {
 namespace {
 
-// For one network: the deltas of all layers, and dx if it is not null. Of `dvalues` it writes the
-// gradients of norms only.
-void BackwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<Layer>& layers,
-                     const Tiling& taped, const Tiling& tiling, const float* dy, const float* tape,
-                     const float* statistics, float* dvalues, float* dx, float* deltas) {
-  const Path& path = CurrentPath();
-  const size_t depth = form.depth(), least = dx ? 0 : 1;
-  const int64_t lanes = tiling.lanes, widest = form.widest() * lanes;
-  Parts parts(form, tiling.count);
-  std::vector<float> numbers(4 * form.widest());
-  float* const by_shift = numbers.data() + 2 * form.widest();
-  float* const by_gain = by_shift + form.widest();
-  std::vector<Norm> norms;
-  for (const Layer& layer : layers) {
-    const int64_t outputs = layer.outputs;
-    norms.push_back({layer.norm, layer.norm + outputs, statistics, statistics + outputs});
-    statistics += 2 * outputs;
+// One network on its way back.
+struct WayBack {
+  const std::vector<Layer>* layers;
+  const float *dy, *tape, *statistics;
+  float *dvalues, *dx, *deltas;
+  Parts parts;
+  std::vector<float> rates;  // of all norms, in their order
+  std::vector<float> numbers;
+  Normalised met;  // the norm at which threads met last
+
+  // A norm as `norm_sums` needs it.
+  Normalised Of(const Form& form, Meeting meeting) const {
+    const BatchNorm norm(form, (*layers)[meeting.layer], meeting, statistics);
+    return {norm.mean, rates.data() + (norm.at - form.norms()) / 4, nullptr, nullptr, nullptr};
   }
-  for (size_t l = depth + 1; l-- > 0;) {
-    // `layer` is the one for which the gradients by the norm's outputs are known, tile by tile, and
-    // the tiles' parts of their sums. In the first turn there is none. Each turn passes the
-    // gradients back through norm and weights, and computes those of the layer below. Threads meet
-    // in between.
-    Layer layer = l < depth ? layers[l] : Layer{};
-    if (l < depth) {
-      const int64_t outputs = layer.outputs;
-      for (int64_t f = 0; f < outputs; ++f) {
-        by_shift[f] = by_gain[f] = 0;
-        for (int64_t t = 0; t < tiling.count; ++t) {
-          by_shift[f] += parts.First(t)[f], by_gain[f] += parts.Second(t)[f];
-        }
-      }
-      float* const to = dvalues + form.NormOf(l);
-      std::copy_n(by_gain, outputs, to), std::copy_n(by_shift, outputs, to + outputs);
-      std::fill_n(to + 2 * outputs, 2 * outputs, 0.0f);
-      SetAffine(norms[l], numbers.data(), &layer);
-    }
-    ParallelFor(pool, tiling.count, [&](int64_t t) {
-      const float* const tape_tile = tape + t * taped.Stride();
-      float* const tile = deltas + t * tiling.Stride();
-      float* const spare = Scratch(widest);
-      const auto by_value = [&](size_t value) {
-        return tile + tiling.offsets[value ? value - 1 : 2 * depth];
-      };
-      const int64_t there = tiling.There(t);
-      if (l == depth) {
-        TakeGiven(form, tiling, dy, t, least, by_value, spare);
-      } else {
-        float* const delta = by_value(l + 1);
-        const float* sums = tape_tile + taped.offsets[2 * depth + 1 + l];
-        for (int64_t f = 0; f < layer.outputs; ++f, sums += lanes) {
-          // factor (d - mean(d) - x mean(d x)), with x the normalised sums (1502.03167).
-          const float rate = Rate(norms[l].variance[f]), mean = norms[l].mean[f];
-          const float shift = by_shift[f] / tiling.batch, slope = rate * by_gain[f] / tiling.batch;
-          float* const row = delta + f * lanes;
-          for (int64_t i = 0; i < lanes; ++i) {
-            row[i] = layer.factor[f] * (row[i] - shift - slope * (sums[i] - mean));
-          }
-          std::fill(row + there, row + lanes, 0.0f);
-        }
-        ToComponents(path, layer, lanes, delta, tape_tile + taped.offsets[l],
-                     tile + tiling.offsets[depth + l]);
-        if (l >= least) PassBack(path, form, layer, l, lanes, delta, least, by_value, spare);
-      }
-      if (l == 0) {
-        if (dx) FromTile(by_value(0), form.widths()[0], tiling, t, dx);
-        return;
-      }
-      // Now the gradient by the outputs of the norm of the layer below is complete.
-      const Norm& norm = norms[l - 1];
-      float* delta = by_value(l);
-      const float* sums = tape_tile + taped.offsets[2 * depth + l];
-      path.derive(form.activation(l - 1), form.widths()[l], tape_tile + At(taped, form.Home(l)),
-                  tape_tile + taped.offsets[depth + l], delta, lanes);
-      for (int64_t f = 0; f < form.widths()[l]; ++f, delta += lanes, sums += lanes) {
-        const float mean = norm.mean[f];
-        parts.First(t)[f] = Sum(there, [&](int64_t i) { return delta[i]; });
-        parts.Second(t)[f] = Rate(norm.variance[f]) * Sum(there, [&](int64_t i) {
-          return delta[i] * (sums[i] - mean);
-        });
-      }
-    });
+};
+
+std::vector<float> Rates(const Form& form, const std::vector<Layer>& layers,
+                         const float* statistics) {
+  std::vector<float> rates;
+  rates.resize(StatisticsOf(form) / 2);
+  for (const Meeting& meeting : Meetings(form)) {
+    const BatchNorm norm(form, layers[meeting.layer], meeting, statistics);
+    float* const to = rates.data() + (norm.at - form.norms()) / 4;
+    for (int64_t f = 0; f < norm.features; ++f) to[f] = Rate(norm.variance[f]);
+  }
+  return rates;
+}
+
+// Writes the gradients of a norm, and what those by what it takes are made from (1502.03167).
+void Meet(WayBack& way, const Form& form, const Tiling& tiling, Meeting meeting, bool renormalise) {
+  const BatchNorm norm(form, (*way.layers)[meeting.layer], meeting, way.statistics);
+  const int64_t features = norm.features;
+  float *const by_gain = way.dvalues + norm.at, *const by_shift = by_gain + features;
+  std::fill_n(by_gain, 4 * features, 0.0f);
+  for (int64_t t = 0; t < tiling.count; ++t) {
+    const float *const first = way.parts.First(t), *const second = way.parts.Second(t);
+    for (int64_t f = 0; f < features; ++f) by_shift[f] += first[f], by_gain[f] += second[f];
+  }
+  const int64_t width = form.widest();
+  float* const factor = way.numbers.data();
+  float *const shift = factor + width, *const slope = shift + width;
+  way.met = way.Of(form, meeting);
+  const float* const rate = way.met.rate;
+  way.met.factor = factor, way.met.shift = shift, way.met.slope = slope;
+  for (int64_t f = 0; f < features; ++f) {
+    const float stretch = renormalise ? norm.Stretch(f) : 1.0f;
+    factor[f] = norm.gain[f] * stretch * rate[f];
+    shift[f] = by_shift[f] / tiling.batch;
+    slope[f] = rate[f] * by_gain[f] / tiling.batch;
+    if (renormalise) by_gain[f] = stretch * by_gain[f] + norm.Move(f) * by_shift[f];
   }
 }
 
-// The gradients of all values, and of x if its result has any features. Those of biases and of
-// running statistics are zero.
+// Takes tile number t from one meeting back to the one before. `last` is null at the beginning;
+// `least` is the first value whose gradient is wanted.
+void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tiling& tiling,
+             WayBack& way, const Meeting* last, size_t least, int64_t t) {
+  const size_t depth = form.depth();
+  const int64_t lanes = tiling.lanes, there = tiling.There(t);
+  const float* const tape = way.tape + t * taped.Stride();
+  float* const tile = way.deltas + t * tiling.Stride();
+  float* const spare = Scratch(form.widest() * lanes);
+  const auto by_value = [&](size_t value) {
+    return tile + tiling.offsets[value ? value - 1 : 2 * depth];
+  };
+  const auto by_inputs = [&](size_t l) { return tile + tiling.offsets[2 * depth + 1 + l]; };
+  const auto sums = [&](Meeting meeting, int64_t features, const float* by_norm) {
+    path.norm_sums(features, way.Of(form, meeting), tape + TakenBy(form, taped, meeting), by_norm, lanes,
+                   way.parts.First(t), way.parts.Second(t));
+  };
+  const auto through = [&](int64_t features, float* by_norm) {
+    path.through_norm(features, way.met, tape + TakenBy(form, taped, *last), by_norm, there, lanes);
+  };
+  size_t l = depth;
+  if (!last) {
+    TakeGiven(form, tiling, way.dy, t, least, by_value, spare);
+  } else if (last->sums) {
+    l = last->layer + 1;
+    through(form.widths()[l], by_value(l));
+  } else {
+    l = last->layer;
+    const Layer& layer = (*way.layers)[l];
+    if (l >= least) {
+      through(layer.inputs, by_inputs(l));
+      Spread(form, layer, l, lanes, by_inputs(l), least, by_value);
+    }
+  }
+  bool through_sums = last && last->sums;
+  while (l-- > 0) {
+    const Layer& layer = (*way.layers)[l];
+    float* const delta = by_value(l + 1);
+    if (!through_sums) {
+      path.derive(form.activation(l), layer.outputs, tape + At(form, taped, form.Home(l + 1)),
+                  tape + taped.offsets[depth + 1 + l], delta, lanes);
+      if (layer.norm) return sums({l, true}, layer.outputs, delta);
+    }
+    through_sums = false;
+    ToComponents(path, layer, lanes, delta, tape + taped.offsets[l],
+                 tile + tiling.offsets[depth + l]);
+    if (layer.input_norm) {
+      path.backward(layer, delta, nullptr, by_inputs(l), lanes, lanes);
+      return sums({l, false}, layer.inputs, by_inputs(l));
+    }
+    if (l < least) continue;
+    path.backward(layer, delta, nullptr, spare, lanes, lanes);
+    Spread(form, layer, l, lanes, spare, least, by_value);
+  }
+  if (way.dx) FromTile(by_value(0), form.widths()[0], tiling, t, way.dx);
+}
+
+// The gradients of all values, and of x if its result has any features. Those of running statistics
+// are zero, and so are those of biases in front of a norm.
 ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats statistics,
-                               Floats values, Indices indices, ffi::Result<Floats> dvalues,
-                               ffi::Result<Floats> dx, ffi::Result<Floats> deltas, Span code) {
+                               Floats renormalise, Floats values, Indices indices,
+                               ffi::Result<Floats> dvalues, ffi::Result<Floats> dx,
+                               ffi::Result<Floats> deltas, Span code) {
   const Form form(code);
   const std::string wrong = Wrong(form);
   if (!wrong.empty()) return ffi::Error::InvalidArgument(wrong);
@@ -113,6 +138,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
   const auto from = reader.Take<const float>(dy, "dy", {form.outputs(), samples});
   const auto taken = reader.Take<const float>(tape, "tape", taped.Core());
   const auto seen = reader.Take<const float>(statistics, "statistics", {StatisticsOf(form)});
+  const auto corrected = reader.Take<const float>(renormalise, "renormalise", {1});
   const auto gradient = reader.Take<float>(*dvalues, "dvalues", {form.values()});
   const auto to_x = reader.Take<float>(*dx, "dx", {of_x ? form.widths()[0] : 0, samples});
   const auto stored = reader.Take<float>(*deltas, "deltas", tiling.Core());
@@ -120,16 +146,39 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
   ffi::Error error = ReadNetworks(form, reader, values, indices, Count(batch), true, &networks);
   if (error.failure()) return error;
 
-  const Prepared prepared(pool, Prepared::kByColumn, of_x ? 0 : 1, &networks);
+  const size_t least = of_x ? 0 : 1;
+  const Prepared prepared(pool, Prepared::kByColumn, form.input_normed(0) ? 0 : least, &networks);
+  const Path& path = CurrentPath();
+  std::vector<WayBack> ways;
   for (size_t n = 0; n < networks.size(); ++n) {
-    BackwardNetwork(pool, form, networks[n], taped, tiling, from.At(n), taken.At(n), seen.At(n),
-                    gradient.At(n), of_x ? to_x.At(n) : nullptr, stored.At(n));
+    ways.push_back({&networks[n], from.At(n), taken.At(n), seen.At(n), gradient.At(n),
+                    of_x ? to_x.At(n) : nullptr, stored.At(n), Parts(form, tiling.count),
+                    Rates(form, networks[n], seen.At(n)), std::vector<float>(3 * form.widest()),
+                    {}});
   }
+  std::vector<Meeting> meetings = Meetings(form);
+  std::reverse(meetings.begin(), meetings.end());
+  const Meeting* last = nullptr;
+  const auto retreat = [&] {
+    ParallelFor(pool, ways.size() * tiling.count, [&](int64_t task) {
+      Retreat(path, form, taped, tiling, ways[task / tiling.count], last, least,
+              task % tiling.count);
+    });
+  };
+  for (const Meeting& meeting : meetings) {
+    retreat();
+    for (size_t n = 0; n < ways.size(); ++n) {
+      Meet(ways[n], form, tiling, meeting, *corrected.At(n) != 0);
+    }
+    last = &meeting;
+  }
+  retreat();
   Gradients(pool, form, networks, taped, taken, tiling, stored, gradient);
   // Subtracting the batch's mean cancels a bias: all that is left of its gradient is rounding.
   for (size_t n = 0; n < networks.size(); ++n) {
     for (size_t l = 0; l < form.depth(); ++l) {
       const Layer& layer = networks[n][l];
+      if (!layer.norm) continue;
       std::fill_n(gradient.At(n) + form.ValuesOf(l) + layer.weights(), layer.outputs, 0.0f);
     }
   }
@@ -139,7 +188,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
 }  // namespace
 
 XLA_FFI_Error* BackwardByBatch(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, BackwardByBatchCall, (BindNetwork<4, 3>()));
+  XLA_FFI_DEFINE_HANDLER(handler, BackwardByBatchCall, (BindNetwork<5, 3>()));
   return handler(call_frame);
 }
 

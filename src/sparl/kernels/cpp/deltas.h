@@ -71,12 +71,19 @@ void TakeGiven(const Form& form, const Tiling& tiling, const float* dy, int64_t 
   }
 }
 
-// Adds the gradients that one layer's deltas give to by_value(value), for all values from `least`
-// on that the layer reads. `spare` holds them in between.
+// Turns gradients by what the norm of a layer's inputs gives, if there is one and its statistics
+// are fixed, into those by what it takes; in place.
+inline void ThroughInputNorm(const Path& path, const Layer& layer, float* dx, int64_t step,
+                             int64_t lanes) {
+  if (!layer.input_norm) return;
+  path.scale(layer.inputs, {layer.of_inputs.factor}, dx, step, dx, step, lanes);
+}
+
+// Adds the gradients by a layer's inputs to by_value(value), for all values from `least` on that
+// the layer reads.
 template <typename ByValue>
-void PassBack(const Path& path, const Form& form, const Layer& layer, size_t l, int64_t lanes,
-              const float* delta, size_t least, const ByValue& by_value, float* spare) {
-  path.backward(layer, delta, nullptr, spare, lanes, lanes);
+void Spread(const Form& form, const Layer& layer, size_t l, int64_t lanes, const float* by_inputs,
+            size_t least, const ByValue& by_value) {
   // Layers come in reverse order, and so does what they read: the last use of a value comes first.
   const std::vector<size_t>& reads = form.Reads(l);
   int64_t feature = layer.inputs;
@@ -86,7 +93,7 @@ void PassBack(const Path& path, const Form& form, const Layer& layer, size_t l, 
     if (reads[r] < least) continue;
     const Form::Use last = form.Uses(reads[r]).back();
     const bool first = last.layer == l && last.feature == feature && form.Given(reads[r]).empty();
-    Add(spare + feature * lanes, width * lanes, first, by_value(reads[r]));
+    Add(by_inputs + feature * lanes, width * lanes, first, by_value(reads[r]));
   }
 }
 

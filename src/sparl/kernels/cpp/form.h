@@ -2,8 +2,8 @@
 // arrays.
 //
 // The array `values` has weights (dense [outputs, inputs], packed [kept], circulant [kept, group])
-// and biases, layer by layer, and then gain, shift, mean and variance of each layer with a batch
-// norm. The array `indices` has columns, row_starts, rows, column_starts and order of each layer
+// and biases, layer by layer, then gain, shift, mean and variance of each layer whose sums have a
+// batch norm, and then those of each layer whose inputs have one. The array `indices` has columns, row_starts, rows, column_starts and order of each layer
 // that is not dense.
 //
 // What a network computes on the way is called a *value*, too: value 0 is its input, value l + 1
@@ -35,8 +35,9 @@ class Form {
 
   // `code` begins with the number of inputs, the number of values that are the network's output,
   // and these values. Each layer follows with its outputs, its stored weights or blocks (-1 if it
-  // is dense), the size of its circulant blocks (1 without), its activation, whether a batch norm
-  // comes before that (1 or 0), the number of values that it reads, and these values.
+  // is dense), the size of its circulant blocks (1 without), its activation, whether its sums have
+  // a batch norm (1 or 0), whether its inputs have one, the number of values that it reads, and
+  // these values.
   explicit Form(Span code) { error_ = Read(code); }
 
   // What is wrong with the code; empty if nothing is.
@@ -46,9 +47,11 @@ class Form {
   const std::vector<int64_t>& widths() const { return widths_; }
   Activation activation(size_t l) const { return activations_[l]; }
   bool normed(size_t l) const { return normed_[l]; }
-  bool any_normed() const { return std::count(normed_.begin(), normed_.end(), true) > 0; }
+  bool input_normed(size_t l) const { return input_normed_[l]; }
+  bool any_normed() const { return norms_ < values_; }
   // Features of the network's output.
   int64_t outputs() const { return outputs_; }
+  int64_t inputs(size_t l) const { return inputs_[l]; }
   // The values that a layer reads.
   const std::vector<size_t>& Reads(size_t l) const { return reads_[l]; }
   // Where a value is read, in the order of layers and of what they read.
@@ -78,14 +81,16 @@ class Form {
     }
     return most;
   }
-  // Features of the tape: the inputs of each layer, all ends that slopes are computed from, and the
-  // sigmoids of each layer with swish. See forward.cpp.
+  // Features of the tape: the inputs of each layer, all ends that slopes are computed from, the
+  // sigmoids of each layer with swish, and the inputs of each layer that normalises them before it
+  // does. See forward.cpp.
   std::vector<int64_t> Taped() const {
     std::vector<int64_t> features = inputs_;
     features.push_back(kept_of_ends_);
     for (size_t l = 0; l < depth(); ++l) {
       features.push_back(activations_[l] == kSwish ? widths_[l + 1] : 0);
     }
+    for (size_t l = 0; l < depth(); ++l) features.push_back(input_normed_[l] ? inputs_[l] : 0);
     return features;
   }
   // Features that the gradients of values are made from: the deltas of each layer, and the inputs,
@@ -103,8 +108,10 @@ class Form {
   int64_t indices() const { return indices_; }
   // Where a layer's weights begin among the values; its biases follow them.
   int64_t ValuesOf(size_t l) const { return value_offsets_[l]; }
-  // Where the numbers of a layer's batch norm begin.
+  // Where the numbers of all batch norms begin, and those of a layer's.
+  int64_t norms() const { return norms_; }
   int64_t NormOf(size_t l) const { return norm_offsets_[l]; }
+  int64_t InputNormOf(size_t l) const { return input_norm_offsets_[l]; }
 
   // The layers of one network. Checks the indices by row and, if `both_ways`, those by column.
   ffi::Error Layers(const float* values, const int32_t* indices, bool both_ways,
@@ -114,6 +121,7 @@ class Form {
       Layer layer = Outline(l);
       layer.weight = values + value_offsets_[l], layer.bias = layer.weight + layer.weights();
       if (normed_[l]) layer.norm = values + norm_offsets_[l];
+      if (input_normed_[l]) layer.input_norm = values + input_norm_offsets_[l];
       if (kept_[l] != kDense) {
         const int64_t rows = layer.block_rows(), columns = layer.block_columns();
         layer.columns = indices + index_offsets_[l];
@@ -157,10 +165,11 @@ class Form {
     }
     for (size_t at = 2 + gives; at < code.size();) {
       const size_t l = depth();
-      if (code.size() - at < 6) return Name(l) + "its form is cut short";
+      if (code.size() - at < 7) return Name(l) + "its form is cut short";
       const int64_t outputs = code[at], kept = code[at + 1], group = code[at + 2];
-      const int64_t activation = code[at + 3], normed = code[at + 4], count = code[at + 5];
-      at += 6;
+      const int64_t activation = code[at + 3], normed = code[at + 4];
+      const int64_t input_normed = code[at + 5], count = code[at + 6];
+      at += 7;
       if (count < 1 || count > static_cast<int64_t>(code.size() - at)) {
         return Name(l) + "its form is cut short";
       }
@@ -188,13 +197,16 @@ class Form {
       if (activation < kNone || activation > kTanh) {
         return Name(l) + "there is no activation " + std::to_string(activation);
       }
-      if (normed != 0 && normed != 1) return Name(l) + "it has a batch norm or it has none";
+      if ((normed != 0 && normed != 1) || (input_normed != 0 && input_normed != 1)) {
+        return Name(l) + "it has a batch norm or it has none";
+      }
       inputs_.push_back(inputs);
       widths_.push_back(outputs);
       kept_.push_back(kept);
       groups_.push_back(group);
       activations_.push_back(static_cast<Activation>(activation));
       normed_.push_back(normed);
+      input_normed_.push_back(input_normed);
       value_offsets_.push_back(values_);
       index_offsets_.push_back(indices_);
       const Layer layer = Outline(l);
@@ -204,9 +216,14 @@ class Form {
       }
     }
     if (depth() == 0) return "no network is without layers";
+    norms_ = values_;
     for (size_t l = 0; l < depth(); ++l) {
       norm_offsets_.push_back(values_);
       if (normed_[l]) values_ += 4 * widths_[l + 1];
+    }
+    for (size_t l = 0; l < depth(); ++l) {
+      input_norm_offsets_.push_back(values_);
+      if (input_normed_[l]) values_ += 4 * inputs_[l];
     }
     uses_.emplace_back();
     return ReadGiven(Span(code.begin() + 2, gives));
@@ -243,13 +260,13 @@ class Form {
   }
 
   std::vector<int64_t> widths_, inputs_, kept_, groups_, value_offsets_, norm_offsets_;
-  std::vector<int64_t> index_offsets_, ends_;
+  std::vector<int64_t> input_norm_offsets_, index_offsets_, ends_;
   std::vector<Activation> activations_;
   std::vector<std::vector<size_t>> reads_;
   std::vector<std::vector<Use>> uses_;
   std::vector<std::vector<int64_t>> given_;
-  std::vector<bool> normed_;
-  int64_t values_ = 0, indices_ = 0, outputs_ = 0, kept_of_ends_ = 0;
+  std::vector<bool> normed_, input_normed_;
+  int64_t values_ = 0, norms_ = 0, indices_ = 0, outputs_ = 0, kept_of_ends_ = 0;
   std::string error_;
 };
 

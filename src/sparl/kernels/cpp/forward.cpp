@@ -26,13 +26,17 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
   float* const components = Scratch(2 * widest + (tape ? 0 : taped.Stride()));
   float* const spare = components + widest;
   float* const values = tape ? tape : spare + widest;
-  const auto home = [&](size_t value) { return values + At(taped, form.Home(value)); };
+  const auto home = [&](size_t value) { return values + At(form, taped, form.Home(value)); };
   IntoTile(x, form.widths()[0], taped, t, home(0));
   Share(form, taped, 0, t, values, y);
   for (size_t l = 0; l < depth; ++l) {
     const Layer& layer = layers[l];
     const Activation activation = form.activation(l);
     const float* from = values + taped.offsets[l];
+    if (layer.input_norm) {
+      path.scale(layer.inputs, layer.of_inputs, values + ReadBy(form, taped, l), lanes,
+                 values + taped.offsets[l], lanes, lanes);
+    }
     if (layer.circulant()) {
       path.analyse(layer.group, layer.inputs, from, components, lanes);
       from = components;
@@ -40,9 +44,11 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
     const bool straight = form.End(l + 1) && !(tape && form.Kept(l + 1));
     float* const rows = straight ? y + form.Given(l + 1).front() * taped.batch : nullptr;
     const Place to = straight ? PlaceFor(rows, taped, t, spare) : Place{home(l + 1), lanes};
-    const bool relu = activation == kRelu && !layer.factor;
+    const bool relu = activation == kRelu && !layer.norm;
     path.forward(layer, from, to.data, to.step, lanes, relu);
-    if (layer.factor) Normalise(layer, to.data, to.step, lanes);
+    if (layer.norm) {
+      path.scale(layer.outputs, layer.of_sums, to.data, to.step, to.data, to.step, lanes);
+    }
     if (activation != kNone && !relu) {
       float* const sigmoids = tape ? tape + taped.offsets[depth + 1 + l] : nullptr;
       path.activate(activation, layer.outputs, to.data, to.step, lanes, sigmoids);

@@ -1,89 +1,114 @@
 // Outputs of networks while their batch norms are trained; see by_batch.h.
 
-#include "batch_norms.h"
 #include "bindings.h"
 #include "by_batch.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "prepared.h"
-#include "tape.h"
 
 namespace sparl {
 namespace {
 
-// Mean and variance of a layer's sums, from each tile's mean and its sum of squared deviations.
-void Moments(Parts& parts, const Tiling& tiling, int64_t outputs, float* mean, float* variance) {
-  for (int64_t f = 0; f < outputs; ++f) {
-    float total = 0, squares = 0;
-    for (int64_t t = 0; t < tiling.count; ++t) total += tiling.There(t) * parts.First(t)[f];
-    mean[f] = total / tiling.batch;
-    for (int64_t t = 0; t < tiling.count; ++t) {
-      const float off = parts.First(t)[f] - mean[f];
-      squares += parts.Second(t)[f] + tiling.There(t) * off * off;
+// One network on its way.
+struct Way {
+  const std::vector<Layer>* layers;
+  const float* x;
+  float *y, *tape, *statistics;
+  Parts parts;
+  std::vector<float> numbers;
+  Affine norm;  // what the norm amounts to at which threads met last
+};
+
+// Mean and variance of all samples, from each tile's mean and its sum of squared deviations.
+void Moments(Way& way, const Tiling& tiling, int64_t features, float* mean, float* variance) {
+  std::fill_n(mean, 2 * features, 0.0f);
+  for (int64_t t = 0; t < tiling.count; ++t) {
+    const float share = static_cast<float>(tiling.There(t)) / tiling.batch;
+    const float* const first = way.parts.First(t);
+    for (int64_t f = 0; f < features; ++f) mean[f] += share * first[f];
+  }
+  for (int64_t t = 0; t < tiling.count; ++t) {
+    const float there = tiling.There(t);
+    const float *const first = way.parts.First(t), *const second = way.parts.Second(t);
+    for (int64_t f = 0; f < features; ++f) {
+      const float off = first[f] - mean[f];
+      variance[f] += second[f] + there * off * off;
     }
-    variance[f] = squares / tiling.batch;
   }
+  for (int64_t f = 0; f < features; ++f) variance[f] /= tiling.batch;
 }
 
-// The output, the tape and the statistics of one network.
-void ForwardNetwork(ffi::ThreadPool pool, const Form& form, const std::vector<Layer>& layers,
-                    const Tiling& taped, const float* x, float* y, float* tape, float* statistics) {
-  const Path& path = CurrentPath();
+// Sets the statistics of a norm, and what it amounts to.
+void Meet(Way& way, const Form& form, const Tiling& tiling, Meeting meeting, bool renormalise) {
+  const BatchNorm norm(form, (*way.layers)[meeting.layer], meeting, way.statistics);
+  float* const mean = way.statistics + (norm.mean - way.statistics);
+  Moments(way, tiling, norm.features, mean, mean + norm.features);
+  float *const factor = way.numbers.data(), *const offset = factor + form.widest();
+  for (int64_t f = 0; f < norm.features; ++f) {
+    const float gain = renormalise ? norm.gain[f] * norm.Stretch(f) : norm.gain[f];
+    factor[f] = gain * Rate(norm.variance[f]);
+    offset[f] = norm.shift[f] - factor[f] * norm.mean[f];
+    if (renormalise) offset[f] += norm.gain[f] * norm.Move(f);
+  }
+  way.norm = {factor, offset};
+}
+
+// Takes tile number t from one meeting to the next. `last` is null at the beginning.
+void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, const Meeting* last,
+             int64_t t) {
   const size_t depth = form.depth();
-  const int64_t lanes = taped.lanes, widest = form.widest() * lanes;
-  Parts parts(form, taped.count);
-  std::vector<float> numbers(2 * form.widest());
-  Layer before;  // the layer whose sums are complete
-  for (size_t l = 0; l <= depth; ++l) {
-    ParallelFor(pool, taped.count, [&](int64_t t) {
-      float* const tile = tape + t * taped.Stride();
-      float* const spare = Scratch(widest);
-      if (l == 0) {
-        IntoTile(x, form.widths()[0], taped, t, tile + At(taped, form.Home(0)));
-        Share(form, taped, 0, t, tile, y);
-      } else {
-        const bool kept = form.Kept(l);
-        float* const to = kept ? tile + At(taped, form.Home(l)) : spare;
-        std::copy_n(tile + taped.offsets[2 * depth + l], before.outputs * lanes, to);
-        Normalise(before, to, lanes, lanes);
-        path.activate(form.activation(l - 1), before.outputs, to, lanes, lanes,
-                      tile + taped.offsets[depth + l]);
-        if (kept) {
-          Share(form, taped, l, t, tile, y);
-        } else {
-          FromTile(to, before.outputs, taped, t, y + form.Given(l).front() * taped.batch);
-        }
-      }
-      if (l == depth) return;
-      const Layer& layer = layers[l];
-      const float* from = tile + taped.offsets[l];
-      if (layer.circulant()) {
-        path.analyse(layer.group, layer.inputs, from, spare, lanes);
-        from = spare;
-      }
-      float* sums = tile + taped.offsets[2 * depth + 1 + l];
-      path.forward(layer, from, sums, lanes, lanes, false);
-      const int64_t there = taped.There(t);
-      for (int64_t f = 0; f < layer.outputs; ++f, sums += lanes) {
-        const float mean = Sum(there, [&](int64_t i) { return sums[i]; }) / there;
-        parts.First(t)[f] = mean;
-        parts.Second(t)[f] = Sum(there, [&](int64_t i) {
-          return (sums[i] - mean) * (sums[i] - mean);
-        });
-      }
-    });
-    if (l == depth) return;
-    before = layers[l];
-    const int64_t outputs = before.outputs;
-    float *const mean = statistics, *const variance = mean + outputs;
-    Moments(parts, taped, outputs, mean, variance);
-    SetAffine({before.norm, before.norm + outputs, mean, variance}, numbers.data(), &before);
-    statistics += 2 * outputs;
+  const int64_t lanes = taped.lanes, there = taped.There(t);
+  float* const tile = way.tape + t * taped.Stride();
+  float* const spare = Scratch(2 * form.widest() * lanes);
+  float* const components = spare + form.widest() * lanes;
+  const auto moments = [&](int64_t features, const float* x) {
+    path.moments(features, x, there, lanes, way.parts.First(t), way.parts.Second(t));
+  };
+  // From a layer's sums, normalised if they are to be, to its output. They may be there already.
+  const auto place = [&](size_t l) {
+    return form.Kept(l + 1) ? tile + At(form, taped, form.Home(l + 1)) : spare;
+  };
+  const auto finish = [&](size_t l) {
+    float* const to = place(l);
+    const int64_t outputs = form.widths()[l + 1];
+    path.activate(form.activation(l), outputs, to, lanes, lanes,
+                  tile + taped.offsets[depth + 1 + l]);
+    if (form.Kept(l + 1)) return Share(form, taped, l + 1, t, tile, way.y);
+    FromTile(to, outputs, taped, t, way.y + form.Given(l + 1).front() * taped.batch);
+  };
+  if (!last) {
+    IntoTile(way.x, form.widths()[0], taped, t, tile + At(form, taped, form.Home(0)));
+    Share(form, taped, 0, t, tile, way.y);
+  } else if (last->sums) {
+    const size_t l = last->layer;
+    path.scale(form.widths()[l + 1], way.norm, tile + SumsOf(form, taped, l), lanes, place(l),
+               lanes, lanes);
+    finish(l);
+  }
+  bool normalised = last && !last->sums;
+  for (size_t l = last ? last->layer + last->sums : 0; l < depth; ++l) {
+    const Layer& layer = (*way.layers)[l];
+    float* const inputs = tile + taped.offsets[l];
+    if (layer.input_norm) {
+      const float* const read = tile + ReadBy(form, taped, l);
+      if (!normalised) return moments(layer.inputs, read);
+      path.scale(layer.inputs, way.norm, read, lanes, inputs, lanes, lanes);
+      normalised = false;
+    }
+    const float* from = inputs;
+    if (layer.circulant()) {
+      path.analyse(layer.group, layer.inputs, from, components, lanes);
+      from = components;
+    }
+    float* const sums = layer.norm ? tile + SumsOf(form, taped, l) : place(l);
+    path.forward(layer, from, sums, lanes, lanes, false);
+    if (layer.norm) return moments(layer.outputs, sums);
+    finish(l);
   }
 }
 
-ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats values, Indices indices,
-                              ffi::Result<Floats> y, ffi::Result<Floats> tape,
+ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats renormalise, Floats values,
+                              Indices indices, ffi::Result<Floats> y, ffi::Result<Floats> tape,
                               ffi::Result<Floats> statistics, Span code) {
   const Form form(code);
   const std::string wrong = Wrong(form);
@@ -94,6 +119,7 @@ ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats values, Ind
   const Tiling taped(TapedByBatch(form), samples);
   Reader reader(batch);
   const auto from = reader.Take<const float>(x, "x", {form.widths().front(), samples});
+  const auto corrected = reader.Take<const float>(renormalise, "renormalise", {1});
   const auto to = reader.Take<float>(*y, "y", {form.outputs(), samples});
   const auto onto = reader.Take<float>(*tape, "tape", taped.Core());
   const auto seen = reader.Take<float>(*statistics, "statistics", {StatisticsOf(form)});
@@ -102,16 +128,34 @@ ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats values, Ind
   if (error.failure()) return error;
 
   const Prepared prepared(pool, Prepared::kByRow, 0, &networks);
+  const Path& path = CurrentPath();
+  std::vector<Way> ways;
   for (size_t n = 0; n < networks.size(); ++n) {
-    ForwardNetwork(pool, form, networks[n], taped, from.At(n), to.At(n), onto.At(n), seen.At(n));
+    ways.push_back({&networks[n], from.At(n), to.At(n), onto.At(n), seen.At(n),
+                    Parts(form, taped.count), std::vector<float>(2 * form.widest()), {}});
   }
+  const Meeting* last = nullptr;
+  const auto advance = [&] {
+    ParallelFor(pool, ways.size() * taped.count, [&](int64_t task) {
+      Advance(path, form, taped, ways[task / taped.count], last, task % taped.count);
+    });
+  };
+  const std::vector<Meeting> meetings = Meetings(form);
+  for (const Meeting& meeting : meetings) {
+    advance();
+    for (size_t n = 0; n < ways.size(); ++n) {
+      Meet(ways[n], form, taped, meeting, *corrected.At(n) != 0);
+    }
+    last = &meeting;
+  }
+  advance();
   return ffi::Error::Success();
 }
 
 }  // namespace
 
 XLA_FFI_Error* ForwardByBatch(XLA_FFI_CallFrame* call_frame) {
-  XLA_FFI_DEFINE_HANDLER(handler, ForwardByBatchCall, (BindNetwork<2, 3>()));
+  XLA_FFI_DEFINE_HANDLER(handler, ForwardByBatchCall, (BindNetwork<3, 3>()));
   return handler(call_frame);
 }
 

@@ -13,6 +13,11 @@ namespace sparl {
 // What is applied to a layer's sums. Swish is x sigmoid(x).
 enum Activation : int64_t { kNone, kRelu, kSwish, kElu, kTanh };
 
+// What a batch norm with known statistics amounts to, for each feature; null without a norm.
+struct Affine {
+  const float *factor = nullptr, *offset = nullptr;
+};
+
 // y = W x + b. W [outputs, inputs] is stored whole, as packed rows, or as packed rows of circulant
 // blocks (spectra.h) of `group` rows and columns, of which the last ones may be cut short. For
 // blocks, rows, columns and kept values below are those of the grid of blocks.
@@ -20,8 +25,9 @@ struct Layer {
   int64_t outputs = 0, inputs = 0, group = 1;
   const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]; blocks: [kept, group]
   const float* bias = nullptr;    // [outputs]
-  // A batch norm behind the sums: gain, shift, mean and variance, [outputs] each; null without one.
-  const float* norm = nullptr;
+  // Batch norms, of the sums and of the inputs: gain, shift, mean and variance, one after the other;
+  // null without one.
+  const float *norm = nullptr, *input_norm = nullptr;
   // Packed rows; null for a dense layer. See packed_rows.h.
   const int32_t* columns = nullptr;
   const int32_t* row_starts = nullptr;
@@ -35,8 +41,8 @@ struct Layer {
   // row by row. by_column: packed values column by column, or the spectra of the transposed blocks.
   const float* by_row = nullptr;
   const float* by_column = nullptr;
-  // What the norm amounts to (batch_norms.h), [outputs] each.
-  const float *factor = nullptr, *offset = nullptr;
+  // What the norms amount to (batch_norms.h).
+  Affine of_sums, of_inputs;
 
   bool packed() const { return row_starts != nullptr || column_starts != nullptr; }
   bool circulant() const { return group > 1; }
@@ -45,6 +51,12 @@ struct Layer {
   int64_t block_columns() const { return (inputs + group - 1) / group; }
   int64_t whole_outputs() const { return block_rows() * group; }
   int64_t whole_inputs() const { return block_columns() * group; }
+};
+
+// A norm by the statistics of the batch, as its gradients need it, for each feature.
+struct Normalised {
+  const float *mean, *rate;             // (x - mean) rate is normalised
+  const float *factor, *shift, *slope;  // see `through_norm`
 };
 
 // Activations of all tiles: tile t of a layer's features begins at data + t * stride.
@@ -81,6 +93,25 @@ struct Path {
   // tiles.
   void (*derive)(Activation, int64_t features, const float* y, const float* sigmoids, float* dy,
                  int64_t lanes);
+
+  // y = factor x + offset, feature by feature, or factor x where there are no offsets; y may be x.
+  void (*scale)(int64_t features, Affine, const float* x, int64_t x_step, float* y, int64_t y_step,
+                int64_t lanes);
+
+  // The mean of each feature over the first `there` lanes of a tile, and its sum of squared
+  // deviations from that.
+  void (*moments)(int64_t features, const float* x, int64_t there, int64_t lanes, float* mean,
+                  float* squares);
+
+  // For gradients dy by what a norm gives of x: the sums over lanes of dy, and of dy times the
+  // normalised x. dy is zero in lanes that are not there.
+  void (*norm_sums)(int64_t features, Normalised, const float* x, const float* dy, int64_t lanes,
+                    float* by_shift, float* by_gain);
+
+  // Turns them into gradients by x, in place, where the norm's statistics are those of the batch:
+  // factor (dy - shift - slope (x - mean)), and zero in lanes that are not there.
+  void (*through_norm)(int64_t features, Normalised, const float* x, float* dy, int64_t there,
+                       int64_t lanes);
 
   // dW at the stored places and db, summed over the batch, for the rows (of blocks) first..end.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,

@@ -9,6 +9,7 @@
 #include "circulant.h"
 #include "gradients.h"
 #include "layer.h"
+#include "norms.h"
 #include "vectors.h"
 
 namespace sparl {
@@ -186,7 +187,7 @@ void AnalyseTile(int64_t group, int64_t features, const float* x, float* to, int
 }  // namespace
 
 extern const Path SPARL_PATH;
-const Path SPARL_PATH = {SPARL_PATH_NAME, AnalyseTile, ForwardTile, BackwardTile,
-                         Activate,        Derive,      GradientRows};
+const Path SPARL_PATH = {SPARL_PATH_NAME, AnalyseTile, ForwardTile, BackwardTile, Activate, Derive,
+                         Scale, TileMoments, NormSums, ThroughNorm, GradientRows};
 
 }  // namespace sparl
