@@ -68,8 +68,8 @@ def allowed(kind: str) -> Iterator[Callable[[str], None]]:
 def peak() -> int:
     """Kilobytes of memory that the process had at most since this was last asked; 0 if unknown."""
     try:
-        text = Path("/proc/self/status").read_text()
-        Path("/proc/self/clear_refs").write_text("5")
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return 0
     return int(text.partition("VmHWM:")[2].split()[0])
