@@ -118,6 +118,12 @@ def test_the_package_is_seen_at_a_glance():
         assert len(path.read_text().splitlines()) <= LONGEST, path
 
 
+def test_wheels_leave_out_no_template():
+    """They are without C++ sources, by their endings; a template's name ends with .in then."""
+    sources = {p for ending in ("*.cpp", "*.h") for p in SOURCE.rglob(ending)}
+    assert sources == {p for p in sources if p.parent == SOURCE / "kernels" / "cpp"}
+
+
 def test_tests_go_through_public_packages():
     """A move of files inside a package must not cost its tests: two thirds of them import nothing
     below `sparl.PACKAGE`."""
