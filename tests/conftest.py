@@ -2,12 +2,16 @@
 core for each process that runs tests; what tests share that choose an instruction set."""
 
 import atexit
+import gc
 import os
 import signal
 import tempfile
 
 import pytest
 from hypothesis import settings
+
+MOST_MEMORY = 2 * 2**20
+"""Kilobytes from which on a process that runs tests forgets what it has compiled."""
 
 # `python -m pytest tests/fuzz --hypothesis-profile=long`: see CONTRIBUTING.md.
 settings.register_profile("long")
@@ -33,6 +37,26 @@ elif hasattr(os, "sched_setaffinity"):
 
 # Whoever runs the tests in the background may have let them ignore Ctrl-C; some send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """Forgets compiled code when there is much of it, so that small machines can run the tests."""
+    import jax
+
+    yield
+    if "PYTEST_XDIST_WORKER" in os.environ and resident() > MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
+
+
+def resident() -> int:
+    """Kilobytes of memory that this process has; 0 where that is unknown."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return int(file.read().partition("VmRSS:")[2].split()[0])
+    except OSError:
+        return 0
 
 
 @pytest.fixture

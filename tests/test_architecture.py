@@ -118,6 +118,12 @@ def test_the_package_is_seen_at_a_glance():
         assert len(path.read_text().splitlines()) <= LONGEST, path
 
 
+def test_wheels_leave_out_no_template():
+    """They are without C++ sources, by their endings; a template's name ends with .in then."""
+    sources = {p for ending in ("*.cpp", "*.h") for p in SOURCE.rglob(ending)}
+    assert sources == {p for p in sources if p.parent == SOURCE / "kernels" / "cpp"}
+
+
 def test_tests_go_through_public_packages():
     """A move of files inside a package must not cost its tests: two thirds of them import nothing
     below `sparl.PACKAGE`."""
@@ -174,10 +180,12 @@ def importers(*packages: str) -> dict[str, set[str]]:
 
 def test_nothing_is_pickled():
     """A checkpoint that someone sends must not be able to run code. PyTorch's files are pickles:
-    one module reads them, by an unpickler that resolves a list of names and no other."""
+    one module reads them, by an unpickler that resolves a list of names and no other. What makes an
+    environment is pickled from memory to memory, for the run's own actors."""
     reader = "sparl.interop.torch_file"
     pickles = importers("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
-    assert pickles == {reader: {"pickle"}}
+    actors = ("sparl.distributed.actor", "sparl.distributed.actor_pool")
+    assert pickles == {reader: {"pickle"}} | {name: {"cloudpickle"} for name in actors}
     nodes = list(ast.walk(ast.parse(MODULES[reader].read_text())))
     (unpickler,) = (
         node

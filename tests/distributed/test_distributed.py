@@ -178,8 +178,9 @@ def test_a_killed_learner_resumes_from_its_newest_checkpoint(cluster, tmp_path):
     assert summary["samples_per_insert"] == pytest.approx(0.5, rel=0.01)
 
 
-@pytest.mark.parametrize("agent", [TINY, WITH_OFENET], ids=["td3", "ofenet"])
-def test_priorities_are_resumed_bit_for_bit(agent, tmp_path):
+def test_priorities_are_resumed_bit_for_bit(tmp_path):
+    """With a representation beside the agent."""
+    agent = WITH_OFENET
     options = OFTEN | {"actors": 1, "prioritised": True, "steps": 130}
     for name in ("whole", "stopped"):
         callbacks = [StopAt(checkpoint=2)] if name == "stopped" else []

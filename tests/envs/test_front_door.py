@@ -85,6 +85,8 @@ def test_an_environment_of_a_file_or_module_is_found_again(folder, monkeypatch, 
     capsys.readouterr()
     assert main(["eval", str(out), "--episodes", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["returns"] == [10.0 * gravity]
+    if name != NAMES[0]:  # what follows does not go by the name
+        return
     assert main(["train", "--resume", str(out), "--steps", "80", "--quiet"]) == 0
     pruned = ["--steps", "40", "--quiet", "--out", str(folder / "pruned")]
     assert main(["prune", str(out), "--method", "magnitude", *pruned]) == 0

@@ -98,7 +98,7 @@ class Interface:
             "entries": self._entries,
             "frames": spaces.frames,
             "input_size": spaces.observation_size,
-            "memory": fill("actions/frames.h", {}) if several else Source(),
+            "memory": fill("actions/frames.h.in", {}) if several else Source(),
             "frames_parameter": FRAMES_PARAMETER if several else Source(),
             "outputs_of": Source(
                 "POLICY_FRAMES observations,\n * the newest last" if several else "an observation"
