@@ -36,6 +36,7 @@ def by_batch(
     """
     if not network.has_batch_norms:
         return network(x), network
+    x = network.seen(x)
     whole, connections = network.whole(), network.connections
     if (
         whole is not None
