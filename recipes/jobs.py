@@ -1,4 +1,4 @@
-"""Many runs side by side, one core each, resume_hint; and how fast they are, one at a time.
+"""Many runs side by side, one core each, resumable; and how fast they are, one at a time.
 
 Two single-core runs on two cores make more steps in an hour than two runs one after the other
 that share both. Run folders stay where `--runs` says.

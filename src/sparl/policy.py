@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.envs import Spaces, stack
+from sparl.envs import Spaces, narrowed, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import StraightThrough
-from sparl.networks import Network, Normalization
+from sparl.networks import Network, Normalization, seen
 from sparl.storage import StoredPolicy, policy_file
 
 GOLDEN = 8
@@ -58,6 +59,22 @@ class Policy:
     def normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Observations [batch, obs] as the network sees them."""
         return observation if self.normalization is None else self.normalization(observation)
+
+    def seen(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network's layers see of observations [batch, obs]."""
+        return seen(self.network.inputs, observation.T, np).T
+
+    def narrowed(self) -> Policy:
+        """The same policy of what its network sees, which is all that a device has to measure."""
+        ranges = self.network.inputs
+        if ranges is None:
+            return self
+        normalization = self.normalization
+        if normalization is not None:
+            numbers = (np.asarray(seen(ranges, array, np)) for array in normalization)
+            normalization = Normalization(*numbers)
+        network = replace(self.network, inputs=None)
+        return Policy(network, narrowed(self.spaces, ranges), self.seen(self.golden), normalization)
 
     def predict(
         self,

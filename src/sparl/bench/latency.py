@@ -173,10 +173,11 @@ def prepare(options: Latency, folder: Path) -> dict[str, Contender]:
         BadRun: No contender can be measured here.
     """
     run = RunFolder.open(options.dir, options.trust)
-    policy = load_policy(options.dir)
+    whole = load_policy(options.dir)
+    policy = whole.narrowed()
     spaces, dense = policy.spaces, dense_network(policy, run)
     sizes = dense.widths
-    recorded = recorded_observations(run)
+    recorded = recorded_observations(run, whole)
     observations = policy.golden if recorded is None else recorded[-1024:]
     task = {"sizes": sizes, "shape": spaces.observation_shape, "choices": spaces.choices}
     task |= {"low": spaces.low, "high": spaces.high}

@@ -87,6 +87,12 @@ class RunConfig:
     inputs: tuple[int, ...] = ()
     """Entries of the observation, from 0, that the agent sees; all if not given. `sparl features`
     names those that matter."""
+    actor_obs: tuple[str, ...] = ()
+    """Entries of a Dict observation, by their names, that the acting networks see; all if not
+    given. Exports read these alone."""
+    critic_obs: tuple[str, ...] = ()
+    """Entries that all other networks see, as of a simulator what no sensor measures (asymmetric
+    actor and critic, 1710.06542); all if not given."""
     buffer_size: int = 1_000_000
     """Most transitions in the replay."""
     dynamic_replay: bool = False

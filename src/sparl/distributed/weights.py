@@ -99,10 +99,8 @@ class Received:
         Args:
             agent: The agent's hyperparameters, from which the outlines of the networks follow.
         """
-        sizes = columns.observation_size, columns.action_size
         parts = jax.eval_shape(
-            lambda key: ofenet.dense_parts(agent, key, *sizes),
-            jax.random.key(0),
+            lambda key: ofenet.dense_parts(agent, key, columns), jax.random.key(0)
         )
         self._outlines = [{name: parts[part][name]} for part, name in ofenet.acting(agent)]
         self._networks: list[ReceivedNetwork] = []

@@ -71,8 +71,7 @@ class Engine(Sizes):
         self.planned_updates = planned_updates
         init_key, method_key, update_key = jax.random.split(key_of(seed), 3)
         self.algorithm = Algorithm(agent, method, columns)
-        sizes = columns.observation_size, columns.action_size
-        dense = ofenet.dense_parts(agent, init_key, *sizes)
+        dense = ofenet.dense_parts(agent, init_key, columns)
         optimizers = {part: ofenet.optimizer(agent, part) for part in dense}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
         self.originals = serialization.shapes(networks)

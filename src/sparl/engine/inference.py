@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparl import kernels
 from sparl.learner import Structure
-from sparl.networks import Network, wiring
+from sparl.networks import Network, seen, wiring
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """[inputs, batch] to [outputs, batch]; the numbers of the network are in it."""
@@ -105,7 +105,9 @@ class Forward:
     """One network of a part as a function of NumPy arrays; by the kernels if they support it."""
 
     def __init__(self, structure: Structure, name: str) -> None:
-        self.direct = host_network(structure.positions()[name])
+        positions = structure.positions()[name]
+        self._inputs = positions.inputs
+        self.direct = host_network(positions)
         """The network for the kernels. None if XLA runs it, because the kernels are missing or do
         not support one of its layers."""
         self._compiled = jax.jit(
@@ -122,11 +124,12 @@ class Forward:
         """
         if self.direct is None:
             return np.asarray(self._compiled(values, indices, x))
+        x = seen(self._inputs, x, np)
         return self.direct(np.asarray(values), np.asarray(indices), x)
 
 
 def host_network(positions: Network) -> Whole | Wired | None:
-    """A network that the kernels run outside compiled code.
+    """A network that the kernels run outside compiled code, on what its layers see.
 
     Args:
         positions: The network, with positions in its part's vectors in place of numbers.

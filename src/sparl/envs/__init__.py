@@ -11,6 +11,7 @@ from sparl.envs.read_spaces import spaces_for, spaces_of
 from sparl.envs.seeds import episode_seed
 from sparl.envs.sources import OBJECT, EnvPoolId, Object, Registered, find
 from sparl.envs.spaces import Spaces
+from sparl.envs.views import narrowed, views_of
 from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
 
 __all__ = [
@@ -39,12 +40,14 @@ __all__ = [
     "flatten_batch",
     "inner_float32",
     "make",
+    "narrowed",
     "scalar",
     "space_of",
     "spaces_for",
     "spaces_of",
     "stack",
     "structure_of",
+    "views_of",
     "wrapped",
     "wrapper_specs",
 ]

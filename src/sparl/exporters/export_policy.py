@@ -69,14 +69,15 @@ def export(
     """
     path = Path(path)
     run = None if (path / "policy.json").exists() else RunFolder.open(path, trust)
-    policy = load_policy(path)
+    whole = load_policy(path)
+    policy = whole.narrowed()
     if to == "onnx" and dtype != "float32":
         raise BadValue(
             f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or export to c"
         )
     out = default_folder(path, to, dtype) if out is None else Path(out)
     _refuse_foreign_folder(out)
-    recorded = recorded_observations(run) if run is not None else None
+    recorded = recorded_observations(run, whole) if run is not None else None
     if dtype == "int8" and recorded is None:
         raise BadValue(
             f"int8 takes its ranges from observations of a run, and {path} has none: name a run "
@@ -99,7 +100,7 @@ def export(
         contents = {name: text.encode() for name, text in program.files().items()}
         report |= _sizes(program) | _check_c(program, contents, observations)
         if run is not None and episodes and dtype != "float32":
-            report["returns"] = _returns(run, policy, program.network, episodes)
+            report["returns"] = _returns(run, whole, program.network, episodes)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -115,10 +116,10 @@ def default_folder(path: Path, to: Target, dtype: Dtype) -> Path:
     return path / "export" / f"{to}-{dtype}"
 
 
-def recorded_observations(run: RunFolder) -> NDArray[np.float32] | None:
-    """Gives the newest observations [count, obs] in the replay of a run's newest checkpoint.
+def recorded_observations(run: RunFolder, policy: Policy) -> NDArray[np.float32] | None:
+    """Gives the newest observations in the replay of a run's newest checkpoint, [count, seen].
 
-    None where the run has no checkpoint, or its replay is empty.
+    What the policy sees of them. None where the run has no checkpoint, or its replay is empty.
     """
     steps = run.checkpoints.steps()
     if not steps:
@@ -126,7 +127,7 @@ def recorded_observations(run: RunFolder) -> NDArray[np.float32] | None:
     spaces = run.record().spaces
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
     newest = run.checkpoints.newest_rows(steps[-1], COMPARED, columns.width)
-    return newest[:, : spaces.observation_size] if len(newest) else None
+    return policy.seen(newest[:, : spaces.observation_size]) if len(newest) else None
 
 
 def dense_network(policy: Policy, run: RunFolder | None) -> Network:
@@ -251,7 +252,7 @@ def _returns(
     evaluate = Evaluator(config, policy.spaces, episodes, config.seed)
 
     def act(observation: NDArray[np.float32]) -> NDArray[Any]:
-        outputs = network.outputs(observation)
+        outputs = network.outputs(policy.seen(observation))
         return outputs.argmax(axis=-1) if policy.spaces.discrete else outputs
 
     try:

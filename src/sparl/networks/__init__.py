@@ -23,6 +23,8 @@ from sparl.networks.norms import (
     Norm,
 )
 from sparl.networks.observation_norm import EPSILON, Normalization, RunningStatistics
+from sparl.networks.views import EVERYTHING, Ranges, Views, seen
+from sparl.networks.views import size as range_size
 from sparl.networks.wiring import (
     IN_JAX,
     IN_NUMPY,
@@ -38,6 +40,7 @@ from sparl.networks.wiring import (
 __all__ = [
     "BATCH_MEMORY",
     "EPSILON",
+    "EVERYTHING",
     "IN_JAX",
     "IN_NUMPY",
     "KINDS",
@@ -55,9 +58,11 @@ __all__ = [
     "NormPlace",
     "Normalization",
     "Place",
+    "Ranges",
     "RunningStatistics",
     "Shapes",
     "Stage",
+    "Views",
     "Wiring",
     "all_by_batch",
     "apply_all",
@@ -69,7 +74,9 @@ __all__ = [
     "folded",
     "layer_names",
     "plain",
+    "range_size",
     "run",
+    "seen",
     "then",
     "with_statistics",
 ]

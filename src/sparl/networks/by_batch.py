@@ -61,7 +61,7 @@ def by_batch(
         y, norms[place][i] = norm.of_batch(y, renormalise)
         return y
 
-    y = wiring.run(network.wiring, x, linear, normalised, wiring.IN_JAX)
+    y = wiring.run(network.wiring, network.seen(x), linear, normalised, wiring.IN_JAX)
     moved = {place: tuple(of_layers) for place, of_layers in norms.items()}
     return jnp.tanh(y) if network.squash else y, replace(network, **moved)
 
@@ -91,14 +91,13 @@ def _on_kernels(
         return None
     layers = [of_network for of_network in members if of_network is not None]
     form = kernels.Form.of(layers[0], connections)
+    shared = (connections, first.squash, first.inputs, form)
     if any(
-        other.connections != connections
-        or other.squash != first.squash
-        or kernels.Form.of(of_network, connections) != form
-        for other, of_network in zip(others, layers[1:], strict=True)
+        (n.connections, n.squash, n.inputs, kernels.Form.of(of_network, connections)) != shared
+        for n, of_network in zip(others, layers[1:], strict=True)
     ):
         return None
-    y, seen = kernels.by_batch(layers, x, connections, renormalise)
+    y, seen = kernels.by_batch(layers, first.seen(x), connections, renormalise)
 
     def moved(norms: Sequence[AnyNorm | None], moments: Sequence[Any]) -> tuple[Any, ...]:
         pairs = zip(norms, moments, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -12,8 +13,9 @@ from jaxtyping import Array, Float
 from sparl import kernels
 from sparl.kernels import Activation
 from sparl.layouts import Dense, Layout
-from sparl.networks import wiring
+from sparl.networks import views, wiring
 from sparl.networks.norms import AnyNorm, BatchNorm, fresh
+from sparl.networks.views import Ranges
 from sparl.networks.wiring import Wiring
 
 
@@ -32,19 +34,25 @@ class Network(eqx.Module):
     wiring: Wiring = eqx.field(static=True)
     squash: bool = eqx.field(static=True)
     """Whether tanh follows the last layer, as for an actor."""
+    inputs: Ranges | None = eqx.field(static=True, default=None)
+    """What its layers see of what it is given; None is all of it."""
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         """The network's outputs for a batch of inputs."""
-        kernel_layers = self.whole()
+        kernel_layers, x = self.whole(), self.seen(x)
         if kernel_layers is None:
             x = self._chain_by_chain(x)
         else:
             x = kernels.network(kernel_layers, x, self.connections)
         return jnp.tanh(x) if self.squash else x
 
+    def seen(self, x: Float[Array, "in batch"]) -> Float[Array, "seen batch"]:
+        """What its layers see of an input."""
+        return views.seen(self.inputs, x, jnp)
+
     @property
     def in_features(self) -> int:
-        """Features of the input."""
+        """Features of the input that its layers see."""
         return self.layers[0].in_features
 
     @property
@@ -63,7 +71,7 @@ class Network(eqx.Module):
 
     def blank(self, layers: Sequence[Layout]) -> Network:
         """The same network with its layers replaced, and fresh norms that have their widths."""
-        return assembled(layers, self.wiring, self.squash)
+        return replace(assembled(layers, self.wiring, self.squash), inputs=self.inputs)
 
     @property
     def has_batch_norms(self) -> bool:
@@ -158,10 +166,12 @@ def apply_all(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "
     forms = {
         kernels.Form.of(layers, connections) if layers else None for layers, connections in members
     }
-    if None in forms or len(forms) > 1 or any(network.squash for network in networks.values()):
+    (inputs, *others) = {network.inputs for network in networks.values()}
+    alike = None not in forms and len(forms) == 1 and not others
+    if not alike or any(network.squash for network in networks.values()):
         return jnp.stack([network(x) for network in networks.values()])
     layers, connections = zip(*members, strict=True)
-    return kernels.networks(layers, x, connections[0])
+    return kernels.networks(layers, views.seen(inputs, x, jnp), connections[0])
 
 
 def plain(layers: Sequence[Layout], squash: bool = False) -> Network:
@@ -185,12 +195,14 @@ def assembled(layers: Sequence[Layout], wired: Wiring, squash: bool = False) -> 
 def then(first: Network, second: Network) -> Network:
     """One network of two: the second one's input is the first one's output."""
     assert not first.squash
+    assert second.inputs is None
     return Network(
         (*first.layers, *second.layers),
         (*first.norms, *second.norms),
         (*first.input_norms, *second.input_norms),
         first.wiring.then(second.wiring),
         second.squash,
+        first.inputs,
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from sparl.networks import EVERYTHING, Views
 from sparl.replay.batch import Batch
 from sparl.replay.rollout import Rollout
 
@@ -39,6 +40,8 @@ class Columns:
     """Whether actions are discrete; then a row stores the number of the action."""
     extras: tuple[str, ...] = ()
     """Names of further columns in the rows of an agent's rollouts; stored rows lack them."""
+    views: Views = EVERYTHING
+    """What of an observation networks see; stored rows have all of it."""
 
     @property
     def stored_action(self) -> int:

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces
 from sparl.errors import BadFile
 from sparl.layouts import LayerDescription, Size, pack, unpack
-from sparl.networks import NORMS, AnyNorm, Network, Norm, Normalization, Wiring, chain
+from sparl.networks import (
+    NORMS,
+    AnyNorm,
+    Network,
+    Norm,
+    Normalization,
+    Wiring,
+    chain,
+    range_size,
+)
 from sparl.storage import files, schema
 from sparl.validation import shown
 
@@ -47,6 +56,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     squash: bool
     wiring: Wiring | None = None
     """Older policies have none: they are chains."""
+    inputs: tuple[tuple[Size, Size], ...] | None = None
+    """Ranges of an observation that the network sees; all of it if there are none."""
     spaces: dict[str, Any] = {}
     """As `_describe_more` gives it: fields of `Spaces`."""
 
@@ -105,6 +116,7 @@ def write(folder: Path, policy: StoredPolicy, outputs: NDArray[np.float32]) -> N
             "action": _describe_actions(policy.spaces),
             "sha256": sha256,
         }
+        | ({} if network.inputs is None else {"inputs": network.inputs})
         | _describe_more(policy.spaces),
     )
 
@@ -119,7 +131,7 @@ def read(folder: Path) -> tuple[StoredPolicy, NDArray[np.float32]]:
     stored = _Arrays(files.read_arrays(folder / ARRAYS, content.sha256), folder / ARRAYS)
     spaces = _spaces(description, folder / FILE)
     network = _network(content, description, stored, spaces)
-    inputs, outputs = network.in_features, spaces.action_size
+    inputs, outputs = spaces.observation_size, spaces.action_size
     normalization = None
     if content.observation.normalized:
         mean, scale = (stored.take(f"observation.{n}", (inputs,)) for n in ("mean", "scale"))
@@ -171,10 +183,16 @@ def _network(
     content: _File, description: dict[str, Any], stored: _Arrays, spaces: Spaces
 ) -> Network:
     """The layers in their wiring."""
-    sizes = spaces.observation_size, spaces.action_size
+    seen, misfit = spaces.observation_size, ""
+    if content.inputs is not None:
+        ends = [0, *(end for ranges in content.inputs for end in ranges)]
+        if ends != sorted(ends) or ends[-1] > seen:
+            misfit = f"inputs {shown(content.inputs)} are no ranges of {seen} numbers"
+        seen = range_size(content.inputs)
+    sizes = seen, spaces.action_size
     shapes = [layer.shape for layer in content.layers]
     wiring = chain(len(shapes)) if content.wiring is None else content.wiring
-    misfit = wiring.misfit(shapes)
+    misfit = misfit or wiring.misfit(shapes)
     if not misfit:
         widths = [shapes[0][1], *(outputs for outputs, _ in shapes)]
         found = widths[0], sum(widths[value] for value in wiring.gives)
@@ -207,7 +225,10 @@ def _network(
         norms.append(_norm(stage.norm, f"norm_{i}", outputs, stored))
         input_norms.append(_norm(stage.input_norm, of_inputs, inputs, stored))
     wiring = Wiring(tuple(stages), wiring.gives)
-    return Network(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash)
+    return Network(
+        *(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash),
+        inputs=content.inputs,
+    )
 
 
 def _norm(kind: Norm | None, name: str, size: int, stored: _Arrays) -> AnyNorm | None:

@@ -7,8 +7,9 @@ from typing import Any
 from sparl import agents
 from sparl.agents import Agent
 from sparl.config import RunConfig
-from sparl.envs import Spaces
+from sparl.envs import Spaces, views_of
 from sparl.errors import BadValue
+from sparl.replay import Columns
 
 
 def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: Any) -> None:
@@ -35,9 +36,35 @@ def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: An
             f"replay is {run.replay}: {agent.name} learns from what its present policy does, and "
             "never from logs. Choose td3, sac or dqn"
         )
+    if run.actor_obs or run.critic_obs:
+        _refuse_with_views(run, agent)
     if run.actors:
         _refuse_with_actors(run)
     agent.check_run(run)
+
+
+def columns_of(run: RunConfig, agent: Agent, spaces: Spaces) -> Columns:
+    """The columns of an agent's rows in a run, and what of an observation its networks see.
+
+    Raises:
+        BadValue: The run names entries that observations do not have.
+    """
+    views = views_of(spaces, run.actor_obs, run.critic_obs)
+    sizes = spaces.observation_size, spaces.action_size
+    return Columns(*sizes, spaces.discrete, agent.extras, views)
+
+
+def _refuse_with_views(run: RunConfig, agent: Agent) -> None:
+    if agent.ofenet:
+        raise BadValue(
+            "actor_obs and critic_obs do not go with representation ofenet, which reads whole "
+            "observations, and which the actor needs too. Leave one of them out"
+        )
+    if run.critic_obs and set(agent.roles) == {agent.acting[0]}:
+        raise BadValue(
+            f"critic_obs is {' '.join(run.critic_obs)}: {agent.name} has no critics beside the "
+            "networks that act. Say what these see: actor_obs"
+        )
 
 
 def _refuse_with_actors(run: RunConfig) -> None:

@@ -17,8 +17,8 @@ from sparl.errors import BadFile, BadRun
 from sparl.layouts import blank
 from sparl.networks import accounting, plain
 from sparl.policy import Policy
-from sparl.replay import Columns
 from sparl.storage import RunFolder, StateFile
+from sparl.training.compatibility import columns_of
 from sparl.training.state import LoopState
 from sparl.validation import shown
 
@@ -36,7 +36,7 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
     refuse_beyond(folder, saved[-1], agent, spaces)
-    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete, agent.extras)
+    columns = columns_of(run, agent, spaces)
     engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
     loaded = folder.checkpoints.load(saved[-1], lambda layouts: engine.template(layouts).arrays)
     engine.restore(loaded.arrays, engine.template(loaded.layouts))

@@ -22,12 +22,12 @@ from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
 from sparl.methods import Method
 from sparl.policy import Policy
-from sparl.replay import Columns, dynamic
+from sparl.replay import dynamic
 from sparl.storage import RunFolder
 from sparl.training import startup
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Host, LocalCollector, close_all
-from sparl.training.compatibility import refuse_misfit
+from sparl.training.compatibility import columns_of, refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
@@ -59,8 +59,7 @@ class Trainer(Host):
         self.collector = collector(run, self)
         self.spaces = spaces = self.collector.spaces
         refuse_misfit(run, agent, spaces, self.collector.action_space)
-        sizes = spaces.observation_size, spaces.action_size
-        columns = Columns(*sizes, spaces.discrete, agent.extras)
+        columns = columns_of(run, agent, spaces)
         self.replay = self.collector.make_replay(columns)
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)

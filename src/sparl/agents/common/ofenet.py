@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from sparl.agents.common import viewed
 from sparl.learner import AgentState, Role
 from sparl.networks import Network, Networks, build, by_batch, feature_tower, then
-from sparl.replay import Batch
+from sparl.replay import Batch, Columns
 
 PART = "representation"
 STATE, ACTION, PREDICTION = "state_branch", "action_branch", "prediction"
@@ -64,18 +65,17 @@ def init(
     return {PART: networks}
 
 
-def dense_parts(
-    agent: Any, key: jax.Array, observation_size: int, action_size: int
-) -> dict[str, Any]:
+def dense_parts(agent: Any, key: jax.Array, columns: Columns) -> dict[str, Any]:
     """All parts of a learner, dense: those of `agent`, and the representation if it has one.
 
     The agent's networks read its features then, and are drawn by the same key as without it.
     """
     ofenet = agent.ofenet
     if ofenet is None:
-        return agent.networks(key, observation_size, action_size)
-    own = init(ofenet, jax.random.fold_in(key, 0), observation_size, action_size)
-    return own | agent.networks(key, observation_size + ofenet.units, action_size)
+        return viewed.networks(agent, key, columns)
+    sizes = columns.observation_size, columns.action_size
+    own = init(ofenet, jax.random.fold_in(key, 0), *sizes)
+    return own | agent.networks(key, sizes[0] + ofenet.units, sizes[1])
 
 
 def optimizer(agent: Any, part: str) -> optax.GradientTransformation:
@@ -118,7 +118,7 @@ def dense_policy(agent: Any, observation_size: int, action_size: int) -> Network
     """The policy as it was before the method started; shapes in place of arrays."""
 
     def made(key: jax.Array) -> Network:
-        return policy(agent, dense_parts(agent, key, observation_size, action_size))
+        return policy(agent, dense_parts(agent, key, Columns(observation_size, action_size)))
 
     return jax.eval_shape(made, jax.random.key(0))
 

@@ -104,7 +104,7 @@ def read(path: Path) -> ReadRun:
     marks = {} if summary is None else summary.tables
     engine = _engine(folder, [agent, method], left_out)
     policy = _policy(folder, spaces, engine, summary is not None, left_out)
-    sizes = None if policy is None else _sizes(policy, agent, spaces, left_out)
+    sizes = None if policy is None else _sizes(policy, agent, left_out)
     return ReadRun(
         path=path,
         config=config,
@@ -168,14 +168,13 @@ def _policy(
         return None
 
 
-def _sizes(
-    policy: Policy, agent: Any, spaces: Spaces, left_out: list[str]
-) -> dict[str, Any] | None:
+def _sizes(policy: Policy, agent: Any, left_out: list[str]) -> dict[str, Any] | None:
     """Gives the sizes of the policy beside those of the agent's dense network."""
     if isinstance(agent, NotImported):
         return accounting.report_network(
             policy.network, accounting.shapes_of(policy.network)
         ).as_dict()
+    spaces = policy.narrowed().spaces
     sizes = spaces.observation_size, spaces.action_size
     dense = ofenet.dense_policy(agent, *sizes)
     original = accounting.shapes_of(dense)
