@@ -9,6 +9,7 @@ import pytest
 from policies import observations
 from support import same_bits
 
+from sparl import kernels
 from sparl.agents import SAC
 from sparl.errors import BadValue
 from sparl.kernels import BATCH_EPSILON
@@ -148,11 +149,14 @@ def test_within_its_bounds_renormalisation_is_what_evaluation_mode_gives():
 
 def test_nothing_is_learned_of_statistics_and_of_biases_that_are_taken_away():
     network, x = made("batch", "before"), jnp.asarray(X)
-    for mode in (lambda n: n(x), lambda n: by_batch(n, x)[0], lambda n: by_batch(n, x, True)[0]):
+    for mode in (lambda n: by_batch(n, x)[0], lambda n: by_batch(n, x, True)[0]):
         gradient = jax.jit(jax.grad(lambda n, mode=mode: jnp.sum(mode(n) ** 2)))(network)
         assert not any(np.asarray(a).any() for a in statistics(gradient))
         assert all((np.asarray(norm.gain) != 0).all() for norm in gradient.norms[:2])
     assert not gradient.layers[0].bias.any() and gradient.layers[2].bias.all()
+    if kernels.usable():
+        with pytest.raises(NotImplementedError, match="Use `by_batch` to train it"):
+            jax.grad(lambda n: jnp.sum(n(x)))(network)
 
 
 @pytest.mark.parametrize(

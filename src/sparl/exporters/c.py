@@ -123,7 +123,7 @@ class CProgram:
         """The arrays of the scratch memory except the outputs, which come last."""
         ctypes, width = self.network.ctypes, self._width
         buffers = []
-        if not self.policy.network.wiring.is_chain:
+        if not self.network.wiring.is_chain:
             buffers.append(Buffer("values", "float", sum(self.policy.network.widths[:-1])))
             if self.network.integers:
                 buffers.append(Buffer("read", "float", width))
@@ -174,7 +174,7 @@ class CProgram:
 
     @property
     def _policy_outputs(self) -> str:
-        body = flow.lines(self.network, self.policy.network.wiring, self.policy.network.squash)
+        body = flow.lines(self.network, self.policy.network.squash)
         pointers = [
             f"{ctype} *{'x' if name == 'inputs' else name} = scratch->{name};"
             for name, ctype, _ in self._buffers

@@ -33,14 +33,14 @@ def padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def lines(network: DeviceNetwork, wiring: Wiring, squash: bool) -> list[str]:
+def lines(network: DeviceNetwork, squash: bool) -> list[str]:
     """Gives the statements, from `observation` to `scratch->outputs` and the returned status.
 
     Args:
-        network: The layers and the expressions between them.
-        wiring: Which values each layer reads.
+        network: The layers, what each reads, and the expressions between them.
         squash: Whether tanh is applied to the outputs.
     """
+    wiring = network.wiring
     body = _chain(network) if wiring.is_chain else _wired(network, wiring)
     value = network.output_values[-1]
     return [

@@ -49,6 +49,8 @@ class DeviceNetwork:
     """The layers of a policy in a device's order, and the C expressions between them."""
 
     layers: tuple[DeviceLayer, ...]
+    wiring: Wiring
+    """Without norms of inputs that were folded into the layers."""
     input_arrays: tuple[NamedArrays, ...]
     """Per layer: what turns the values that it reads into its inputs. `steps` per unit of each
     input, for integers; `gain` and `shift` of a layer norm, `stretch` and `offset` of a batch norm
@@ -131,6 +133,7 @@ def device_network(
         parts += ("rectified", "relu") if len(network.layers) > 1 else ()
     return DeviceNetwork(
         layers=tuple(map(device_layer, network.layers, weights)),
+        wiring=network.wiring,
         input_arrays=tuple(map(_norm_arrays, network.input_norms)),
         output_arrays=tuple(
             _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
@@ -170,6 +173,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
             device_layer(layer, int8_layer.weight)
             for layer, int8_layer in zip(network.layers, quantized.layers, strict=True)
         ),
+        wiring=network.wiring,
         input_arrays=tuple(input_arrays),
         output_arrays=tuple(
             _with_batch_norm(norm, {"factor": la.factor, "bias": la.bias})

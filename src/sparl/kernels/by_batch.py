@@ -72,7 +72,8 @@ def by_batch(
     for layers in members:
         check_layers(layers)
     flag = jnp.asarray(renormalise, jnp.float32).reshape(1, 1)
-    y, statistics = _by_batch(form, *vectors(members), x, flag)
+    results: Any = _by_batch(form, *vectors(members), x, flag)
+    y, statistics = results
     return y, [_seen(form, stop_gradient(numbers)) for numbers in statistics]
 
 

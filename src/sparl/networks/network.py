@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -146,7 +147,7 @@ class Network(eqx.Module):
         return wiring.run(chain_wiring, x, run_chain, normalise, wiring.IN_JAX)
 
 
-def _of_kernels(norm: AnyNorm | None) -> tuple[Array, Array, Array, Array] | None:
+def _of_kernels(norm: Any) -> tuple[Any, Any, Any, Any] | None:
     """A batch norm as the kernels take it."""
     if not isinstance(norm, BatchNorm):
         return None
