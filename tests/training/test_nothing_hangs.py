@@ -167,6 +167,27 @@ def test_a_process_of_an_environment_that_does_not_end_is_ended(tmp_path, monkey
     sparl.train("environments:Clinging-v0", TINY, out=tmp_path / "run", **options)
 
 
+def test_processes_of_environments_end_in_silence_where_their_run_was_killed():
+    script = """
+        import os, signal
+        from functools import partial
+        import gymnasium as gym
+        import environments
+        from sparl.training import async_envs
+
+        if __name__ == "__main__":
+            mode = gym.vector.AutoresetMode.DISABLED
+            make = partial(gym.make, "environments:Point-v0")
+            envs = async_envs.ProcessVectorEnv(make, 2, mode)
+            envs.reset(seed=[1, 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with python(script) as process:
+        _, told = process.communicate(timeout=60)  # to the end of the last of them
+    assert process.returncode == -signal.SIGKILL
+    assert "Traceback" not in told
+
+
 def test_a_request_to_stop_during_an_evaluation_leaves_it_to_whoever_resumes(tmp_path, monkeypatch):
     env = "environments:Stopping-v0"
     options = OFTEN | {"eval_every": 40, "checkpoint_every": 1000}

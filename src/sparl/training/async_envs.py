@@ -18,6 +18,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import _async_worker
 
 from sparl.errors import SparlError
 
@@ -54,6 +55,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
                 [partial(_in_process, make)] * count,
                 copy=False,
                 context="spawn",
+                worker=_worker,
                 autoreset_mode=mode,
             )
 
@@ -118,6 +120,12 @@ class ProcessVectorEnv(AsyncVectorEnv):
                     how += ", as Linux does when memory runs out"
                 return f"process {i + 1} of {len(self.processes)} {how}"
         return "a process closed its connection"
+
+
+def _worker(*arguments: Any) -> None:
+    """gymnasium's worker, which ends in silence where the run that it works for is gone."""
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        _async_worker(*arguments)
 
 
 def _in_process(make: Callable[[], gym.Env]) -> gym.Env:
