@@ -163,8 +163,10 @@ def test_views_that_cannot_be_are_refused_before_anything_is_written(
 
 def test_the_command_line_takes_several_names(tmp_path, capsys):
     words = ["train", "Told-v0", "--steps", "40", "--hidden", "8", "--eval-episodes", "1"]
-    words += ["--actor-obs", "state.at", "state.time", "--critic-obs", "wind"]
+    words += ["--actor-obs", "a_force", "state.time", "--critic-obs", "wind"]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["run"]["actor_obs"] == ["state.at", "state.time"]
+    assert config["run"]["actor_obs"] == ["a_force", "state.time"]
     assert config["run"]["critic_obs"] == ["wind"]
+    assert main(["eval", str(tmp_path / "run"), "--episodes", "1"]) == 0
+    assert sparl.load(tmp_path / "run").policy.network.inputs == ((0, 3), (4, 5))

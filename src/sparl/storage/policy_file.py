@@ -37,6 +37,9 @@ FORMAT = 1
 FILE, ARRAYS = "policy.json", "policy.safetensors"
 
 
+Place = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How a policy's file describes observations."""
 
@@ -56,7 +59,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     squash: bool
     wiring: Wiring | None = None
     """Older policies have none: they are chains."""
-    inputs: tuple[tuple[Size, Size], ...] | None = None
+    inputs: tuple[tuple[Place, Size], ...] | None = None
     """Ranges of an observation that the network sees; all of it if there are none."""
     spaces: dict[str, Any] = {}
     """As `_describe_more` gives it: fields of `Spaces`."""
