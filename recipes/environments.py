@@ -65,7 +65,8 @@ CASES = (
     Case("quadrotor", "PyFlyt.gym_envs:PyFlyt/QuadX-Hover-v4", "PyFlyt"),
     Case(
         *("go1", "Go1JoystickFlatTerrain-v1", "envpool"),
-        ("--vectorization", "envpool", "--envs", "4", "--eval-max-steps", "500"),
+        ("--vectorization", "envpool", "--envs", "4", "--eval-max-steps", "500")
+        + ("--actor-obs", "state", "--critic-obs", "privileged_state"),
     ),
 )
 
@@ -88,7 +89,7 @@ def row(case: Case, folder: Path) -> dict[str, Any]:
     run = str(folder / case.name)
     try:
         if "envpool" not in case.options:
-            checked = sparl("check", case.env, *case.checked, "--json")
+            checked = sparl("check", case.env, *case.checked, "--steps", "300", "--json")
             found |= {
                 "observations": checked["observation_size"],
                 "actions": f"{checked['action_size']} {checked['actions']}",
