@@ -65,8 +65,10 @@ CASES = (
     Case("quadrotor", "PyFlyt.gym_envs:PyFlyt/QuadX-Hover-v4", "PyFlyt"),
     Case(
         *("go1", "Go1JoystickFlatTerrain-v1", "envpool"),
-        ("--vectorization", "envpool", "--envs", "4", "--eval-max-steps", "500")
-        + ("--actor-obs", "state", "--critic-obs", "privileged_state"),
+        (
+            *("--vectorization", "envpool", "--envs", "4", "--eval-max-steps", "500"),
+            *("--actor-obs", "state", "--critic-obs", "privileged_state"),
+        ),
     ),
 )
 
