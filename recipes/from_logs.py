@@ -3,8 +3,8 @@
     python recipes/from_logs.py --log    # the logs: a half-trained agent, 100,000 transitions of it
     python recipes/from_logs.py          # the study, three seeds
 
-A dense CrossQ is trained until the mean return of 10 episodes is 1,000 at least; that of TD3 is said
-to come to 3,564 on Hopper (1802.09477, table 1). Then it plays, with Gaussian noise of 0.1 on its
+A dense CrossQ is trained until the mean return of 10 episodes is 1,000 at least; TD3 is said to
+come to 3,564 on Hopper (1802.09477, table 1). Then it plays, with Gaussian noise of 0.1 on its
 actions. These transitions are the logs, `runs/from_logs/data.npz`; `results/from_logs/logs.csv`
 says what is in them. Variants, 50,000 environment steps each:
 

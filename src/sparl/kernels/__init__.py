@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
 from sparl.kernels.by_batch import by_batch
+from sparl.kernels.checks import check_indices
 from sparl.kernels.forms import (
     ACTIVATIONS,
     BATCH_EPSILON,
@@ -41,7 +42,6 @@ from sparl.kernels.forms import (
     Layer,
     Places,
     affine,
-    check_indices,
 )
 from sparl.kernels.network import network, networks, ordered, vectors
 

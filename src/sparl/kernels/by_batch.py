@@ -17,7 +17,8 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from sparl.kernels import native
-from sparl.kernels.forms import Connections, Form, Layer, check_layers
+from sparl.kernels.checks import check_layers
+from sparl.kernels.forms import Connections, Form, Layer
 from sparl.kernels.network import tiles, vectors
 
 

@@ -18,7 +18,8 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int32
 
 from sparl.kernels import native, reference
-from sparl.kernels.forms import Connections, Form, Layer, check_layers
+from sparl.kernels.checks import check_layers
+from sparl.kernels.forms import Connections, Form, Layer
 
 
 @jax.tree_util.register_static
