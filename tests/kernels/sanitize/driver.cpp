@@ -21,11 +21,11 @@ struct Packed {
   }
 };
 
-// What each layer reads, its activation and whether it has a batch norm, and what the network gives:
-// what the last layer does, where nothing is said.
+// What each layer reads, its activation and whether its sums have a batch norm, what the network
+// gives (what the last layer does, where nothing is said), and whether a layer's inputs have a norm.
 struct Connections {
   std::vector<Shape> reads;
-  Shape activations, normed, gives;
+  Shape activations, normed, gives, input_normed = {};
 
   static Connections Chain(size_t layers, bool relu_last) {
     Connections chain;
@@ -47,6 +47,7 @@ struct Net {
     if (groups.empty()) this->groups.assign(fractions.size(), 1);
     const int64_t depth = fractions.size();
     if (connections.normed.empty()) this->connections.normed.assign(depth, 0);
+    if (connections.input_normed.empty()) this->connections.input_normed.assign(depth, 0);
     if (connections.gives.empty()) this->connections.gives = {depth};
     const int64_t stacks = shared ? 1 : networks;  // places that serve all networks
     int64_t value_count = 0;
@@ -59,6 +60,7 @@ struct Net {
       if (is_packed) packed.push_back(Places(stacks, rows, columns, kept));
       value_count += kept * group + widths[l + 1];
       norm_count += this->connections.normed[l] ? 4 * widths[l + 1] : 0;
+      norm_count += this->connections.input_normed[l] ? 4 * Inputs(l) : 0;
     }
     values = Random({networks, value_count + norm_count});
     for (int64_t n = 0; n < networks; ++n) {  // a variance is not below zero
@@ -138,7 +140,8 @@ struct Net {
     for (size_t l = 0; l < kept.size(); ++l) {
       const Shape& reads = connections.reads[l];
       code.insert(code.end(), {widths[l + 1], kept[l], groups[l], connections.activations[l],
-                               connections.normed[l], static_cast<int64_t>(reads.size())});
+                               connections.normed[l], connections.input_normed[l],
+                               static_cast<int64_t>(reads.size())});
       code.insert(code.end(), reads.begin(), reads.end());
     }
     return code;
@@ -154,18 +157,26 @@ struct Net {
       if (end && connections.activations[l] != sparl::kNone) features += widths[value];
       features += Inputs(l) + (connections.activations[l] == sparl::kSwish ? widths[l + 1] : 0);
     }
-    return Tiled(features);
+    return Tiled(features + NormedInputs());
   }
   // As by_batch.py has them.
-  Array TapeByBatch() const { return Tiled(Tape().dims[2] + Statistics().dims[1] / 2); }
-  Array Statistics() const {
+  int64_t NormedSums() const {
     int64_t features = 0;
-    for (size_t l = 0; l < kept.size(); ++l) features += widths[l + 1];
-    return Floats({networks, 2 * features});
+    for (size_t l = 0; l < kept.size(); ++l) features += connections.normed[l] ? widths[l + 1] : 0;
+    return features;
   }
+  int64_t NormedInputs() const {
+    int64_t features = 0;
+    for (size_t l = 0; l < kept.size(); ++l) {
+      features += connections.input_normed[l] ? Inputs(l) : 0;
+    }
+    return features;
+  }
+  Array TapeByBatch() const { return Tiled(Tape().dims[2] + NormedSums()); }
+  Array Statistics() const { return Floats({networks, 2 * (NormedSums() + NormedInputs())}); }
   Arrays GradientsByBatch(bool of_x) const {
     return {Floats({networks, values.dims[1]}), Floats({networks, of_x ? widths[0] : 0, batch}),
-            Tiled(Deltas().dims[2] + (of_x ? widths[0] : 0))};
+            Tiled(Deltas().dims[2] + (of_x ? widths[0] : 0) + NormedInputs())};
   }
   // As `delta_features` of forms.py.
   Array Deltas() const {
@@ -212,9 +223,10 @@ struct Net {
       CHECK(Do(sparl::Gather, pool, {dense, places[0], places[1]}, {Floats(kept.dims)})[0] == kept);
     }
     Arrays found{y, forward[1], both[0], both[1], both[2]};
-    if (std::count(connections.normed.begin(), connections.normed.end(), 0) == 0) {
-      const Arrays trained = ByBatch(pool, true);
-      CHECK(ByBatch(pool, false)[3] == trained[3]);
+    for (float renormalise : {0.0f, 1.0f}) {
+      if (!AnyNormed()) break;
+      const Arrays trained = ByBatch(pool, true, renormalise);
+      CHECK(ByBatch(pool, false, renormalise)[3] == trained[3]);
       found.insert(found.end(), trained.begin(), trained.end());
     }
     return found;
@@ -222,15 +234,22 @@ struct Net {
 
   // What the handlers make of it while all batch norms are trained: y, tape, statistics, and what
   // comes back.
-  Arrays ByBatch(Pool& pool, bool of_x) const {
+  Arrays ByBatch(Pool& pool, bool of_x, float renormalise) const {
     const Attributes attributes = Code();
-    Arrays found = Do(sparl::ForwardByBatch, pool, {x, values, indices},
+    const Array flag = Flag(renormalise);
+    Arrays found = Do(sparl::ForwardByBatch, pool, {x, flag, values, indices},
                       {Y(), TapeByBatch(), Statistics()}, attributes);
     const Arrays backward =
-        Do(sparl::BackwardByBatch, pool, {dy, found[1], found[2], values, indices},
+        Do(sparl::BackwardByBatch, pool, {dy, found[1], found[2], flag, values, indices},
            GradientsByBatch(of_x), attributes);
     found.insert(found.end(), backward.begin(), backward.end());
     return found;
+  }
+
+  static Array Flag(float value) {
+    const Array flag = Floats({1, 1});
+    *flag.floats() = value;
+    return flag;
   }
 
   // y outside XLA, network by network.
@@ -281,6 +300,11 @@ std::vector<Net> Nets() {
   const Connections normed{{{0}, {1}}, {sparl::kRelu, sparl::kRelu}, {0, 1}, {}};
   const Connections trained{{{0}, {1, 0, 1}, {0}}, {sparl::kElu, sparl::kNone, sparl::kNone},
                             {1, 1, 1}, {3, 0, 1, 2, 1}};
+  // Norms of inputs: of each layer, of some beside norms of sums, and of what is read elsewhere, too.
+  const Connections behind{{{0}, {1}, {2}}, {sparl::kRelu, sparl::kSwish, sparl::kNone},
+                           {0, 0, 0}, {}, {1, 1, 1}};
+  const Connections mixed{{{0}, {1, 0, 1}, {0}}, {sparl::kElu, sparl::kTanh, sparl::kNone},
+                          {1, 0, 0}, {3, 0, 1, 2, 1}, {0, 1, 1}};
   for (int64_t batch : {1, 16, 33, 65}) {
     nets.emplace_back(Shape{7, 13, 5, 1}, std::vector<double>{1, 0.4, 0.7}, batch, 2, densenet,
                       batch > 16, ++seed);
@@ -294,6 +318,10 @@ std::vector<Net> Nets() {
                       false, ++seed, Shape{1, 2, 1, 4});
     nets.emplace_back(Shape{9, 17, 6}, std::vector<double>{0.5, 1}, batch, 1, normed, false, ++seed);
     nets.emplace_back(Shape{9, 17, 6, 30}, std::vector<double>{0.5, 1, 0.7}, batch, 2, trained,
+                      batch > 16, ++seed, Shape{2, 1, 16});
+    nets.emplace_back(Shape{9, 17, 6, 3}, std::vector<double>{1, 0.5, 1}, batch, 2, behind,
+                      batch > 16, ++seed);
+    nets.emplace_back(Shape{9, 17, 6, 30}, std::vector<double>{0.5, 1, 0.7}, batch, 2, mixed,
                       batch > 16, ++seed, Shape{2, 1, 16});
   }
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
@@ -337,9 +365,11 @@ void Malformed(Pool& pool, int64_t group) {
     all += Call(sparl::Forward, pool, there, {y, tape}, attributes);
     all += Call(sparl::Backward, pool, {net.dy, tape, net.values, net.indices}, gradients,
                 attributes);
-    all += Call(sparl::ForwardByBatch, pool, there, {y, by_batch, statistics}, attributes);
+    const Array flag = Net::Flag(0);
+    all += Call(sparl::ForwardByBatch, pool, {net.x, flag, net.values, net.indices},
+                {y, by_batch, statistics}, attributes);
     all += Call(sparl::BackwardByBatch, pool,
-                {net.dy, by_batch, statistics, net.values, net.indices}, trained, attributes);
+                {net.dy, by_batch, statistics, flag, net.values, net.indices}, trained, attributes);
     const Packed& layer = net.packed[0];
     all += Call(sparl::Transpose, pool, {layer.columns, layer.row_starts}, layer.by_column);
     if (all.find(message) == std::string::npos) std::fprintf(stderr, "'%s'\n", all.c_str());
@@ -386,7 +416,9 @@ void Malformed(Pool& pool, int64_t group) {
   refused([](Net& n) { n.connections.reads[1] = {0}; }, "value 1 is read by no layer");
   refused([](Net& n) { n.connections.normed[1] = 1; }, "values has shape");
   refused([](Net& n) { n.connections.normed[1] = 1; }, "no gradients of values behind batch norms");
-  refused([](Net& n) { n.connections.normed[1] = 1; }, "layer 0 has no batch norm to train");
+  refused([](Net&) {}, "the network has no batch norm to train");
+  refused([](Net& n) { n.connections.input_normed[1] = 1; }, "values has shape");
+  refused([](Net& n) { n.connections.input_normed[1] = 2; }, "layer 1: it has a batch norm or");
   refused([](Net& n) { n.connections.normed = {1, 1}; }, "values has shape");
   refused([](Net& n) { n.connections.normed[1] = 2; }, "layer 1: it has a batch norm or");
   refused([](Net& n) { n.connections.gives = {1}; }, "value 2 is read by no layer and not given");
