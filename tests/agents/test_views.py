@@ -49,8 +49,9 @@ for kind in (Bare, Told):
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=20, disable_env_checker=True)
 
 
-@pytest.mark.parametrize("agent", [TINY, TINY_SAC, TINY_CROSSQ], ids=["td3", "sac", "crossq"])
-@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize(
+    "agent, frames", [(TINY, 3), (TINY_SAC, 1), (TINY_CROSSQ, 1)], ids=["td3", "sac", "crossq"]
+)
 def test_entries_that_nobody_sees_change_nothing(tmp_path, agent, frames):
     """Bit for bit the run of an environment that does not give them."""
     views = {"actor_obs": STATE, "critic_obs": ("state.at", "state.time"), "frame_stack": frames}
@@ -60,13 +61,9 @@ def test_entries_that_nobody_sees_change_nothing(tmp_path, agent, frames):
     )
     one, other = told.policy.narrowed(), bare.policy
     for a, b in zip(jax.tree.leaves(one.network), jax.tree.leaves(other.network), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=0 if agent.norm == "none" else 1e-4)
-    if agent.norm != "none":  # XLA, which computes batch norms, fuses otherwise
-        return
-    assert (
-        json.loads((tmp_path / "told" / "summary.json").read_text())["final_return"]
-        == (json.loads((tmp_path / "bare" / "summary.json").read_text())["final_return"])
-    )
+        assert np.array_equal(a, b)
+    summaries = (RunFolder(tmp_path / name).read_summary() for name in ("told", "bare"))
+    assert len({summary and summary["final_return"] for summary in summaries}) == 1
 
 
 @pytest.fixture(scope="module")

@@ -154,9 +154,10 @@ TOWER = Connections(((0,), (1, 0), (2, 1, 0)), ("swish", "relu", "swish"), (3, 2
 WIDTHS, PATTERNS = [19, 70, 90, 33], [NofM(1, 8), Blocks(8, ALL), None]
 
 
-@pytest.mark.parametrize("batch", [200, 256])
-@pytest.mark.parametrize("inputs", [(), (0, 1, 2)], ids=["sums", "inputs"])
-@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize(
+    "batch, inputs, renormalise",
+    [(200, (), False), (256, (), True), (200, (0, 1, 2), True), (256, (0, 1, 2), False)],
+)
 def test_a_larger_tower_on_each_instruction_set(batch, inputs, renormalise):
     net = normed(WIDTHS, PATTERNS, batch, 1, TOWER, inputs)
     for _ in filter(native.force_instruction_set, SETS):
