@@ -22,7 +22,7 @@ struct WayBack {
   // A norm as `norm_sums` needs it.
   Normalised Of(const Form& form, Meeting meeting) const {
     const BatchNorm norm(form, (*layers)[meeting.layer], meeting, statistics);
-    return {norm.mean, rates.data() + (norm.at - form.norms()) / 4, nullptr, nullptr, nullptr};
+    return {norm.mean, rates.data() + norm.seen / 2, nullptr, nullptr, nullptr};
   }
 };
 
@@ -32,7 +32,7 @@ std::vector<float> Rates(const Form& form, const std::vector<Layer>& layers,
   rates.resize(StatisticsOf(form) / 2);
   for (const Meeting& meeting : Meetings(form)) {
     const BatchNorm norm(form, layers[meeting.layer], meeting, statistics);
-    float* const to = rates.data() + (norm.at - form.norms()) / 4;
+    float* const to = rates.data() + norm.seen / 2;
     for (int64_t f = 0; f < norm.features; ++f) to[f] = Rate(norm.variance[f]);
   }
   return rates;

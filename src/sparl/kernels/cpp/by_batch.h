@@ -67,8 +67,10 @@ inline int64_t StatisticsOf(const Form& form) { return (form.values() - form.nor
 // A norm of one network, and the statistics that it had of the batch.
 struct BatchNorm {
   int64_t features;
-  const float *gain, *shift, *running_mean, *running_variance, *mean, *variance;
-  int64_t at;  // where its numbers begin among the values
+  const float *gain, *shift, *running_mean, *running_variance;
+  int64_t at;    // where its numbers begin among the values
+  int64_t seen;  // where its statistics begin among all of them
+  const float *mean, *variance;
 
   BatchNorm(const Form& form, const Layer& layer, Meeting norm, const float* statistics)
       : features(norm.sums ? layer.outputs : layer.inputs),
@@ -76,11 +78,10 @@ struct BatchNorm {
         shift(gain + features),
         running_mean(shift + features),
         running_variance(running_mean + features),
-        mean(statistics),
-        at(norm.sums ? form.NormOf(norm.layer) : form.InputNormOf(norm.layer)) {
-    mean += (at - form.norms()) / 2;
-    variance = mean + features;
-  }
+        at(norm.sums ? form.NormOf(norm.layer) : form.InputNormOf(norm.layer)),
+        seen((at - form.norms()) / 2),
+        mean(statistics + seen),
+        variance(mean + features) {}
 
   // Batch renormalisation (1702.03275): the result is (x - mean) rate Stretch(f) + Move(f), before
   // gain and shift, which is what the running statistics give, within bounds. Neither has a

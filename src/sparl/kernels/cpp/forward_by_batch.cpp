@@ -41,7 +41,7 @@ void Moments(Way& way, const Tiling& tiling, int64_t features, float* mean, floa
 // Sets the statistics of a norm, and what it amounts to.
 void Meet(Way& way, const Form& form, const Tiling& tiling, Meeting meeting, bool renormalise) {
   const BatchNorm norm(form, (*way.layers)[meeting.layer], meeting, way.statistics);
-  float* const mean = way.statistics + (norm.mean - way.statistics);
+  float* const mean = way.statistics + norm.seen;
   Moments(way, tiling, norm.features, mean, mean + norm.features);
   float *const factor = way.numbers.data(), *const offset = factor + form.widest();
   for (int64_t f = 0; f < norm.features; ++f) {
