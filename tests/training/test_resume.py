@@ -30,7 +30,7 @@ RUNS = {
     "sac-rnm": (POINT, TINY_SAC, METHODS["rnm"]),
     "crossq-rnm": (POINT, TINY_CROSSQ, METHODS["rnm"]),
     "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
-    "td3-simba": (POINT, replace(TINY, network="simba"), METHODS["rnm"]),
+    "td3-simba": (POINT, replace(TINY, network="simba", hidden=(16,)), METHODS["rnm"]),
     "dqn-d2rl": (STEPS, replace(TINY_DQN, network="d2rl"), methods.SET(sparsity=0.5, interval=15)),
     "sac-densenet-ofenet": (
         POINT,
