@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces, narrowed, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import StraightThrough
-from sparl.networks import Network, Normalization, seen
+from sparl.networks import Network, Normalization, select_ranges
 from sparl.storage import StoredPolicy, policy_file
 
 GOLDEN = 8
@@ -60,9 +60,9 @@ class Policy:
         """Observations [batch, obs] as the network sees them."""
         return observation if self.normalization is None else self.normalization(observation)
 
-    def seen(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    def select_inputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network's layers see of observations [batch, obs]."""
-        return seen(self.network.inputs, observation.T, np).T
+        return select_ranges(self.network.inputs, observation.T, np).T
 
     def narrowed(self) -> Policy:
         """The same policy of what its network sees, which is all that a device has to measure."""
@@ -71,10 +71,12 @@ class Policy:
             return self
         normalization = self.normalization
         if normalization is not None:
-            numbers = (np.asarray(seen(ranges, array, np)) for array in normalization)
+            numbers = (np.asarray(select_ranges(ranges, array, np)) for array in normalization)
             normalization = Normalization(*numbers)
         network = replace(self.network, inputs=None)
-        return Policy(network, narrowed(self.spaces, ranges), self.seen(self.golden), normalization)
+        return Policy(
+            network, narrowed(self.spaces, ranges), self.select_inputs(self.golden), normalization
+        )
 
     def predict(
         self,

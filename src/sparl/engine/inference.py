@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparl import kernels
 from sparl.learner import Structure
-from sparl.networks import Network, seen, wiring
+from sparl.networks import Network, select_ranges, wiring
 
 HostNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """[inputs, batch] to [outputs, batch]; the numbers of the network are in it."""
@@ -124,7 +124,7 @@ class Forward:
         """
         if self.direct is None:
             return np.asarray(self._compiled(values, indices, x))
-        x = seen(self._inputs, x, np)
+        x = select_ranges(self._inputs, x, np)
         return self.direct(np.asarray(values), np.asarray(indices), x)
 
 

@@ -127,7 +127,7 @@ def recorded_observations(run: RunFolder, policy: Policy) -> NDArray[np.float32]
     spaces = run.record().spaces
     columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
     newest = run.checkpoints.newest_rows(steps[-1], COMPARED, columns.width)
-    return policy.seen(newest[:, : spaces.observation_size]) if len(newest) else None
+    return policy.select_inputs(newest[:, : spaces.observation_size]) if len(newest) else None
 
 
 def dense_network(policy: Policy, run: RunFolder | None) -> Network:
@@ -252,7 +252,7 @@ def _returns(
     evaluate = Evaluator(config, policy.spaces, episodes, config.seed)
 
     def act(observation: NDArray[np.float32]) -> NDArray[Any]:
-        outputs = network.outputs(policy.seen(observation))
+        outputs = network.outputs(policy.select_inputs(observation))
         return outputs.argmax(axis=-1) if policy.spaces.discrete else outputs
 
     try:

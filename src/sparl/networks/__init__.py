@@ -23,7 +23,7 @@ from sparl.networks.norms import (
     Norm,
 )
 from sparl.networks.observation_norm import EPSILON, Normalization, RunningStatistics
-from sparl.networks.views import EVERYTHING, Ranges, Views, seen
+from sparl.networks.views import EVERYTHING, Ranges, Views, select_ranges
 from sparl.networks.views import size as range_size
 from sparl.networks.wiring import (
     IN_JAX,
@@ -76,7 +76,7 @@ __all__ = [
     "plain",
     "range_size",
     "run",
-    "seen",
+    "select_ranges",
     "then",
     "with_statistics",
 ]

@@ -61,7 +61,7 @@ def by_batch(
         y, norms[place][i] = norm.of_batch(y, renormalise)
         return y
 
-    y = wiring.run(network.wiring, network.seen(x), linear, normalised, wiring.IN_JAX)
+    y = wiring.run(network.wiring, network.select_inputs(x), linear, normalised, wiring.IN_JAX)
     moved = {place: tuple(of_layers) for place, of_layers in norms.items()}
     return jnp.tanh(y) if network.squash else y, replace(network, **moved)
 
@@ -97,7 +97,7 @@ def _on_kernels(
         for n, of_network in zip(others, layers[1:], strict=True)
     ):
         return None
-    y, seen = kernels.by_batch(layers, first.seen(x), connections, renormalise)
+    y, seen = kernels.by_batch(layers, first.select_inputs(x), connections, renormalise)
 
     def moved(norms: Sequence[AnyNorm | None], moments: Sequence[Any]) -> tuple[Any, ...]:
         pairs = zip(norms, moments, strict=True)

@@ -40,16 +40,16 @@ class Network(eqx.Module):
 
     def __call__(self, x: Float[Array, "in batch"]) -> Float[Array, "out batch"]:
         """The network's outputs for a batch of inputs."""
-        kernel_layers, x = self.whole(), self.seen(x)
+        kernel_layers, x = self.whole(), self.select_inputs(x)
         if kernel_layers is None:
             x = self._chain_by_chain(x)
         else:
             x = kernels.network(kernel_layers, x, self.connections)
         return jnp.tanh(x) if self.squash else x
 
-    def seen(self, x: Float[Array, "in batch"]) -> Float[Array, "seen batch"]:
+    def select_inputs(self, x: Float[Array, "in batch"]) -> Float[Array, "seen batch"]:
         """What its layers see of an input."""
-        return views.seen(self.inputs, x, jnp)
+        return views.select_ranges(self.inputs, x, jnp)
 
     @property
     def in_features(self) -> int:
@@ -172,7 +172,7 @@ def apply_all(networks: Networks, x: Float[Array, "in batch"]) -> Float[Array, "
     if not alike or any(network.squash for network in networks.values()):
         return jnp.stack([network(x) for network in networks.values()])
     layers, connections = zip(*members, strict=True)
-    return kernels.networks(layers, views.seen(inputs, x, jnp), connections[0])
+    return kernels.networks(layers, views.select_ranges(inputs, x, jnp), connections[0])
 
 
 def plain(layers: Sequence[Layout], squash: bool = False) -> Network:

@@ -28,7 +28,7 @@ def size(ranges: Ranges) -> int:
     return sum(end - first for first, end in ranges)
 
 
-def seen(ranges: Ranges | None, x: Any, arrays: Any) -> Any:
+def select_ranges(ranges: Ranges | None, x: Any, arrays: Any) -> Any:
     """The rows of x that are in these ranges; all of them for None.
 
     Args:

@@ -64,7 +64,7 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
   const auto moments = [&](int64_t features, const float* x) {
     path.moments(features, x, there, lanes, way.parts.First(t), way.parts.Second(t));
   };
-  // From a layer's sums, normalised if they are to be, to its output. They may be there already.
+  // Where a layer's output is made: in place of its sums, normalised if they are to be.
   const auto place = [&](size_t l) {
     return form.Kept(l + 1) ? tile + At(form, taped, form.Home(l + 1)) : spare;
   };
