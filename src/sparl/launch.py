@@ -246,8 +246,6 @@ def _collector(run: RunConfig, agent: Agent, ray_address: str | None) -> Iterato
         return
     try:
         # Ray is an extra, and takes half a second to import.
-        from ray import cloudpickle
-
         from sparl import distributed
     except ModuleNotFoundError as error:
         if error.name != "ray":
@@ -256,8 +254,5 @@ def _collector(run: RunConfig, agent: Agent, ray_address: str | None) -> Iterato
             f"actors is {run.actors}: that needs Ray, which is not installed: "
             'pip install "sparl[ray]"'
         ) from error
-    module = plugins.file_module(type(agent))
-    if module is not None:
-        cloudpickle.register_pickle_by_value(module)
     with distributed.connected(ray_address, run.actors):
         yield distributed.RayCollector

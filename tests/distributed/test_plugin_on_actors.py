@@ -11,6 +11,7 @@ from interruptions import outcome
 
 import sparl
 from sparl.agents import AGENTS
+from sparl.storage import RunFolder
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
@@ -26,3 +27,6 @@ def test_an_agent_of_a_file_on_one_actor_learns_what_it_does_without(tmp_path):
     ran = [outcome(tmp_path / name) for name in ("local", "actor")]
     assert ran[0]["policy"] == ran[1]["policy"]
     assert ran[0]["evals"] == ran[1]["evals"]
+    # What a folder has is read into the class, which must still be sent to the actors after that.
+    sparl.resume(tmp_path / "actor", steps=80, quiet=True)
+    assert RunFolder(tmp_path / "actor").checkpoints.steps()[-1] == 80

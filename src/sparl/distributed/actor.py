@@ -146,7 +146,7 @@ class ActorProcess(Actor):
         self,
         run: RunConfig,
         make: bytes,
-        agent: Any,
+        agent: bytes,
         columns: Columns,
         path: tuple[str, ...],
     ) -> None:
@@ -154,6 +154,7 @@ class ActorProcess(Actor):
         Args:
             make: What makes the environment, pickled: to read it may need a module that is found on
                 the learner's path alone.
+            agent: The agent's hyperparameters, pickled, for the same reason.
             path: Entries of the learner's `sys.path`, which this process adds to its own.
         """
         sys.path += [entry for entry in path if entry not in sys.path]
@@ -161,4 +162,4 @@ class ActorProcess(Actor):
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
         jax.config.update("jax_platforms", "cpu")
-        super().__init__(run, cloudpickle.loads(make), agent, columns)
+        super().__init__(run, cloudpickle.loads(make), cloudpickle.loads(agent), columns)

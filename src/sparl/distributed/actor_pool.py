@@ -18,6 +18,7 @@ from sparl.distributed.weights import Publisher
 from sparl.envs import EnvMaker
 from sparl.errors import BadRun, SparlError
 from sparl.networks import RunningStatistics
+from sparl.plugins import file_module
 from sparl.replay import Columns
 
 PATIENCE = 3
@@ -84,7 +85,7 @@ class ActorPool:
     ) -> None:
         kind = cluster.on_any_machine(ActorProcess)
         # With the learner's path, actors can import the same modules, such as an environment's.
-        arguments = run, cloudpickle.dumps(make), agent, columns, tuple(sys.path)
+        arguments = run, cloudpickle.dumps(make), _pickled(agent), columns, tuple(sys.path)
         self._slots = [ActorSlot(lambda: kind.remote(*arguments)) for _ in range(run.actors)]
         self._publisher = publisher
         self._pending: dict[Any, PendingOrder] = {}
@@ -195,3 +196,19 @@ class ActorPool:
             raise (error.cause if isinstance(error.cause, SparlError) else error) from None
         slot.deaths, slot.working = 0, True
         return OrderOutcome(number, result)
+
+
+def _pickled(agent: Any) -> bytes:
+    """The agent, with the code of its class where other processes cannot import it."""
+    module = file_module(type(agent))
+    if module is None:
+        return cloudpickle.dumps(agent)
+    for defined in vars(module).values():
+        # msgspec keeps on a class what it has learned of it, which nothing can pickle.
+        if isinstance(defined, type) and "__msgspec_cache__" in vars(defined):
+            del defined.__msgspec_cache__  # pyright: ignore[reportAttributeAccessIssue]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(agent)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
