@@ -116,11 +116,11 @@ def check_episodes(replay: Replay) -> dict[int, int]:
 
 
 def test_four_actors_lose_only_the_transitions_of_an_actor_that_dies(tmp_path):
-    steps, length = 2400, 8
+    steps, length = 1200, 8
     agent = replace(TINY, learning_starts=200)
     sparl.train(
         "environments:Mortal-v0", agent, RNM, out=tmp_path / "run", steps=steps, actors=4,
-        rollout_length=length, log_every=100, eval_every=steps, checkpoint_every=500, quiet=True,
+        rollout_length=length, log_every=25, eval_every=steps, checkpoint_every=500, quiet=True,
         normalize_observations=True,
     )  # fmt: skip
     summary = RunFolder(tmp_path / "run").read_summary()

@@ -89,7 +89,7 @@ def test_an_environment_of_a_file_or_module_is_found_again(folder, monkeypatch, 
         return
     assert main(["train", "--resume", str(out), "--steps", "80", "--quiet"]) == 0
     pruned = ["--steps", "40", "--quiet", "--out", str(folder / "pruned")]
-    assert main(["prune", str(out), "--method", "magnitude", *pruned]) == 0
+    assert main(["prune", str(out), "--method", "magnitude", "--prunings", "1", *pruned]) == 0
     assert main(["report", str(out), "--no-video", "--out", str(folder / "report.html")]) == 0
     page = (folder / "report.html").read_text()
     assert ("gravity=5" in page) == bool(kwargs)

@@ -140,7 +140,7 @@ def test_kept_weights_macs_and_bytes():
     assert part.pattern == "G 4: 10 of 4096"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(layers())
 def test_first_rows_are_those_of_the_dense_matrix(case):
     layer, _ = case
