@@ -9,7 +9,7 @@ action, _ = run.predict(observation)
 from importlib.metadata import version
 
 from sparl import methods
-from sparl.agents import DQN, SAC, TD3, ActorCritic, CrossQ, PrimalDual
+from sparl.agents import DQN, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
 from sparl.analysis import compare, report
 from sparl.api import Run, import_sb3, load, prune, resume, train
 from sparl.config import RunConfig
@@ -30,6 +30,7 @@ __all__ = [
     "RNM",
     "SAC",
     "TD3",
+    "XQC",
     "ActorCritic",
     "Callback",
     "CrossQ",

@@ -13,12 +13,14 @@ from sparl.agents.primal_dual import PrimalDual
 from sparl.agents.registry import AGENTS, name_of, refuse_misfit
 from sparl.agents.sac import SAC
 from sparl.agents.td3 import TD3
+from sparl.agents.xqc import XQC
 
 __all__ = [
     "AGENTS",
     "DQN",
     "SAC",
     "TD3",
+    "XQC",
     "Acting",
     "Actions",
     "ActorCritic",

@@ -23,7 +23,7 @@ from sparl import validation
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.errors import BadValue
 from sparl.kernels import ACTIVATIONS, Activation
-from sparl.learner import AgentState, Role
+from sparl.learner import AgentState, Constraint, Role
 from sparl.networks import KINDS, Kind, Network, Networks, NormPlace, all_by_batch, build
 from sparl.replay import Batch, Replay
 
@@ -32,8 +32,7 @@ Actions = Literal["continuous", "discrete"]
 Acting = Callable[[Any], Any]
 """The acting network on NumPy arrays, [inputs, batch] to [outputs, batch]."""
 Anneal = Literal["constant", "linear", "cosine"]
-ANNEALS: dict[str, Callable[[Any], Any] | None] = {
-    "constant": None,
+ANNEALS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda progress: 1.0 - progress,
     "cosine": lambda progress: 0.5 * (1.0 + jnp.cos(jnp.pi * progress)),
 }
@@ -54,6 +53,8 @@ class Agent(ABC):
     """The parts that have target networks."""
     metrics: ClassVar[Mapping[str, str]]
     """What `update` tells, with the name of each in TensorBoard."""
+    scales_rewards: ClassVar[bool] = False
+    """Whether `update` sees rewards divided by the running deviation of the discounted return."""
 
     network: Kind = "mlp"
     """How layers are connected. mlp: one after the other. densenet: each reads all before it
@@ -79,7 +80,9 @@ class Agent(ABC):
     beta1: float = 0.9
     """Adam's memory of gradients."""
     learning_rate_schedule: Anneal = "constant"
-    """How learning rates go over the run: constant, or to 0 along a line or a cosine."""
+    """How learning rates go over the run: constant, or down along a line or a cosine."""
+    learning_rate_end: float = 0.0
+    """Share of the learning rates that such a schedule ends with."""
     weight_decay: float = 0.0
     """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
     decoupled_weight_decay: float = 0.0
@@ -104,10 +107,14 @@ class Agent(ABC):
             validation.positive(max_grad_norm=self.max_grad_norm)
         validation.one_of(KINDS, network=self.network)
         validation.one_of(ACTIVATIONS, activation=self.activation)
-        validation.one_of(ANNEALS, learning_rate_schedule=self.learning_rate_schedule)
+        validation.one_of(
+            ("constant", *ANNEALS), learning_rate_schedule=self.learning_rate_schedule
+        )
         self._check_widths(self.hidden)
         self._check_norm()
-        validation.fractions(gamma=self.gamma, beta1=self.beta1)
+        validation.fractions(
+            gamma=self.gamma, beta1=self.beta1, learning_rate_end=self.learning_rate_end
+        )
         validation.at_least(
             0,
             weight_decay=self.weight_decay,
@@ -216,6 +223,11 @@ class Agent(ABC):
         return replace(self, learning_starts=max(0, self.learning_starts - step))
 
     @property
+    def constraint(self) -> Constraint | None:
+        """What a part's networks are brought to at the start and behind every step, if anything."""
+        return None
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """Columns that `prepare` puts behind the rows of a rollout, as `batch.extras` has them."""
         return ()
@@ -230,7 +242,10 @@ class Agent(ABC):
     @property
     def anneal(self) -> Callable[[Any], Any] | None:
         """Share of a run that is over -> what learning rates are multiplied by."""
-        return ANNEALS[self.learning_rate_schedule]
+        if self.learning_rate_schedule == "constant":
+            return None
+        falling, end = ANNEALS[self.learning_rate_schedule], self.learning_rate_end
+        return lambda progress: end + (1.0 - end) * falling(progress)
 
     @property
     def updates_before(self) -> int:

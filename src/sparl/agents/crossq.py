@@ -21,7 +21,6 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, UInt32
 
-from sparl import validation
 from sparl.agents.common.ofenet import critic_inputs
 from sparl.agents.sac import SAC, sample
 from sparl.errors import BadValue
@@ -54,16 +53,11 @@ class CrossQ(SAC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.positive(policy_delay=self.policy_delay)
         if self.norm == "none":
             raise BadValue(
                 "norm is none: without target networks crossq needs norms, batch as its paper has "
                 "them. Without norms take sac"
             )
-
-    def due(self, update: int) -> frozenset[str]:
-        delayed = (update + 1) % self.policy_delay == 0
-        return super().due(update) if delayed else frozenset({"critics"})
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]

@@ -56,6 +56,9 @@ class SAC(TwinCriticAgent):
         "temperature": "train/ent_coef",
     }
 
+    entropy_per_action: ClassVar[float] = 1.0
+    """Minus the entropy that is aimed at by default, for each number of an action."""
+
     target_entropy: float | None = None
     """Entropy that the temperature is trained for; if not given, minus the actions' dimensions."""
     initial_temperature: float = 1.0
@@ -93,8 +96,8 @@ class SAC(TwinCriticAgent):
         return optax.adam(self.learning_rate) if part == "temperature" else super().optimizer(part)
 
     def due(self, update: int) -> frozenset[str]:
-        trained = frozenset({"actor", "critics", "temperature"})
-        return trained if self.ent_coef is None else trained - {"temperature"}
+        due = super().due(update)
+        return due | {"temperature"} if "actor" in due and self.ent_coef is None else due
 
     def act(self, network: Acting, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         mean, _ = np.split(network(observation.T), 2)
@@ -144,8 +147,10 @@ class SAC(TwinCriticAgent):
         state = state.with_statistics("critics", seen)
         metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "temperature": temperature}
         metrics["td_error"] = jnp.mean(jnp.abs(q - target_q), axis=0)
-        state, of_policy = self.improve_policy(state, observation, normal, temperature)
-        return state.polyak(self.tau, "critics"), metrics | of_policy
+        if "actor" in state.due:
+            state, of_policy = self.improve_policy(state, observation, normal, temperature)
+            metrics |= of_policy
+        return state.polyak(self.tau, "critics"), metrics
 
     def improve_policy(
         self,
@@ -168,7 +173,9 @@ class SAC(TwinCriticAgent):
         metrics = {"actor_loss": loss, "entropy": entropy}
         if "temperature" not in state.due:
             return state, metrics
-        target_entropy = -len(normal) if self.target_entropy is None else self.target_entropy
+        target_entropy = self.target_entropy
+        if target_entropy is None:
+            target_entropy = -self.entropy_per_action * len(normal)
 
         def temperature_loss(trained: dict[str, jax.Array]) -> tuple[jax.Array, None]:
             return jnp.exp(trained["log_temperature"]) * (entropy - target_entropy), None

@@ -62,7 +62,6 @@ class TD3(TwinCriticAgent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.positive(policy_delay=self.policy_delay)
         validation.at_least(
             0,
             policy_noise=self.policy_noise,
@@ -80,10 +79,6 @@ class TD3(TwinCriticAgent):
             "actor": {"actor": self.build(keys[0], sizes, squash=True)},
             "critics": self.critics(keys[1:], observation_size, action_size),
         }
-
-    def due(self, update: int) -> frozenset[str]:
-        delayed = (update + 1) % self.policy_delay == 0
-        return frozenset({"actor", "critics"}) if delayed else frozenset({"critics"})
 
     def act(self, network: Acting, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         return network(observation.T).T

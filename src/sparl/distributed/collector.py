@@ -101,6 +101,7 @@ class RayCollector:
     def cut(self) -> None:
         """Gives up the episodes under way."""
         self._replay.cut()
+        self._host.engine.cut_returns()
         self._host.state.episode += len(self._busy)
         self._busy.clear()
 
@@ -195,12 +196,15 @@ class RayCollector:
             # The replay has the first part of the dead actor's episode, which will not go on.
             self._busy.discard(number)
             self._replay.cut()
+            host.engine.cut_returns(number)
             host.state.episode += 1
             host.note(f"step {host.state.step}: actor {number} died and is replaced")
             return Collected(0)
         rows = result.rows
         for observation in rows[:, : self.spaces.observation_size]:
             host.engine.observe(observation)
+        reward = self._replay.columns.reward
+        host.engine.reward(rows[:, reward], rows[:, -1] > 0, number)
         if self._run.actors > 1:
             # The next transitions in the replay may be those of another actor.
             rows = rows.copy()

@@ -23,20 +23,14 @@ from sparl.agents.common import ofenet
 from sparl.engine import malloc
 from sparl.engine.compiled import Compiled
 from sparl.engine.restructure import densified
+from sparl.engine.scales import Seen
 from sparl.engine.sizes import Sizes
 from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs
 from sparl.learner import Learner, holds_networks
 from sparl.learner.random import key_of
 from sparl.learner.transport import carry
 from sparl.methods import RUNNING, Method, Returns, TrainingProgress
-from sparl.networks import (
-    Network,
-    Networks,
-    Normalization,
-    RunningStatistics,
-    accounting,
-    serialization,
-)
+from sparl.networks import Network, Networks, accounting, serialization
 from sparl.replay import Columns
 
 
@@ -49,7 +43,7 @@ class Template:
     method_state: Any
 
 
-class Engine(Sizes):
+class Engine(Sizes, Seen):
     """A learner with its method, journal, and compiled forward pass, update and restructuring."""
 
     def __init__(
@@ -80,10 +74,8 @@ class Engine(Sizes):
         networks = self._started(networks, method_key)
         self.learner = Learner.start(dense | networks, optimizers, agent.with_target, self.roles)
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
-        self.statistics = (
-            RunningStatistics.start(columns.observation_size) if normalize_observations else None
-        )
-        """Those that observations are normalised by; None where they are not."""
+        size = columns.observation_size if normalize_observations else None
+        Seen.__init__(self, size, agent.gamma if agent.scales_rewards else None)
         self.updates = 0
         self.td_errors: jax.Array | None = None
         """Of the newest updates, absolute; None if their rows had no importance weights."""
@@ -133,7 +125,7 @@ class Engine(Sizes):
             self._compiled = Compiled(self.algorithm, self.learner)
         self.learner = self.learner.with_parts(arrays["parts"])
         self.journal, self.method_state = arrays["journal"], arrays["method"]
-        self.statistics = arrays.get("observations")
+        self.restore_statistics(arrays)
         self.updates = int(self.journal.updates)
 
     def begin_with(self, learner: Learner) -> None:
@@ -147,25 +139,15 @@ class Engine(Sizes):
         self.learner = carry(learner, self._started(networks, key))
         self._compiled = Compiled(self.algorithm, self.learner)
 
-    def observe(self, observation: NDArray[np.float32]) -> None:
-        """Counts observations of training, [obs] or [batch, obs], into the statistics, if any."""
-        if self.statistics is not None:
-            self.statistics = self.statistics.including(observation)
-
-    @property
-    def normalization(self) -> Normalization | None:
-        """What networks see observations through at this moment."""
-        return None if self.statistics is None else self.statistics.normalization
-
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-        return self.agent.act(self._forward, self._normalized(observation))
+        return self.agent.act(self._forward, self.normalized(observation))
 
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
     ) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
-        seen = self._normalized(observation)
+        seen = self.normalized(observation)
         return self.agent.explore(self._forward, seen, self.columns.action_size, step, rng)
 
     def policy(self) -> Network:
@@ -198,7 +180,7 @@ class Engine(Sizes):
         if self.agent.anneal is not None and self.planned_updates is not None:
             planned = np.float32(self.planned_updates)
         with self._compiling((due, rows.ndim)):
-            inputs = UpdateInputs(still, rows, self.normalization, planned)
+            inputs = UpdateInputs(still, rows, self.scales, planned)
             moved, self.td_errors = self._compiled.update(moving, inputs, due=due)
         self.journal = moved.journal
         if moved.hooks:
@@ -211,9 +193,7 @@ class Engine(Sizes):
         """What an on-policy agent's networks say of newest rows: see `OnPolicyAgent.evaluate`."""
         hooks = self.method_state.get(RUNNING, {})
         evaluate = self._compiled.evaluate
-        return jax.tree.map(
-            np.asarray, evaluate(self.learner.parts, hooks, rows, self.normalization)
-        )
+        return jax.tree.map(np.asarray, evaluate(self.learner.parts, hooks, rows, self.scales))
 
     def restructure(self, stage: Hashable, progress: TrainingProgress) -> dict[str, Any] | None:
         """The method's restructuring.
@@ -234,7 +214,7 @@ class Engine(Sizes):
                 np.float32(progress.progress),
                 Returns(*map(jnp.float32, progress.returns)),
                 self._newest,
-                self.normalization,
+                self.scales,
                 self.journal,
                 stage=planned,
             )
@@ -262,14 +242,17 @@ class Engine(Sizes):
 
     def _arrays_of(self, learner: Learner, method_state: Any) -> dict[str, Any]:
         arrays = {"parts": learner.parts, "journal": self.journal, "method": method_state}
-        return arrays if self.statistics is None else arrays | {"observations": self.statistics}
+        return arrays | self.statistics_arrays
 
     def _started(self, networks: dict[str, Networks], key: jax.Array) -> dict[str, Networks]:
         """Networks in the method's first layouts; sets its state and its notes."""
         self.notes = self.method.notes(networks)
         start = jax.jit(lambda networks, key: self.method.start(networks, key, self.roles))
         networks, self.method_state = start(networks, key)
-        return networks
+        constraint = self.agent.constraint
+        if constraint is None:
+            return networks
+        return {part: constraint(part, of_part) for part, of_part in networks.items()}
 
     @contextmanager
     def _compiling(self, what: Hashable) -> Iterator[None]:
@@ -281,11 +264,6 @@ class Engine(Sizes):
         started = time.perf_counter()
         yield
         self.compile_seconds += time.perf_counter() - started
-
-    def _normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Observations as the networks see them."""
-        normalization = self.normalization
-        return observation if normalization is None else normalization(observation)
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._compiled.forward(self.learner, x)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sparl.engine.update import Algorithm, Journal, compute_update, normalize
+from sparl.engine.scales import Scales
+from sparl.engine.update import Algorithm, Journal, compute_update
 from sparl.learner import AgentState, Learner, Part, Structure, random
 from sparl.learner.transport import carry
 from sparl.methods import MethodState, Returns, Signals
-from sparl.networks import Networks, Normalization, dense_copy
+from sparl.networks import Networks, dense_copy
 from sparl.replay import Batch
 
 
@@ -40,12 +41,12 @@ def restructure_function(
         progress: jax.Array,
         returns: Returns,
         rows: jax.Array,
-        normalization: Normalization | None,
+        scales: Scales,
         journal: Journal,
         stage: Hashable,
     ) -> RestructureResult:
         present = replace(learner, parts=parts)
-        batch = normalize(algorithm.columns.split(rows), normalization)
+        batch = scales(algorithm.columns.split(rows))
         signals = Signals(
             stage, progress, returns, lambda: dense_gradients(algorithm, present, batch, journal)
         )

@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
+from sparl.engine.scales import Scales
 from sparl.learner import AgentState, HookState, Learner, Part, StepRules, random
 from sparl.methods import Method
-from sparl.networks import Normalization
 from sparl.replay import Batch, Columns
 
 Due = frozenset[str]
@@ -62,6 +62,7 @@ class Algorithm:
             method.after_step,
             agent.max_grad_norm,
             agent.anneal,
+            agent.constraint,
         )
 
 
@@ -97,8 +98,8 @@ class UpdateInputs(NamedTuple):
     """Those that no update changes."""
     rows: Any
     """Of the replay: [batch, width] of one update, [updates, batch, width] of several."""
-    normalization: Normalization | None
-    """What the networks see observations through."""
+    scales: Scales
+    """What batches are seen through."""
     planned: Float[Array, ""] | np.float32 | None
     """Updates of the agent in the whole run; None where nothing depends on it."""
 
@@ -124,12 +125,14 @@ def update_function(
     def one(moving: Moving, inputs: UpdateInputs, due: Due) -> UpdateResult:
         journal = moving.journal
         key = random.fold_in(journal.key, journal.updates)
-        batch = normalize(algorithm.columns.split(inputs.rows), inputs.normalization)
+        batch = inputs.scales(algorithm.columns.split(inputs.rows))
         progress = _progress(algorithm, journal, inputs.planned)
         parts = inputs.parts | moving.parts
         made = journal.updates - algorithm.agent.updates_before
         state = AgentState(parts, moving.hooks, progress, {}, rules, due, made)
         state, metrics = compute_update(algorithm.agent, state, batch, key)
+        if inputs.scales.reward is not None:
+            metrics = metrics | {"reward_scale": inputs.scales.reward}
         moved = Moving(
             {name: state.parts[name] for name in moving.parts},
             accumulate_metrics(journal, metrics, tuple(algorithm.metrics)),
@@ -187,16 +190,6 @@ def compute_update(
     return state, metrics | of_agent
 
 
-def normalize(batch: Batch, normalization: Normalization | None) -> Batch:
-    """A batch as the networks see it."""
-    if normalization is None:
-        return batch
-    return batch._replace(
-        observation=normalization(batch.observation),
-        next_observation=normalization(batch.next_observation),
-    )
-
-
 def accumulate_metrics(
     journal: Journal, metrics: dict[str, jax.Array], names: tuple[str, ...]
 ) -> Journal:
@@ -221,10 +214,10 @@ def evaluate_function(algorithm: Algorithm, learner: Learner) -> Callable[..., A
         parts: dict[str, Part],
         hooks: HookState,
         rows: jax.Array,
-        normalization: Normalization | None,
+        scales: Scales,
     ) -> dict[str, jax.Array]:
         stored = replace(algorithm.columns, extras=())
-        batch = normalize(stored.split(rows), normalization)
+        batch = scales(stored.split(rows))
         state = AgentState(parts, hooks, None, {}, rules, frozenset())
         agent: Any = algorithm.agent  # an on-policy one; no other has extras to evaluate for
         return agent.evaluate(state, batch)

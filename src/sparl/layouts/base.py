@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sparl import kernels
@@ -68,6 +69,31 @@ class Layout(eqx.Module):
     @abstractmethod
     def first_rows(self, count: int) -> Layout:
         """The layer cut to its first `count` outputs; cannot be traced (shapes need values)."""
+
+    def unit_rows(self, with_bias: bool) -> Self:
+        """The layer with every row of W, or of (W, b), at length 1; one of zeros stays as it is.
+
+        Rows that share their weights go by those alone.
+        """
+        with_bias = with_bias and self.copies == 1
+        squares = self.row_squares()
+        if with_bias:
+            squares = squares + self.bias**2
+        factors = jnp.where(squares > 0, jax.lax.rsqrt(squares), 1.0)
+        bias = self.bias * factors if with_bias else self.bias
+        arrays = self.weight * self.of_rows(factors), bias
+        return eqx.tree_at(lambda layer: (layer.weight, layer.bias), self, arrays)
+
+    @abstractmethod
+    def row_squares(self) -> Float[Array, " out"]:
+        """The sum of the squares of each row of W."""
+
+    @abstractmethod
+    def of_rows(self, values: Float[Array, " out"]) -> jax.Array:
+        """A value for each row of W, as an array that broadcasts with `weight`.
+
+        Rows that share their weights must have the same value.
+        """
 
     def to_dense(self) -> Float[Array, "out in"]:
         """W as the dense matrix that `apply` multiplies by."""

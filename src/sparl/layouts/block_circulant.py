@@ -101,6 +101,15 @@ class BlockCirculant(Packed):
         """
         return projected(dense, self.group)[self.row_of_each, self.columns]
 
+    def row_squares(self) -> Float[Array, " out"]:
+        """Padding counts like the rest of its block."""
+        of_blocks = jnp.sum(self.weight**2, axis=1)
+        of_block_rows = jnp.zeros(self.grid[0]).at[self.row_of_each].add(of_blocks)
+        return jnp.repeat(of_block_rows, self.group)[: self.out_features]
+
+    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, "kept 1"]:
+        return values[:: self.group][self.row_of_each][:, None]
+
     def first_rows(self, count: int) -> BlockCirculant:
         rows = -(-count // self.group)
         kept = Kept(self.columns[: self.row_starts[rows]], self.row_starts[: rows + 1])

@@ -40,6 +40,12 @@ class Dense(Layout):
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "out in"]:
         return dense
 
+    def row_squares(self) -> Float[Array, " out"]:
+        return jnp.sum(self.weight**2, axis=1)
+
+    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, "out 1"]:
+        return values[:, None]
+
     def first_rows(self, count: int) -> Dense:
         return Dense(self.weight[:count], self.bias[:count])
 

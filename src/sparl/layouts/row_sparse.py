@@ -74,6 +74,17 @@ class RowSparse(Packed):
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
         return kernels.gather(dense, self.columns, self.row_starts)
 
+    def row_squares(self) -> Float[Array, " out"]:
+        squares = self.weight**2
+        if isinstance(self.pattern, PerLayer):
+            return jnp.zeros(self.out_features).at[self.row_of_each].add(squares)
+        return jnp.sum(squares.reshape(self.out_features, -1), axis=1)
+
+    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, " kept"]:
+        if isinstance(self.pattern, PerLayer):
+            return values[self.row_of_each]
+        return jnp.repeat(values, self.kept // self.out_features)
+
     def first_rows(self, count: int) -> Layout:
         kept = Kept(self.columns[: self.row_starts[count]], self.row_starts[: count + 1])
         weight, bias = self.weight[: len(kept.columns)], self.bias[:count]

@@ -56,6 +56,12 @@ class StraightThrough(Layout):
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, "out in"]:
         return dense
 
+    def row_squares(self) -> Float[Array, " out"]:
+        return jnp.sum(self.to_dense() ** 2, axis=1)
+
+    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, "out 1"]:
+        return values[:, None]
+
     def first_rows(self, count: int) -> Layout:
         # Rows are cut off for a policy, which does not need the dormant weights.
         return self.packed().first_rows(count)

@@ -26,6 +26,8 @@ BeforeStep = Callable[[str, Networks, Networks, HookState], tuple[Networks, Hook
 """(part, its networks, gradients, state) -> (gradients, state)."""
 AfterStep = Callable[[str, Networks, HookState, Any], Networks]
 """(part, its networks, state, learning rate) -> networks."""
+Constraint = Callable[[str, Networks], Networks]
+"""(part, its networks) -> the networks that meet what an agent demands of their weights."""
 Anneal = Callable[[Float[Array, ""]], Float[Array, ""]]
 """Share of a run that is over -> what learning rates are multiplied by."""
 ROW = 256
@@ -44,6 +46,8 @@ class StepRules:
     max_grad_norm: float | None = None
     """A part's gradient is scaled down to this norm where it is larger."""
     anneal: Anneal | None = None
+    constraint: Constraint | None = None
+    """What the agent makes of a part's networks behind every step."""
     collect_gradients: bool = False
     """Steps leave the parts as they are, and put their gradients into the state."""
 
@@ -85,7 +89,7 @@ class AgentState:
 
         The loss is differentiated by what is stored of the networks alone. The gradient is clipped,
         goes through the method's `before_step` and the optimizer, and the new values through the
-        method's `after_step`.
+        method's `after_step` and the agent's constraint.
 
         Args:
             part: Name of the part.
@@ -152,6 +156,9 @@ class AgentState:
         part = part._replace(values=values, optimizer=optimizer)
         if rules.after_step is not None and structure.holds_networks:
             networks = rules.after_step(name, structure.online(part), hooks, rate)
+            part = part._replace(values=structure.flatten(networks))
+        if rules.constraint is not None and structure.holds_networks:
+            networks = rules.constraint(name, structure.online(part))
             part = part._replace(values=structure.flatten(networks))
         return replace(self, parts={**self.parts, name: part}, hooks=hooks)
 

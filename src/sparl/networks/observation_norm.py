@@ -48,7 +48,7 @@ class RunningStatistics(NamedTuple):
         """The statistics before the first observation."""
         return cls(np.array(0, np.int64), np.zeros(observation_size), np.zeros(observation_size))
 
-    def including(self, observations: NDArray[np.float32]) -> RunningStatistics:
+    def including(self, observations: NDArray[np.floating]) -> RunningStatistics:
         """The statistics after further observations.
 
         The merge is that of Chan, Golub and LeVeque (1979). It subtracts no large sums, so it

@@ -212,12 +212,14 @@ class LocalCollector:
                 skipped += 1
                 self._tell_left_out(transition.what, skipped)
                 replay.cut(stream)
+                host.engine.cut_returns(stream)
                 ended = Episode(returns[stream], lengths[stream])
                 returns[stream], lengths[stream] = 0.0, 0
                 yield Collected(transition.steps, (ended,))
                 continue
             skipped = 0
             replay.add(*transition)
+            host.engine.reward(transition.reward, transition.ended, stream)
             returns[stream] += transition.reward
             lengths[stream] += 1
             if not transition.ended:
@@ -242,6 +244,7 @@ class LocalCollector:
 
     def cut(self) -> None:
         self._host.replay.cut()
+        self._host.engine.cut_returns()
         self._host.state.episode += self.under_way
 
     def notes(self) -> list[str]:

@@ -104,7 +104,7 @@ class Trainer(Host):
         measures its own by.
         """
         self.begin_with(engine.learner)
-        self.engine.statistics = engine.statistics
+        self.engine.statistics, self.engine.returns = engine.statistics, engine.returns
         source.checkpoints.load_replay(state.step, self.replay)
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
@@ -114,6 +114,7 @@ class Trainer(Host):
         """Takes up logged transitions, [n, width], as the first ones of the replay."""
         self.replay.restore(0, rows)
         self.engine.observe(rows[:, : self.spaces.observation_size])
+        self.engine.reward(rows[:, self.replay.columns.reward], rows[:, -1] > 0)
         self.state.checkpointed = -1
 
     def run(self) -> Policy:

@@ -27,6 +27,8 @@ class TwinCriticAgent(OffPolicyAgent):
 
     critic_hidden: tuple[int, ...] = ()
     """Widths of the critics' hidden layers, if others than --hidden."""
+    policy_delay: int = 1
+    """Critic updates to one update of the policy."""
     pessimism: Literal["min", "mean"] = "min"
     """Which value two critics give together. min: the smaller one (1802.09477). mean: their mean,
     which underestimates less, as small actors need it (2506.01016)."""
@@ -66,17 +68,26 @@ class TwinCriticAgent(OffPolicyAgent):
                 f"n_step is {self.n_step}: a representation predicts the next observation, which "
                 "such a batch does not have. Leave one of the two out"
             )
-        validation.positive(critic_hidden=min(self.critic_hidden, default=1))
+        validation.positive(
+            critic_hidden=min(self.critic_hidden, default=1), policy_delay=self.policy_delay
+        )
         self._check_widths(self.critic_hidden)
 
-    def critics(
-        self, keys: jax.Array, observation_size: int, action_size: int, count: int = 2
-    ) -> Networks:
+    @property
+    def critic_outputs(self) -> int:
+        """Numbers that a critic gives of an observation with an action."""
+        return 1
+
+    def critics(self, keys: jax.Array, observation_size: int, action_size: int) -> Networks:
         """`critic_0`, `critic_1`, dense, which read an observation with an action."""
         features = self.ofenet.units if self.ofenet else 0
         inputs = observation_size + action_size + features
-        sizes = (inputs, *(self.critic_hidden or self.hidden), 1)
-        return {f"critic_{i}": self.build(key, sizes) for i, key in enumerate(keys[:count])}
+        sizes = (inputs, *(self.critic_hidden or self.hidden), self.critic_outputs)
+        return {f"critic_{i}": self.build(key, sizes) for i, key in enumerate(keys)}
+
+    def due(self, update: int) -> frozenset[str]:
+        delayed = (update + 1) % self.policy_delay == 0
+        return super().due(update) if delayed else frozenset({"critics"})
 
     def together(self, q: Float[Array, "critics batch"]) -> Float[Array, " batch"]:
         """The one value that the critics' values are taken for."""
