@@ -250,6 +250,7 @@ def test_defaults_are_those_of_the_paper():
         "hidden": (256, 256),
         "activation": "relu",
         "learning_rate_schedule": "constant",
+        "learning_rate_end": 0.0,
         "max_grad_norm": None,
         "train_freq": 1,
         "train_unit": "steps",

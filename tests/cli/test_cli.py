@@ -74,7 +74,7 @@ def test_unknown_commands_and_agents_are_refused_with_what_there_is(capsys):
     assert main(["trane"]) == 2
     assert "no command 'trane'" in capsys.readouterr().err
     assert main(["train", ENV, "--agent", "sarsa"]) == 1
-    assert "agent is 'sarsa': choose of td3, sac, crossq, dqn" in capsys.readouterr().err
+    assert "agent is 'sarsa': choose of td3, sac, crossq, xqc, dqn" in capsys.readouterr().err
 
 
 def test_inspect_json_has_every_layer_of_all_six_networks(run, capsys):

@@ -129,7 +129,7 @@ def test_a_weight_of_one_changes_nothing_and_of_zero_leaves_a_transition_out(age
     def updated(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The critics' values after an update, and the TD errors."""
         moving = Moving(engine.learner.parts, engine.journal, {})
-        result = update(moving, UpdateInputs({}, batch, None, None), due=due)
+        result = update(moving, UpdateInputs({}, batch, Scales(), None), due=due)
         errors = result.td_errors
         values = np.asarray(result.moving.parts[critics].values)
         return values, None if errors is None else np.asarray(errors)

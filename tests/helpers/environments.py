@@ -21,6 +21,9 @@ LIMIT = 20
 TINY = sparl.TD3(hidden=(16, 16), batch_size=8, learning_starts=40)
 TINY_SAC = sparl.SAC(hidden=(16, 16), batch_size=8, learning_starts=40)
 TINY_CROSSQ = sparl.CrossQ(hidden=(16, 16), batch_size=8, learning_starts=40, renorm_from=60)
+TINY_XQC = sparl.XQC(
+    hidden=(16, 16), critic_hidden=(16, 16), batch_size=8, learning_starts=40, bins=11
+)
 SMALL_OFENET = {
     "representation": "ofenet",
     "representation_units": 10,

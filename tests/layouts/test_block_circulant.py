@@ -161,6 +161,18 @@ def test_a_blank_layer_has_the_shapes_of_the_described_one(case):
     assert Structure.of({"n": plain((again,))}) == Structure.of({"n": plain((layer,))})
 
 
+def test_unit_rows_share_the_length_of_their_blocks():
+    rng = np.random.default_rng(0)
+    kept = Kept(jnp.array([0, 2, 1], jnp.int32), jnp.array([0, 2, 3, 3], jnp.int32))
+    layer = BlockCirculant.of(normal(rng, 12, 12), normal(rng, 12), 4, kept)
+    unit = layer.unit_rows(with_bias=True)
+    assert same_bits(unit.bias, layer.bias)  # its rows share their weights, not their biases
+    before = np.asarray(layer.to_dense(), np.float64)
+    lengths = np.sqrt((before**2).sum(1))
+    np.testing.assert_allclose(unit.to_dense()[:8], before[:8] / lengths[:8, None], rtol=1e-5)
+    assert not np.any(unit.to_dense()[8:])
+
+
 def carried(before, after, seed=0):
     """A learner with one layer and random moments and target, before and after `carry`; of each
     the layer's weight, target and both moments."""

@@ -60,6 +60,19 @@ def test_apply_equals_the_masked_dense_product(case):
     assert same_bits(layer.to_dense(), w.astype(np.float32))
 
 
+@settings(max_examples=15, deadline=None)
+@given(layers(), st.booleans())
+def test_unit_rows_have_length_1_and_the_same_direction(case, with_bias):
+    layer, _, _ = case
+    before, bias = np.asarray(layer.to_dense(), np.float64), np.asarray(layer.bias, np.float64)
+    lengths = np.sqrt((before**2).sum(1) + (bias**2 if with_bias else 0.0))
+    lengths[lengths == 0] = 1.0  # an empty row stays
+    unit = layer.unit_rows(with_bias)
+    np.testing.assert_allclose(unit.to_dense(), before / lengths[:, None], rtol=1e-5, atol=1e-7)
+    expected = bias / lengths if with_bias else bias
+    np.testing.assert_allclose(unit.bias, expected, rtol=1e-5, atol=1e-7)
+
+
 @settings(max_examples=30, deadline=None)
 @given(layers())
 def test_gradients_equal_those_of_the_dense_product_where_trained(case):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from environments import OFTEN, TINY_CROSSQ, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY_CROSSQ, TINY_DQN, TINY_SAC, TINY_XQC
 from support import adam_state, rows, with_random_moments
 
 import sparl
@@ -26,6 +26,7 @@ from sparl.training import inspect
 AGENTS = {
     "sac": (replace(TINY_SAC, hidden=(12, 10)), Columns(3, 2)),
     "crossq": (replace(TINY_CROSSQ, hidden=(12, 10)), Columns(3, 2)),
+    "xqc": (replace(TINY_XQC, hidden=(12, 10), critic_hidden=(12, 10)), Columns(3, 2)),
     "dqn": (replace(TINY_DQN, hidden=(12, 10)), Columns(4, 3, discrete=True)),
 }
 WELL, BADLY = Returns(10.0, 10.0, 0.0), Returns(7.0, 10.0, 0.0)
@@ -121,7 +122,7 @@ def test_importance_is_the_moving_average_of_the_saliency():
     assert np.allclose(importance, expected, rtol=1e-4, atol=1e-9) and expected.max() > 1e-6
 
 
-@pytest.mark.parametrize("agent", ["dqn", "sac", "crossq"])
+@pytest.mark.parametrize("agent", ["dqn", "xqc", "crossq"])
 def test_a_cut_keeps_the_function_and_cuts_targets_and_moments_alike(agent):
     engine = engine_of(agent, epsilon=1.0, critic_epsilon=0.9, begin=0.1, penalty=0.0)
     rng = train(engine)

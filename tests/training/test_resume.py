@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import OFTEN, TINY, TINY_CROSSQ, TINY_DQN, TINY_SAC
+from environments import OFTEN, TINY, TINY_CROSSQ, TINY_DQN, TINY_SAC, TINY_XQC
 from interruptions import StopAt, Stopped, outcome
 
 import sparl
@@ -27,7 +27,7 @@ METHODS = {
 RUNS = {
     **{f"td3-{name}": (POINT, TINY, method) for name, method in METHODS.items()},
     "td3-3-step": (POINT, replace(TINY, n_step=3, n_step_from=100), METHODS["dense"]),
-    "sac-rnm": (POINT, TINY_SAC, METHODS["rnm"]),
+    "xqc-rnm": (POINT, TINY_XQC, METHODS["rnm"]),
     "crossq-rnm": (POINT, TINY_CROSSQ, METHODS["rnm"]),
     "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
     "td3-simba": (POINT, replace(TINY, network="simba", hidden=(16,)), METHODS["rnm"]),

@@ -30,7 +30,6 @@ from sparl.agents.agent import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
 from sparl.agents.common.ofenet import critic_inputs
 from sparl.agents.sac import SAC, sample
-from sparl.errors import BadValue
 from sparl.learner import AgentState, random
 from sparl.networks import BatchNorm, Network, Networks, apply_all
 from sparl.replay import Batch
@@ -69,8 +68,6 @@ class XQC(SAC):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.at_least(2, bins=self.bins)
-        if self.network == "simba":
-            raise BadValue("network is simba: xqc has norms and weights of length 1 in its place")
 
     @property
     def atoms(self) -> Atoms:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparl.networks import Normalization, RunningStatistics
 from sparl.replay import Batch
@@ -100,7 +100,7 @@ class Seen:
         if self.statistics is not None:
             self.statistics = self.statistics.including(observation)
 
-    def reward(self, rewards: ArrayLike, ended: ArrayLike, stream: int = 0) -> None:
+    def reward(self, rewards: Any, ended: Any, stream: int = 0) -> None:
         """Counts the next rewards of one environment into the returns, if any.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -70,7 +70,7 @@ class Layout(eqx.Module):
     def first_rows(self, count: int) -> Layout:
         """The layer cut to its first `count` outputs; cannot be traced (shapes need values)."""
 
-    def unit_rows(self, with_bias: bool) -> Self:
+    def unit_rows(self, with_bias: bool) -> Layout:
         """The layer with every row of W, or of (W, b), at length 1; one of zeros stays as it is.
 
         Rows that share their weights go by those alone.

@@ -27,8 +27,8 @@ def by_batch(
 ) -> tuple[Float[Array, "out batch"], Network]:
     """The outputs of a network whose batch norms go by the batch, and the network afterwards.
 
-    Differentiable in all that is trained. A bias in front of a batch norm has gradient 0, because
-    subtracting the batch's mean takes it away again.
+    Differentiable in all that is trained. What subtracting a batch's mean takes away again has
+    gradient 0: a bias in front of a batch norm, and a shift of the inputs of such a layer.
 
     Args:
         network: Any network.
@@ -37,6 +37,7 @@ def by_batch(
     """
     if not network.has_batch_norms:
         return network(x), network
+    network = _constants_held(network)
     on_kernels = _on_kernels({"": network}, x, renormalise)
     if on_kernels is not None:
         outputs, moved = on_kernels
@@ -46,20 +47,15 @@ def by_batch(
         "input_norms": list(network.input_norms),
     }
 
-    def linear(i: int, y: jax.Array) -> jax.Array:
-        layer = network.layers[i]
-        if isinstance(network.norms[i], BatchNorm):
-            # The gradient of a bias that is taken away again is nothing but rounding, of which
-            # Adam would make steps.
-            layer = eqx.tree_at(lambda la: la.bias, layer, replace_fn=stop_gradient)
-        return layer.apply(y)
-
     def normalised(place: wiring.Place, i: int, y: jax.Array) -> jax.Array:
         norm = network.norm(place, i)
         if not isinstance(norm, BatchNorm):
             return norm(y)
         y, norms[place][i] = norm.of_batch(y, renormalise)
         return y
+
+    def linear(i: int, y: jax.Array) -> jax.Array:
+        return network.layers[i].apply(y)
 
     y = wiring.run(network.wiring, network.select_inputs(x), linear, normalised, wiring.IN_JAX)
     moved = {place: tuple(of_layers) for place, of_layers in norms.items()}
@@ -72,12 +68,31 @@ def all_by_batch(
     """`by_batch` of several networks for the same inputs."""
     if not any(network.has_batch_norms for network in networks.values()):
         return apply_all(networks, x), networks
+    networks = {name: _constants_held(network) for name, network in networks.items()}
     on_kernels = _on_kernels(networks, x, renormalise)
     if on_kernels is not None:
         return on_kernels
     results = {name: by_batch(network, x, renormalise) for name, network in networks.items()}
     outputs = jnp.stack([y for y, _ in results.values()])
     return outputs, {name: network for name, (_, network) in results.items()}
+
+
+def _constants_held(network: Network) -> Network:
+    """The network without gradients by what a batch norm takes away again.
+
+    That is the bias of a layer in front of one, and the shift of the norm of that layer's inputs.
+    Their gradients are nothing but rounding, of which Adam would make steps.
+    """
+    for i, norm in enumerate(network.norms):
+        if isinstance(norm, BatchNorm):
+            network = eqx.tree_at(
+                lambda n, i=i: n.layers[i].bias, network, replace_fn=stop_gradient
+            )
+            if isinstance(network.input_norms[i], BatchNorm):
+                network = eqx.tree_at(
+                    lambda n, i=i: n.input_norms[i].shift, network, replace_fn=stop_gradient
+                )
+    return network
 
 
 def _on_kernels(
