@@ -47,6 +47,7 @@ def installed(tmp_path, monkeypatch):
     def forget() -> None:
         for registry in (AGENTS, METHODS):
             registry.__dict__.pop("_points", None)
+        AGENTS._specs.pop(sparl.TD3, None)  # found while two packages had its name
 
     def install(name: str, code: str, **points: dict[str, str]) -> None:
         site = tmp_path / f"site-{name}"

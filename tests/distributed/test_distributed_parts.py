@@ -16,6 +16,7 @@ from support import at, rows, same_bits
 import sparl
 from sparl.config import RunConfig
 from sparl.engine import Engine, Moving, UpdateInputs, update_function
+from sparl.engine.scales import Scales
 from sparl.replay import Columns, Replay
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
