@@ -175,7 +175,6 @@ NORMED = {
     for norm in ("batch", "layer")
     for place in ("before", "behind")
 } | {"batch behind blocks": lambda: in_blocks(NORMED["batch behind"]())}
-C_LACKS = "layer before"
 
 
 def in_blocks(network):
@@ -201,7 +200,7 @@ def policy_of(name, sparse):
 @pytest.mark.parametrize(
     "name, sparse",
     [
-        *((n, False) for n in EXPORTED | NORMED if n != C_LACKS),
+        *((n, False) for n in EXPORTED | NORMED),
         ("simba", True),
         ("batch behind", True),
         ("batch before", True),
@@ -226,11 +225,6 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
         refused = tried[:1].copy()
         refused[0, 2] = np.nan
         assert np.isnan(compiled.outputs(refused)).all()
-
-
-def test_c_refuses_norms_that_it_does_not_have():
-    with pytest.raises(BadValue, match=r"C has no layer norms in front of activations: .* ONNX"):
-        device_network(policy_of(C_LACKS, False), "float32")
 
 
 def test_norms_of_inputs_are_folded_where_the_layout_lets():

@@ -86,12 +86,17 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
         yield from _product(i, layer)
         if i == len(network.layers) - 1:
             return
-        output = network.output_values[i]
+        output, place = network.output_values[i], starts[i + 1]
+        if stage.norm == "layer":
+            yield f"for (i = 0; i < {layer.outputs}; i++)"
+            yield f"    values[{place} + i] = {output};"
+            yield f"layer_norm(sum_gain_{i}, sum_shift_{i}, {layer.outputs}, values + {place});"
+            output = f"values[{place} + i]"
         output = f"{FUNCTIONS[stage.activation]}({output})" if stage.activation else output
         if stage.adds is not None:
             output = f"values[{starts[stage.adds]} + i] + {output}"
         yield f"for (i = 0; i < {layer.outputs}; i++)"
-        yield f"    values[{starts[i + 1]} + i] = {output};"
+        yield f"    values[{place} + i] = {output};"
 
 
 def _product(i: int, layer: DeviceLayer) -> Iterator[str]:

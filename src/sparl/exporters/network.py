@@ -16,7 +16,7 @@ from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
-from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, folded
+from sparl.networks import BatchNorm, LayerNorm, Normalization, Wiring, folded
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -57,7 +57,7 @@ class DeviceNetwork:
     that could not be folded."""
     output_arrays: tuple[NamedArrays, ...]
     """Per layer: what turns its sums into its outputs, in the order of the arguments of
-    `between_layers`."""
+    `between_layers`; `sum_gain` and `sum_shift` of a layer norm in front of its activation."""
     reference: Policy | Int8Network
     """Computes what the exported code computes, up to the order in which sums are added."""
     ctypes: CTypes
@@ -117,7 +117,6 @@ def device_network(
             sizes contradict each other.
     """
     check_policy(policy)
-    _refuse_norms(policy.network)
     policy = Policy(folded(policy.network), policy.spaces, policy.golden, policy.normalization)
     if dtype == "int8":
         assert observations is not None
@@ -136,7 +135,7 @@ def device_network(
         wiring=network.wiring,
         input_arrays=tuple(map(_norm_arrays, network.input_norms)),
         output_arrays=tuple(
-            _with_batch_norm(norm, {"bias": np.asarray(layer.bias)})
+            _with_norm(norm, {"bias": np.asarray(layer.bias)})
             for layer, norm in zip(network.layers, network.norms, strict=True)
         ),
         reference=policy,
@@ -176,7 +175,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
         wiring=network.wiring,
         input_arrays=tuple(input_arrays),
         output_arrays=tuple(
-            _with_batch_norm(norm, {"factor": la.factor, "bias": la.bias})
+            _with_norm(norm, {"factor": la.factor, "bias": la.bias})
             for la, norm in zip(quantized.layers, network.norms, strict=True)
         ),
         reference=quantized,
@@ -208,16 +207,10 @@ def _norm_arrays(norm: LayerNorm | BatchNorm | None) -> NamedArrays:
     return {"gain": np.asarray(norm.gain), "shift": np.asarray(norm.shift)}
 
 
-def _refuse_norms(network: Network) -> None:
-    """Raises `BadValue` for norms that the C code does not have."""
-    if any(isinstance(norm, LayerNorm) for norm in network.norms):
-        raise BadValue("C has no layer norms in front of activations: export as ONNX")
-
-
-def _with_batch_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
-    """Folds a batch norm that follows a layer into the layer's factor and bias."""
+def _with_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> NamedArrays:
+    """With the arrays of a norm of a layer's sums; a batch norm is its factor and its bias."""
     if not isinstance(norm, BatchNorm):
-        return arrays
+        return arrays | {f"sum_{name}": array for name, array in _norm_arrays(norm).items()}
     factor, offset = kernels.affine(*(np.asarray(array) for array in vars(norm).values()))
     before = arrays.get("factor", np.ones_like(factor))
     return {"factor": before * factor, "bias": arrays["bias"] * factor + offset}
@@ -228,9 +221,11 @@ def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
     if wiring.is_chain:
         return ()
     used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
-    of_inputs = {stage.input_norm for stage in wiring.stages}
-    parts = {"layer": "layer_norm", "batch": "affine"}
-    norms = [part for norm, part in parts.items() if norm in of_inputs]
+    norms = []
+    if any("layer" in (stage.norm, stage.input_norm) for stage in wiring.stages):
+        norms.append("layer_norm")
+    if any(stage.input_norm == "batch" for stage in wiring.stages):
+        norms.append("affine")
     return (*norms, *sorted(used - {"tanhf"}))
 
 
