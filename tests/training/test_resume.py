@@ -43,7 +43,7 @@ RUNS = {
             representation_layers=2,
             representation_updates=20,
         ),
-        methods.DSP(interval=15, begin=0.1, end=0.6, tolerance=1.0, floor=0.3),
+        METHODS["rnm"],
     ),
     "dqn-copied": (STEPS, replace(TINY_DQN, tau=1.0, target_update_interval=30), METHODS["dense"]),
 }
