@@ -80,6 +80,9 @@ class Agent(ABC):
     """Adam's memory of gradients."""
     learning_rate_schedule: Anneal = "constant"
     """How learning rates go over the run: constant, or to 0 along a line or a cosine."""
+    learning_rate_by_density: bool = False
+    """Divide Adam's step of a sparse layer's weights by the share of them that the layer keeps
+    (SµPar, 2405.15743)."""
     weight_decay: float = 0.0
     """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
     decoupled_weight_decay: float = 0.0
@@ -272,8 +275,7 @@ class Agent(ABC):
             raise BadValue(f"norm is {self.norm}: a simba has layer norms of its own")
         if self.norm == "batch" and self.batch_size < 2:
             raise BadValue(
-                f"batch_size is {self.batch_size}: a batch norm needs 2 samples at least, and more "
-                "are better"
+                f"batch_size is {self.batch_size}: a batch norm needs 2 samples at least"
             )
 
     def _check_widths(self, hidden: tuple[int, ...]) -> None:

@@ -62,6 +62,7 @@ class Algorithm:
             method.after_step,
             agent.max_grad_norm,
             agent.anneal,
+            by_density=agent.learning_rate_by_density,
         )
 
 
