@@ -392,7 +392,7 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitu
         (lambda: SET(lambdas=(7.0,), sparse_layers="auto"), "sparse_layers is auto and lambdas"),
         (
             lambda: engine_of("dqn", Static(0.9, sparse_layers="auto")),
-            "weights are too few for neurons that keep 8 inputs on average",
+            "q at sparsity 0.9: 56 weights are too few where 1 of 3 layers are dense and",
         ),
         (lambda: SET(interval=-1), "interval is -1: it must be 0"),
         (lambda: SET(drop_fraction=1.5), "drop_fraction is 1.5: it must be within 0 and 1"),

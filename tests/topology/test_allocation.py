@@ -92,7 +92,7 @@ def test_a_layer_is_sparse_where_its_neurons_keep_enough_inputs_on_average():
     assert allocate_beside({2}, ACTOR, 14_285, "uniform", 4) == [4_352, 8_397, 1_536]
     # At half of that the first layer keeps 7.6; dense, it leaves the second one 4.9.
     assert allocate_beside({2}, ACTOR, 7_142, "er", 7) == [1_950, 3_656, 1_536]
-    with pytest.raises(BadValue, match="7142 weights are too few for neurons that keep 8 inputs"):
+    with pytest.raises(BadValue, match="too few where 3 of 3 layers are dense"):
         allocate_beside({2}, ACTOR, 7_142, "er", 8)
 
 

@@ -100,12 +100,13 @@ def allocate_beside(
         try:
             allocated = allocate([shapes[i] for i in sparse], left, rule)
         except BadValue as error:
-            if chosen == set(dense):
+            if not chosen:
                 raise
+            enough = f" and neurons of the others keep {least_inputs} inputs on average"
             raise BadValue(
-                f"{kept} weights are too few for neurons that keep {least_inputs} inputs on "
-                f"average, beside {len(chosen)} of {len(shapes)} layers that would then be dense. "
-                "Choose a lower sparsity, smaller least_inputs, or wider layers"
+                f"{kept} weights are too few where {len(chosen)} of {len(shapes)} layers are dense"
+                f"{enough if least_inputs else ''}. Choose a lower sparsity or wider layers"
+                f"{', or smaller least_inputs' if least_inputs else ''}"
             ) from error
         counts = dict(zip(sparse, allocated, strict=True))
         narrow = {i for i, n in counts.items() if n < min(sizes[i], least_inputs * shapes[i][0])}
