@@ -23,10 +23,11 @@ RUNS = [
 AGENTS = [
     *(agents.AGENTS.find(name)() for name in agents.AGENTS.names),
     sparl.TD3(hidden=(32, 16, 8), critic_hidden=(64,), learning_rate=1e-05, n_step=3),
-    sparl.DQN(double=False, epsilon_end=0.0),
+    sparl.DQN(double=False, epsilon_end=0.0, learning_rate_by_density=True),
 ]
 CHANGED = [
-    methods.RNM(1, 8, interval=7, sparse_layers="all", keep_norm=False),
+    methods.RNM(1, 8, interval=7, sparse_layers="auto", least_inputs=4, keep_norm=False),
+    methods.RNM(1, 8, actor_pattern="none", first_pattern="1:4x2", head_pattern="none"),
     methods.SET(
         0.75, actor_sparsity=0.5, critic_sparsity=0.125, allocation="uniform", drop="magnitude"
     ),

@@ -1,7 +1,9 @@
 """RNM: its start, its restructurings, and what holds throughout training."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,7 @@ from sparl.errors import BadValue
 from sparl.layouts import Dense, RowSparse, StraightThrough
 from sparl.learner import Learner
 from sparl.methods import RNM, Returns, Signals
-from sparl.networks import Network, accounting, build, plain
+from sparl.networks import Network, accounting, build, feature_tower, plain
 from sparl.replay import Columns
 
 SIGNALS = Signals("reselect", jnp.zeros(()), Returns(), dict)
@@ -132,8 +134,74 @@ def test_notes_name_networks_without_sparse_layers_and_rows_shorter_than_m():
     networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
     (note,) = RNM(2, 4).notes(networks)
     assert "actor has no layer to make sparse" in note
+    (note,) = RNM(2, 4, sparse_layers="auto", least_inputs=9).notes(networks)
+    assert "would keep fewer than 9 inputs" in note
     (note,) = RNM(2, 4, sparse_layers="all").notes(networks)
     assert "actor.hidden_0 has 3 inputs, fewer than M = 4" in note and "keeps 2" in note
+
+
+@pytest.mark.parametrize(
+    "options, critic, actor",
+    [
+        ({}, ["", "2:4", ""], ["", "2:4", ""]),
+        ({"actor_pattern": "1:8"}, ["", "2:4", ""], ["", "1:8", ""]),
+        # The pattern of a layer goes before that of the actor, and before sparse_layers.
+        (
+            {"first_pattern": "1:2", "head_pattern": "1:16x2", "actor_pattern": "1:8"},
+            ["1:2", "2:4", "1:16x2"],
+            ["1:2", "1:8", "1:16x2"],
+        ),
+        (
+            {"first_pattern": "none", "head_pattern": "none", "sparse_layers": "all"},
+            ["", "2:4", ""],
+            ["", "2:4", ""],
+        ),
+        (
+            {"first_pattern": "1:2", "sparse_layers": "auto", "least_inputs": 9},
+            ["1:2", "", ""],
+            None,
+        ),
+        # An actor without a pattern is dense, whatever layers have.
+        ({"first_pattern": "1:2", "actor_pattern": "none"}, ["1:2", "2:4", ""], ["", "", ""]),
+    ],
+)
+def test_patterns_by_layer(options, critic, actor):
+    network, method = build(jax.random.key(0), (12, 16, 16, 3)), RNM(2, 4, **options)
+    for role, expected in (("critic", critic), ("actor", actor or critic)):
+        assert [str(method.patterns(network, role).get(i, "")) for i in range(3)] == expected
+
+
+@pytest.mark.parametrize(
+    "method, sizes, positions",
+    [
+        # 2:4 keeps 8 of 15 inputs (2 of each whole group, 2 of the last 3), and 7 of 13.
+        (RNM(2, 4), (15, 64, 64, 2), [0, 1]),
+        (RNM(2, 4), (13, 64, 64, 2), [1]),
+        (RNM(2, 4), (32, 12, 64, 2), [0]),  # a layer that reads 12 neurons keeps 6 of them
+        (RNM(1, 8), (348, 256, 256, 17), [0, 1]),  # Humanoid-v5: 44 of 348
+        (RNM(1, 8, least_inputs=45), (348, 256, 256, 17), []),
+        (RNM(1, 8, actor_pattern="1:4", least_inputs=45), (348, 256, 256, 17), [0, 1]),
+    ],
+)
+def test_auto_makes_layers_sparse_by_what_a_neuron_keeps(method, sizes, positions):
+    widths = itertools.pairwise(sizes)
+    network = plain([Dense(jnp.zeros((out, inputs)), jnp.zeros(out)) for inputs, out in widths])
+    auto = replace(method, sparse_layers="auto")
+    assert list(auto.patterns(network, "actor")) == positions
+
+
+def test_a_network_without_a_head_has_no_head_pattern():
+    tower = feature_tower(jax.random.key(0), 40, (8, 8), "relu")
+    patterns = RNM(2, 4, head_pattern="1:8").patterns(tower, "representation")
+    assert {i: str(pattern) for i, pattern in patterns.items()} == {0: "2:4", 1: "2:4"}
+
+
+@pytest.mark.parametrize("option", ["actor_pattern", "first_pattern", "head_pattern"])
+def test_a_pattern_that_there_is_not_is_refused_by_the_option(option):
+    with pytest.raises(
+        BadValue, match=f"{option}: pattern 'some' is not of the form N:M.* or none"
+    ):
+        RNM(**{option: "some"})
 
 
 # What a restructuring does
@@ -408,5 +476,17 @@ def test_an_actor_may_have_a_pattern_of_its_own_or_none():
         assert ("kept_actor" in figures) == (pattern != "none") and "kept_critic_1" in figures
     assert all(isinstance(layer, Dense) for layer in kinds["none"].values())
     assert all(layer.kept == 16 * 16 // 4 for layer in kinds["1:4"].values())
-    with pytest.raises(BadValue, match="pattern 'some' is not of the form N:M"):
-        RNM(actor_pattern="some")
+
+
+def test_a_restructuring_chooses_anew_within_the_pattern_of_each_layer():
+    method = RNM(2, 4, first_pattern="1:4", head_pattern="1:8x2")
+    network, state = start(method, build(jax.random.key(0), (16, 16, 4)))
+    learner, rng = learner_of(network), np.random.default_rng(0)
+    for i, layer in enumerate(network.layers):
+        network = with_weight(network, i, 0.2 * normal(rng, *layer.weight.shape))
+    learner, state, figures = method.restructure(with_online(learner, network), state, SIGNALS)
+    first, head = network_of(learner).layers
+    assert figures["sad_actor"] > 0
+    assert most_per_group(active(first), 4) == 1 and most_per_group(active(head), 8) == 1
+    assert (active(head)[::2] == active(head)[1::2]).all()
+    assert (first.kept, head.kept) == (16 * 16 // 4, 16 * 4 // 8)

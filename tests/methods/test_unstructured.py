@@ -199,6 +199,14 @@ def test_hidden_keeps_heads_dense_within_the_same_budget():
     assert replace(method, sparse_layers="all").counts("actor", "actor", network) == [40, 80, 20]
 
 
+@pytest.mark.parametrize("least, counts", [(4, [180, 720, 200]), (5, [400, 500, 200])])
+def test_auto_keeps_layers_dense_whose_neurons_would_keep_too_few_inputs(least, counts):
+    # Beside the head half of the weights leaves 180 for 40 neurons: 4.5 inputs each.
+    method = Static(0.5, allocation="uniform", sparse_layers="auto", least_inputs=least)
+    network = build(jax.random.key(0), (10, 40, 40, 5))
+    assert method.counts("actor", "actor", network) == counts
+
+
 def test_keep_norm_keeps_the_norm_of_each_layer_at_the_start():
     network = build(jax.random.key(0), (10, 20, 20, 5))
 
@@ -376,7 +384,16 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitu
             lambda: Static(allocation="lottery"),
             "allocation is 'lottery': choose er, erk or uniform",
         ),
-        (lambda: Static(sparse_layers="none"), "sparse_layers is 'none': choose all or hidden"),
+        (
+            lambda: Static(sparse_layers="none"),
+            "sparse_layers is 'none': choose all, hidden or auto",
+        ),
+        (lambda: Static(least_inputs=0), "least_inputs is 0: it must be at least 1"),
+        (lambda: SET(lambdas=(7.0,), sparse_layers="auto"), "sparse_layers is auto and lambdas"),
+        (
+            lambda: engine_of("dqn", Static(0.9, sparse_layers="auto")),
+            "q at sparsity 0.9: 56 weights are too few where 1 of 3 layers are dense and",
+        ),
         (lambda: SET(interval=-1), "interval is -1: it must be 0"),
         (lambda: SET(drop_fraction=1.5), "drop_fraction is 1.5: it must be within 0 and 1"),
         (lambda: SET(until=float("nan")), "until is nan"),

@@ -150,9 +150,13 @@ def test_saliency_of_relus_equals_that_of_their_incoming_rows(kind):
 
 def test_heads_stay_dense_and_a_tower_has_none():
     method, tower = RNM(2, 4), feature_tower(KEY, 40, (16, 16), "swish")
-    assert method.positions(tower) == [0, 1]
-    assert method.positions(build(KEY, (40, 16, 16, 3), kind="densenet")) == [0, 1]
-    assert method.positions(build(KEY, (5, 16, 16, 3), kind="simba")) == [1, 2, 3, 4]
+    densenet, simba = (
+        build(KEY, sizes, kind=kind)
+        for sizes, kind in (((40, 16, 16, 3), "densenet"), ((5, 16, 16, 3), "simba"))
+    )
+    assert list(method.patterns(tower, "critic")) == [0, 1]
+    assert list(method.patterns(densenet, "critic")) == [0, 1]
+    assert list(method.patterns(simba, "critic")) == [1, 2, 3, 4]
     assert layer_names(tower)[-1] == "hidden_1"
     static = Static(sparsity=0.5, sparse_layers="hidden")
     assert static.counts("actor", "actor", tower)[-1] < 16 * 56

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparl.errors import BadValue
-from sparl.topology import RULES, allocate, apportion, budget
+from sparl.topology import RULES, allocate, allocate_beside, apportion, budget
 
 # TD3 on HalfCheetah-v5: 71,424 and 71,680 weights.
 ACTOR = [(256, 17), (256, 256), (6, 256)]
@@ -84,3 +84,33 @@ def test_layers_that_are_not_full_follow_the_rule(widths, share):
 def test_impossible_budgets_are_refused(kept):
     with pytest.raises(BadValue, match=f"{kept} weights cannot be shared among 3 layers with 100"):
         allocate([(4, 10), (5, 10), (1, 10)], kept, "er")
+
+
+def test_a_layer_is_sparse_where_its_neurons_keep_enough_inputs_on_average():
+    # Beside the head 794 weights of the first layer are 3.1 inputs for each of 256 neurons.
+    assert allocate_beside({2}, ACTOR, 14_285, "uniform", 3) == [794, 11_955, 1_536]
+    assert allocate_beside({2}, ACTOR, 14_285, "uniform", 4) == [4_352, 8_397, 1_536]
+    # At half of that the first layer keeps 7.6; dense, it leaves the second one 4.9.
+    assert allocate_beside({2}, ACTOR, 7_142, "er", 7) == [1_950, 3_656, 1_536]
+    with pytest.raises(BadValue, match="too few where 3 of 3 layers are dense"):
+        allocate_beside({2}, ACTOR, 7_142, "er", 8)
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=5),
+    share=st.floats(0, 1),
+    rule=st.sampled_from(RULES),
+    least=st.integers(0, 20),
+)
+def test_beside_dense_layers_a_budget_is_met_to_the_weight_or_refused(shapes, share, rule, least):
+    sizes = [math.prod(shape) for shape in shapes]
+    last = len(shapes) - 1
+    kept = len(shapes) + math.floor(share * (sum(sizes) - len(shapes)))
+    try:
+        counts = allocate_beside({last}, shapes, kept, rule, least)
+    except BadValue:
+        assert kept < sum(sizes)
+        return
+    assert sum(counts) == kept and counts[last] == sizes[last]
+    for count, size, (outputs, _) in zip(counts, sizes, shapes, strict=True):
+        assert count == size or count >= max(1, least * outputs)

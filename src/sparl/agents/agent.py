@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from sparl import validation
+from sparl.agents.common.annealing import ANNEALS, Anneal, annealing
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.errors import BadValue
 from sparl.kernels import ACTIVATIONS, Activation
@@ -31,11 +31,6 @@ Actions = Literal["continuous", "discrete"]
 """What an agent acts by: numbers in [-1, 1], or one choice out of several."""
 Acting = Callable[[Any], Any]
 """The acting network on NumPy arrays, [inputs, batch] to [outputs, batch]."""
-Anneal = Literal["constant", "linear", "cosine"]
-ANNEALS: dict[str, Callable[[Any], Any]] = {
-    "linear": lambda progress: 1.0 - progress,
-    "cosine": lambda progress: 0.5 * (1.0 + jnp.cos(jnp.pi * progress)),
-}
 
 
 @dataclass(frozen=True)
@@ -83,6 +78,9 @@ class Agent(ABC):
     """How learning rates go over the run: constant, or down along a line or a cosine."""
     learning_rate_end: float = 0.0
     """Share of the learning rates that such a schedule ends with."""
+    learning_rate_by_density: bool = False
+    """Divide Adam's step of a sparse layer's weights by the share of them that the layer keeps
+    (SµPar, 2405.15743)."""
     weight_decay: float = 0.0
     """Times the weights, added to their gradient before Adam (L2, not AdamW's decay)."""
     decoupled_weight_decay: float = 0.0
@@ -242,10 +240,7 @@ class Agent(ABC):
     @property
     def anneal(self) -> Callable[[Any], Any] | None:
         """Share of a run that is over -> what learning rates are multiplied by."""
-        if self.learning_rate_schedule == "constant":
-            return None
-        falling, end = ANNEALS[self.learning_rate_schedule], self.learning_rate_end
-        return lambda progress: end + (1.0 - end) * falling(progress)
+        return annealing(self.learning_rate_schedule, self.learning_rate_end)
 
     @property
     def updates_before(self) -> int:

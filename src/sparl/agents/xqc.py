@@ -26,7 +26,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float, UInt32
 
 from sparl import validation
-from sparl.agents.agent import Anneal
+from sparl.agents.common.annealing import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
 from sparl.agents.common.ofenet import critic_inputs
 from sparl.agents.sac import SAC, sample

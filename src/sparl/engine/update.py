@@ -62,7 +62,8 @@ class Algorithm:
             method.after_step,
             agent.max_grad_norm,
             agent.anneal,
-            agent.constraint,
+            constraint=agent.constraint,
+            by_density=agent.learning_rate_by_density,
         )
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32
 
+from sparl.learner.density import step_factors
 from sparl.learner.structure import Part, Structure
 from sparl.networks import Networks, with_statistics
 
@@ -50,6 +51,8 @@ class StepRules:
     """What the agent makes of a part's networks behind every step."""
     collect_gradients: bool = False
     """Steps leave the parts as they are, and put their gradients into the state."""
+    by_density: bool = False
+    """Whether steps of sparse layers are larger: see `density`."""
 
 
 @jax.tree_util.register_dataclass
@@ -149,6 +152,8 @@ class AgentState:
             # Adam's step, decoupled decay included, is proportional to its learning rate.
             factor = rules.anneal(self.progress)
             steps, rate = jax.tree.map(lambda step: factor * step, steps), factor * rate
+        if rules.by_density and (factors := step_factors(structure)) is not None:
+            steps = jax.tree.map(lambda step: factors * step, steps)
         if (trained := structure.trained()) is not None:
             # Running statistics have no gradient, and what decays weights must leave them alone.
             steps = jax.tree.map(lambda step: jnp.where(trained, step, 0.0), steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -109,9 +110,17 @@ class Structure:
                 return ones
             return eqx.tree_at(lambda n: (n.mean, n.variance), ones, replace_fn=np.logical_not)
 
-        marks = jax.tree.map(marked, outline, is_leaf=lambda node: isinstance(node, BatchNorm))
-        leaves = self.treedef.flatten_up_to(marks)
-        pairs = zip(leaves, self.is_index, strict=True)
+        return self.aligned(marked, BatchNorm)
+
+    def aligned(self, of_node: Callable[[Any], Any], kind: type) -> NDArray[Any]:
+        """One number for each value, in the order of the flat vector.
+
+        Args:
+            of_node: Takes a node of `outline` and gives the same with NumPy arrays for shapes.
+            kind: The nodes that it takes whole; all that is outside of them it takes leaf by leaf.
+        """
+        numbers = jax.tree.map(of_node, self.outline(), is_leaf=lambda node: isinstance(node, kind))
+        pairs = zip(self.treedef.flatten_up_to(numbers), self.is_index, strict=True)
         return np.concatenate([leaf.reshape(-1) for leaf, is_index in pairs if not is_index])
 
     def outline(self) -> dict[str, Any]:

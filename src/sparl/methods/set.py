@@ -62,8 +62,8 @@ class SET(Unstructured):
     than `sparsity` says."""
     lambdas: tuple[float, ...] = ()
     """The paper's way to set the number of weights: layer l has lambda_l (inputs + outputs) of
-    them, and layers beyond the last lambda are dense. If given, sparsity and allocation are not
-    used."""
+    them, and layers beyond the last lambda are dense. If given, sparsity, allocation and
+    sparse_layers are not used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +73,11 @@ class SET(Unstructured):
         validation.one_of(("signs", "magnitude"), drop=self.drop)
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
+        if self.lambdas and self.sparse_layers == "auto":
+            raise BadValue(
+                f"sparse_layers is auto and lambdas are {self.lambdas}: these say by layer how "
+                "many weights there are. Leave one of the two out"
+            )
 
     def counts(self, role: Role, name: str, network: Network) -> list[int]:
         """The number of weights that each layer keeps, by `lambdas` if given.

@@ -1,6 +1,6 @@
 """Which weights of a layer are kept: patterns, selections and budgets."""
 
-from sparl.topology.allocation import RULES, Rule, allocate, apportion, budget
+from sparl.topology.allocation import RULES, Rule, allocate, allocate_beside, apportion, budget
 from sparl.topology.patterns import Kept, NofM, Pattern, PerLayer, PerRow
 from sparl.topology.permutation import permute_columns
 from sparl.topology.selection import ROUNDING, divergence, drop_smallest, grow, largest
@@ -15,6 +15,7 @@ __all__ = [
     "PerRow",
     "Rule",
     "allocate",
+    "allocate_beside",
     "apportion",
     "budget",
     "divergence",

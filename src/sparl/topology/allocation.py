@@ -7,7 +7,7 @@ sum is the budget to the last weight. All functions here are pure functions of s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -70,6 +70,49 @@ def allocate(shapes: Sequence[tuple[int, ...]], kept: int, rule: Rule) -> list[i
         remaining -= sum(sizes[i] for i in too_dense)
         not_dense -= too_dense
     return apportion(shares, kept, sizes)
+
+
+def allocate_beside(
+    dense: Collection[int],
+    shapes: Sequence[tuple[int, ...]],
+    kept: int,
+    rule: Rule,
+    least_inputs: int = 0,
+) -> list[int]:
+    """`allocate` where some layers stay dense, within the same budget.
+
+    Args:
+        dense: Positions of layers that stay dense.
+        shapes: As in `allocate`, of all layers.
+        kept: Weights that all layers keep together, dense ones too.
+        rule: As in `allocate`, for the other layers.
+        least_inputs: Layers whose neurons would keep fewer inputs on average become dense, too, and
+            the rule is solved again for the others. These then have fewer, so the order in which
+            layers become dense does not matter.
+
+    Raises:
+        BadValue: The dense layers leave too few weights for the others.
+    """
+    sizes, chosen = [math.prod(shape) for shape in shapes], set(dense)
+    while True:
+        sparse = [i for i in range(len(shapes)) if i not in chosen]
+        left = kept - sum(sizes[i] for i in chosen)
+        try:
+            allocated = allocate([shapes[i] for i in sparse], left, rule)
+        except BadValue as error:
+            if not chosen:
+                raise
+            enough = f" and neurons of the others keep {least_inputs} inputs on average"
+            raise BadValue(
+                f"{kept} weights are too few where {len(chosen)} of {len(shapes)} layers are dense"
+                f"{enough if least_inputs else ''}. Choose a lower sparsity or wider layers"
+                f"{', or smaller least_inputs' if least_inputs else ''}"
+            ) from error
+        counts = dict(zip(sparse, allocated, strict=True))
+        narrow = {i for i, n in counts.items() if n < min(sizes[i], least_inputs * shapes[i][0])}
+        if not narrow:
+            return [counts.get(i, size) for i, size in enumerate(sizes)]
+        chosen |= narrow
 
 
 def apportion(shares: Sequence[Fraction], total: int, most: Sequence[int]) -> list[int]:

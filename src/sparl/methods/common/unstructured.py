@@ -37,9 +37,13 @@ class Unstructured(Method):
     """How the kept weights are divided among layers. er: Erdos-Renyi, small layers are denser. erk:
     with kernel sizes, the same as er for linear layers. uniform: every layer has the same
     sparsity."""
-    sparse_layers: Literal["all", "hidden"] = "all"
+    sparse_layers: Literal["all", "hidden", "auto"] = "all"
     """all: every layer may be sparse. hidden: heads stay dense, within the same budget. (With er
-    they often do anyway.)"""
+    they often do anyway.) auto: so do layers whose neurons would keep fewer than `least_inputs`
+    inputs on average."""
+    least_inputs: int = 8
+    """With sparse_layers auto: the fewest inputs that a neuron of a sparse layer may keep, on
+    average over the layer."""
     keep_norm: bool = False
     """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm. The
     papers leave the weights as they were drawn."""
@@ -54,7 +58,7 @@ class Unstructured(Method):
                     "for example 0.9 to leave out nine weights of ten"
                 )
         validation.one_of(RULES, allocation=self.allocation)
-        validation.one_of(("all", "hidden"), sparse_layers=self.sparse_layers)
+        validation.at_least(1, least_inputs=self.least_inputs)
 
     def sparsity_of(self, role: Role) -> float:
         """The sparsity of networks with this role."""
@@ -68,12 +72,12 @@ class Unstructured(Method):
             BadValue: The budget cannot be met. The message names the network.
         """
         shapes = [layer.shape for layer in network.layers]
-        dense_head = self.sparse_layers == "hidden" and network.has_head
-        head = [math.prod(shapes.pop())] if dense_head else []
-        total = sum(map(math.prod, shapes)) + sum(head)
-        kept = allocation.budget(total, self.sparsity_of(role))
+        kept = allocation.budget(sum(map(math.prod, shapes)), self.sparsity_of(role))
+        dense_head = self.sparse_layers != "all" and network.has_head
+        dense = {len(shapes) - 1} if dense_head else set()
+        least_inputs = self.least_inputs if self.sparse_layers == "auto" else 0
         try:
-            return [*allocation.allocate(shapes, kept - sum(head), self.allocation), *head]
+            return allocation.allocate_beside(dense, shapes, kept, self.allocation, least_inputs)
         except BadValue as error:
             raise BadValue(f"{name} at sparsity {self.sparsity_of(role)}: {error}") from error
 
