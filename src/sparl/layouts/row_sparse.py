@@ -1,5 +1,8 @@
 """Packed rows: only the kept weights of each row are stored, with their columns.
 
+Where the pattern lets neighbouring rows share their columns (N:MxV), these are stored once for all
+rows that share them. Weights are stored row by row all the same.
+
 One layout serves row-wise N:M and unstructured sparsity; the pattern fixes how many weights are
 kept. The shapes of all arrays follow from the pattern alone. Other places under the same pattern
 are therefore other indices in arrays of the same shape, and nothing compiles again.
@@ -17,7 +20,7 @@ from sparl import kernels
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
-from sparl.topology import Kept, Pattern, PerLayer
+from sparl.topology import Kept, NofM, Pattern, PerLayer
 
 
 class RowSparse(Packed):
@@ -52,30 +55,44 @@ class RowSparse(Packed):
         pattern: Pattern,
         kept: Kept,
     ) -> RowSparse:
-        """A layer from values that are already in the order of the places `kept`."""
-        return cls(weight, bias, *kernels.places(*kept, in_features), pattern)
+        """A layer from values that are already in the order of the places `kept`.
+
+        `kept` has the places of every row, also where rows share them.
+        """
+        grouped = _of_groups(kept, pattern)
+        return cls(weight, bias, *kernels.places(*grouped, in_features), pattern)
 
     @property
     def in_features(self) -> int:
         return self.column_starts.shape[0] - 1
 
+    @property
+    def kept_places(self) -> Kept:
+        """The kept places of every row, in the order of `weight`."""
+        share = rows_that_share(self.pattern)
+        return Kept(*kernels.of_all_rows(self.places, self.out_features, share))
+
     def kernel_form(self) -> kernels.Layer:
-        return kernels.Layer(self.weight, self.bias, self.places)
+        share = rows_that_share(self.pattern)
+        return kernels.Layer(self.weight, self.bias, self.places, share=share)
 
     def to_dense(self) -> Float[Array, "out in"]:
-        return kernels.expand(self.weight, self.columns, self.row_starts, self.in_features)
+        return kernels.expand(self.weight, *self.kept_places, self.in_features)
 
     def spread(
         self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
         background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
-        return background.at[self.row_of_each, self.columns].set(aligned)
+        columns, row_starts = self.kept_places
+        rows = kernels.rows_of(row_starts, columns.shape[0])
+        return background.at[rows, columns].set(aligned)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
-        return kernels.gather(dense, self.columns, self.row_starts)
+        return kernels.gather(dense, *self.kept_places)
 
     def first_rows(self, count: int) -> Layout:
-        kept = Kept(self.columns[: self.row_starts[count]], self.row_starts[: count + 1])
+        columns, row_starts = self.kept_places
+        kept = Kept(columns[: row_starts[count]], row_starts[: count + 1])
         weight, bias = self.weight[: len(kept.columns)], self.bias[:count]
         if not len(weight):  # A pattern keeps at least one weight, so none describes this layer.
             return Dense(jnp.zeros((count, self.in_features)), bias)
@@ -101,4 +118,21 @@ def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> i
     """
     # Where all rows keep the same number, row_starts follows from the pattern and is not stored.
     start_bytes = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
-    return index_width(shape[1]) * kept + start_bytes
+    share = rows_that_share(pattern)
+    columns = kept if share == 1 else kept // shape[0] * -(-shape[0] // share)
+    return index_width(shape[1]) * columns + start_bytes
+
+
+def rows_that_share(pattern: Pattern) -> int:
+    """How many neighbouring rows share their columns under a pattern; 1 where none do."""
+    return pattern.v if isinstance(pattern, NofM) else 1
+
+
+def _of_groups(kept: Kept, pattern: Pattern) -> Kept:
+    """The kept places once for all rows that share them."""
+    share = rows_that_share(pattern)
+    if share == 1:
+        return kept
+    columns = kept.columns.reshape(kept.row_starts.shape[0] - 1, -1)[::share]
+    row_starts = columns.shape[1] * jnp.arange(columns.shape[0] + 1, dtype=jnp.int32)
+    return Kept(columns.reshape(-1), row_starts)

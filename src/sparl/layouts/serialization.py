@@ -24,7 +24,7 @@ from sparl.layouts.base import Layout, index_width
 from sparl.layouts.block_circulant import BlockCirculant, grid
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
-from sparl.layouts.row_sparse import RowSparse
+from sparl.layouts.row_sparse import RowSparse, rows_that_share
 from sparl.layouts.straight_through import StraightThrough
 from sparl.topology import Kept, NofM, Pattern, PerLayer, PerRow
 
@@ -130,17 +130,20 @@ def blank(description: dict[str, Any]) -> Layout:
         return _blank_block_circulant(description)
     pattern = pattern_of(description)
     count = pattern.count(outputs, inputs)
-    kept = Kept(jnp.zeros(count, jnp.int32), jnp.zeros(outputs + 1, jnp.int32))
     if description["layout"] == StraightThrough.name:
+        kept = Kept(jnp.zeros(count, jnp.int32), jnp.zeros(outputs + 1, jnp.int32))
         return StraightThrough.of(weight, bias, pattern, kept)
+    groups = -(-outputs // rows_that_share(pattern))
+    # Where rows share their columns, all keep the same number of them.
+    columns = jnp.zeros(count if groups == outputs else count // outputs * groups, jnp.int32)
     return RowSparse(
         weight=jnp.zeros(count),
         bias=bias,
-        columns=kept.columns,
-        row_starts=kept.row_starts,
-        rows=jnp.zeros_like(kept.columns),
+        columns=columns,
+        row_starts=jnp.zeros(groups + 1, jnp.int32),
+        rows=jnp.zeros_like(columns),
         column_starts=jnp.zeros(inputs + 1, jnp.int32),
-        order=jnp.zeros_like(kept.columns),
+        order=jnp.zeros_like(columns),
         pattern=pattern,
     )
 
