@@ -100,7 +100,11 @@ def test_vmap_equals_one_call_per_network(shared):
 
     nets = [common(net) for net in nets]
     fields = [None if f in shared.split() else 0 for f in ("weight", "bias", "places")]
-    axes = [kernels.Layer(*fields, share=layer.share) for layer in nets[0].layers], None if "x" in shared else 0, 0
+    axes = (
+        [kernels.Layer(*fields, share=layer.share) for layer in nets[0].layers],
+        None if "x" in shared else 0,
+        0,
+    )
     axes[0][2] = axes[0][2]._replace(places=None)  # a dense layer has none
 
     def stacked(axis, *arrays):

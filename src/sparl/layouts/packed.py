@@ -44,4 +44,3 @@ class Packed(Layout):
     @property
     def kept(self) -> int:
         return self.weight.size
-

@@ -20,7 +20,8 @@ from sparl import kernels
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
-from sparl.topology import Kept, NofM, Pattern, PerLayer
+from sparl.layouts.shared_rows import places_of_groups, rows_that_share, stored_columns
+from sparl.topology import Kept, Pattern, PerLayer
 
 
 class RowSparse(Packed):
@@ -59,7 +60,7 @@ class RowSparse(Packed):
 
         `kept` has the places of every row, also where rows share them.
         """
-        grouped = _of_groups(kept, pattern)
+        grouped = places_of_groups(kept, pattern)
         return cls(weight, bias, *kernels.places(*grouped, in_features), pattern)
 
     @property
@@ -118,21 +119,4 @@ def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> i
     """
     # Where all rows keep the same number, row_starts follows from the pattern and is not stored.
     start_bytes = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
-    share = rows_that_share(pattern)
-    columns = kept if share == 1 else kept // shape[0] * -(-shape[0] // share)
-    return index_width(shape[1]) * columns + start_bytes
-
-
-def rows_that_share(pattern: Pattern) -> int:
-    """How many neighbouring rows share their columns under a pattern; 1 where none do."""
-    return pattern.v if isinstance(pattern, NofM) else 1
-
-
-def _of_groups(kept: Kept, pattern: Pattern) -> Kept:
-    """The kept places once for all rows that share them."""
-    share = rows_that_share(pattern)
-    if share == 1:
-        return kept
-    columns = kept.columns.reshape(kept.row_starts.shape[0] - 1, -1)[::share]
-    row_starts = columns.shape[1] * jnp.arange(columns.shape[0] + 1, dtype=jnp.int32)
-    return Kept(columns.reshape(-1), row_starts)
+    return index_width(shape[1]) * stored_columns(pattern, shape[0], kept) + start_bytes

@@ -227,6 +227,7 @@ class Form {
       if (share > 1 && layer.kept != layer.per_group() * layer.block_rows()) {
         return Name(l) + "rows that share their columns must all keep the same number";
       }
+      if (share > 1 && layer.weights() > kMost) return Name(l) + "no layer has this many weights";
       values_ += layer.weights() + outputs;
       if (kept != kDense) {
         indices_ += 3 * layer.kept + layer.block_rows() + 1 + layer.block_columns() + 1;
