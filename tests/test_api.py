@@ -18,7 +18,7 @@ from sparl.errors import BadEnvironment, BadFile
 from sparl.layouts import Dense, RowSparse
 from sparl.networks import plain
 from sparl.storage import RunFolder, files
-from sparl.topology import PerLayer, PerRow
+from sparl.topology import NofM, PerLayer, PerRow
 from sparl.training import snapshot
 
 ENV = "environments:Point-v0"
