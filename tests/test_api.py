@@ -18,7 +18,7 @@ from sparl.errors import BadEnvironment, BadFile
 from sparl.layouts import Dense, RowSparse
 from sparl.networks import plain
 from sparl.storage import RunFolder, files
-from sparl.topology import PerLayer, PerRow
+from sparl.topology import NofM, PerLayer, PerRow
 from sparl.training import snapshot
 
 ENV = "environments:Point-v0"
@@ -120,8 +120,8 @@ def test_a_policy_is_stored_packed_with_small_indices(trained):
     assert len(np.unique(arrays["golden.observation"], axis=0)) == 8
 
 
-@pytest.mark.parametrize("pattern", [PerRow(3), PerLayer(11)])
-def test_unstructured_policies_round_trip(pattern, tmp_path):
+@pytest.mark.parametrize("pattern", [PerRow(3), PerLayer(11), NofM(2, 4, 4)])
+def test_packed_policies_round_trip(pattern, tmp_path):
     rng = np.random.default_rng(1)
     dense = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
     bias = jnp.asarray(rng.normal(size=6), jnp.float32)

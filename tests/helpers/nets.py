@@ -72,6 +72,14 @@ def dense(layer, weight=None):
 def entries(layer):
     """(which weight, row, column) of every entry of W that is stored."""
     columns, starts = np.asarray(layer.places.columns), np.asarray(layer.places.row_starts)
+    if layer.share > 1:
+        of_rows = [
+            columns[starts[row // layer.share] : starts[row // layer.share + 1]]
+            for row in range(layer.bias.shape[0])
+        ]
+        places = ((row, column) for row, kept in enumerate(of_rows) for column in kept)
+        yield from ((k, row, column) for k, (row, column) in enumerate(places))
+        return
     for block_row, (first, end) in enumerate(itertools.pairwise(starts)):
         for k in range(first, end):
             if layer.group == 1:
@@ -143,6 +151,7 @@ def build(
     shapes = list(zip(widths[1:], inputs, strict=True))
     # One compilation for the choices of all layers.
     groups = [p.group if isinstance(p, Blocks) else 1 for p in patterns]
+    shares = [p.v if isinstance(p, NofM) else 1 for p in patterns]
     grids = [[-(-n // g) for n in shape] for shape, g in zip(shapes, groups, strict=True)]
     among = [p.pattern if isinstance(p, Blocks) else p for p in patterns]
     select = jax.jit(lambda s: [p and p.select(a) for p, a in zip(among, s, strict=True)])
@@ -150,16 +159,22 @@ def build(
     layers = []
     x = numbers(widths[0], batch)
     values = [x]
-    for i, ((outputs, inputs), kept, group) in enumerate(zip(shapes, chosen, groups, strict=True)):
+    for i, ((outputs, inputs), kept, group, share) in enumerate(
+        zip(shapes, chosen, groups, shares, strict=True)
+    ):
         places, weight = None, numbers(outputs, inputs)
         if kept is not None:
             columns, starts = map(np.asarray, kept)
-            places = kernels.Places(columns, starts, *by_column(columns, starts, grids[i][1]))
             weight = numbers(len(columns)) if group == 1 else numbers(len(columns), group)
+            if share > 1:
+                columns = columns.reshape(outputs, -1)[::share]
+                starts = columns.shape[1] * np.arange(len(columns) + 1, dtype=np.int32)
+                columns = columns.reshape(-1)
+            places = kernels.Places(columns, starts, *by_column(columns, starts, grids[i][1]))
         per_row = group * weight.size / outputs
         if not whole:
             weight /= np.float32(max(per_row, 1) ** 0.5)
-        extra = {} if group == 1 else {"group": group, "inputs": inputs}
+        extra = {"share": share} if group == 1 else {"group": group, "inputs": inputs}
         for name, among, size in (
             ("norm", normed, outputs),
             ("input_norm", input_normed, inputs),
@@ -298,7 +313,7 @@ def patterns(draw):
     m = draw(st.integers(1, 16))
     return {
         None: None,
-        NofM: (NofM, draw(st.integers(1, m)), m),
+        NofM: (NofM, draw(st.integers(1, m)), m, draw(st.sampled_from([1, 1, 2, 3, 4, 7, 8, 16]))),
         PerRow: (PerRow, draw(st.integers(1, 24))),
         PerLayer: (PerLayer, draw(st.integers(1, 300))),  # few of many rows: some are empty
     }[kind]

@@ -6,7 +6,7 @@ import pytest
 from nets import assert_compiled_call_refuses, assert_eager_call_refuses, broken, build
 
 from sparl import kernels
-from sparl.topology import PerRow
+from sparl.topology import NofM, PerRow
 
 MALFORMED = [
     ("columns", 1, -1, "layer 1: a column"),
@@ -44,6 +44,24 @@ def test_eager_calls_refuse_malformed_operands_before_the_kernels(
     array, position, value, _, monkeypatch
 ):
     assert_eager_call_refuses(broken(whole(), array, position, value), array, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "array, position, value, message",
+    [
+        ("columns", -1, 6, "layer 1: a column"),
+        ("row_starts", 1, 2, "layer 1: rows that share .* the same number"),
+        ("weight", None, (14,), "layer 1: weight has shape"),
+        ("columns", None, (7,), "layer 1: "),
+    ],
+)
+def test_rows_that_share_columns_refuse_malformed_operands(
+    array, position, value, message, monkeypatch
+):
+    net = build([5, 6, 5], [None, NofM(1, 2, 4)], 7, False, 0)  # the last group has one row
+    assert_compiled_call_refuses(broken(net, array, position, value), message)
+    name = "weight" if position is None else array
+    assert_eager_call_refuses(broken(net, array, position, value), name, monkeypatch)
 
 
 def test_shapes_that_do_not_fit_are_refused_while_tracing():

@@ -21,6 +21,8 @@ FIXED = {
     "dense": ([70, 129, 67, 3], [None] * 3, 97),
     "1:8": ([23, 256, 256, 1], [NofM(1, 8), NofM(1, 8), None], 256),
     "half": ([24, 150, 40], [PerRow(12), PerLayer(3000)], 128),
+    "1:8x8": ([23, 256, 300, 1], [NofM(1, 8, 8), NofM(3, 16, 8), NofM(1, 8, 2)], 256),
+    "remainders": ([80, 75, 61, 13], [NofM(2, 4, 16), NofM(5, 9, 6), NofM(1, 2, 16)], 97),
     "long batch": ([64, 70, 2], [PerLayer(2000), NofM(2, 4)], 1027),
     "empty rows": ([100, 200, 100, 2], [PerLayer(40), PerLayer(30), PerLayer(1)], 33),
     "full": ([40, 50, 30], [PerRow(40), PerLayer(1500)], 300),
@@ -38,7 +40,7 @@ def test_larger_networks_on_each_instruction_set(fixed, name):
 
 @pytest.mark.parametrize("batch, relu_last", [(1, True), (33, False), (260, True)])
 def test_whole_numbers_are_exact_and_a_sum_of_zero_has_no_gradient(batch, relu_last):
-    chosen = [NofM(1, 8), PerLayer(60), None]
+    chosen = [NofM(1, 8, 4), PerLayer(60), None]
     net = build([24, 40, 32, 5], chosen, batch, relu_last, 3, whole=True)
     wanted = expected(net)
     assert all(scale < 2**24 for _, scale in wanted)
@@ -49,7 +51,7 @@ def test_whole_numbers_are_exact_and_a_sum_of_zero_has_no_gradient(batch, relu_l
 
 @pytest.mark.parametrize("relu_last", [False, True])
 def test_plain_jax_equals_the_kernels(relu_last):
-    net = build([24, 90, 40, 3], [PerRow(12), PerLayer(50), None], 33, relu_last, 2)
+    net = build([24, 90, 40, 3], [PerRow(12), PerLayer(50), NofM(1, 4, 2)], 33, relu_last, 2)
     assert_close(net, results(net, compiled=False), expected(net))
 
 
@@ -85,7 +87,7 @@ WHOLE, SHARED = (0, 0, 0), (0, 0, None)
 
 @pytest.mark.parametrize("shared", ["", "places", "x", "weight places"])
 def test_vmap_equals_one_call_per_network(shared):
-    chosen = [PerRow(3), NofM(2, 4), None, PerRow(5)]
+    chosen = [PerRow(3), NofM(2, 4, 2), None, PerRow(5)]
     nets = [build([9, 12, 33, 20, 2], chosen, 37, True, seed) for seed in range(3)]
 
     def common(net):  # what is shared, from the first network
@@ -98,7 +100,11 @@ def test_vmap_equals_one_call_per_network(shared):
 
     nets = [common(net) for net in nets]
     fields = [None if f in shared.split() else 0 for f in ("weight", "bias", "places")]
-    axes = [kernels.Layer(*fields) for _ in chosen], None if "x" in shared else 0, 0
+    axes = (
+        [kernels.Layer(*fields, share=layer.share) for layer in nets[0].layers],
+        None if "x" in shared else 0,
+        0,
+    )
     axes[0][2] = axes[0][2]._replace(places=None)  # a dense layer has none
 
     def stacked(axis, *arrays):
@@ -132,13 +138,13 @@ def test_only_the_requested_gradients_are_computed():
 
 
 def test_networks_in_one_call_equal_separate_calls():
-    patterns = [PerRow(3), NofM(2, 4), None]
+    patterns = [PerRow(3), NofM(2, 4, 4), None]
     nets = [build([9, 12, 33, 2], patterns, 37, False, seed) for seed in range(3)]
     x, dy = nets[0].x, jnp.stack([net.dy for net in nets])
 
     def of(values, x):
         members = [
-            [kernels.Layer(*pair, la.places) for pair, la in zip(pairs, net.layers, strict=True)]
+            [la._replace(weight=w, bias=b) for (w, b), la in zip(pairs, net.layers, strict=True)]
             for pairs, net in zip(values, nets, strict=True)
         ]
         return kernels.networks(members, x)

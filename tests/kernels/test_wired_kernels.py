@@ -227,9 +227,11 @@ def test_connections_that_do_not_fit_are_refused():
         ((3, 2, 2, 2, *good[3:]), "value 2 is read by no layer and given more than once"),
         ((3, 2, 2, 3, *good[3:]), "value 3 is given, and there are 0..2"),
         ((3, 2, -1, 2, *good[3:]), "value -1 is given, and there are 0..2"),
-        ((*good[:6], 9, *good[7:]), "layer 0: there is no activation 9"),
-        ((*good[:7], 2, *good[8:]), "layer 0: it has a batch norm or it has none"),
+        ((*good[:6], 17, *good[7:]), "layer 0: from 1 to 16 packed rows share"),
+        ((*good[:4], 7, 1, 2, *good[7:]), "layer 0: rows that share .* the same number"),
+        ((*good[:7], 9, *good[8:]), "layer 0: there is no activation 9"),
         ((*good[:8], 2, *good[9:]), "layer 0: it has a batch norm or it has none"),
+        ((*good[:9], 2, *good[10:]), "layer 0: it has a batch norm or it has none"),
         ((-1, *good[1:]), "no network has such inputs"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import active, normal, same_bits, stored
 
-from sparl.layouts import Dense, RowSparse, StraightThrough
+from sparl import kernels
+from sparl.errors import BadFile
+from sparl.layouts import Dense, RowSparse, StraightThrough, pack, unpack
+from sparl.networks.serialization import indices_of_groups
 from sparl.topology import NofM, PerLayer, PerRow
 
 # (out, in, batch) and patterns: few of them, for each combination compiles anew.
 SHAPES = st.sampled_from([(1, 1, 1), (8, 16, 1), (6, 11, 9)])
 PATTERNS = st.sampled_from(
-    [NofM(1, 1), NofM(2, 4), NofM(3, 5), NofM(2, 16), PerRow(3), PerLayer(7)]
+    [NofM(1, 1), NofM(2, 4), NofM(3, 5, 4), NofM(2, 16, 2), PerRow(3), PerLayer(7)]
 )
 LAYOUTS = ["dense", "row-sparse", "straight-through"]
 
@@ -173,6 +176,8 @@ def test_packed_rows_take_the_values_at_the_places_given():
         # 3 outputs: 12 bytes of biases, and 4 + 1, 2 or 4 bytes for each kept weight.
         (8, NofM(2, 4), 12, 12 * (4 + 1) + 12),
         (256, NofM(1, 16), 48, 48 * (4 + 1) + 12),
+        # Two rows have one set of columns, the third one has its own.
+        (256, NofM(1, 16, 2), 48, 48 * 4 + 2 * 16 + 12),
         (257, PerRow(2), 6, 6 * (4 + 2) + 12),
         (65_537, PerRow(1), 3, 3 * (4 + 4) + 12),
         # Rows of a layer-wide budget may differ, so that 4 row starts are stored as well.
@@ -192,7 +197,7 @@ def test_stored_bytes(inputs, pattern, kept, stored_bytes):
 
 
 @pytest.mark.parametrize("layout", [RowSparse, StraightThrough])
-@pytest.mark.parametrize("pattern", [NofM(2, 4), PerRow(3), PerLayer(13)])
+@pytest.mark.parametrize("pattern", [NofM(2, 4), NofM(1, 4, 4), PerRow(3), PerLayer(13)])
 def test_first_rows_cut_the_other_rows_off(layout, pattern):
     rng = np.random.default_rng(0)
     dense, bias = normal(rng, 6, 10), normal(rng, 6)
@@ -206,6 +211,31 @@ def test_first_rows_cut_the_other_rows_off(layout, pattern):
         np.testing.assert_allclose(first.apply(x), layer.apply(x)[:count], rtol=1e-5, atol=1e-6)
         if isinstance(first, RowSparse):  # its pattern still tells how much is stored
             assert first.pattern.count(count, 10) == first.kept
+
+
+def test_shared_columns_are_stored_once_and_older_files_are_read():
+    rng = np.random.default_rng(0)
+    dense, bias, pattern = normal(rng, 7, 10), normal(rng, 7), NofM(1, 4, 3)
+    layer = RowSparse.of(dense, bias, pattern, pattern.select(jnp.abs(dense)))
+    description, arrays = pack(layer)
+    per_row = 3
+    assert arrays["columns"].shape == (3 * per_row,)  # three groups of rows
+    assert layer.index_bytes == arrays["columns"].nbytes
+    older = arrays | {"columns": np.asarray(layer.kept_places.columns).astype(np.uint8)}
+    assert older["columns"].shape == (7 * per_row,)
+    for found in (unpack(description, arrays), unpack(description, older)):
+        assert all(map(same_bits, jax.tree.leaves(found), jax.tree.leaves(layer)))
+    older["columns"][per_row] += 1  # the second row differs from the first
+    with pytest.raises(BadFile, match="3 neighbouring rows must keep the same columns"):
+        unpack(description, older)
+
+    # A checkpoint has the same indices in one vector.
+    layouts = {"b": [description], "a": [description | {"layout": "dense"}, description]}
+    starts = per_row * np.arange(8)
+    places = kernels.places(layer.kept_places.columns, jnp.asarray(starts, jnp.int32), 10)
+    new, old = (np.concatenate([np.asarray(a) for a in p] * 2) for p in (layer.places, places))
+    for indices in (new, old):
+        assert same_bits(indices_of_groups(layouts, indices), new)
 
 
 def test_first_rows_that_keep_nothing_are_zeros():

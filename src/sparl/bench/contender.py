@@ -94,7 +94,7 @@ def method_of(pattern: str) -> Any:
     if ":" not in pattern:
         raise BadValue(f"pattern {pattern!r} is neither dense nor N:M, as 2:4")
     parsed = NofM.parse(pattern)
-    return RNM(parsed.n, parsed.m)
+    return RNM(parsed.n, parsed.m, parsed.v)
 
 
 def peer(name: str, env: str, width: int, steps: int) -> float:

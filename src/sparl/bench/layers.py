@@ -42,9 +42,10 @@ class Layers:
         *("1:1", "2:4", "1:4", "1:8", "1:16", "50%", "75%", "90%", "95%"),
         *("G4", "G8", "G4-70%"),
     )
-    """N:M keeps N of every M weights in a row. P% leaves out P percent of the layer's weights,
-    anywhere. GN has circulant blocks of N x N; GN-P% leaves out P percent of the blocks. 1:1 is the
-    dense layer again: the distance of its ratio from 1 is the noise of the run."""
+    """N:M keeps N of every M weights in a row, N:MxV the same columns in V neighbouring rows. P%
+    leaves out P percent of the layer's weights, anywhere. GN has circulant blocks of N x N; GN-P%
+    leaves out P percent of the blocks. 1:1 is the dense layer again: the distance of its ratio from
+    1 is the noise of the run."""
     repetitions: int = 7
     """How often the contenders of one size take turns; figures are medians over these."""
     json: Path | None = None

@@ -45,7 +45,7 @@ class Step:
     env: str = "HalfCheetah-v5"
     """Gymnasium id, or `module:EnvId`."""
     pattern: str = "dense"
-    """dense, or a pattern N:M of the method rnm."""
+    """dense, or a pattern N:M or N:MxV of the method rnm."""
     width: int = 256
     """Of both hidden layers."""
     steps: int = 2_000

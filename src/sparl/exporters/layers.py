@@ -92,7 +92,7 @@ def _dense(weight: NDArray[Any]) -> DeviceLayer:
 
 def _packed(layer: RowSparse, weight: NDArray[Any]) -> DeviceLayer:
     outputs, inputs = layer.shape
-    columns = np.asarray(layer.columns)
+    columns = np.asarray(layer.kept_places.columns)
     column_type = UNSIGNED[index_width(inputs)]
     if isinstance(layer.pattern, PerLayer):
         starts = np.asarray(layer.row_starts)
@@ -143,9 +143,10 @@ def _in_bits(group_places: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 def places(layer: Layout) -> WeightPlaces:
     """Gives the row and the column of every stored weight of a layer, or of its block."""
     if isinstance(layer, Packed):
-        starts = np.asarray(layer.row_starts)
+        grid = layer.kept_places if isinstance(layer, RowSparse) else layer
+        starts = np.asarray(grid.row_starts)
         rows = np.arange(len(starts) - 1).repeat(np.diff(starts))
-        columns = np.asarray(layer.columns)
+        columns = np.asarray(grid.columns)
         if isinstance(layer, BlockCirculant):
             return WeightPlaces(rows[:, None], columns[:, None])
         return WeightPlaces(rows, columns)

@@ -17,8 +17,8 @@ Indices that break the rules above raise `ValueError`. Indices that are being tr
 to check yet. The compiled kernels check them when they run and raise `jax.errors.JaxRuntimeError`.
 Plain JAX cannot raise then, and drops or clamps such indices.
 
-Whole networks (`network`, `networks`) may also have layers of circulant blocks and batch norms: see
-`Layer`.
+Whole networks (`network`, `networks`) may also have layers of circulant blocks, of packed rows that
+share their columns, and batch norms: see `Layer`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ __all__ = [
     "instruction_set",
     "network",
     "networks",
+    "of_all_rows",
     "ordered",
     "places",
     "rows_of",
@@ -73,6 +74,7 @@ __all__ = [
 
 expand_blocks = reference.expand_blocks
 rows_of = reference.rows_of
+of_all_rows = reference.of_all_rows
 instruction_set = native.instruction_set
 usable = native.usable
 Inference = native.Inference

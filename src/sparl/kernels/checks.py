@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from sparl.kernels.forms import GROUPS, Layer, count_blocks
+from sparl.kernels.forms import GROUPS, MOST_SHARE, Layer, Places, count_blocks
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
@@ -23,14 +23,18 @@ def check_layers(layers: Sequence[Layer]) -> None:
             raise ValueError(f"layer {i}: blocks have 2, 4, 8 or 16 rows, not {group}")
         if layer.places is None and (group != 1 or layer.inputs is not None):
             raise ValueError(f"layer {i}: a dense layer has no blocks")
-        rows = count_blocks(layer.bias.shape[0], group)
+        share = layer.share
+        if not 1 <= share <= MOST_SHARE or (share > 1 and (group > 1 or layer.places is None)):
+            raise ValueError(f"layer {i}: from 1 to 16 packed rows share columns, not {share}")
+        rows = count_blocks(layer.bias.shape[0], group * share)
         columns = count_blocks(layer.in_features, group)
         if layer.places is None:
             expected_shapes = {"weight": (rows, columns)}
         else:
             kept = layer.places.columns.shape
+            of_rows = (layer.bias.shape[0] * kept[0] // max(rows, 1),) if share > 1 else kept
             expected_shapes = {
-                "weight": kept if group == 1 else (*kept, group),
+                "weight": of_rows if group == 1 else (*kept, group),
                 "row_starts": (rows + 1,),
                 "rows": kept,
                 "column_starts": (columns + 1,),
@@ -49,6 +53,17 @@ def check_layers(layers: Sequence[Layer]) -> None:
                     )
         if layer.places is not None:
             check_indices(layer.places._asdict(), rows, columns, where=f"layer {i}: ")
+            if share > 1:
+                _check_even(layer.places, where=f"layer {i}: ")
+
+
+def _check_even(places: Places, where: str) -> None:
+    """Raises `ValueError` where not all rows of a grid keep the same number of places."""
+    kept, starts = places.columns.shape[0], places.row_starts
+    rows = starts.shape[0] - 1
+    traced = isinstance(starts, Tracer)
+    if kept % max(rows, 1) or (not traced and len(set(np.diff(np.asarray(starts)))) > 1):
+        raise ValueError(f"{where}row_starts: rows that share columns must all keep the same count")
 
 
 def check_indices(arrays: dict[str, Array], outputs: int, inputs: int, where: str = "") -> None:

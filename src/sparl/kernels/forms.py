@@ -37,21 +37,27 @@ class ColumnOrder(NamedTuple):
 GROUPS = (2, 4, 8, 16)
 """The sizes that circulant blocks may have."""
 
+MOST_SHARE = 16
+"""The most neighbouring packed rows that may share their columns."""
+
 BATCH_EPSILON = 1e-3
 """Added to a batch norm's variance: Keras's default, which OFENet's authors used (2003.01629)."""
 
 
 class Layer(NamedTuple):
-    """A layer, y = W x + b, with one of three ways of storing W.
+    """A layer, y = W x + b, with one of four ways of storing W.
 
     - Dense: `weight` is W, [out, in], and `places` is None.
     - Packed rows: `weight` is [kept], one value for each place.
+    - Packed rows that share their columns, with a `share` above 1: `share` neighbouring rows are
+      one row of the grid of which `places` are places; the last ones may be fewer. All rows keep
+      the same number of columns, and `weight` is [out * that number], row by row.
     - Packed circulant blocks, with a `group` above 1: W is cut into blocks of `group` rows and
       columns, of which the last ones may be cut short. Kept block n is
       block[r, s] = weight[n, (s - r) mod group], and `places` are places in the grid of blocks.
     """
 
-    weight: Float[Array, "out in"] | Float[Array, " kept"] | Float[Array, "kept group"]
+    weight: Float[Array, "out in"] | Float[Array, " weights"] | Float[Array, "kept group"]
     bias: Float[Array, " out"]
     places: Places | None
     group: int = 1
@@ -62,6 +68,8 @@ class Layer(NamedTuple):
     """A batch norm between sums and activation: gain, shift, mean and variance, [out] each."""
     input_norm: tuple[Array, Array, Array, Array] | None = None
     """A batch norm of the inputs, [in] each."""
+    share: int = 1
+    """Neighbouring packed rows that keep the same columns."""
 
     @property
     def in_features(self) -> int:
@@ -73,11 +81,11 @@ class Layer(NamedTuple):
         return self.group * (self.places.column_starts.shape[0] - 1)
 
 
-# Like any named tuple, except that `group` and `inputs` are static.
+# Like any named tuple, except that `group`, `inputs` and `share` are static.
 jax.tree_util.register_pytree_node(
     Layer,
-    lambda layer: ((*layer[:3], layer.norm, layer.input_norm), (layer.group, layer.inputs)),
-    lambda static, arrays: Layer(*arrays[:3], *static, *arrays[3:]),
+    lambda layer: ((*layer[:3], *layer[5:7]), (*layer[3:5], layer.share)),
+    lambda static, arrays: Layer(*arrays[:3], *static[:2], *arrays[3:], static[2]),
 )
 
 
@@ -117,9 +125,11 @@ class Form(NamedTuple):
     widths: tuple[int, ...]
     """Features of every value: of the input, then of each layer's output."""
     kept: tuple[int, ...]
-    """Stored weights, or blocks, of each packed layer; -1 for a dense layer."""
+    """Kept places of each packed layer; -1 for a dense layer."""
     groups: tuple[int, ...]
     """The size of each layer's circulant blocks; 1 for a layer without blocks."""
+    shares: tuple[int, ...]
+    """How many rows of each layer share their columns; 1 where none do."""
     normed: tuple[bool, ...]
     """Whether the sums of each layer have a batch norm."""
     input_normed: tuple[bool, ...]
@@ -147,8 +157,11 @@ class Form(NamedTuple):
         inputs = layers[0].in_features // len(connections.reads[0])
         form = cls(
             widths=(inputs, *(layer.bias.shape[0] for layer in layers)),
-            kept=tuple(-1 if layer.places is None else layer.weight.shape[0] for layer in layers),
+            kept=tuple(
+                -1 if layer.places is None else layer.places.columns.shape[0] for layer in layers
+            ),
             groups=tuple(layer.group for layer in layers),
+            shares=tuple(layer.share for layer in layers),
             normed=tuple(layer.norm is not None for layer in layers),
             input_normed=tuple(layer.input_norm is not None for layer in layers),
             connections=connections,
@@ -172,7 +185,7 @@ class Form(NamedTuple):
     def code(self) -> tuple[int, ...]:
         """The form as the compiled kernels read it: see `Form` in form.h."""
         reads, activations, gives = self.connections
-        storage = zip(self.widths[1:], self.kept, self.groups, strict=True)
+        storage = zip(self.widths[1:], self.kept, self.groups, self.shares, strict=True)
         norms = zip(self.normed, self.input_normed, strict=True)
         layers = zip(storage, activations, norms, reads, strict=True)
         activation_codes = (None, *ACTIVATIONS)

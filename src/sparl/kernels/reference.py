@@ -100,7 +100,8 @@ def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> ja
         if layer.group > 1:
             weight = expand_blocks(weight, places, layer.bias.shape[0], x.shape[0])
         elif places is not None:
-            weight = expand(weight, places.columns, places.row_starts, x.shape[0])
+            columns, row_starts = of_all_rows(places, layer.bias.shape[0], layer.share)
+            weight = expand(weight, columns, row_starts, x.shape[0])
         if layer.input_norm is not None:
             factor, offset = affine(*layer.input_norm)
             x = factor[:, None] * x + offset[:, None]
@@ -110,6 +111,24 @@ def network(layers: Sequence[Any], x: jax.Array, connections: Connections) -> ja
             y = factor[:, None] * y + offset[:, None]
         values.append(y if activation is None else ACTIVATIONS[activation](y))
     return jnp.concatenate([values[value] for value in gives])
+
+
+def of_all_rows(
+    places: Any, rows: int, share: int
+) -> tuple[Int32[Array, " kept"], Int32[Array, " starts"]]:
+    """Columns and row starts of every row, where groups of rows share their columns.
+
+    Args:
+        places: Anything with `columns` and `row_starts`, of groups of rows; where rows share
+            columns, all keep the same number.
+        rows: The number of rows.
+        share: The rows of a group; the last group may have fewer.
+    """
+    if share == 1:
+        return places.columns, places.row_starts
+    groups = places.row_starts.shape[0] - 1
+    columns = jnp.repeat(places.columns.reshape(groups, -1), share, axis=0)[:rows]
+    return columns.reshape(-1), columns.shape[1] * jnp.arange(rows + 1, dtype=jnp.int32)
 
 
 @partial(jax.jit, static_argnames="kept", inline=True)

@@ -14,7 +14,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
 from sparl.layouts.base import index_width
@@ -119,6 +119,11 @@ class BlockCirculant(Packed):
     def active(self) -> Float[Array, "out in"]:
         padded = self.active_blocks().repeat(self.group, axis=0).repeat(self.group, axis=1)
         return padded[: self.out_features, : self.in_features]
+
+    @property
+    def row_of_each(self) -> Int32[Array, " kept"]:
+        """The row of each kept block in the grid, in the order of `columns`."""
+        return kernels.rows_of(self.row_starts, self.columns.shape[0])
 
     def active_blocks(self) -> Float[Array, "grid_rows grid_columns"]:
         """1.0 where a block is kept, 0.0 elsewhere."""

@@ -12,9 +12,9 @@ from sparl.layouts.base import Layout
 class Packed(Layout):
     """The kept places of a grid, row by row, and what is stored for each.
 
-    The grid is made of the entries of W, or of blocks of them.
-    `columns[row_starts[r]:row_starts[r + 1]]` are the kept columns of row r, ascending; `weight` is
-    in the same order. `rows`, `column_starts` and `order` list the same places column by column,
+    The grid is made of the entries of W, or of blocks of them, or of what some neighbouring rows
+    have in one column. `columns[row_starts[r]:row_starts[r + 1]]` are the kept columns of row r of
+    the grid, ascending. `rows`, `column_starts` and `order` list the same places column by column,
     for gradients of the input (`kernels.Places`).
 
     Indices are constant between two restructurings. Gradients and optimizers see only `weight` and
@@ -44,8 +44,3 @@ class Packed(Layout):
     @property
     def kept(self) -> int:
         return self.weight.size
-
-    @property
-    def row_of_each(self) -> Int32[Array, " kept"]:
-        """The row of each kept place, in the order of `columns`."""
-        return kernels.rows_of(self.row_starts, self.columns.shape[0])

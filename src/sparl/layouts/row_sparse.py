@@ -1,5 +1,8 @@
 """Packed rows: only the kept weights of each row are stored, with their columns.
 
+Where the pattern lets neighbouring rows share their columns (N:MxV), these are stored once for all
+rows that share them. Weights are stored row by row all the same.
+
 One layout serves row-wise N:M and unstructured sparsity; the pattern fixes how many weights are
 kept. The shapes of all arrays follow from the pattern alone. Other places under the same pattern
 are therefore other indices in arrays of the same shape, and nothing compiles again.
@@ -17,6 +20,7 @@ from sparl import kernels
 from sparl.layouts.base import Layout, index_width
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
+from sparl.layouts.shared_rows import places_of_groups, rows_that_share, stored_columns
 from sparl.topology import Kept, Pattern, PerLayer
 
 
@@ -52,27 +56,40 @@ class RowSparse(Packed):
         pattern: Pattern,
         kept: Kept,
     ) -> RowSparse:
-        """A layer from values that are already in the order of the places `kept`."""
-        return cls(weight, bias, *kernels.places(*kept, in_features), pattern)
+        """A layer from values that are already in the order of the places `kept`.
+
+        `kept` has the places of every row, also where rows share them.
+        """
+        grouped = places_of_groups(kept, pattern)
+        return cls(weight, bias, *kernels.places(*grouped, in_features), pattern)
 
     @property
     def in_features(self) -> int:
         return self.column_starts.shape[0] - 1
 
+    @property
+    def kept_places(self) -> Kept:
+        """The kept places of every row, in the order of `weight`."""
+        share = rows_that_share(self.pattern)
+        return Kept(*kernels.of_all_rows(self.places, self.out_features, share))
+
     def kernel_form(self) -> kernels.Layer:
-        return kernels.Layer(self.weight, self.bias, self.places)
+        share = rows_that_share(self.pattern)
+        return kernels.Layer(self.weight, self.bias, self.places, share=share)
 
     def to_dense(self) -> Float[Array, "out in"]:
-        return kernels.expand(self.weight, self.columns, self.row_starts, self.in_features)
+        return kernels.expand(self.weight, *self.kept_places, self.in_features)
 
     def spread(
         self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
         background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
-        return background.at[self.row_of_each, self.columns].set(aligned)
+        columns, row_starts = self.kept_places
+        rows = kernels.rows_of(row_starts, columns.shape[0])
+        return background.at[rows, columns].set(aligned)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
-        return kernels.gather(dense, self.columns, self.row_starts)
+        return kernels.gather(dense, *self.kept_places)
 
     def row_squares(self) -> Float[Array, " out"]:
         squares = self.weight**2
@@ -86,7 +103,8 @@ class RowSparse(Packed):
         return jnp.repeat(values, self.kept // self.out_features)
 
     def first_rows(self, count: int) -> Layout:
-        kept = Kept(self.columns[: self.row_starts[count]], self.row_starts[: count + 1])
+        columns, row_starts = self.kept_places
+        kept = Kept(columns[: row_starts[count]], row_starts[: count + 1])
         weight, bias = self.weight[: len(kept.columns)], self.bias[:count]
         if not len(weight):  # A pattern keeps at least one weight, so none describes this layer.
             return Dense(jnp.zeros((count, self.in_features)), bias)
@@ -112,4 +130,4 @@ def packed_index_bytes(pattern: Pattern, shape: tuple[int, int], kept: int) -> i
     """
     # Where all rows keep the same number, row_starts follows from the pattern and is not stored.
     start_bytes = 4 * (shape[0] + 1) if isinstance(pattern, PerLayer) else 0
-    return index_width(shape[1]) * kept + start_bytes
+    return index_width(shape[1]) * stored_columns(pattern, shape[0], kept) + start_bytes

@@ -25,6 +25,7 @@ from sparl.layouts.block_circulant import BlockCirculant, grid
 from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
 from sparl.layouts.row_sparse import RowSparse
+from sparl.layouts.shared_rows import columns_of_all_rows, rows_that_share, stored_columns
 from sparl.layouts.straight_through import StraightThrough
 from sparl.topology import Kept, NofM, Pattern, PerLayer, PerRow
 
@@ -130,17 +131,19 @@ def blank(description: dict[str, Any]) -> Layout:
         return _blank_block_circulant(description)
     pattern = pattern_of(description)
     count = pattern.count(outputs, inputs)
-    kept = Kept(jnp.zeros(count, jnp.int32), jnp.zeros(outputs + 1, jnp.int32))
     if description["layout"] == StraightThrough.name:
+        kept = Kept(jnp.zeros(count, jnp.int32), jnp.zeros(outputs + 1, jnp.int32))
         return StraightThrough.of(weight, bias, pattern, kept)
+    groups = -(-outputs // rows_that_share(pattern))
+    columns = jnp.zeros(stored_columns(pattern, outputs, count), jnp.int32)
     return RowSparse(
         weight=jnp.zeros(count),
         bias=bias,
-        columns=kept.columns,
-        row_starts=kept.row_starts,
-        rows=jnp.zeros_like(kept.columns),
+        columns=columns,
+        row_starts=jnp.zeros(groups + 1, jnp.int32),
+        rows=jnp.zeros_like(columns),
         column_starts=jnp.zeros(inputs + 1, jnp.int32),
-        order=jnp.zeros_like(kept.columns),
+        order=jnp.zeros_like(columns),
         pattern=pattern,
     )
 
@@ -184,13 +187,15 @@ def unpack(
     try:
         if description["layout"] == BlockCirculant.name:
             return BlockCirculant.packed(weight, bias, inputs, _unpack_blocks(description, arrays))
-        columns = arrays["columns"]
+        pattern, columns = pattern_of(description), arrays["columns"]
         if "row_starts" in arrays:
             row_starts = arrays["row_starts"]
         else:  # All rows keep the same number.
-            row_starts = np.arange(outputs + 1) * (len(columns) // outputs)
+            per_row = len(weight) // outputs
+            columns = columns_of_all_rows(columns, outputs, per_row, rows_that_share(pattern))
+            row_starts = np.arange(outputs + 1) * per_row
         kept = _kept_places(columns, row_starts)
-        return RowSparse.packed(weight, bias, inputs, pattern_of(description), kept)
+        return RowSparse.packed(weight, bias, inputs, pattern, kept)
     except ValueError as error:
         raise BadFile(f"{file}: {name} has indices that do not fit: {error}", file=file) from error
 
@@ -211,7 +216,11 @@ def _refuse_other_arrays(
         shapes["weight"] = (outputs, inputs)
     elif description["layout"] == RowSparse.name:
         pattern = pattern_of(description)
-        shapes["weight"] = shapes["columns"] = (pattern.count(outputs, inputs),)
+        count = pattern.count(outputs, inputs)
+        shapes["weight"] = shapes["columns"] = (count,)
+        # Files of sparl 0.2 have columns for every row, also where rows share them.
+        if "columns" not in arrays or arrays["columns"].shape != (count,):
+            shapes["columns"] = (stored_columns(pattern, outputs, count),)
         if isinstance(pattern, PerLayer):
             shapes["row_starts"] = (outputs + 1,)
     elif description["layout"] == BlockCirculant.name:

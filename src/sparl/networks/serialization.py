@@ -6,13 +6,20 @@ process. The word `layouts` here always means the JSON: a description of every l
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
 from sparl.errors import BadFile
-from sparl.layouts import blank, describe
+from sparl.layouts import RowSparse, blank, describe
 from sparl.networks import accounting
 from sparl.networks.accounting import Shapes
 from sparl.networks.network import Networks
+from sparl.topology import Kept
 
 Layouts = dict[str, list[dict[str, Any]]]
 """What `layouts.describe` gives for each layer, by network."""
@@ -56,6 +63,37 @@ def blank_networks(layouts: Layouts, outline: Networks) -> Networks:
         name: network.blank([blank(layer) for layer in layouts[name]])
         for name, network in outline.items()
     }
+
+
+def indices_of_groups(layouts: Layouts, indices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The indices of a part's networks as one vector, from a checkpoint of any age.
+
+    Checkpoints of sparl 0.2 have columns for every row, also where rows share them. Newer ones have
+    them once for all these rows, and their indices are given back as they are.
+
+    Args:
+        layouts: By network.
+        indices: Of all layers, network by network in the order of their names.
+    """
+    pieces, at = [], 0
+    for layer in (layer for name in sorted(layouts) for layer in layouts[name]):
+        outline = jax.eval_shape(partial(blank, layer))
+        sizes = [leaf.size for leaf in jax.tree.leaves(outline) if leaf.dtype == jnp.int32]
+        if isinstance(outline, RowSparse) and outline.columns.shape != outline.weight.shape:
+            (outputs, inputs), kept = outline.shape, outline.kept
+            columns = jnp.asarray(indices[at : at + kept])
+            at += 3 * kept + outputs + inputs + 2
+            if columns.size < kept:
+                break
+            row_starts = kept // outputs * jnp.arange(outputs + 1, dtype=jnp.int32)
+            places = Kept(columns, row_starts)
+            weight, bias = jnp.zeros(kept), jnp.zeros(outputs)
+            packed = RowSparse.packed(weight, bias, inputs, outline.pattern, places)
+            pieces += map(np.asarray, packed.places)
+        else:
+            pieces.append(indices[at : at + sum(sizes)])
+            at += sum(sizes)
+    return np.concatenate(pieces) if pieces and at == len(indices) else indices
 
 
 def shapes(parts: dict[str, Networks]) -> dict[str, Shapes]:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.errors import BadFile
+from sparl.networks.serialization import indices_of_groups
 from sparl.replay import Replay
 from sparl.storage import files, schema, state_file
 from sparl.storage.state_file import FORMAT, SEGMENT, Segment, StateFile
@@ -131,6 +132,10 @@ class Checkpoints:
         content = state_file.read(path / FILE)
         arrays = files.read_arrays(path / "learner.safetensors", content.learner)
         layouts = content.plain_layouts
+        for part, networks in layouts.items():
+            name = f"['parts']['{part}'].indices"
+            if name in arrays:
+                arrays[name] = indices_of_groups(networks, arrays[name])
         tree = _to_tree(arrays, template(layouts), path)
         return Loaded(tree, layouts, content.state, path / FILE)
 

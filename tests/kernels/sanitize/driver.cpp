@@ -38,13 +38,16 @@ struct Connections {
 };
 
 // `networks` of them, each layer dense (fraction 1 or more) or with about that fraction kept: of its
-// weights, or of its circulant blocks if its group is more than 1.
+// weights, or of its circulant blocks if its group is more than 1. Where rows share their columns,
+// all keep the same number.
 struct Net {
   Net(Shape widths, std::vector<double> fractions, int64_t batch, int64_t networks,
-      Connections connections, bool shared, int seed, Shape groups = {})
+      Connections connections, bool shared, int seed, Shape groups = {},
+      Shape shares = {})
       : batch(batch), networks(networks), random(seed), widths(widths), groups(groups),
-        connections(connections) {
+        shares(shares), connections(connections) {
     if (groups.empty()) this->groups.assign(fractions.size(), 1);
+    if (shares.empty()) this->shares.assign(fractions.size(), 1);
     const int64_t depth = fractions.size();
     if (connections.normed.empty()) this->connections.normed.assign(depth, 0);
     if (connections.input_normed.empty()) this->connections.input_normed.assign(depth, 0);
@@ -53,12 +56,15 @@ struct Net {
     int64_t value_count = 0;
     for (size_t l = 0; l < fractions.size(); ++l) {
       const int64_t group = this->groups[l], columns = Blocks(Inputs(l), group);
-      const int64_t rows = Blocks(widths[l + 1], group);
-      const bool is_packed = fractions[l] < 1 || group > 1;
-      const int64_t kept = is_packed ? fractions[l] * rows * columns : rows * columns;
+      const int64_t share = this->shares[l], rows = Blocks(widths[l + 1], group * share);
+      const bool is_packed = fractions[l] < 1 || group > 1 || share > 1;
+      const int64_t per_row = fractions[l] * columns;
+      const int64_t kept = share > 1   ? per_row * rows
+                           : is_packed ? fractions[l] * rows * columns
+                                       : rows * columns;
       this->kept.push_back(is_packed ? kept : -1);
-      if (is_packed) packed.push_back(Places(stacks, rows, columns, kept));
-      value_count += kept * group + widths[l + 1];
+      if (is_packed) packed.push_back(Places(stacks, rows, columns, kept, share > 1));
+      value_count += (share > 1 ? per_row * widths[l + 1] : kept * group) + widths[l + 1];
       norm_count += this->connections.normed[l] ? 4 * widths[l + 1] : 0;
       norm_count += this->connections.input_normed[l] ? 4 * Inputs(l) : 0;
     }
@@ -81,7 +87,8 @@ struct Net {
     return array;
   }
 
-  Packed Places(int64_t stacks, int64_t outputs, int64_t inputs, int64_t kept) {
+  Packed Places(int64_t stacks, int64_t outputs, int64_t inputs, int64_t kept,
+                bool even) {
     Packed layer{Ints({stacks, kept}), Ints({stacks, outputs + 1}),
                  {Ints({stacks, kept}), Ints({stacks, inputs + 1}), Ints({stacks, kept})}};
     for (int64_t n = 0; n < stacks; ++n) {
@@ -90,8 +97,10 @@ struct Net {
       int64_t k = 0, places = outputs * inputs;
       for (int64_t r = 0; r < outputs; ++r) {
         starts[r] = k;
+        const int64_t end = even ? (r + 1) * (kept / outputs) : kept;
+        if (even) places = inputs;
         for (int64_t c = 0; c < inputs; ++c, --places) {
-          if (static_cast<int64_t>(random() % places) < kept - k) columns[k++] = c;
+          if (static_cast<int64_t>(random() % places) < end - k) columns[k++] = c;
         }
       }
       starts[outputs] = k;
@@ -139,8 +148,8 @@ struct Net {
     code.insert(code.end(), connections.gives.begin(), connections.gives.end());
     for (size_t l = 0; l < kept.size(); ++l) {
       const Shape& reads = connections.reads[l];
-      code.insert(code.end(), {widths[l + 1], kept[l], groups[l], connections.activations[l],
-                               connections.normed[l], connections.input_normed[l],
+      code.insert(code.end(), {widths[l + 1], kept[l], groups[l], shares[l],
+                               connections.activations[l], connections.normed[l], connections.input_normed[l],
                                static_cast<int64_t>(reads.size())});
       code.insert(code.end(), reads.begin(), reads.end());
     }
@@ -272,7 +281,7 @@ struct Net {
 
   int64_t batch, networks, norm_count = 0;
   std::mt19937 random;
-  Shape widths, kept, groups;
+  Shape widths, kept, groups, shares;
   Connections connections;
   std::vector<Packed> packed;
   Array values = Floats({}), indices = Ints({}), x = Floats({}), dy = Floats({});
@@ -323,6 +332,13 @@ std::vector<Net> Nets() {
                       batch > 16, ++seed);
     nets.emplace_back(Shape{9, 17, 6, 30}, std::vector<double>{0.5, 1, 0.7}, batch, 2, mixed,
                       batch > 16, ++seed, Shape{2, 1, 16});
+    // Rows that share their columns: any number of them, also more than there are.
+    nets.emplace_back(Shape{7, 13, 5, 11}, std::vector<double>{1, 0.4, 0.7}, batch, 2, tower,
+                      batch > 16, ++seed, Shape{1, 1, 1}, Shape{2, 16, 4});
+    nets.emplace_back(Shape{9, 17, 6, 30}, std::vector<double>{0.5, 0.3, 0.7}, batch, 2, mixed,
+                      batch > 16, ++seed, Shape{1, 1, 1}, Shape{8, 3, 7});
+    nets.emplace_back(Shape{40, 75, 33}, std::vector<double>{0.2, 0.0}, batch, 2,
+                      Connections::Chain(2, false), batch > 16, ++seed, Shape{1, 1}, Shape{8, 2});
   }
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
@@ -404,6 +420,9 @@ void Malformed(Pool& pool, int64_t group) {
   refused([](Net& n) { n.dy = Floats({2, n.dy.dims[1], 32}); }, "dy has shape");
   refused([](Net& n) { n.kept[1] = -1, n.groups[1] = 1; }, "values has shape");
   refused([](Net& n) { n.kept[1] = -2; }, "layer 1");
+  for (int64_t share : {-1, 0, 17}) {
+    refused([=](Net& n) { n.shares[1] = share; }, "layer 1: from 1 to 16 packed rows");
+  }
   refused([](Net& n) { n.groups[1] = 16; }, "values has shape");
   refused([](Net& n) { n.groups[1] = 3; }, "layer 1: blocks have");
   refused([](Net& n) { n.groups[1] = 0; }, "layer 1: blocks have");

@@ -88,7 +88,9 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
           path.backward(layer, delta, relu ? taped_at(value) : nullptr, to, lanes, lanes);
           ThroughInputNorm(path, layer, to, lanes, lanes);
         } else if (of_x) {
-          const Place to = PlaceFor(to_x.At(n), tiling, t, by_x);
+          // Where rows share their columns, the product adds to dx: that is done in the cache.
+          const Place to =
+              layer.shared() ? Place{by_x, lanes} : PlaceFor(to_x.At(n), tiling, t, by_x);
           path.backward(layer, delta, nullptr, to.data, to.step, lanes);
           ThroughInputNorm(path, layer, to.data, to.step, lanes);
           if (to.data == by_x) FromTile(by_x, widths[0], tiling, t, to_x.At(n));

@@ -162,7 +162,7 @@ void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float*
     for (int j = 0; j < kBlocks; ++j) right[j] += x.stride;
     left += dy.stride;
   }
-  TotalInto<kBlocks * G>(sums[0], to, add);
+  TotalInto<kBlocks, G>(sums[0], to, G, add);
 }
 
 // dW and db for the rows of blocks first..end. They are summed as components and converted at the

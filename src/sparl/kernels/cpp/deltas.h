@@ -29,7 +29,7 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
       const int64_t all = layer.block_rows();
       const int64_t per_row = layer.weights() / std::max<int64_t>(all, 1);
       const int64_t work = per_row * std::max<int64_t>(taped.batch, 1) + 1;
-      const int64_t rows = std::max<int64_t>(32 / layer.group, kProductsAtOnce / work / 4 * 4);
+      const int64_t rows = std::max<int64_t>(32 / layer.height(), kProductsAtOnce / work / 4 * 4);
       for (int64_t r = 0; r < all; r += rows) {
         tasks.push_back({static_cast<int64_t>(n), l, r, std::min(r + rows, all)});
       }

@@ -1,7 +1,8 @@
 // A network as the kernels see it: its layers, what each of them reads, and where they lie in two
 // arrays.
 //
-// The array `values` has weights (dense [outputs, inputs], packed [kept], circulant [kept, group])
+// The array `values` has weights (dense [outputs, inputs], packed [kept], circulant [kept, group],
+// packed rows that share their columns [outputs, columns of each])
 // and biases, layer by layer, then gain, shift, mean and variance of each layer whose sums have a
 // batch norm, and then those of each layer whose inputs have one. The array `indices` has columns, row_starts, rows, column_starts and order of each layer
 // that is not dense.
@@ -26,6 +27,7 @@ using Span = ffi::Span<const int64_t>;
 class Form {
  public:
   static constexpr int64_t kDense = -1;
+  static constexpr int64_t kMostShare = 16;
 
   // The inputs of a layer from `feature` on.
   struct Use {
@@ -34,8 +36,9 @@ class Form {
   };
 
   // `code` begins with the number of inputs, the number of values that are the network's output,
-  // and these values. Each layer follows with its outputs, its stored weights or blocks (-1 if it
-  // is dense), the size of its circulant blocks (1 without), its activation, whether its sums have
+  // and these values. Each layer follows with its outputs, its kept places (-1 if it is dense), the
+  // size of its circulant blocks (1 without), how many of its rows share their columns (1 without;
+  // places are then counted once for them), its activation, whether its sums have
   // a batch norm (1 or 0), whether its inputs have one, the number of values that it reads, and
   // these values.
   explicit Form(Span code) { error_ = Read(code); }
@@ -132,6 +135,12 @@ class Form {
         ffi::Error error = CheckStarts(Name(l) + "row_starts", layer.row_starts, rows,
                                        layer.kept);
         if (error.failure()) return error;
+        for (int64_t r = 0; layer.shared() && r <= rows; ++r) {
+          if (layer.row_starts[r] != r * layer.per_group()) {
+            return ffi::Error::InvalidArgument(Name(l) + "rows that share their columns must all "
+                                               "keep the same number");
+          }
+        }
         if (!InRange(layer.columns, layer.kept, columns)) {
           return ffi::Error::InvalidArgument(Name(l) + "a column is outside 0.." +
                                              std::to_string(columns - 1));
@@ -165,11 +174,11 @@ class Form {
     }
     for (size_t at = 2 + gives; at < code.size();) {
       const size_t l = depth();
-      if (code.size() - at < 7) return Name(l) + "its form is cut short";
+      if (code.size() - at < 8) return Name(l) + "its form is cut short";
       const int64_t outputs = code[at], kept = code[at + 1], group = code[at + 2];
-      const int64_t activation = code[at + 3], normed = code[at + 4];
-      const int64_t input_normed = code[at + 5], count = code[at + 6];
-      at += 7;
+      const int64_t share = code[at + 3], activation = code[at + 4], normed = code[at + 5];
+      const int64_t input_normed = code[at + 6], count = code[at + 7];
+      at += 8;
       if (count < 1 || count > static_cast<int64_t>(code.size() - at)) {
         return Name(l) + "its form is cut short";
       }
@@ -191,6 +200,10 @@ class Form {
         return Name(l) + "blocks have 2, 4, 8 or 16 rows, not " + std::to_string(group);
       }
       if (group != 1 && kept == kDense) return Name(l) + "a dense layer has no blocks";
+      if (share < 1 || share > kMostShare || (share > 1 && (kept == kDense || group > 1))) {
+        return Name(l) + "from 1 to 16 packed rows share their columns, not " +
+               std::to_string(share);
+      }
       if (outputs < 0 || kept < kDense || std::max({inputs, outputs, kept}) > kMost) {
         return Name(l) + "no layer has this many inputs, outputs or kept weights";
       }
@@ -204,12 +217,17 @@ class Form {
       widths_.push_back(outputs);
       kept_.push_back(kept);
       groups_.push_back(group);
+      shares_.push_back(share);
       activations_.push_back(static_cast<Activation>(activation));
       normed_.push_back(normed);
       input_normed_.push_back(input_normed);
       value_offsets_.push_back(values_);
       index_offsets_.push_back(indices_);
       const Layer layer = Outline(l);
+      if (share > 1 && layer.kept != layer.per_group() * layer.block_rows()) {
+        return Name(l) + "rows that share their columns must all keep the same number";
+      }
+      if (share > 1 && layer.weights() > kMost) return Name(l) + "no layer has this many weights";
       values_ += layer.weights() + outputs;
       if (kept != kDense) {
         indices_ += 3 * layer.kept + layer.block_rows() + 1 + layer.block_columns() + 1;
@@ -255,12 +273,13 @@ class Form {
   Layer Outline(size_t l) const {
     Layer layer;
     layer.inputs = inputs_[l], layer.outputs = widths_[l + 1], layer.group = groups_[l];
+    layer.share = shares_[l];
     layer.kept = kept_[l] == kDense ? layer.inputs * layer.outputs : kept_[l];
     return layer;
   }
 
-  std::vector<int64_t> widths_, inputs_, kept_, groups_, value_offsets_, norm_offsets_;
-  std::vector<int64_t> input_norm_offsets_, index_offsets_, ends_;
+  std::vector<int64_t> widths_, inputs_, kept_, groups_, shares_, value_offsets_;
+  std::vector<int64_t> norm_offsets_, input_norm_offsets_, index_offsets_, ends_;
   std::vector<Activation> activations_;
   std::vector<std::vector<size_t>> reads_;
   std::vector<std::vector<Use>> uses_;

@@ -13,7 +13,7 @@ namespace {
 template <int64_t kTile, int kRows, int kColumns, typename ColumnOf>
 void Dots(int64_t row, ColumnOf column, Tiles x, Tiles dy, float* dot, int64_t row_step,
           bool add = false) {
-  Vector sums[kRows][kColumns] = {};
+  Vector sums[kRows * kColumns] = {};
   const float* right[kColumns];
   for (int j = 0; j < kColumns; ++j) right[j] = x.data + column(j) * kTile;
   const float* left = dy.data + row * kTile;
@@ -21,13 +21,15 @@ void Dots(int64_t row, ColumnOf column, Tiles x, Tiles dy, float* dot, int64_t r
     for (int64_t lane = 0; lane < kTile; lane += kVector) {
       for (int i = 0; i < kRows; ++i) {
         const Vector factor = Load(left + i * kTile + lane);
-        for (int j = 0; j < kColumns; ++j) sums[i][j] += factor * Load(right[j] + lane);
+        for (int j = 0; j < kColumns; ++j) {
+          sums[i * kColumns + j] += factor * Load(right[j] + lane);
+        }
       }
     }
     for (int j = 0; j < kColumns; ++j) right[j] += x.stride;
     left += dy.stride;
   }
-  for (int i = 0; i < kRows; ++i) TotalInto<kColumns>(sums[i], dot + i * row_step, add);
+  TotalInto<kRows, kColumns>(sums, dot, row_step, add);
 }
 
 template <int64_t kTile>
@@ -38,7 +40,7 @@ float SumOverBatch(int64_t row, Tiles dy) {
     for (int64_t lane = 0; lane < kTile; lane += kVector) sum += Load(at + lane);
   }
   float total;
-  TotalInto<1>(&sum, &total, false);
+  TotalInto<1, 1>(&sum, &total, 0, false);
   return total;
 }
 
@@ -60,13 +62,14 @@ __attribute__((noinline)) void GradientOfRest(const Layer& layer, int64_t r, int
 template <int64_t kTile, int64_t kValues, int64_t kTiles, typename Visit>
 void ForEachRun(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy, Visit visit) {
   constexpr int64_t kRows = 64;
+  const int64_t at_once = kRows / layer.share;
   if (layer.kept == 0) return;
   const int64_t columns = layer.block_columns();
   const int64_t even = kValues * layer.block_rows() * columns / layer.kept;
   const int64_t width = even > 0 ? even : 1;  // `even` is 0 if rows name columns many times
   int32_t next[kRows];
-  for (int64_t row = first; row < end; row += kRows) {
-    const int64_t rows = end - row < kRows ? end - row : kRows;
+  for (int64_t row = first; row < end; row += at_once) {
+    const int64_t rows = end - row < at_once ? end - row : at_once;
     for (int64_t t = 0; t == 0 || t < x.count; t += kTiles) {  // zeros for an empty batch
       const int64_t tiles = x.count - t < kTiles ? x.count - t : kTiles;
       const Tiles some_x{x.data + t * x.stride, x.stride, tiles, kTile};

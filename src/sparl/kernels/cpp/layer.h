@@ -21,9 +21,15 @@ struct Affine {
 // y = W x + b. W [outputs, inputs] is stored whole, as packed rows, or as packed rows of circulant
 // blocks (spectra.h) of `group` rows and columns, of which the last ones may be cut short. For
 // blocks, rows, columns and kept values below are those of the grid of blocks.
+//
+// Packed rows may share their columns, `share` neighbours at a time; the last ones may be fewer.
+// Their indices are then those of the grid whose rows are such groups, and all groups keep the same
+// number of columns. Their weights are still stored row by row.
 struct Layer {
-  int64_t outputs = 0, inputs = 0, group = 1;
-  const float* weight = nullptr;  // dense: [outputs, inputs]; packed: [kept]; blocks: [kept, group]
+  int64_t outputs = 0, inputs = 0, group = 1, share = 1;
+  // Dense: [outputs, inputs]; packed: [kept], or [outputs, per_group] where rows share their
+  // columns; blocks: [kept, group].
+  const float* weight = nullptr;
   const float* bias = nullptr;    // [outputs]
   // Batch norms, of the sums and of the inputs: gain, shift, mean and variance, one after the other;
   // null without one.
@@ -46,10 +52,19 @@ struct Layer {
 
   bool packed() const { return row_starts != nullptr || column_starts != nullptr; }
   bool circulant() const { return group > 1; }
-  int64_t weights() const { return kept * group; }
-  int64_t block_rows() const { return (outputs + group - 1) / group; }
+  bool shared() const { return share > 1; }
+  int64_t weights() const { return shared() ? outputs * per_group() : kept * group; }
+  // Rows of W that a row of the grid stands for.
+  int64_t height() const { return group * share; }
+  int64_t block_rows() const { return (outputs + height() - 1) / height(); }
   int64_t block_columns() const { return (inputs + group - 1) / group; }
-  int64_t whole_outputs() const { return block_rows() * group; }
+  // The first row of W of a row of the grid.
+  int64_t RowOf(int64_t grid_row) const {
+    return grid_row < block_rows() ? grid_row * height() : outputs;
+  }
+  // Columns that each group of rows keeps which share them.
+  int64_t per_group() const { return kept / (outputs > 0 ? block_rows() : 1); }
+  int64_t whole_outputs() const { return circulant() ? block_rows() * group : outputs; }
   int64_t whole_inputs() const { return block_columns() * group; }
 };
 
@@ -113,7 +128,7 @@ struct Path {
   void (*through_norm)(int64_t features, Normalised, const float* x, float* dy, int64_t there,
                        int64_t lanes);
 
-  // dW at the stored places and db, summed over the batch, for the rows (of blocks) first..end.
+  // dW at the stored places and db, summed over the batch, for the rows (of the grid) first..end.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
                    float* dbias);
 };

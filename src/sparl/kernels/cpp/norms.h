@@ -34,12 +34,12 @@ void SumLanes(int64_t features, int64_t lanes, float* totals, const Term& term) 
         sums[i] += term(f + i, (f + i) * lanes + lane);
       }
     }
-    TotalInto<kTogether>(sums, totals + f, false);
+    TotalInto<1, kTogether>(sums, totals + f, 0, false);
   }
   for (; f < features; ++f) {
     Vector sum = {};
     for (int64_t lane = 0; lane < lanes; lane += kVector) sum += term(f, f * lanes + lane);
-    TotalInto<1>(&sum, totals + f, false);
+    TotalInto<1, 1>(&sum, totals + f, 0, false);
   }
 }
 

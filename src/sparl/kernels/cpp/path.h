@@ -10,6 +10,7 @@
 #include "gradients.h"
 #include "layer.h"
 #include "norms.h"
+#include "shared_rows.h"
 #include "vectors.h"
 
 namespace sparl {
@@ -115,6 +116,8 @@ void Forward(const Layer& layer, const float* x, float* y, int64_t step, bool re
       MultiplyCirculant<kTile, group.size>(layer.outputs, layer.by_row, layer.columns,
                                            layer.row_starts, x, y, step, finish);
     });
+  } else if (layer.shared()) {
+    MultiplyShared<kTile>(layer, x, y, step, finish);
   } else if (layer.packed()) {
     MultiplyPacked<kTile>(layer.outputs, layer.weight, layer.columns, layer.row_starts, x, y,
                           step, finish);
@@ -132,6 +135,8 @@ void Backward(const Layer& layer, const float* dy, const float* active, float* d
       MultiplyCirculant<kTile, group.size>(layer.inputs, layer.by_column, layer.rows,
                                            layer.column_starts, dy, dx, step, finish);
     });
+  } else if (layer.shared()) {
+    MultiplySharedBack<kTile>(layer, dy, dx, step, finish);
   } else if (layer.packed()) {
     MultiplyPacked<kTile>(layer.inputs, layer.by_column, layer.rows, layer.column_starts, dy, dx,
                           step, finish);
@@ -149,9 +154,12 @@ void Gradient(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
       GradientCirculant<kTile, group.size>(layer, first, end, x, dy, dweight, dbias);
     });
   }
-  for (int64_t r = first; r < end; ++r) dbias[r] = SumOverBatch<kTile>(r, dy);
+  const int64_t rows_end = layer.RowOf(end);
+  for (int64_t r = layer.RowOf(first); r < rows_end; ++r) dbias[r] = SumOverBatch<kTile>(r, dy);
   int64_t r = first;
-  if (layer.packed()) {
+  if (layer.shared()) {
+    GradientShared<kTile>(layer, first, end, x, dy, dweight);
+  } else if (layer.packed()) {
     GradientPacked<kTile>(layer, first, end, x, dy, dweight);
   } else {
     for (; r + 4 <= end; r += 4) GradientDenseRows<kTile, 4>(layer, r, x, dy, dweight);

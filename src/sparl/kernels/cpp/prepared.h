@@ -1,5 +1,5 @@
 // What kernels multiply by in place of the stored weights: packed values in the order of their
-// columns, and the spectra of blocks. They are computed once per call, for all tiles.
+// columns (unless rows share these), and the spectra of blocks. They are computed once per call, for all tiles.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,8 @@ class Prepared {
   template <typename Pool>
   Prepared(Pool pool, Order order, size_t first, Networks* networks) {
     const auto wanted = [&](const Layer& layer) {
-      return layer.circulant() || (layer.packed() && order == kByColumn);
+      return layer.circulant() || 
+             (layer.packed() && !layer.shared() && order == kByColumn);
     };
     int64_t weights = 0;
     for (const auto& layers : *networks) {

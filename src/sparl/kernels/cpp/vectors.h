@@ -63,11 +63,18 @@ inline void Total(Vector* sums, float* totals) {
   }
 }
 
-template <int kCount>
-inline void TotalInto(Vector* sums, float* totals, bool add) {
+// totals[i * row_step + j] = the sum of the lanes of sums[i * kColumns + j], or that is added to it.
+template <int kRows, int kColumns>
+inline void TotalInto(Vector* sums, float* totals, int64_t row_step, bool add) {
+  constexpr int kCount = kRows * kColumns;
   float padded[kCount > kVector ? kCount : kVector];
   Total<kCount>(sums, padded);
-  for (int i = 0; i < kCount; ++i) totals[i] = add ? totals[i] + padded[i] : padded[i];
+  for (int i = 0; i < kRows; ++i) {
+    for (int j = 0; j < kColumns; ++j) {
+      float& to = totals[i * row_step + j];
+      to = add ? to + padded[i * kColumns + j] : padded[i * kColumns + j];
+    }
+  }
 }
 
 }  // namespace
