@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
 from sparl.layouts.base import Layout, index_width
@@ -73,6 +73,11 @@ class RowSparse(Packed):
         share = rows_that_share(self.pattern)
         return Kept(*kernels.of_all_rows(self.places, self.out_features, share))
 
+    @property
+    def _rows(self) -> Int32[Array, " kept"]:
+        """The row of each weight."""
+        return kernels.rows_of(self.kept_places.row_starts, self.kept)
+
     def kernel_form(self) -> kernels.Layer:
         share = rows_that_share(self.pattern)
         return kernels.Layer(self.weight, self.bias, self.places, share=share)
@@ -84,9 +89,7 @@ class RowSparse(Packed):
         self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
         background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
-        columns, row_starts = self.kept_places
-        rows = kernels.rows_of(row_starts, columns.shape[0])
-        return background.at[rows, columns].set(aligned)
+        return background.at[self._rows, self.kept_places.columns].set(aligned)
 
     def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
         return kernels.gather(dense, *self.kept_places)
@@ -94,12 +97,12 @@ class RowSparse(Packed):
     def row_squares(self) -> Float[Array, " out"]:
         squares = self.weight**2
         if isinstance(self.pattern, PerLayer):
-            return jnp.zeros(self.out_features).at[self.row_of_each].add(squares)
+            return jnp.zeros(self.out_features).at[self._rows].add(squares)
         return jnp.sum(squares.reshape(self.out_features, -1), axis=1)
 
     def of_rows(self, values: Float[Array, " out"]) -> Float[Array, " kept"]:
         if isinstance(self.pattern, PerLayer):
-            return values[self.row_of_each]
+            return values[self._rows]
         return jnp.repeat(values, self.kept // self.out_features)
 
     def first_rows(self, count: int) -> Layout:
