@@ -106,13 +106,8 @@ def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
-        api.resume(
-            args.resume,
-            steps=args.steps,
-            quiet=args.quiet,
-            ray_address=args.ray_address,
-            trust=args.trust,
-        )
+        given = dict(vars(args))
+        api.resume(given.pop("resume"), **given)
         return
     args = options.parse(arguments)
     out = args.out or launch.default_folder(args.run, args.method)
@@ -172,7 +167,7 @@ def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
     args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
     run = RunFolder.open(args.dir, args.trust).runnable()
-    policy = load_policy(args.dir)
+    policy = load_policy(args.dir, args.which)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
     if args.video is not None:
         film(run, policy, args.seed, args.video)
@@ -217,7 +212,8 @@ def compare(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """`sparl report`."""
     args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
-    out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet, trust=args.trust)
+    given = dict(vars(args))
+    out = sparl.report(given.pop("runs"), given.pop("out"), **given)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -272,10 +268,10 @@ def features(arguments: list[str]) -> None:
 def export(arguments: list[str]) -> None:
     """`sparl export`."""
     args = tyro.cli(commands.Export, prog="sparl export", args=arguments)
-    out = args.out or exporters.default_folder(args.dir, args.to, args.dtype)
-    report = sparl.export(
-        args.dir, args.to, out, dtype=args.dtype, episodes=args.episodes, trust=args.trust
-    )
+    out = args.out or exporters.default_folder(args.dir, args.to, args.dtype, args.which)
+    given = dict(vars(args)) | {"out": out}
+    del given["json"]
+    report = sparl.export(given.pop("dir"), **given)
     if args.json:
         print(json.dumps(report, indent=2))
     else:

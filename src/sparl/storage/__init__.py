@@ -3,13 +3,15 @@
 from sparl.storage.checkpoint import Checkpoints
 from sparl.storage.files import exclusive_folder, quoted
 from sparl.storage.policy_file import StoredPolicy
-from sparl.storage.run_folder import RunFolder
+from sparl.storage.run_folder import Change, RunFolder
 from sparl.storage.state_file import StateFile
-from sparl.storage.summary import SummaryFile
+from sparl.storage.summary import STEPS, SummaryFile
 from sparl.storage.table import Mark, Table, read_table
 from sparl.storage.trust import accept
 
 __all__ = [
+    "STEPS",
+    "Change",
     "Checkpoints",
     "Mark",
     "RunFolder",

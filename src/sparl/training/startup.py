@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from sparl.config import RunConfig
-from sparl.engine import Engine
-from sparl.storage import RunFolder
+from sparl.training.collector import Host
 
 
-def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
+def headline(trainer: Host) -> str:
     """Names the environment, the agent, the method, the folder, and the size of the networks."""
+    run, engine = trainer.config, trainer.engine
     networks = engine.learner.all_networks()
     bytes_share = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
-        f"{run.seed}, into {folder.path}\n{len(networks)} networks, targets included, "
+        f"{run.seed}, into {trainer.folder.path}\n{len(networks)} networks, targets included, "
         f"{engine.sparsity:.0%} of their weights left out, in {bytes_share:.0%} of the bytes of "
         "dense ones"
     )

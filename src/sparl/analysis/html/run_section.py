@@ -179,8 +179,12 @@ def _layers(run: ReadRun) -> list[Layer]:
 
 
 def _files(path: Path) -> list[Size]:
-    """Lists all files in policy/ and export/, also those that sparl did not write."""
-    paths = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
+    """Lists all files in policy/, policy-best/ and export/, also those that sparl did not write."""
+    paths = [
+        file
+        for name in ("policy", "policy-best", "export")
+        for file in sorted((path / name).rglob("*"))
+    ]
     return [Size(str(f.relative_to(path)), f.stat().st_size) for f in paths if f.is_file()]
 
 
