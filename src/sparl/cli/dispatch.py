@@ -23,7 +23,7 @@ from sparl.config import RunConfig, options
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
-from sparl.storage import RunFolder, files, quoted
+from sparl.storage import STEPS, RunFolder, files, quoted
 from sparl.training import Console, Evaluator, Interrupted, load_policy
 
 OVERVIEW = """\
@@ -157,8 +157,12 @@ def import_agent(arguments: list[str]) -> None:
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
-    final = summary["final_return"]
+    final, best = summary["final_return"], summary["policy_best_return"]
+    if summary["ended"] != STEPS:
+        print(f"{out}: ended at step {summary['steps']}: {summary['ended']}")
     print(f"{out}: " + ("no evaluations" if final is None else f"final return {final:.1f}"))
+    if best is not None:
+        print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
     print(f"  sparl inspect {quoted(out)}")
     print(f"  sparl eval {quoted(out)}")
 

@@ -1,5 +1,6 @@
 """The training loop: collecting, updating, evaluating, logging and saving one run."""
 
+from sparl.training.best import Best
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.console import Console
@@ -19,6 +20,7 @@ __all__ = [
     "FINAL",
     "SIDE_BY_SIDE",
     "TIMES",
+    "Best",
     "Callback",
     "Collected",
     "Collector",
