@@ -34,6 +34,8 @@ class Resume:
     """Mean return of an evaluation at which the run ends from now on; never for none."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
+    threads: int | None = None
+    """Threads that compute. If not given, one for each core."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False

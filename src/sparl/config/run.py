@@ -17,6 +17,10 @@ ROLLOUT = 50
 """Steps of a rollout, if not given, where there are several actors."""
 
 
+RECORDED = ("env_spec", "env_folder", "replay_sha256", "replay_transitions", "begun_from")
+"""Fields of `RunConfig` that sparl fills in itself."""
+
+
 Vectorization = Literal["sync", "async", "envpool"]
 
 

@@ -4,6 +4,7 @@ from sparl.training.best import Best
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.console import Console
+from sparl.training.cores import limit_threads
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_beyond, snapshot
@@ -44,6 +45,7 @@ __all__ = [
     "Transition",
     "Which",
     "inspect",
+    "limit_threads",
     "load_policy",
     "refuse_beyond",
     "snapshot",

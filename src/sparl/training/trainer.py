@@ -78,7 +78,7 @@ class Trainer(Host):
         self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
-        self.notes = [*startup.notes(run, agent), *self.collector.notes()]
+        self.notes = [*startup.notes(self), *self.collector.notes()]
         """What is told of this run when it starts."""
         self._ended = False  # whether an episode ended with the newest steps
         self._asked_at = 0  # the step at which a callback asked to end the run

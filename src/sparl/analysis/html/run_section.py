@@ -17,7 +17,7 @@ from sparl.analysis.html.charts import Chart, LegendEntry
 from sparl.analysis.html.figures import Size, Tile
 from sparl.analysis.html.film import Film
 from sparl.analysis.html.read_run import Columns, ReadRun
-from sparl.config import options
+from sparl.config import spelling
 from sparl.errors import SparlError
 from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
 from sparl.storage import files, schema
@@ -166,7 +166,7 @@ def run_section(run: ReadRun, label: str) -> RunSection:
         files=_files(run.path),
         exports=_exports(run.path),
         latencies=_latencies(run.path),
-        command=shlex.join(options.command(run.config, run.agent, run.method)),
+        command=shlex.join(spelling.command(run.config, run.agent, run.method)),
         config=json.dumps(run.recorded, indent=2, sort_keys=True),
     )
 
