@@ -174,6 +174,8 @@ def test_what_is_changed_when_a_run_goes_on_holds_from_there_and_is_recorded(who
         "eval_episodes": [2, 1],
         "checkpoint_every": [40, 20],
     }
+    page = run.report(tmp_path / "report.html", video=False).read_text()
+    assert "learning_rate from 0.01 to 0.001 at step 120; eval_every from 50 to 25" in page
     with pytest.raises(BadValue, match="eval_every is 0"):
         run.resume(eval_every=0)
 
@@ -215,6 +217,16 @@ def test_the_search_for_the_best_begins_anew_when_the_policy_has_another_size():
     assert best.score is not None and best.policy is not None
     assert (best.score.step, best.score.value, best.score.weights) == (4, -2.0, 8)
     assert best.policy.network.layers[0].shape == (4, 1)
+
+
+def test_a_policy_is_not_written_where_a_link_leads(whole, tmp_path):
+    shutil.copytree(whole[0].folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "policy-best")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "policy-best").symlink_to(tmp_path / "elsewhere")
+    sparl.resume(tmp_path / "run", quiet=True)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert outcome(tmp_path / "run") == whole[2]
 
 
 class Trainer(Host):

@@ -34,6 +34,9 @@ def write_results(
     Raises:
         OSError: The disk is full, for example.
     """
+    for path in (folder.policy, folder.best_policy):
+        if path.is_symlink():  # a run folder of others must not lead elsewhere
+            path.unlink()
     policy.save(folder.policy)
     if best is not None:
         best.save(folder.best_policy)

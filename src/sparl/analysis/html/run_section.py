@@ -138,6 +138,15 @@ class RunSection:
         return str(path.parents[1] if path.parent.name == "checkpoints" else path)
 
     @property
+    def changed(self) -> str:
+        """What was changed when it went on, and at which steps; empty if nothing was."""
+        return "; ".join(
+            f"{name} from {old} to {new} at step {change['step']:,}"
+            for change in self.run.recorded.get("changes", ())
+            for name, (old, new) in change.get("changed", {}).items()
+        )
+
+    @property
     def logs(self) -> str:
         """The logged transitions that it learned from; empty if there were none."""
         run = self.run.config
