@@ -17,7 +17,7 @@ class Callback:
 
     A hook that returns False ends the run: it finishes the episode, saves a checkpoint and leaves
     its policy and its summary, as a run does that has made all its steps. `sparl.resume` goes on
-    with it, with the same bytes as if it had not ended.
+    with it: with one environment, with the same bytes as if it had not ended.
     """
 
     reason: str = ""
