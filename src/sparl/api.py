@@ -41,7 +41,7 @@ class Run:
         which = "" if self.which == "final" else f", which={self.which!r}"
         return f"Run({str(self.folder)!r}{which})"
 
-    @property
+    @cached_property
     def best(self) -> Run:
         """The same run with the policy of its best evaluation; see `which`.
 
@@ -98,7 +98,7 @@ class Run:
 
         This `Run`, too, has the new policy afterwards.
         """
-        for read in ("policy", "_explorer"):
+        for read in ("policy", "best", "_explorer"):
             self.__dict__.pop(read, None)
         return resume(self.folder, **options)
 

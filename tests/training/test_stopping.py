@@ -175,7 +175,7 @@ def test_what_is_changed_when_a_run_goes_on_holds_from_there_and_is_recorded(who
         "checkpoint_every": [40, 20],
     }
     page = run.report(tmp_path / "report.html", video=False).read_text()
-    assert "learning_rate from 0.01 to 0.001 at step 120; eval_every from 50 to 25" in page
+    assert "eval_every from 50 to 25 at step 120; learning_rate from 0.01 to 0.001" in page
     with pytest.raises(BadValue, match="eval_every is 0"):
         run.resume(eval_every=0)
 

@@ -68,6 +68,8 @@ class Import:
     """Adam's step size from now on, in place of the file's; needed if that is a schedule."""
     seed: int | None = None
     """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
+    threads: int | None = None
+    """Threads that compute. If not given, one for each core."""
     quiet: bool = False
     """Print no progress."""
 

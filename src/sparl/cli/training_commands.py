@@ -68,6 +68,7 @@ def import_agent(arguments: list[str]) -> None:
     args = tyro.cli(
         commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
     )
+    training.limit_threads(args.threads)
     api.import_sb3(
         args.file,
         args.env,

@@ -73,8 +73,8 @@ def parse(
     method = METHODS.find(_named(prog, arguments, "method", usual.method))
     options = [
         _flat("run", RunConfig, MISSING if file is None else given.run()),
-        _option("agent", str, "td3", f"Learning algorithm: {_choices(AGENTS.names)}."),
-        _option("method", str, "dense", f"Sparse training method: {_choices(METHODS.names)}."),
+        _option("agent", str, usual.agent, f"Learning algorithm: {_choices(AGENTS.names)}."),
+        _option("method", str, usual.method, f"Sparse training method: {_choices(METHODS.names)}."),
         *_pattern(method, usual.pattern),
         *_common(usual),
         *CONFIG,
