@@ -11,10 +11,11 @@ from environments import OFTEN, TINY
 from interruptions import python
 
 import sparl
+from sparl import launch
 from sparl.errors import BadValue
 from sparl.training import cores, limit_threads
 
-POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
+POINT = "environments:Point-v0"
 
 
 def test_a_run_that_does_not_fit_onto_the_disk_leaves_nothing(tmp_path, monkeypatch):
@@ -65,10 +66,10 @@ def test_as_many_threads_compute_as_are_asked_for():
 
 
 def test_agents_and_methods_go_by_their_names_too(tmp_path):
-    options = OFTEN | {"steps": 20, "eval_every": 20}
-    run = sparl.train(STEPS, "dqn", "rnm", out=tmp_path / "run", **options)
-    config = json.loads((run.folder / "config.json").read_text())
-    assert (config["agent"]["name"], config["method"]["name"]) == ("dqn", "rnm")
+    options = OFTEN | {"steps": 10, "eval_every": 10}
+    run = sparl.train(POINT, TINY, "rnm", out=tmp_path / "run", **options)
+    assert json.loads((run.folder / "config.json").read_text())["method"]["name"] == "rnm"
+    assert launch.agent_of("dqn") == sparl.DQN()
     for agent, method, told in (
         ("sacc", "dense", "agent is 'sacc': choose of td3, sac.* Did you mean 'sac'?"),
         ("sac", "rmn", "method is 'rmn': choose of dense, rnm.* Did you mean 'rnm'?"),

@@ -58,7 +58,7 @@ def resume(
                 f"{name} is {new} now; it was {old}" for name, (old, new) in changed.items()
             ]
         folder.write_config(run, agent, method, spaces, recorded)
-        if step is not None and step < run.steps and not trainer.state.ended:
+        if (step or 0) < run.steps and not trainer.state.ended:
             _forget_end(folder)
         trainer.run()
     return folder
