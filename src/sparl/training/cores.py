@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 
 from sparl import validation
+from sparl.errors import BadValue
 
 VARIABLE = "NPROC"
 """By this environment variable XLA is told how many threads to start; our kernels use the same."""
+
+MOST = 1024
+"""Threads that may be asked for; XLA starts all of them at once."""
 
 
 def limit_threads(threads: int | None) -> None:
@@ -17,10 +21,12 @@ def limit_threads(threads: int | None) -> None:
     Elsewhere set the variable NPROC before Python starts.
 
     Raises:
-        BadValue: It is below 1.
+        BadValue: It is below 1, or above `MOST`.
     """
     if threads is not None:
         validation.at_least(1, threads=threads)
+        if threads > MOST:
+            raise BadValue(f"threads is {threads}: it must be at most {MOST}")
         os.environ[VARIABLE] = str(threads)
 
 
