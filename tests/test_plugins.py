@@ -15,7 +15,7 @@ from interruptions import StopAt, Stopped, outcome
 import sparl
 from sparl.agents import AGENTS
 from sparl.cli import main
-from sparl.config import options
+from sparl.config import options, spelling
 from sparl.errors import BadValue
 from sparl.methods import METHODS
 from sparl.storage import RunFolder
@@ -114,7 +114,7 @@ def test_a_plug_in_policy_is_exported_and_reported(trained, tmp_path):
 
 def test_the_command_of_a_plug_in_run_parses_back_to_the_same_run(trained):
     run, agent, method, _ = RunFolder.open(trained.folder).read_config()
-    words = options.command(run, agent, method)
+    words = spelling.command(run, agent, method)
     assert words[3:5] == ["--agent", AGENT]
     asked = options.parse(words[2:])
     assert (asked.run, asked.agent, asked.method) == (run, agent, method)
@@ -138,7 +138,7 @@ def test_help_has_the_options_of_the_named_plug_ins_alone(capsys):
 
 def test_an_agents_option_is_kept_where_a_method_has_an_internal_field_of_that_name():
     run, agent = sparl.RunConfig(ENV), ToyAgent(n=3)
-    asked = options.parse(options.command(run, agent, sparl.RNM(1, 4))[2:])
+    asked = options.parse(spelling.command(run, agent, sparl.RNM(1, 4))[2:])
     assert (asked.agent, asked.method) == (agent, sparl.RNM(1, 4))
 
 

@@ -16,7 +16,7 @@ from sb3_files import ENVS, saved
 import sparl
 from sparl import methods
 from sparl.cli import main
-from sparl.config import options
+from sparl.config import spelling
 from sparl.errors import BadRun, BadValue
 from sparl.storage import RunFolder
 
@@ -204,7 +204,7 @@ def test_prune_gives_a_new_run_and_leaves_the_old_one(runs, tmp_path):
     assert summary["weights_kept"] == pytest.approx(0.5 * summary["weights_total"], abs=3)
     assert pruned.predict(OBSERVATIONS, deterministic=False)[0].shape == (400, 1)
     run, agent, method, _ = RunFolder.open(pruned.folder).read_config()
-    words = options.command(run, agent, method)
+    words = spelling.command(run, agent, method)
     assert words[:3] == ["sparl", "prune", str(runs["td3"].folder)]
 
 
@@ -223,7 +223,7 @@ def test_import_sb3_gives_a_run_that_goes_on(tmp_path):
     assert before == sparl.load(run.folder).predict(observation)
     assert run.predict(observation, deterministic=False)[0].dtype == np.int64
     config, agent, method, _ = RunFolder.open(run.folder).read_config()
-    words = options.command(config, agent, method)
+    words = spelling.command(config, agent, method)
     assert words[:4] == ["sparl", "import", "sb3", str(Path(saved("dqn")).absolute())]
     words[words.index("--out") + 1] = str(tmp_path / "again")
     assert main([*words[1:], "--quiet"]) == 0

@@ -17,7 +17,7 @@ from sparl.errors import SparlError
 from sparl.exporters import export
 from sparl.methods import RNM
 from sparl.policy import Policy
-from sparl.training import Callback
+from sparl.training import Callback, SaveBest, StopOnPlateau, StopOnReturn
 
 __version__ = version("sparl")
 
@@ -42,7 +42,10 @@ __all__ = [
     "Run",
     "RunConfig",
     "SACConfig",
+    "SaveBest",
     "SparlError",
+    "StopOnPlateau",
+    "StopOnReturn",
     "TD3Config",
     "__version__",
     "compare",

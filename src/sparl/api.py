@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from sparl import analysis, exporters, launch
-from sparl.agents import TD3, Agent
-from sparl.errors import BadValue
-from sparl.interop import logs, sb3
-from sparl.methods import METHODS, Dense, Method
+from sparl import analysis, exporters, launch, validation
+from sparl.agents import Agent
+from sparl.interop import logs
+from sparl.methods import Method
 from sparl.policy import Policy, predict
-from sparl.storage import RunFolder, exclusive_folder
-from sparl.training import Callback, Evaluation, Evaluator, Explorer, load_policy, snapshot
+from sparl.storage import RunFolder
+from sparl.training import Callback, Evaluation, Evaluator, Explorer, Which, load_policy
 
 
 class Run:
@@ -25,25 +23,40 @@ class Run:
     Stable-Baselines3 does.
     """
 
-    def __init__(self, folder: str | Path, *, trust: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, which: Which = "final", trust: bool = False) -> None:
         """
         Args:
             folder: An existing run folder. `BadRun` is raised where there is none.
+            which: Of its policies: the final one, or the one of the best evaluation. All that the
+                run's policy is asked for is this one's.
             trust: Import what it names, though somebody else wrote it: see `Untrusted`.
         """
         self.folder = RunFolder.open(folder, trust).path
         """Everything that the run left."""
+        validation.one_of(get_args(Which), which=which)
+        self.which: Which = which
+        """The policy that is meant: "final" or "best"."""
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        which = "" if self.which == "final" else f", which={self.which!r}"
+        return f"Run({str(self.folder)!r}{which})"
+
+    @cached_property
+    def best(self) -> Run:
+        """The same run with the policy of its best evaluation; see `which`.
+
+        That is the best since the policy has as many weights as it has at the end.
+        """
+        return Run(self.folder, which="best")
 
     @cached_property
     def policy(self) -> Policy:
         """The final policy; of a run that has not come to its end that of its newest checkpoint.
 
-        It is read once: a `Run` made before somebody else resumed the run keeps what it has read.
+        The best one where the `Run` was made for that. It is read once: a `Run` made before
+        somebody else resumed the run keeps what it has read.
         """
-        return load_policy(self.folder)
+        return load_policy(self.folder, self.which)
 
     def predict(
         self,
@@ -85,21 +98,22 @@ class Run:
 
         This `Run`, too, has the new policy afterwards.
         """
-        for read in ("policy", "_explorer"):
+        for read in ("policy", "best", "_explorer"):
             self.__dict__.pop(read, None)
         return resume(self.folder, **options)
 
-    def prune(self, method: Method, **options: Any) -> Run:
+    def prune(self, method: Method | str, **options: Any) -> Run:
         """A new run that prunes what this one has learned; options are those of `sparl.prune`."""
         return prune(self.folder, method, **options)
 
     def export(self, to: exporters.Target = "c", **options: Any) -> dict[str, Any]:
         """Writes the policy for a device; options are those of `sparl.export`."""
-        return exporters.export(self.folder, to, **options)
+        return exporters.export(self.folder, to, **self._which | options)
 
     def report(self, out: str | Path | None = None, **options: Any) -> Path:
         """Writes a web page about the run: `report.html` in its folder, if not said otherwise."""
-        return analysis.report(self.folder, out or self.folder / "report.html", **options)
+        out = out or self.folder / "report.html"
+        return analysis.report(self.folder, out, **self._which | options)
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy alone; `sparl.load` reads it."""
@@ -109,6 +123,10 @@ class Run:
         """Writes the replay of the newest checkpoint as a .npz of logs, for `replay` of others."""
         logs.save(RunFolder.open(self.folder), Path(path))
 
+    @property
+    def _which(self) -> dict[str, Any]:
+        return {"which": self.which}
+
     @cached_property
     def _explorer(self) -> Explorer:
         return Explorer(RunFolder.open(self.folder))
@@ -116,8 +134,8 @@ class Run:
 
 def train(
     env: Any,
-    agent: Agent | None = None,
-    method: Method | None = None,
+    agent: Agent | str = "td3",
+    method: Method | str = "dense",
     *,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -131,8 +149,8 @@ def train(
         env: A gymnasium id (`"HalfCheetah-v5"`), `"module:EnvId"`, `"path/to/file.py:Class"`; a
             class, a function that makes environments, an `EnvSpec`, or an environment. What no
             other process could make again goes, too; give it again to `resume` and `prune`.
-        agent: `sparl.TD3()` if not given.
-        method: `sparl.RNM(2, 4)`, say; dense if not given.
+        agent: `sparl.SAC(hidden=(400, 300))`, say, or "sac" for one with its defaults.
+        method: `sparl.RNM(2, 4)`, say, or "rnm" for one with its defaults.
         out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
         ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
             machine. A cluster that `ray.init` has connected to already is used.
@@ -143,8 +161,7 @@ def train(
         SparlError: Anything a user can put right.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, with the run saved.
     """
-    agent = TD3() if agent is None else agent
-    method = Dense() if method is None else method
+    agent, method = launch.agent_of(agent), launch.method_of(method)
     run = launch.configured(env, options)
     agent = launch.learning_at_once(run, agent)
     folder = launch.new_folder(out, run, method)
@@ -157,6 +174,11 @@ def resume(
     path: str | Path,
     *,
     steps: int | None = None,
+    learning_rate: float | None = None,
+    eval_every: int | None = None,
+    eval_episodes: int | None = None,
+    checkpoint_every: int | None = None,
+    stop_at_return: float | Literal["never"] | None = None,
     env: Any = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
@@ -165,37 +187,43 @@ def resume(
 ) -> Run:
     """Goes on with a run from its newest checkpoint, or from one: `RUN/checkpoints/step-…`.
 
-    With the same `steps` the result is, byte for byte, that of a run never interrupted. More
+    With the same options the result is, byte for byte, that of a run never interrupted. More
     `steps` prolong a run; its last episode was cut where the run had ended. That holds for a run
     with one actor, too; several go on with what was learned and seen, and begin new episodes.
 
+    What is changed stays so, and config.json records it under `changes`, with the step.
+
     Args:
         steps: Environment steps in all, if others than the run had.
+        learning_rate: Another step size of Adam; its moments stay. So `eval_every`,
+            `eval_episodes` and `checkpoint_every` may be others.
+        stop_at_return: Another return to stop at; "never" for none.
         env: The run's environment, where this process cannot make it from what the run recorded.
         callbacks: As for `train`, and so `quiet` and `ray_address`, which may be another one.
         trust: As for `Run`.
     """
-    folder, saved, step = start = launch.start_of(Path(path), trust)
-    run, agent, method, spaces = folder.read_config()
-    run = run if env is None else launch.in_environment(run, env)
-    run = launch.prolonged(run, start, steps)
-    started = launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
-    with launch.writing(folder), exclusive_folder(folder.path), started as trainer:
-        launch.refuse_other_spaces(trainer, spaces)
-        if step is None:
-            launch.begin_again(trainer)
-        else:
-            launch.take_up(trainer, step, [s for s in saved if s < step])
-            if step < run.steps:
-                launch.forget_end(folder)
-        folder.write_config(run, agent, method, spaces)
-        trainer.run()
-    return Run(folder.path)
+    changes = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "eval_every": eval_every,
+        "eval_episodes": eval_episodes,
+        "checkpoint_every": checkpoint_every,
+        "stop_at_return": stop_at_return,
+    }
+    run = launch.resume(
+        *(Path(path), changes),
+        env=env,
+        callbacks=callbacks,
+        quiet=quiet,
+        ray_address=ray_address,
+        trust=trust,
+    )
+    return Run(run.path)
 
 
 def prune(
     path: str | Path,
-    method: Method,
+    method: Method | str,
     *,
     steps: int = 100_000,
     env: Any = None,
@@ -218,23 +246,8 @@ def prune(
         BadValue: A method that starts at random places (`Method.prunes` is False).
         SparlError: As `train`.
     """
-    if not method.prunes:
-        fitting = ", ".join(name for name, kind in METHODS.usable().items() if kind.prunes)
-        raise BadValue(
-            f"{method.name} does not choose by what a network has learned. What prunes: {fitting}"
-        )
-    source = RunFolder.open(path, trust)
-    run, agent, _, spaces = source.read_config()
-    run = run if env is None else launch.in_environment(run, env)
-    engine, state = snapshot(source)
-    begun_from = str(source.checkpoints.path(state.step).absolute())
-    run = replace(run, steps=steps, begun_from=begun_from, pretrain_updates=0)
-    folder = launch.new_folder(out, run, method)
-    agent = agent.continued(state.step)
-    with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
-        launch.refuse_other_spaces(trainer, spaces)
-        trainer.begin_with_run(source, engine, state)
-        launch.begin(trainer)
+    method = launch.method_of(method)
+    folder = launch.prune(path, method, steps, env, out, callbacks, quiet, trust)
     return Run(folder.path)
 
 
@@ -269,29 +282,17 @@ def import_sb3(
             (normalised ones).
         BadEnvironment: An environment that it was not trained in.
     """
-    path = Path(path)
-    trained = sb3.read(path, learning_rate)
-    begun_from = str(path.absolute())
-    taken = trained.run | {"steps": steps, "begun_from": begun_from}
-    run = launch.configured(env, taken | options)
-    run = run if seed is None else replace(run, seed=seed)
-    if run.normalize_observations:
-        raise BadValue(
-            "normalize_observations is True: the agent was trained on observations as its "
-            "environment gave them, and would act otherwise. Leave it out"
-        )
-    method = Dense()
-    folder = launch.new_folder(out, run, method)
-    agent = replace(trained.agent, learning_starts=steps)
-    with launch.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
-        trained.refuse_other_spaces(run.env, trainer.spaces)
-        trainer.begin_with(trained.learner())
-        acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
-        trainer.notes = [*trained.notes, acts]
-        launch.begin(trainer)
+    folder = launch.import_sb3(
+        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet), options
+    )
     return Run(folder.path)
 
 
-def load(path: str | Path, *, trust: bool = False) -> Run | Policy:
-    """A run of a run folder; a policy of a folder that `Policy.save` wrote, which runs no code."""
-    return Policy.load(path) if (Path(path) / "policy.json").exists() else Run(path, trust=trust)
+def load(path: str | Path, *, which: Which = "final", trust: bool = False) -> Run | Policy:
+    """A run of a run folder; a policy of a folder that `Policy.save` wrote, which runs no code.
+
+    `which` and `trust` are as for `Run`.
+    """
+    if (Path(path) / "policy.json").exists():
+        return load_policy(path, which)
+    return Run(path, which=which, trust=trust)

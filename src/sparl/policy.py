@@ -45,7 +45,6 @@ class Policy:
         self.spaces = spaces
         self.golden = np.asarray(golden, np.float32)
         self.normalization = normalization
-        self._apply = jax.jit(lambda net, observation: net(observation.T).T)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """[batch, obs] to [batch, act] in [-1, 1], or to the best choices [batch]."""
@@ -54,7 +53,7 @@ class Policy:
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network gives: [batch, obs] to actions [batch, act], or values of choices."""
-        return np.asarray(self._apply(self.network, self.normalized(observation)))
+        return np.asarray(_apply(self.network, self.normalized(observation)))
 
     def normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Observations [batch, obs] as the network sees them."""
@@ -133,6 +132,12 @@ class Policy:
                 value=float(error),
             )
         return policy
+
+
+@jax.jit
+def _apply(network: Network, observation: Any) -> Any:
+    """Outputs [batch, out]. Policies of the same shapes share what is compiled."""
+    return network(observation.T).T
 
 
 def predict(

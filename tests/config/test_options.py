@@ -9,7 +9,7 @@ import pytest
 
 import sparl
 from sparl import agents, methods
-from sparl.config import RunConfig, options
+from sparl.config import RunConfig, options, spelling
 from sparl.errors import BadValue
 from sparl.methods import METHODS
 
@@ -42,7 +42,7 @@ ALL = [*(METHODS.find(name)() for name in METHODS.names), *CHANGED]
 def test_the_command_of_a_run_makes_the_same_run(method):
     for run in RUNS:
         for agent in AGENTS:
-            words = options.command(run, agent, method)
+            words = spelling.command(run, agent, method)
             assert words[:2] == ["sparl", "train"]
             asked = options.parse(words[2:])
             assert (asked.run, asked.agent, asked.method) == (run, agent, method)
@@ -53,14 +53,14 @@ def test_the_command_of_a_run_makes_the_same_run(method):
 )
 def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
     run = replace(RUNS[-1], begun_from="/some/where/first run/checkpoints/step-000000400")
-    words = options.command(run, AGENTS[0], method)
+    words = spelling.command(run, AGENTS[0], method)
     assert words[:2] == ["sparl", "prune"]
     asked = options.parse_prune(words[2:])
     assert (asked.dir, asked.steps, asked.method) == (Path("/some/where/first run"), 7, method)
 
 
 def test_what_has_its_default_is_not_said():
-    words = options.command(RUNS[0], sparl.TD3(), sparl.RNM(2, 4, interval=5))
+    words = spelling.command(RUNS[0], sparl.TD3(), sparl.RNM(2, 4, interval=5))
     told = "sparl train HalfCheetah-v5 --agent td3 --method rnm"
     assert " ".join(words) == f"{told} --steps 1000000 --pattern 2:4 --interval 5"
 
@@ -108,7 +108,7 @@ def test_internal_fields_of_a_method_are_no_options(word, capsys):
 
 def test_a_run_that_began_with_another_librarys_file_is_told_as_an_import():
     run = RunConfig("Pendulum-v1", steps=50, seed=3, begun_from="/some/where/model.zip")
-    words = options.command(run, sparl.TD3(learning_rate=0.001), methods.Dense())
+    words = spelling.command(run, sparl.TD3(learning_rate=0.001), methods.Dense())
     told = "sparl import sb3 /some/where/model.zip --env Pendulum-v1 --out imported"
     assert " ".join(words) == f"{told} --learning-rate 0.001 --seed 3 --steps 50"
 

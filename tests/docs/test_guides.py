@@ -29,7 +29,7 @@ import pytest
 import tyro
 
 import sparl
-from sparl import bench
+from sparl import bench, launch
 from sparl.cli import commands
 from sparl.config import options
 
@@ -117,8 +117,8 @@ def parse(words: list[str]) -> None:
         tyro.cli(kind, args=arguments)
 
 
-FILE = re.compile(r"# (\w+\.py)\n")
-"""How a Python block begins that is a file."""
+FILE = re.compile(r"# (\w+\.(?:py|yaml))\n")
+"""How a block begins that is a file."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -152,9 +152,9 @@ def with_options(function: Callable[..., Any], **fixed: Any) -> Callable[..., An
 train = with_options(sparl.train, **SHORT, **OFTEN)
 
 
-def small_train(env: str, agent: Any = None, method: Any = None, **given: Any) -> Any:
+def small_train(env: str, agent: Any = None, method: Any = "dense", **given: Any) -> Any:
     """`sparl.train` with tiny networks that learn from the start."""
-    agent = sparl.TD3() if agent is None else agent
+    agent = launch.agent_of("td3" if agent is None else agent)
     hidden = (16,) * len(agent.hidden)
     tiny = replace(agent, hidden=hidden, batch_size=8, learning_starts=50)
     return train(env, tiny, method, **given)

@@ -97,6 +97,7 @@ WORDS = [
         "--to",
     ),
     *("--to", "--dtype", "--trust", "--envs", "--inputs", "--buffer-size", "--", "-", "-h"),
+    *("--config", "--print-config", "--which", "best", "--threads", "--stop-at-return", "never"),
     *("td3", "sac", "dqn", "rnm", "dsp", "2:4", "1:8x4", "c", "onnx", "int8", "256", "0", "-1"),
     *("Pendulum-v1", "CartPole-v1", "nowhere", "run", "x:Y", "a.py:B", ":", "../run", "1e9", "nan"),
 ]
@@ -108,7 +109,8 @@ def test_any_command_line_works_or_says_why_not(tmp_path, monkeypatch, capsys):
     shutil.copytree(OLD_RUN, tmp_path / "run")
     for name in ("train", "resume", "prune", "import_sb3"):
         monkeypatch.setattr(api, name, lambda *_, **__: None)
-    monkeypatch.setattr(cli.dispatch, "_conclude", lambda _: None)
+    monkeypatch.setattr(cli.training_commands, "_conclude", lambda _: None)
+    monkeypatch.setenv("NPROC", "2")  # what --threads sets is taken back
     monkeypatch.setattr(cli.dispatch.bench, "main", lambda _: None)
     for module, name in (
         ("sparl.linear_mdp.features", "find"),

@@ -46,6 +46,8 @@ def outcome(run: Path) -> dict[str, Any]:
     assert summary is not None
     return {
         "policy": {p.name: p.read_bytes() for p in sorted((run / "policy").iterdir())},
+        "best": {p.name: p.read_bytes() for p in sorted((run / "policy-best").glob("*"))},
+        "best_step": summary["policy_best_step"],
         "metrics": rows,
         "restructures": other.read_text() if other.exists() else "",
         "evals": summary["evals"],

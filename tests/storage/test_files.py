@@ -248,3 +248,41 @@ def test_numbers_that_are_not_finite_are_refused_in_a_file_of_arrays(run):
     edit(run / "policy" / "policy.json", lambda content: content.update(sha256=sha256))
     with pytest.raises(BadFile, match="outputs differ from the golden ones by nan"):
         sparl.load(run / "policy")
+
+
+def put(folder: Path, text: str) -> None:
+    with files.replaced_folder(folder) as new:
+        (new / "text").write_text(text)
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder, renamed = tmp_path / "folder", []
+    put(folder, "first")
+    put(folder, "second")
+    with pytest.raises(ZeroDivisionError), files.replaced_folder(folder) as new:
+        (new / "text").write_text("third")
+        raise ZeroDivisionError
+
+    def fail_at_the_second(old, new):
+        renamed.append(new)
+        if len(renamed) == 2:
+            raise OSError("no")
+        return rename(old, new)
+
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", fail_at_the_second)
+    with pytest.raises(OSError, match="no"):
+        put(folder, "fourth")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (folder / "text").read_text() == "second"
+
+
+def test_a_folder_that_a_kill_left_aside_is_brought_back(tmp_path):
+    folder = tmp_path / "folder"
+    put(folder, "first")
+    folder.rename(tmp_path / ".folder.old")  # between the two renames
+    files.recover_folder(folder)
+    assert (folder / "text").read_text() == "first"
+    put(folder, "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -17,7 +17,7 @@ from interruptions import StopAt, Stopped, outcome
 from logged import log
 
 import sparl
-from sparl.config import options
+from sparl.config import options, spelling
 from sparl.errors import BadFile, BadValue
 from sparl.storage import RunFolder
 from sparl.training import Interrupted, snapshot
@@ -129,7 +129,7 @@ def test_the_origin_of_logs_is_recorded_and_told(logs, tmp_path, monkeypatch):
     page = run.report(video=False).read_text()
     assert f"100 transitions of {logs} (sha256 {recorded['replay_sha256']})" in page
     config = RunFolder(tmp_path / "run").record()
-    words = options.command(config.run, config.agent, config.method)
+    words = spelling.command(config.run, config.agent, config.method)
     again = options.parse(words[2:])
     assert (again.run.replay, again.agent) == (str(logs), config.agent)
 

@@ -192,7 +192,7 @@ def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
         high=None if interval is None else interval[1],
         **{key: float(np.mean([run.sizes[key] for run in runs])) for key in SIZES},
         **footprint,
-        steps_per_second=float(np.median([run.config.steps / run.wall_seconds for run in runs])),
+        steps_per_second=float(np.median([run.steps_made / run.wall_seconds for run in runs])),
         wall_seconds=float(np.median([run.wall_seconds for run in runs])),
         steps_to_reach=steps,
         seconds_to_reach=seconds,

@@ -49,6 +49,8 @@ class FinishedRun:
     """Wall-clock seconds before each evaluation, over all resumptions."""
     returns: tuple[float, ...]
     """Mean return of each evaluation."""
+    steps_made: int
+    """Environment steps in all; fewer than in `config` where something ended the run before."""
     final_return: float
     """Mean of the last 10 evaluations, as in summary.json."""
     wall_seconds: float
@@ -109,7 +111,7 @@ def read(path: Path) -> FinishedRun:
             f"{file} is of another run: env and seed are {summary.env} and {summary.seed}, "
             f"in config.json {config.env} and {config.seed}"
         )
-    if summary.steps < config.steps:
+    if not summary.is_whole(config.steps):
         raise BadRun(
             f"{path} is not finished: its summary.json is of step {summary.steps} of "
             f"{config.steps}. {way_out}"
@@ -146,6 +148,7 @@ def read(path: Path) -> FinishedRun:
         steps=steps,
         seconds=tuple(seconds_at[step] for step in steps),
         returns=tuple(evaluation.value for evaluation in summary.evals),
+        steps_made=summary.steps,
         final_return=final_return,
         wall_seconds=summary.wall_seconds,
         footprint={key: _float(summary.figure(key)) for key in FOOTPRINT},

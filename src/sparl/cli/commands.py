@@ -11,6 +11,7 @@ import tyro
 from sparl.config import words
 from sparl.envs import WrapperSpec
 from sparl.exporters import Dtype, Target
+from sparl.training import Which
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,20 @@ class Resume:
     """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
     steps: int | None = None
     """Environment steps in all; more than before prolong the run."""
+    learning_rate: float | None = None
+    """Adam's step size from now on; its moments stay."""
+    eval_every: int | None = None
+    """Steps between two evaluations from now on."""
+    eval_episodes: int | None = None
+    """Episodes of one evaluation from now on."""
+    checkpoint_every: int | None = None
+    """Least number of steps between two checkpoints from now on."""
+    stop_at_return: float | Literal["never"] | None = None
+    """Mean return of an evaluation at which the run ends from now on; never for none."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
+    threads: int | None = None
+    """Threads that compute. If not given, one for each core."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False
@@ -55,6 +68,8 @@ class Import:
     """Adam's step size from now on, in place of the file's; needed if that is a schedule."""
     seed: int | None = None
     """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
+    threads: int | None = None
+    """Threads that compute. If not given, one for each core."""
     quiet: bool = False
     """Print no progress."""
 
@@ -72,6 +87,8 @@ class Eval:
     evaluations."""
     json: bool = False
     """Print JSON."""
+    which: Which = "final"
+    """The policy: final, the last one; best, that of the best evaluation."""
     video: Path | None = None
     """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
     trust: bool = False
@@ -121,6 +138,8 @@ class Report:
     """Run folders, or folders that contain run folders directly."""
     out: Path = Path("report.html")
     """The file; an existing one is replaced."""
+    which: Which = "final"
+    """The policies whose layers and films are shown: final or best, as for sparl eval."""
     video: bool = True
     """Film the first run of each variant (a GIF, or an mp4 with the extra `video`)."""
     trust: bool = False
@@ -138,8 +157,10 @@ class Export:
     to: Target = "c"
     """c: a folder of C99 with a self-test. onnx: policy.onnx, with sparse weights written out as
     dense."""
+    which: Which = "final"
+    """The policy of a run: final or best, as for sparl eval."""
     out: Path | None = None
-    """Folder to write; DIR/export/TO-DTYPE if not given."""
+    """Folder to write. If not given: DIR/export/TO-DTYPE, with best- before it for the best."""
     dtype: Dtype = "float32"
     """Type of the stored weights in C. int8 computes with integers; their ranges come from
     observations in the run's replay."""

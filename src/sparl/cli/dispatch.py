@@ -8,22 +8,22 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from pathlib import Path
+from typing import Any
 
 import tyro
 
 import sparl
-from sparl import api, bench, envs, exporters, kernels, launch, training
+from sparl import bench, envs, exporters, kernels, training
 from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
-from sparl.cli import commands, tables
-from sparl.config import RunConfig, options
+from sparl.cli import commands, tables, training_commands
+from sparl.config import RunConfig
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
-from sparl.storage import RunFolder, files, quoted
+from sparl.storage import RunFolder, files
 from sparl.training import Console, Evaluator, Interrupted, load_policy
 
 OVERVIEW = """\
@@ -58,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     commands: dict[str, Callable[[list[str]], None]] = {
-        "train": train,
-        "prune": prune,
-        "import": import_agent,
+        "train": training_commands.train,
+        "prune": training_commands.prune,
+        "import": training_commands.import_agent,
         "eval": evaluate,
         "inspect": inspect,
         "compare": compare,
@@ -102,77 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def train(arguments: list[str]) -> None:
-    """`sparl train`: a new run, or an old one with --resume."""
-    if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
-        api.resume(
-            args.resume,
-            steps=args.steps,
-            quiet=args.quiet,
-            ray_address=args.ray_address,
-            trust=args.trust,
-        )
-        return
-    args = options.parse(arguments)
-    out = args.out or launch.default_folder(args.run, args.method)
-    api.train(
-        agent=args.agent,
-        method=args.method,
-        out=out,
-        quiet=args.quiet,
-        ray_address=args.ray_address,
-        **vars(args.run),
-    )
-    if not args.quiet:
-        _conclude(out)
-
-
-def prune(arguments: list[str]) -> None:
-    """`sparl prune`."""
-    args = options.parse_prune(arguments)
-    run = RunFolder.open(args.dir).record().run
-    out = args.out or launch.default_folder(run, args.method)
-    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet, trust=args.trust)
-    if not args.quiet:
-        _conclude(out)
-
-
-def import_agent(arguments: list[str]) -> None:
-    """`sparl import`."""
-    args = tyro.cli(
-        commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    api.import_sb3(
-        args.file,
-        args.env,
-        env_kwargs=args.env_kwargs,
-        wrappers=args.wrappers,
-        steps=args.steps,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
-        out=args.out,
-        quiet=args.quiet,
-    )
-    if not args.quiet:
-        _conclude(args.out)
-        print(f"  sparl prune {quoted(args.out)}")
-
-
-def _conclude(out: Path) -> None:
-    """What came out, and what to do with it."""
-    summary = RunFolder(out).read_summary() or {}
-    final = summary["final_return"]
-    print(f"{out}: " + ("no evaluations" if final is None else f"final return {final:.1f}"))
-    print(f"  sparl inspect {quoted(out)}")
-    print(f"  sparl eval {quoted(out)}")
-
-
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
     args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
     run = RunFolder.open(args.dir, args.trust).runnable()
-    policy = load_policy(args.dir)
+    policy = load_policy(args.dir, args.which)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
     if args.video is not None:
         film(run, policy, args.seed, args.video)
@@ -217,7 +151,8 @@ def compare(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """`sparl report`."""
     args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
-    out = sparl.report(args.runs, args.out, video=args.video, quiet=args.quiet, trust=args.trust)
+    given: dict[str, Any] = dict(vars(args))
+    out = sparl.report(given.pop("runs"), given.pop("out"), **given)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -272,10 +207,10 @@ def features(arguments: list[str]) -> None:
 def export(arguments: list[str]) -> None:
     """`sparl export`."""
     args = tyro.cli(commands.Export, prog="sparl export", args=arguments)
-    out = args.out or exporters.default_folder(args.dir, args.to, args.dtype)
-    report = sparl.export(
-        args.dir, args.to, out, dtype=args.dtype, episodes=args.episodes, trust=args.trust
-    )
+    out = args.out or exporters.default_folder(args.dir, args.to, args.dtype, args.which)
+    given: dict[str, Any] = vars(args) | {"out": out}
+    del given["json"]
+    report = sparl.export(given.pop("dir"), **given)
     if args.json:
         print(json.dumps(report, indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from sparl.agents import AGENTS
 from sparl.envs import Checked
 from sparl.storage import quoted
 from sparl.training import Console
+
+NAMES = 20
+"""Columns of names in lists."""
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -153,7 +157,7 @@ def print_features(features: dict[str, Any]) -> None:
 
 
 def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
-    """Prints names with the first lines of their docstrings, by kind.
+    """Prints names with the first sentences of their docstrings, by kind.
 
     Args:
         kinds: From a kind, as agents, to the docstring of each name.
@@ -162,7 +166,10 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
     for kind, names in kinds.items():
         console.print(kind, style="bold")
         for name, text in names.items():
-            console.print(f"  {name:<16} {(text or '').strip().splitlines()[0]}")
+            sentence = " ".join((text or "").split()).partition(". ")[0].rstrip(".")
+            lines = textwrap.wrap(sentence, max(20, console.width - NAMES)) or [""]
+            for head, line in zip([f"  {name}", *[""] * len(lines)], lines, strict=False):
+                console.print(f"{head:<{NAMES}}{line}", soft_wrap=True)
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -1,12 +1,13 @@
 """The options of `sparl train` and `sparl prune`: fields of the run, the agent and the method.
 
 They are flat and without prefixes, and an option of another agent or method is refused. Their
-help texts are the docstrings under the dataclasses' fields. `command` goes the way back.
+help texts are the docstrings under the dataclasses' fields. `spelling.command` goes the way back.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +15,10 @@ from typing import Annotated, Any
 import tyro
 
 from sparl.agents import AGENTS, Agent
-from sparl.config import words
-from sparl.config.recorded import NotImported, options_of
+from sparl.config import hints, run_file, spelling
 from sparl.config.run import RunConfig
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
-from sparl.plugins import Registry
 from sparl.topology import NofM
 
 
@@ -32,7 +31,9 @@ class TrainOptions:
     method: Method
     out: Path | None
     quiet: bool
+    threads: int | None
     ray_address: str | None
+    print_config: bool
 
 
 @dataclass(frozen=True)
@@ -44,38 +45,55 @@ class PruneOptions:
     steps: int
     out: Path | None
     quiet: bool
+    threads: int | None
     trust: bool
 
 
-def parse(arguments: list[str]) -> TrainOptions:
+def parse(
+    arguments: list[str], read: Callable[[Path], dict[str, Any]] = run_file.read
+) -> TrainOptions:
     """The options of `sparl train`.
 
+    Args:
+        arguments: The words.
+        read: Gives the options, by name, in the file that --config names. They are the defaults of
+            the words.
+
     Raises:
-        BadValue: A value out of range, or an agent or method that there is not.
+        BadFile: The file cannot be read.
+        BadValue: A value out of range, an agent or method that there is not, or an unknown option
+            in the file.
         SystemExit: Usage errors and --help, as in argparse.
     """
     prog = "sparl train"
-    agent = AGENTS.find(_named(prog, arguments, "agent", "td3"))
-    method = METHODS.find(_named(prog, arguments, "method", "dense"))
+    file = _named(prog, arguments, "config", None)
+    given = run_file.Given({} if file is None else read(Path(file)), file)
+    usual = given.of_command()
+    agent = AGENTS.find(_named(prog, arguments, "agent", usual.agent))
+    method = METHODS.find(_named(prog, arguments, "method", usual.method))
     options = [
-        _flat("run", RunConfig),
-        _option("agent", str, "td3", f"Learning algorithm: {_choices(AGENTS.names)}."),
-        _option("method", str, "dense", f"Sparse training method: {_choices(METHODS.names)}."),
-        *_pattern(method),
-        *OUT_AND_QUIET,
+        _flat("run", RunConfig, MISSING if file is None else given.run()),
+        _option("agent", str, usual.agent, f"Learning algorithm: {_choices(AGENTS.names)}."),
+        _option("method", str, usual.method, f"Sparse training method: {_choices(METHODS.names)}."),
+        *_pattern(method, usual.pattern),
+        *_common(usual),
+        *CONFIG,
         _option(
             "ray_address",
             str | None,
-            None,
+            usual.ray_address,
             "With --actors: the Ray cluster to run them on, HOST:PORT. If not given: RAY_ADDRESS, "
             "or a cluster of this machine alone, for this run.",
         ),
-        _flat("agent_options", agent, agent()),
-        _flat("method_options", method, method()),
+        _flat("agent_options", agent, given.of(agent)),
+        _flat("method_options", method, given.of(method)),
     ]
     _refuse_clashes(
         run=RunConfig, agent=agent, method=method, command=[name for name, *_ in options]
     )
+    known = given.known(agent, method)
+    hints.refuse_elsewhere(arguments, known)
+    given.refuse_unknown(known)
     text = "Train an agent. To go on with a run: sparl train --resume DIR."
     parsed = _parsed(prog, text, options, arguments)
     return TrainOptions(
@@ -84,7 +102,9 @@ def parse(arguments: list[str]) -> TrainOptions:
         _with_pattern(_exactly(method, parsed.method_options), parsed),
         parsed.out,
         parsed.quiet,
+        parsed.threads,
         parsed.ray_address,
+        parsed.print_config,
     )
 
 
@@ -98,9 +118,9 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
         _option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
         _option("steps", int, 100_000, "Environment steps of pruning and training on."),
         *_pattern(method),
-        *OUT_AND_QUIET,
+        *_common(run_file.OfCommand()),
         _option("trust", bool, False, "Import the code that a run of others names."),
-        _flat("method_options", method, _as_trained(method)),
+        _flat("method_options", method, spelling.as_trained(method)),
     ]
     text = (
         "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
@@ -108,92 +128,15 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     )
     parsed = _parsed(prog, text, options, arguments)
     pruner = _with_pattern(_exactly(method, parsed.method_options), parsed)
-    return PruneOptions(parsed.dir, pruner, parsed.steps, parsed.out, parsed.quiet, parsed.trust)
-
-
-def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImported) -> list[str]:
-    """The words of the command line that makes this run; `parse` makes the same of them again.
-
-    Options that have their default are left out, but for the steps and a pattern. A run that began
-    with another's checkpoint is told as `sparl prune`, without what it took over of that run; one
-    that began with another library's file as `sparl import`, into a folder `imported`.
-    """
-    begun_from = Path(run.begun_from)
-    found = ("env_spec", "env_folder", "replay_sha256", "replay_transitions")
-    usual_run = RunConfig(run.env, **{name: getattr(run, name) for name in found})
-    if run.begun_from and begun_from.parent.name != "checkpoints":
-        line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
-        line += _spelled("learning-rate", options_of(agent).get("learning_rate"))
-        line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
-        changed = _changed(run, usual_run)
-        for name in ("env_kwargs", "wrappers"):
-            line += _spelled(name.replace("_", "-"), changed[name]) if name in changed else []
-        return line
-    if run.begun_from:
-        source = begun_from.parents[1]  # of RUN/checkpoints/step-…
-        line, given = ["sparl", "prune", str(source)], {}
-    else:
-        line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
-        given = _changed(run, usual_run) | _given(agent)
-    of_method = _given(method, pruning=bool(run.begun_from))
-    given = {name: of_method[name] for name in ("pattern",) if name in of_method} | given
-    given |= of_method
-    line += ["--method", _name(method, METHODS)]
-    for name, value in ({"steps": run.steps} | given).items():
-        line += _spelled(name.replace("_", "-"), value)
-    return line
-
-
-def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:
-    return config.spec if isinstance(config, NotImported) else registry.spec_of(type(config))
-
-
-def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[str, Any]:
-    """The options that a command line must give; of a class that is not imported, all."""
-    if isinstance(config, NotImported):
-        options = options_of(config)
-        if {"n", "m", "v"} <= options.keys():
-            n, m, v = (options.pop(name) for name in ("n", "m", "v"))
-            options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
-        return options
-    kind = type(config)
-    usual: Any = _as_trained(kind) if pruning and issubclass(kind, Method) else kind()
-    changed = _changed(config, usual)
-    given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
-    if issubclass(kind, Method) and _pattern(kind):
-        return {"pattern": str(config.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
-    return given
+    more = (parsed.steps, parsed.out, parsed.quiet, parsed.threads, parsed.trust)
+    return PruneOptions(parsed.dir, pruner, *more)
 
 
 def _choices(names: Any) -> str:
     return f"{', '.join(names)}, or path/to/file.py:Class"
 
 
-def _changed(config: Any, usual: Any) -> dict[str, Any]:
-    """The fields of a dataclass that differ from those of another one."""
-    values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: value for name, value in values.items() if value != getattr(usual, name)}
-
-
-def _spelled(option: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{option}" if value else f"--no-{option}"]
-    if isinstance(value, dict):
-        return [f"--{option}", *words.words_of(value)]
-    if option == "wrappers":
-        return [f"--{option}", *words.wrapper_words(value)]
-    return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
-
-
-def _as_trained(kind: type[Method]) -> Method:
-    """A method's defaults in `sparl prune`.
-
-    Norms are not kept there: a trained network's weights have the size that they should have.
-    """
-    return kind(**{"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {})
-
-
-def _named(prog: str, arguments: list[str], option: str, default: str) -> str:
+def _named(prog: str, arguments: list[str], option: str, default: Any) -> Any:
     """The agent or method that the arguments name: it decides the other options."""
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument(f"--{option}", default=default)
@@ -245,27 +188,41 @@ def _with_pattern(method: Any, parsed: Any) -> Method:
     return replace(method, n=pattern.n, m=pattern.m, v=pattern.v)
 
 
-def _pattern(method: type[Method]) -> list[Any]:
+def _pattern(method: type[Method], usual: str = "2:4") -> list[Any]:
     """A method with N, M and V has them as one option, --pattern N:M or N:MxV."""
-    if not {"n", "m", "v"} <= {f.name for f in fields(method)}:
+    if not spelling.has_pattern(method):
         return []
     text = (
         "N:M: of every M weights in a row, N are kept. N:MxV: V neighbouring rows keep the same "
         "ones."
     )
-    return [_option("pattern", str, "2:4", text)]
+    return [_option("pattern", str, usual, text)]
 
 
 def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:
     return name, Annotated[kind, tyro.conf.arg(help=text)], field(default=default)
 
 
-OUT_AND_QUIET = (
+def _common(usual: run_file.OfCommand) -> list[Any]:
+    text = "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS."
+    return [
+        _option("out", Path | None, None if usual.out is None else Path(usual.out), text),
+        _option("quiet", bool, usual.quiet, "No progress."),
+        _option("threads", int | None, usual.threads, THREADS),
+    ]
+
+
+THREADS = (
+    "Threads that compute. If not given, one for each core. Of several runs side by side each is "
+    "best given its share; the figures are the same with any number."
+)
+CONFIG = (
     _option(
-        "out",
+        "config",
         Path | None,
         None,
-        "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS.",
+        "YAML file of options by their names here, env, agent and method among them, or the folder "
+        "of a run. What the command line says comes before it.",
     ),
-    _option("quiet", bool, False, "No progress."),
+    _option("print_config", bool, False, "Print all options as such a file, and do nothing."),
 )

@@ -17,6 +17,10 @@ ROLLOUT = 50
 """Steps of a rollout, if not given, where there are several actors."""
 
 
+RECORDED = ("env_spec", "env_folder", "replay_sha256", "replay_transitions", "begun_from")
+"""Fields of `RunConfig` that sparl fills in itself."""
+
+
 Vectorization = Literal["sync", "async", "envpool"]
 
 
@@ -44,6 +48,8 @@ class RunConfig:
     """Steps between two evaluations."""
     eval_episodes: int = 10
     """Episodes of one evaluation, always from the same seeds."""
+    stop_at_return: float | None = None
+    """Mean return of an evaluation at which the run ends, before all its steps are made."""
     checkpoint_every: int = 10_000
     """Least number of steps between two checkpoints; each is cut at an episode's end."""
     log_every: int = 1_000
@@ -151,6 +157,11 @@ class RunConfig:
         validation.one_of(get_args(Autoreset), autoreset=self.autoreset)
         validation.one_of(get_args(EvalEnv), eval_env=self.eval_env)
         validation.one_of(get_args(Nonfinite), nonfinite=self.nonfinite)
+        if self.stop_at_return is not None and not self.eval_episodes:
+            raise BadValue(
+                f"stop_at_return is {self.stop_at_return:g}: it goes by evaluations, and "
+                "eval_episodes is 0"
+            )
         if self.max_episode_steps is not None:
             validation.at_least(1, max_episode_steps=self.max_episode_steps)
         self._check_environments()

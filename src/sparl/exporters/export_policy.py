@@ -21,7 +21,7 @@ from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
 from sparl.replay import Columns
 from sparl.storage import RunFolder, files
-from sparl.training import Evaluator, load_policy
+from sparl.training import Evaluator, Which, load_policy
 
 REPORT_FILE = "export.json"
 """The report of `export`, beside what it wrote."""
@@ -42,6 +42,7 @@ def export(
     *,
     dtype: Dtype = "float32",
     episodes: int = 10,
+    which: Which = "final",
     trust: bool = False,
 ) -> dict[str, Any]:
     """Writes a trained policy for a device.
@@ -49,11 +50,13 @@ def export(
     Args:
         path: A run folder, or the folder of a saved policy.
         to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `policy.onnx`.
-        out: The folder to write; DIR/export/TO-DTYPE if not given.
+        out: The folder to write; DIR/export/TO-DTYPE if not given, and with `which="best"`
+            DIR/export/best-TO-DTYPE.
         dtype: Type of the stored weights. `"int8"` computes with integers; it takes their ranges
             from observations in the run's replay. ONNX has `"float32"` only.
         episodes: Episodes in the run's environment over which the returns of a float16 or int8
             policy are compared with those of the original; 0 for none.
+        which: Of a run's policies: the final one, or the one of the best evaluation.
         trust: Import what a run names, though somebody else wrote it: see `Untrusted`. Only
             episodes need that, and runs without a final policy.
 
@@ -69,13 +72,13 @@ def export(
     """
     path = Path(path)
     run = None if (path / "policy.json").exists() else RunFolder.open(path, trust)
-    whole = load_policy(path)
+    whole = load_policy(path, which)
     policy = whole.narrowed()
     if to == "onnx" and dtype != "float32":
         raise BadValue(
             f"dtype is {dtype}: ONNX is exported in float32. Leave it out, or export to c"
         )
-    out = default_folder(path, to, dtype) if out is None else Path(out)
+    out = default_folder(path, to, dtype, which) if out is None else Path(out)
     _refuse_foreign_folder(out)
     recorded = recorded_observations(run, whole) if run is not None else None
     if dtype == "int8" and recorded is None:
@@ -111,9 +114,9 @@ def export(
     return report
 
 
-def default_folder(path: Path, to: Target, dtype: Dtype) -> Path:
+def default_folder(path: Path, to: Target, dtype: Dtype, which: Which = "final") -> Path:
     """Gives DIR/export/TO-DTYPE, where an export of `path` goes if no folder is given."""
-    return path / "export" / f"{to}-{dtype}"
+    return path / "export" / f"{'best-' if which == 'best' else ''}{to}-{dtype}"
 
 
 def recorded_observations(run: RunFolder, policy: Policy) -> NDArray[np.float32] | None:

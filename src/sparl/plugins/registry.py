@@ -10,6 +10,7 @@ A class is named in one of three ways:
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -87,9 +88,11 @@ class Registry(Generic[Plugin]):
             return kind
         points = self._points.get(spec)
         if points is None:
+            near = difflib.get_close_matches(spec, self.names, 1)
             raise BadValue(
                 f"{self.kind} is {spec!r}: choose of {', '.join(self.names)}, or name a class: "
                 "path/to/file.py:Class or package.module:Class"
+                + (f". Did you mean {near[0]!r}?" if near else "")
             )
         if len(points) > 1:
             raise BadValue(

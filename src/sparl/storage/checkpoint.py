@@ -2,6 +2,7 @@
 
     checkpoints/step-000020000/learner.safetensors   networks, targets, moments, method's state
     checkpoints/step-000020000/state.json            the loop's state, and hashes of all files
+    checkpoints/step-000020000/policy-best/          the best policy by then, if one was evaluated
     checkpoints/replay/000000010000-000000020000.safetensors
 
 The replay is stored as segments, which are named by the transitions they hold. Checkpoints share
@@ -32,6 +33,8 @@ from sparl.storage.state_file import FORMAT, SEGMENT, Segment, StateFile
 KEEP = 3
 """Checkpoints of a run that are kept."""
 FILE = "state.json"
+BEST = "policy-best"
+"""Folder of the best policy, in a checkpoint and in the folder of a run that has ended."""
 
 
 class Loaded(NamedTuple):
@@ -69,8 +72,18 @@ class Checkpoints:
         """The folder of a step's checkpoint, whether it exists or not."""
         return self.folder / f"step-{step:09d}"
 
+    def best(self, step: int) -> Path:
+        """The folder of the best policy by then, in a step's checkpoint; it may be missing."""
+        return self.path(step) / BEST
+
     def save(
-        self, step: int, arrays: Any, layouts: Any, state: dict[str, Any], replay: Replay
+        self,
+        step: int,
+        arrays: Any,
+        layouts: Any,
+        state: dict[str, Any],
+        replay: Replay,
+        write_best: Callable[[Path], object] | None = None,
     ) -> Path:
         """Writes a checkpoint, then deletes the oldest ones.
 
@@ -80,6 +93,7 @@ class Checkpoints:
             layouts: JSON from which the shapes of `arrays` follow.
             state: The loop's state as JSON.
             replay: The replay; transitions that are not on the disk yet are written.
+            write_best: Writes the best policy by now into a folder; None where there is none.
 
         Returns:
             The checkpoint's folder.
@@ -94,6 +108,8 @@ class Checkpoints:
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
+            if write_best is not None:
+                write_best(temporary / BEST)
             content = {
                 "format": FORMAT,
                 "step": step,

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,6 +146,38 @@ def quoted(path: Path) -> str:
     """A path as a shell takes it, for commands that a user may paste."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A context that gives an empty folder, which takes the place of `folder` at its end.
+
+    A kill leaves the old folder or the new one, whole; `recover_folder` puts it in its place where
+    it came between two renames. After an exception the old folder stays.
+    """
+    temporary, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    recover_folder(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        recover_folder(folder)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Brings a folder back that `replaced_folder` had put aside when it was killed."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():
+        os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

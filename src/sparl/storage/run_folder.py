@@ -7,6 +7,7 @@ summary.json     final figures
 tb/              TensorBoard
 checkpoints/     the newest few, each complete or absent
 policy/          the final policy
+policy-best/     the policy of the best evaluation
 .lock            held by the process that trains (`storage.exclusive_folder`)
 """
 
@@ -16,6 +17,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ from sparl.envs import Spaces
 from sparl.errors import BadFile, BadRun
 from sparl.methods import METHODS, Method
 from sparl.storage import files, schema, trust
-from sparl.storage.checkpoint import Checkpoints
+from sparl.storage.checkpoint import BEST, Checkpoints
 from sparl.storage.summary import SummaryFile
 from sparl.storage.table import Table
 from sparl.validation import shown
@@ -58,6 +60,17 @@ class Recorded(NamedTuple):
     spaces: Spaces
 
 
+class Change(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What was changed about a run when it went on."""
+
+    step: int
+    """Of the checkpoint that it went on from."""
+    changed: dict[str, tuple[Any, Any]] = {}
+    """Options by name: what they were, and what they are since."""
+    ended: str = ""
+    """Why the run had ended at this checkpoint; empty if it had not, or had made all its steps."""
+
+
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """config.json. `run`, `agent` and `method` have the fields of classes, which check them."""
 
@@ -71,6 +84,8 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     instruction_set: str | None = None
     labels: dict[str, str] = {}
     """How logs call an agent and a method that are not registered."""
+    changes: tuple[Change, ...] = ()
+    """In the order in which they were made."""
     mark: str | None = None
     """Of the user who wrote it, where it names code: see `trust`."""
 
@@ -123,8 +138,15 @@ class RunFolder:
         trust.accept(folder.path, trust_it)
         return folder
 
-    def write_config(self, run: RunConfig, agent: Agent, method: Method, spaces: Spaces) -> None:
-        """Writes config.json, and creates the folder."""
+    def write_config(
+        self,
+        run: RunConfig,
+        agent: Agent,
+        method: Method,
+        spaces: Spaces,
+        changes: Sequence[Change] = (),
+    ) -> None:
+        """Writes config.json, and creates the folder; `changes` is what `changes` gives."""
         self.path.mkdir(parents=True, exist_ok=True)
         content = {
             "format": FORMAT,
@@ -136,7 +158,7 @@ class RunFolder:
             | {"python": platform.python_version()},
             "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
             "instruction_set": kernels.instruction_set(),
-        }
+        } | ({"changes": msgspec.to_builtins(changes)} if changes else {})
         named = trust.code(content)
         if named:
             content["labels"] = {"agent": agent.name, "method": method.name}
@@ -163,6 +185,10 @@ class RunFolder:
             self._part(METHODS.find(content.method["name"]), content.method, "method"),
             content.spaces,
         )
+
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed about the run each time that it went on."""
+        return self._read_config().changes
 
     def runnable(self) -> RunConfig:
         """The run's options, to make its environment with. Raises `Untrusted` as `read_config`."""
@@ -228,6 +254,11 @@ class RunFolder:
     def policy(self) -> Path:
         """The folder of the final policy."""
         return self.path / "policy"
+
+    @property
+    def best_policy(self) -> Path:
+        """The folder of the policy of the best evaluation."""
+        return self.path / BEST
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes summary.json."""

@@ -10,6 +10,9 @@ import msgspec
 from sparl.storage import files, schema
 from sparl.storage.table import Mark
 
+STEPS = "steps"
+"""Of a run that ended because all its steps were made."""
+
 
 class Evaluated(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """An evaluation of the run."""
@@ -31,6 +34,8 @@ class SummaryFile(msgspec.Struct, frozen=True):
     evals: tuple[Evaluated, ...]
     wall_seconds: float
     steps_per_second: float
+    ended: str = STEPS
+    """Why the run ended: `STEPS`, or the reason of what stopped it before."""
     tables: dict[str, Mark] = {}
     """How far the run's tables had come; empty in what sparl 0.1 wrote."""
     figures: dict[str, int | float | None] = {}
@@ -59,6 +64,10 @@ class SummaryFile(msgspec.Struct, frozen=True):
         content = msgspec.to_builtins(self)
         del content["tables"], content["figures"]
         return content | {"evals": list(content["evals"])} | self.figures
+
+    def is_whole(self, steps: int) -> bool:
+        """Whether the run is at its end: it made so many steps, or something stopped it before."""
+        return self.steps >= steps or self.ended != STEPS
 
     def numbers(self) -> dict[str, float]:
         """All figures that are numbers, by name."""

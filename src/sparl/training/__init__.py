@@ -1,22 +1,27 @@
 """The training loop: collecting, updating, evaluating, logging and saving one run."""
 
+from sparl.training.best import Best
 from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.console import Console
+from sparl.training.cores import limit_threads
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
-from sparl.training.load import Explorer, inspect, load_policy, refuse_beyond, snapshot
+from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.logger import TIMES
 from sparl.training.offline import OfflineCollector
 from sparl.training.player import EpisodePlayer, LeftOut, Transition
 from sparl.training.pretraining import PretrainingCollector
+from sparl.training.save_best import SaveBest
 from sparl.training.state import FINAL, LoopState
+from sparl.training.stopping import StopOnPlateau, StopOnReturn
 from sparl.training.trainer import Trainer
 
 __all__ = [
     "FINAL",
     "SIDE_BY_SIDE",
     "TIMES",
+    "Best",
     "Callback",
     "Collected",
     "Collector",
@@ -33,9 +38,14 @@ __all__ = [
     "LoopState",
     "OfflineCollector",
     "PretrainingCollector",
+    "SaveBest",
+    "StopOnPlateau",
+    "StopOnReturn",
     "Trainer",
     "Transition",
+    "Which",
     "inspect",
+    "limit_threads",
     "load_policy",
     "refuse_beyond",
     "snapshot",

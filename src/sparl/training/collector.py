@@ -17,7 +17,9 @@ from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import Diverged
+from sparl.policy import Policy
 from sparl.replay import Columns, Replay
+from sparl.storage import RunFolder
 from sparl.training import memory
 from sparl.training.player import EpisodePlayer, LeftOut
 from sparl.training.state import LoopState
@@ -43,8 +45,9 @@ class Collected(NamedTuple):
 
 
 class Host(ABC):
-    """What a collector may ask of the trainer that holds it."""
+    """What collectors and callbacks may ask of the trainer of their run."""
 
+    folder: RunFolder
     config: RunConfig
     agent: Agent
     engine: Engine
@@ -67,6 +70,10 @@ class Host(ABC):
     @abstractmethod
     def note(self, text: str) -> None:
         """Tells the user a sentence."""
+
+    @abstractmethod
+    def policy(self) -> Policy:
+        """The policy as it is now."""
 
     @abstractmethod
     def where(self) -> str:

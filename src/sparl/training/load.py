@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparl.config import NotImported, RunConfig
 from sparl.engine import Engine
 from sparl.envs import Spaces
-from sparl.errors import BadFile, BadRun
+from sparl.errors import BadFile, BadRun, BadValue
 from sparl.layouts import blank
 from sparl.networks import accounting, plain
 from sparl.policy import Policy
@@ -27,6 +27,8 @@ SMALL = 2**30
 LARGEST_CUT = 1000
 """Of as many weights a method may leave one."""
 MOST_LAYERS = 1000
+Which = Literal["final", "best"]
+"""Of the policies of a run: the last one, or the one of the best evaluation."""
 
 
 def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
@@ -85,21 +87,45 @@ class Explorer:
         return np.stack([np.asarray(action) for action in actions])
 
 
-def load_policy(path: str | Path) -> Policy:
+def load_policy(path: str | Path, which: Which = "final") -> Policy:
     """The policy of a run folder, or of a folder that `Policy.save` wrote.
 
     Of a run that has not come to its end, the policy of its newest checkpoint.
+
+    Args:
+        which: The final policy of a run, or the one of its best evaluation.
+
+    Raises:
+        BadRun: The run has no best policy, or no policy at all yet.
+        BadValue: The best policy is asked of a folder that holds one policy.
     """
     path = Path(path)
     if (path / "policy.json").exists():
+        if which == "best":
+            raise BadValue(f"which is best, and {path} holds one policy. Name the folder of a run")
         return Policy.load(path)
     folder = RunFolder.open(path)
+    if which == "best":
+        return Policy.load(_best_folder(folder))
     if (folder.policy / "policy.json").exists():
         return Policy.load(folder.policy)
     engine, _ = snapshot(folder)
     spaces = folder.record().spaces
     golden = np.zeros((1, spaces.observation_size), np.float32)
     return Policy(engine.policy(), spaces, golden, engine.normalization)
+
+
+def _best_folder(folder: RunFolder) -> Path:
+    """Where a run's best policy is: in its folder, or in its newest checkpoint before it ends."""
+    saved = folder.checkpoints.steps()
+    of_checkpoint = [folder.checkpoints.best(saved[-1])] if saved else []
+    for path in (folder.best_policy, *of_checkpoint):
+        if (path / "policy.json").exists():
+            return path
+    raise BadRun(
+        f"{folder.path} has no best policy: it saved none after an evaluation. Ask for the final "
+        "one: which final"
+    )
 
 
 def inspect(path: str | Path) -> dict[str, Any]:

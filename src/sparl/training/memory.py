@@ -1,8 +1,9 @@
-"""Whether a run's replay will fit into the memory of the machine, told before the run begins."""
+"""Whether a run will fit into the machine's memory and onto its disk, told before it begins."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from sparl.config import RunConfig
 from sparl.errors import BadValue
 from sparl.replay import Columns
+from sparl.storage import KEEP, RunFolder
 
 NEAR = 0.7
 """Share of the free memory from which on a replay's size is told."""
@@ -41,6 +43,31 @@ def replay_note(run: RunConfig, columns: Columns) -> str | None:
     return (
         f"the replay will take {size(wanted)} once it is full, and {size(memory.free)} are free "
         "now. A smaller buffer_size takes less"
+    )
+
+
+def disk_note(run: RunConfig, columns: Columns, learner: int, folder: RunFolder) -> str:
+    """A sentence on what the run will take of memory and of the disk.
+
+    Args:
+        learner: Bytes of all networks, targets and moments.
+
+    Raises:
+        BadValue: A new run would fill the disk before it is at its end.
+    """
+    replay = _bytes(_rows(run), columns)
+    wanted = replay + KEEP * learner
+    there = next(path for path in folder.path.absolute().parents if path.exists())
+    free = shutil.disk_usage(there).free
+    if wanted > free and not folder.checkpoints.steps():
+        raise BadValue(
+            f"{folder.path} will take {size(wanted)} on the disk, {size(replay)} of them for the "
+            f"replay, and {size(free)} are free. Make room, choose another out folder or a smaller "
+            "buffer_size"
+        )
+    return (
+        f"up to {size(replay)} of memory for the replay, and {size(wanted)} on the disk for "
+        f"{KEEP} checkpoints that share it"
     )
 
 

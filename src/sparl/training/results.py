@@ -1,4 +1,4 @@
-"""What a finished run leaves: its policy, with golden inputs, and its final figures."""
+"""What a finished run leaves: its policies and its final figures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 from sparl.config import RunConfig
 from sparl.engine import Engine
-from sparl.envs import Spaces
 from sparl.networks import accounting
-from sparl.policy import GOLDEN, Policy
-from sparl.replay import Replay
+from sparl.policy import Policy
 from sparl.storage import Mark, RunFolder
 from sparl.training.state import LoopState
 
@@ -19,29 +17,29 @@ def write_results(
     folder: RunFolder,
     run: RunConfig,
     engine: Engine,
-    replay: Replay,
-    spaces: Spaces,
+    policy: Policy,
+    best: Policy | None,
     state: LoopState,
     tables: dict[str, Mark],
     totals: dict[str, Any],
-) -> Policy:
-    """Writes `policy/` and summary.json.
+) -> None:
+    """Writes `policy/`, `policy-best/` and summary.json.
 
     Args:
-        replay: Its newest observations are the golden inputs of the policy.
+        policy: The final one.
+        best: That of the best evaluation; None where there was none.
         tables: How far each table of the run has come.
         totals: Entries of summary.json that only some runs have.
-
-    Returns:
-        The policy.
 
     Raises:
         OSError: The disk is full, for example.
     """
-    first = replay.added - min(GOLDEN, replay.size)
-    golden = replay.span(first, replay.added)[:, : spaces.observation_size]
-    policy = Policy(engine.policy(), spaces, golden, engine.normalization)
+    for path in (folder.policy, folder.best_policy):
+        if path.is_symlink():  # a run folder of others must not lead elsewhere
+            path.unlink()
     policy.save(folder.policy)
+    if best is not None:
+        best.save(folder.best_policy)
     original = {"policy": engine.original_policy}
     sizes = accounting.sizes(
         engine.report(), accounting.report({"policy": policy.network}, original)
@@ -49,4 +47,3 @@ def write_results(
     of_run = {"env": run.env, "seed": run.seed}
     marks = {"tables": {name: asdict(mark) for name, mark in tables.items()}}
     folder.write_summary(of_run | state.summary() | sizes | totals | marks)
-    return policy

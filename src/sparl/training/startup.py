@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+import jax
 
+from sparl.agents import Agent
 from sparl.config import RunConfig
-from sparl.engine import Engine
-from sparl.storage import RunFolder
+from sparl.training import cores, memory
+from sparl.training.collector import Host
 
 
-def headline(run: RunConfig, engine: Engine, folder: RunFolder) -> str:
+def headline(trainer: Host) -> str:
     """Names the environment, the agent, the method, the folder, and the size of the networks."""
+    run, engine = trainer.config, trainer.engine
     networks = engine.learner.all_networks()
     bytes_share = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
-        f"{run.seed}, into {folder.path}\n{len(networks)} networks, targets included, "
+        f"{run.seed}, into {trainer.folder.path}\n{len(networks)} networks, targets included, "
         f"{engine.sparsity:.0%} of their weights left out, in {bytes_share:.0%} of the bytes of "
         "dense ones"
     )
 
 
-def notes(run: RunConfig, agent: Any) -> list[str]:
+def notes(trainer: Host) -> list[str]:
+    """Sentences on what the run takes of the machine, and on what comes before learning.
+
+    Raises:
+        BadValue: The disk is too small for it.
+    """
+    run, engine = trainer.config, trainer.engine
+    learner = sum(array.nbytes for array in jax.tree.leaves(engine.arrays))
+    sizes = memory.disk_note(run, engine.columns, learner, trainer.folder)
+    busy = cores.busy_note()
+    return [sizes, *([] if busy is None else [busy]), *_before_learning(run, trainer.agent)]
+
+
+def _before_learning(run: RunConfig, agent: Agent) -> list[str]:
     """Sentences on what happens before learning begins, and a warning if it never begins."""
     starts, before = agent.learning_starts, agent.updates_before
     # A run that began with another one has what that one's replay still held of its logs.

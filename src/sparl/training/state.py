@@ -11,7 +11,8 @@ import numpy as np
 from sparl.errors import BadFile
 from sparl.methods import Returns
 from sparl.networks import Footprint
-from sparl.storage import Mark, schema
+from sparl.storage import STEPS, Mark, schema
+from sparl.training.best import Score
 from sparl.validation import shown
 
 RECENT = 100
@@ -51,6 +52,10 @@ class LoopState:
     """(step, mean return) of every evaluation."""
     evaluation_owed: bool = False
     """The evaluation of this step was not finished: whoever resumes makes it first."""
+    best: Score | None = None
+    """Of the best policy, which is in the checkpoint's folder."""
+    ended: str = ""
+    """Why the run ends at this checkpoint before all its steps are made; empty if it does not."""
     updates: int = 0
     """Updates so far."""
     footprints: list[float] = field(default_factory=lambda: [0.0] * len(Footprint._fields))
@@ -118,6 +123,11 @@ class LoopState:
             self.best_recent = recent if best is None else max(best, recent)
             self.lowest_recent = recent if lowest is None else min(lowest, recent)
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the newest evaluation is of this step."""
+        return self.evaluations[-1:] != [] and self.evaluations[-1][0] == self.step
+
     def updated(self, footprint: Footprint, count: int = 1) -> None:
         """Counts updates of networks with this footprint."""
         self.updates += count
@@ -148,6 +158,9 @@ class LoopState:
             "final_return": float(np.mean(returns[-FINAL:])) if returns else None,
             "best_return": max(returns, default=None),
             "evals": [{"step": step, "return": value} for step, value in self.evaluations],
+            "policy_best_step": None if self.best is None else self.best.step,
+            "policy_best_return": None if self.best is None else self.best.value,
+            "ended": self.ended or STEPS,
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.step / self.wall_seconds,
         } | {f"average_{name}": getattr(average, name, None) for name in Footprint._fields}

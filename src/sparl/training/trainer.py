@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,19 +20,20 @@ from sparl.engine import Engine
 from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
 from sparl.methods import Method
-from sparl.policy import Policy
+from sparl.policy import GOLDEN, Policy
 from sparl.replay import dynamic
 from sparl.storage import RunFolder
 from sparl.training import startup
-from sparl.training.callbacks import Callback
+from sparl.training.callbacks import Callback, Callbacks
 from sparl.training.collector import Collected, Collector, Host, LocalCollector, close_all
 from sparl.training.compatibility import columns_of, refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
-from sparl.training.outbox import described
 from sparl.training.results import write_results
-from sparl.training.state import LoopState, is_overdue
+from sparl.training.saving import Saver
+from sparl.training.state import ENDLESS, LoopState, is_overdue
+from sparl.training.stopping import StopOnReturn
 from sparl.training.updater import Updater
 
 
@@ -55,7 +55,10 @@ class Trainer(Host):
             collector: Makes what steps environments, of the run and this trainer.
         """
         self.folder, self.config = folder, run
-        self.agent, self.callbacks, self.state = agent, callbacks, LoopState()
+        self.agent, self.state = agent, LoopState()
+        if run.stop_at_return is not None:
+            callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
+        self.callbacks = Callbacks(callbacks, self.stop)
         self.collector = collector(run, self)
         self.spaces = spaces = self.collector.spaces
         refuse_misfit(run, agent, spaces, self.collector.action_space)
@@ -68,28 +71,22 @@ class Trainer(Host):
         self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
-            *(self.collector.most_updates, self.logger, callbacks),
+            *(self.collector.most_updates, self.logger, self.callbacks),
         )
+        self.saver = Saver(self, self.collector, self.updater, self.logger, self.callbacks)
         shared = self.collector.env if run.eval_env == "shared" else None
         self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
-        self.notes = [*startup.notes(run, agent), *self.collector.notes()]
+        self.notes = [*startup.notes(self), *self.collector.notes()]
         """What is told of this run when it starts."""
-        self._saved_updates = 0  # in the newest checkpoint
         self._ended = False  # whether an episode ended with the newest steps
+        self._asked_at = 0  # the step at which a callback asked to end the run
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
-        loaded = self.folder.checkpoints.load(step, self._template)
-        self.folder.checkpoints.load_replay(step, self.replay)
-        self.engine.restore(loaded.arrays, self.engine.template(loaded.layouts))
-        self.replay.restore_arrays(loaded.arrays)
-        self.state = LoopState.from_json(loaded.state, loaded.file)
-        self._saved_updates = self.state.updates
-        self.rng.bit_generator.state = self.state.rng
-        self.logger.resume(self.state.step, self.state.marks)
-        self.updater.footprint = self.engine.footprint
+        self.state = self.saver.load(step)
+        self._asked_at = self.state.step
 
     def begin_with(self, learner: Learner) -> None:
         """Takes up what was learned elsewhere, as a start: networks, targets and moments."""
@@ -117,8 +114,8 @@ class Trainer(Host):
         self.engine.reward(rows[:, self.replay.columns.reward], rows[:, -1] > 0)
         self.state.checkpointed = -1
 
-    def run(self) -> Policy:
-        """Trains; leaves the final policy and the summary in the folder.
+    def run(self) -> None:
+        """Trains; leaves the final policy, the best one and the summary in the folder.
 
         Raises:
             Interrupted: The run was asked to stop; it is saved.
@@ -130,25 +127,20 @@ class Trainer(Host):
         def elapsed() -> float:
             return before + time.perf_counter() - started
 
-        headline = startup.headline(self.config, self.engine, self.folder)
         with self.interrupt, self.logger:
-            for text in [headline, *self.engine.notes, *self.notes]:
+            for text in [startup.headline(self), *self.engine.notes, *self.notes]:
                 self.note(text)
             try:
+                self.callbacks.tell("on_start", self)
                 if self.state.checkpointed < self.state.step == 0:
-                    self._save()  # what another run gave: this one must not need it any more
+                    self.saver.save()  # what another run gave must not be needed any more
                 if self.state.evaluation_owed:
                     self._log(evaluate=True)
                     self._stop_if_asked()
-                while self.state.step < self.config.steps:
+                while self.state.step < self.config.steps and not self.state.ended:
                     self._stretch(elapsed)
                     self._stop_if_asked()
-                self._save()
-                self.state.wall_seconds = elapsed()
-                return write_results(
-                    *(self.folder, self.config, self.engine, self.replay, self.spaces, self.state),
-                    *(self.logger.marks(), self.collector.totals()),
-                )
+                self._finish(elapsed)
             except EnvironmentFailed as error:
                 # Whoever asks a whole group of processes to stop may end those of environments.
                 if self.interrupt.signal is None:
@@ -156,7 +148,7 @@ class Trainer(Host):
                 self.note(str(error))
                 raise Interrupted(self.interrupt.signal, self.way_out()) from error
             except OSError as error:
-                raise BadRun(f"{self._not_saved(error)}. Make room. {self.way_out()}") from error
+                raise BadRun(f"{self.saver.failure(error)}. Make room. {self.way_out()}") from error
             finally:
                 close_all(self.note, self.collector, self.evaluator)
 
@@ -172,7 +164,7 @@ class Trainer(Host):
         """Whether another episode is to begin before a checkpoint is saved."""
         if self.state.evaluation_owed:
             self._log(evaluate=True)
-        return not self._save_due() and self.interrupt.signal is None
+        return not (self.saver.due() or self.state.ended or self.interrupt.signal is not None)
 
     def updates_due(self) -> int:
         """Updates that the transitions so far allow and that are not made yet."""
@@ -181,6 +173,22 @@ class Trainer(Host):
     def note(self, text: str) -> None:
         """Tells the user a sentence."""
         self.logger.note(text)
+
+    def policy(self) -> Policy:
+        """The policy as it is now; the newest observations of the replay are its golden ones."""
+        first = self.replay.added - min(GOLDEN, self.replay.size)
+        golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
+        return Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
+
+    def stop(self, reason: str) -> None:
+        """Ends the run when the episodes under way have ended.
+
+        Args:
+            reason: Why, as summary.json will say it.
+        """
+        if not self.state.ended:
+            self.state.ended, self._asked_at = reason, self.state.step
+            self.note(f"the run ends: {reason}")
 
     def where(self) -> str:
         """The step and the episode that the run is at."""
@@ -195,9 +203,9 @@ class Trainer(Host):
         # Resumed, the run goes on with another episode: this one would only fail again.
         self.collector.cut()
         try:
-            self._save()
+            self.saver.save()
         except OSError as error:
-            self.note(self._not_saved(error))
+            self.note(self.saver.failure(error))
 
     def _stretch(self, elapsed: Callable[[], float]) -> None:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
@@ -205,21 +213,41 @@ class Trainer(Host):
         for collected in self.collector.collect():
             self._count(collected)
             self.updater.learn(state, self._ended)
+            self.callbacks.tell("on_step", state.step)
             state.wall_seconds = elapsed()
             over = state.step >= last and not self.updates_due()
             if state.step > logged and (state.step < last or over):
                 self._after(state.step - logged)
                 logged = state.step
-            overdue = is_overdue(state, self.config.checkpoint_every, self.collector.longest)
-            if over or overdue or self.interrupt.overdue:
+            if over or self._overdue():
                 self._cut()
                 break
-        if self._save_due():
-            self._save()
+        if self.saver.due():
+            self.saver.save()
+
+    def _overdue(self) -> bool:
+        """Whether a save, or the end, has waited for longer than episodes with an end can take."""
+        state, longest = self.state, self.collector.longest
+        asked = state.ended and state.step - self._asked_at > (longest or ENDLESS)
+        late = self.interrupt.overdue or bool(asked)
+        return late or is_overdue(state, self.config.checkpoint_every, longest)
+
+    def _finish(self, elapsed: Callable[[], float]) -> None:
+        """Saves, and leaves what a finished run does."""
+        self.saver.save()
+        # After the checkpoint: whoever goes on with the run must not have this evaluation.
+        if self.state.ended and self.config.eval_episodes and not self.state.is_evaluated:
+            self._log(evaluate=True)
+            self._stop_if_asked()
+        self.state.wall_seconds = elapsed()
+        write_results(
+            *(self.folder, self.config, self.engine, self.policy(), self.saver.best.policy),
+            *(self.state, self.logger.marks(), self.collector.totals()),
+        )
 
     def _stop_if_asked(self) -> None:
         if self.interrupt.signal is not None:
-            self._save()
+            self.saver.save()
             raise Interrupted(self.interrupt.signal, self.way_out())
 
     def _count(self, collected: Collected) -> None:
@@ -227,8 +255,7 @@ class Trainer(Host):
         self._ended = bool(collected.ended)
         for episode_return, length in collected.ended:
             self.state.episode_ended(episode_return, length)
-            for callback in self.callbacks:
-                callback.on_episode(self.state.step, episode_return, length)
+            self.callbacks.tell("on_episode", self.state.step, episode_return, length)
 
     def _cut(self) -> None:
         if self.collector.under_way and self.state.step < self.config.steps:
@@ -261,9 +288,6 @@ class Trainer(Host):
             figures = self.collector.figures()
             self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
 
-    def _save_due(self) -> bool:
-        return self.state.step - self.state.checkpointed >= self.config.checkpoint_every
-
     def _evaluate(self) -> Evaluation | None:
         """Evaluates; None if a request to stop has waited too long for the end of it."""
         with self.collector.guarded("an evaluation"):
@@ -272,29 +296,6 @@ class Trainer(Host):
             except Overdue:
                 return None
         self.state.evaluations.append((self.state.step, evaluation.mean_return))
-        for callback in self.callbacks:
-            callback.on_evaluation(self.state.step, evaluation)
+        self.saver.evaluated(evaluation.mean_return)
+        self.callbacks.tell("on_evaluation", self.state.step, evaluation)
         return evaluation
-
-    def _template(self, layouts: dict[str, Any]) -> dict[str, Any]:
-        return self.engine.template(layouts).arrays | self.replay.arrays
-
-    def _save(self) -> None:
-        self.updater.check_finite(self.way_out)
-        state = self.state
-        # Updates may have been made without a step: from logs, before the first one.
-        if (state.checkpointed, self._saved_updates) == (state.step, state.updates):
-            return
-        state.marks = self.logger.marks()
-        state.checkpointed, self._saved_updates = state.step, state.updates
-        state.rng = dict(self.rng.bit_generator.state)
-        # Whoever resumes begins other episodes than those under way.
-        saved = asdict(state) | {"episode": state.episode + self.collector.under_way}
-        held = (self.engine.arrays | self.replay.arrays, self.engine.layouts)
-        path = self.folder.checkpoints.save(state.step, *held, saved, self.replay)
-        for callback in self.callbacks:
-            callback.on_checkpoint(state.step, path)
-
-    def _not_saved(self, error: OSError) -> str:
-        why = described(error, self.folder.path)
-        return f"step {self.state.step} cannot be saved: {why}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sparl.engine import Engine
 from sparl.errors import Diverged
 from sparl.methods import TrainingProgress
 from sparl.replay import Replay
-from sparl.training.callbacks import Callback
+from sparl.training.callbacks import Callbacks
 from sparl.training.collector import Schedule
 from sparl.training.logger import Logger
 from sparl.training.state import LoopState
@@ -33,7 +33,7 @@ class Updater:
         planned: int,
         most_at_once: int | None,
         logger: Logger,
-        callbacks: Sequence[Callback],
+        callbacks: Callbacks,
     ) -> None:
         """
         Args:
@@ -132,6 +132,5 @@ class Updater:
             logger.warn(state.step, warning)
         if engine.shapes != before:
             logger.shrunk(state.step, before, engine)
-        for callback in self._callbacks:
-            callback.on_restructure(state.step, figures)
+        self._callbacks.tell("on_restructure", state.step, figures)
         self.footprint = engine.footprint

@@ -20,7 +20,7 @@ from sparl.errors import SparlError
 from sparl.networks import accounting
 from sparl.policy import Policy
 from sparl.storage import Mark, RunFolder, SummaryFile, files, read_table
-from sparl.training import snapshot
+from sparl.training import Which, load_policy, snapshot
 
 Columns = dict[str, NDArray[np.float64]]
 """A CSV file of numbers by column, NaN where a cell is empty."""
@@ -90,8 +90,12 @@ class ReadRun:
         return tuple(map(float, self.metrics[column][evaluated]))
 
 
-def read(path: Path) -> ReadRun:
+def read(path: Path, which: Which = "final") -> ReadRun:
     """Reads everything that a report shows from a run folder.
+
+    Args:
+        path: The folder.
+        which: Of its policies.
 
     Raises:
         BadRun: It is no run folder.
@@ -103,7 +107,7 @@ def read(path: Path) -> ReadRun:
     summary = _summary(path, config, left_out)
     marks = {} if summary is None else summary.tables
     engine = _engine(folder, [agent, method], left_out)
-    policy = _policy(folder, spaces, engine, summary is not None, left_out)
+    policy = _policy(folder, spaces, engine, summary is not None, which, left_out)
     sizes = None if policy is None else _sizes(policy, agent, left_out)
     return ReadRun(
         path=path,
@@ -134,7 +138,7 @@ def _summary(path: Path, config: RunConfig, left_out: list[str]) -> SummaryFile 
     except SparlError as error:
         left_out.append(f"The final figures: {error}.")
         return None
-    return summary if summary.steps >= config.steps else None
+    return summary if summary.is_whole(config.steps) else None
 
 
 def _engine(folder: RunFolder, parts: list[Any], left_out: list[str]) -> Engine | None:
@@ -155,14 +159,15 @@ def _policy(
     spaces: Spaces,
     engine: Engine | None,
     finished: bool,
+    which: Which,
     left_out: list[str],
 ) -> Policy | None:
-    """Gives the final policy, or that of the newest checkpoint of a run that is not finished."""
-    if engine is not None and not finished:
+    """Gives a policy of the run; of one that is not finished, that of its newest checkpoint."""
+    if engine is not None and not finished and which == "final":
         golden = np.zeros((1, spaces.observation_size), np.float32)
         return Policy(engine.policy(), spaces, golden, engine.normalization)
     try:
-        return Policy.load(folder.policy)
+        return load_policy(folder.path, which) if which == "best" else Policy.load(folder.policy)
     except SparlError as error:
         left_out.append(f"The policy, its layers and a film of it: {error}.")
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sparl.analysis.runs import run_folders
 from sparl.errors import BadRun, BadValue
 from sparl.storage import RunFolder, accept, files
-from sparl.training import Console
+from sparl.training import Console, Which
 
 if TYPE_CHECKING:  # modules that draw are imported when there is something to draw
     from sparl.analysis.html.environment_section import EnvironmentSection
@@ -26,6 +26,7 @@ def report(
     out: str | Path = "report.html",
     *,
     video: bool = True,
+    which: Which = "final",
     quiet: bool = True,
     trust: bool = False,
 ) -> Path:
@@ -39,6 +40,8 @@ def report(
         runs: Run folders, and folders that contain run folders directly.
         out: The file; an existing one is replaced.
         video: Film the first run of each variant. If that is impossible, the report says why.
+        which: Of each run's policies: the final one, or the one of the best evaluation. Its
+            layers are shown, and it is filmed.
         quiet: Print no progress on stderr.
         trust: Make environments of runs that others wrote, though that runs the modules that they
             name.
@@ -67,7 +70,7 @@ def report(
     read_runs = []
     for path in paths:
         console.print(f"reading {path}")
-        read_runs.append(read(path))
+        read_runs.append(read(path, which))
     environments = environment_sections(read_runs)
     for environment in environments:
         _add_films(environment, video, console)

@@ -17,7 +17,7 @@ from sparl.analysis.html.charts import Chart, LegendEntry
 from sparl.analysis.html.figures import Size, Tile
 from sparl.analysis.html.film import Film
 from sparl.analysis.html.read_run import Columns, ReadRun
-from sparl.config import options
+from sparl.config import spelling
 from sparl.errors import SparlError
 from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
 from sparl.storage import files, schema
@@ -138,6 +138,15 @@ class RunSection:
         return str(path.parents[1] if path.parent.name == "checkpoints" else path)
 
     @property
+    def changed(self) -> str:
+        """What was changed when it went on, and at which steps; empty if nothing was."""
+        return "; ".join(
+            f"{name} from {old} to {new} at step {change['step']:,}"
+            for change in self.run.recorded.get("changes", ())
+            for name, (old, new) in change.get("changed", {}).items()
+        )
+
+    @property
     def logs(self) -> str:
         """The logged transitions that it learned from; empty if there were none."""
         run = self.run.config
@@ -166,7 +175,7 @@ def run_section(run: ReadRun, label: str) -> RunSection:
         files=_files(run.path),
         exports=_exports(run.path),
         latencies=_latencies(run.path),
-        command=shlex.join(options.command(run.config, run.agent, run.method)),
+        command=shlex.join(spelling.command(run.config, run.agent, run.method)),
         config=json.dumps(run.recorded, indent=2, sort_keys=True),
     )
 
@@ -179,8 +188,12 @@ def _layers(run: ReadRun) -> list[Layer]:
 
 
 def _files(path: Path) -> list[Size]:
-    """Lists all files in policy/ and export/, also those that sparl did not write."""
-    paths = [file for name in ("policy", "export") for file in sorted((path / name).rglob("*"))]
+    """Lists all files in policy/, policy-best/ and export/, also those that sparl did not write."""
+    paths = [
+        file
+        for name in ("policy", "policy-best", "export")
+        for file in sorted((path / name).rglob("*"))
+    ]
     return [Size(str(f.relative_to(path)), f.stat().st_size) for f in paths if f.is_file()]
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sparl import agents, envs, methods, plugins
-from sparl.agents import Agent
+from sparl.agents import AGENTS, Agent
 from sparl.config import RunConfig
 from sparl.envs import Spaces
-from sparl.errors import BadFile, BadRun, BadValue
+from sparl.errors import BadRun, BadValue
 from sparl.interop import logs
-from sparl.methods import Method
-from sparl.storage import RunFolder, exclusive_folder, quoted
+from sparl.methods import METHODS, Method
+from sparl.plugins import Registry
+from sparl.storage import RunFolder, exclusive_folder
 from sparl.training import (
     Callback,
     LocalCollector,
@@ -30,6 +30,7 @@ from sparl.training import (
     Trainer,
     refuse_beyond,
 )
+from sparl.validation import shown
 
 
 def default_folder(run: RunConfig, method: Method) -> Path:
@@ -64,6 +65,29 @@ def configured(env: Any, options: dict[str, Any]) -> RunConfig:
     options = {"env_spec": described.recorded} | options
     run = RunConfig(described.name, **options).recorded()
     return logs.recorded(run) if run.replay else run
+
+
+def agent_of(given: Agent | str) -> Agent:
+    """An agent, or that of a name with its defaults; `BadValue` for anything else."""
+    return _made(given, AGENTS)
+
+
+def method_of(given: Method | str) -> Method:
+    """A method, or that of a name with its defaults; `BadValue` for anything else."""
+    return _made(given, METHODS)
+
+
+def _made(given: Any, registry: Registry[Any]) -> Any:
+    kind = registry.kind
+    if isinstance(given, str):
+        return registry.find(given)()
+    if isinstance(given, registry.base):
+        return given
+    called = f": write {given.__name__}()" if isinstance(given, type) else ""
+    raise BadValue(
+        f"{kind} is {shown(given)}, which is no {kind}{called}. Give one, or a name: "
+        f"{', '.join(registry.names)}"
+    )
 
 
 def learning_at_once(run: RunConfig, agent: Agent) -> Agent:
@@ -111,55 +135,6 @@ def trainer(
         yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
 
 
-class Start(NamedTuple):
-    """Where a run goes on."""
-
-    folder: RunFolder
-    saved: list[int]
-    """The steps of its checkpoints."""
-    step: int | None
-    """The checkpoint to take up; None if there is none yet."""
-
-
-def start_of(path: Path, trust: bool = False) -> Start:
-    """Where the run at a path goes on.
-
-    Args:
-        path: A run folder, or one of its checkpoints: `RUN/checkpoints/step-…`.
-        trust: As for `RunFolder.open`.
-
-    Raises:
-        BadRun: There is no such run or checkpoint.
-    """
-    chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
-    folder = RunFolder.open(path if chosen is None else path.parent.parent, trust)
-    saved = folder.checkpoints.steps()
-    if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
-        raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")
-    return Start(folder, saved, int(chosen) if chosen else saved[-1] if saved else None)
-
-
-def prolonged(run: RunConfig, start: Start, steps: int | None) -> RunConfig:
-    """The options of a run that goes on.
-
-    Args:
-        steps: Environment steps in all, if others than the run had.
-
-    Raises:
-        BadRun: It has come further than that, or has no checkpoint and did not begin by itself.
-    """
-    path, step = start.folder.path, start.step
-    if step is None and run.begun_from:
-        raise BadRun(
-            f"{path} has no checkpoint. It began with {run.begun_from}: begin with that anew"
-        )
-    if steps is None:
-        return run
-    if step is not None and steps < step:
-        raise BadRun(f"{path} is at step {step} already: steps {steps} is behind it")
-    return replace(run, steps=steps)
-
-
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
     folder, run = trainer.folder, trainer.config
@@ -181,12 +156,6 @@ def writing(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def begin_again(trainer: Trainer) -> None:
-    """Begins a run that was stopped before its first checkpoint, in the folder that it has."""
-    trainer.logger.resume(0, {})
-    take_logs(trainer)
-
-
 def take_logs(trainer: Trainer) -> None:
     """Fills the replay with a run's logs, if it has any, and another run has not filled it."""
     run = trainer.config
@@ -197,30 +166,6 @@ def take_logs(trainer: Trainer) -> None:
     without = f"; {logged.left_out} were not finite and are left out" if logged.left_out else ""
     held = f"the logs hold {len(logged.rows)} transitions of {logged.episodes} episodes"
     trainer.notes.append(held + without)
-
-
-def take_up(trainer: Trainer, step: int, older: list[int]) -> None:
-    """Resumes the checkpoint of `step`; the error of a broken one names the newest older one."""
-    try:
-        trainer.resume(step)
-    except BadFile as error:
-        path = trainer.folder.checkpoints.path
-        way_out = (
-            f"An older one may be whole: sparl train --resume {quoted(path(older[-1]))}"
-            if older
-            else "There is no older one to go back to."
-        )
-        raise error.followed_by(way_out) from error
-
-
-def forget_end(folder: RunFolder) -> None:
-    """Takes the final policy and figures of a run away that goes on.
-
-    If it is interrupted, its policy is that of its newest checkpoint, and it is no finished run.
-    """
-    (folder.path / "summary.json").unlink(missing_ok=True)
-    if folder.policy.exists():
-        shutil.rmtree(folder.policy)
 
 
 def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:

@@ -1,0 +1,67 @@
+"""What an option is called here that there is not: the habits of other libraries, and slips."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from sparl.errors import BadValue
+
+ELSEWHERE = {
+    "lr": "learning_rate",
+    "algo": "agent",
+    "algorithm": "agent",
+    "total_timesteps": "steps",
+    "timesteps": "steps",
+    "n_timesteps": "steps",
+    "num_steps": "steps",
+    "env_id": "env",
+    "n_envs": "envs",
+    "num_envs": "envs",
+    "eval_freq": "eval_every",
+    "n_eval_episodes": "eval_episodes",
+    "save_freq": "checkpoint_every",
+    "replay_size": "buffer_size",
+    "net_arch": "hidden",
+    "alpha": "ent_coef",
+}
+"""Names of Stable-Baselines3, its Zoo, CleanRL and others, and ours."""
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], where: str) -> None:
+    """Checks the names of options.
+
+    Args:
+        given: Names, with underscores.
+        known: All that there are.
+        where: What messages say that has them.
+
+    Raises:
+        BadValue: Names the first one that there is not, and the nearest that there is.
+    """
+    for name in given:
+        if name not in known:
+            raise BadValue(f"{where} has {name}, which is no option here.{_hint(name, known)}")
+
+
+def refuse_elsewhere(arguments: Iterable[str], known: Collection[str]) -> None:
+    """Checks a command line for options that only other libraries call so.
+
+    Raises:
+        BadValue: Names the first one, and what it is called here.
+    """
+    for word in arguments:
+        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if word.startswith("--") and name in ELSEWHERE and name not in known:
+            there = word.partition("=")[0]
+            raise BadValue(f"there is no option {there}.{_hint(name, known, '--')}")
+
+
+def _hint(name: str, known: Collection[str], dashes: str = "") -> str:
+    called = ELSEWHERE.get(name, name)
+    near = [called] if called in known else difflib.get_close_matches(name, known, 1, 0.6)
+    if not near:
+        return " `sparl train --help` lists those of an agent and a method"
+    if dashes and near[0] == "env":
+        return " The environment comes first, without a name: sparl train ENV"
+    return f" Did you mean {dashes}{near[0].replace('_', '-') if dashes else near[0]}?"

@@ -1,0 +1,233 @@
+"""The options of a run as a YAML file, by the names that they have on the command line.
+
+    env: CartPole-v1
+    agent: dqn
+    method: dsp
+    steps: 100_000
+    hidden: [256, 256]
+
+Numbers and truth values are those of YAML 1.2: `1e-3` is a number, `2:4` and `no` are texts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+import yaml
+
+from sparl import validation
+from sparl.agents import AGENTS, Agent
+from sparl.config import hints, words
+from sparl.config.run import RECORDED, RunConfig
+from sparl.config.spelling import PATTERN, has_pattern
+from sparl.errors import BadFile, BadValue, SparlError
+from sparl.methods import METHODS, Method
+
+LARGEST = 2**20
+"""Bytes of a file that are read at most."""
+Kind = TypeVar("Kind")
+_RESOLVED = {
+    "null": (r"(?:~|null|Null|NULL|)", "~nN\0"),
+    "bool": (r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
+    "int": (r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
+    "float": (r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+}
+"""By tag how a plain scalar of it is written, and the characters that it may begin with."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars, and no key twice."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        made: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str) or key in made:
+                problem = f"{key!r} comes twice" if key in made else f"{key!r} is no name"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            made[key] = self.construct_object(value_node, deep=True)
+        return made
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would read as something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
+for _tag, (_pattern, _first) in _RESOLVED.items():
+    for _kind in (_Loader, _Dumper):
+        _first_ones = ["" if c == "\0" else c for c in _first]
+        _kind.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^{_pattern}$"), _first_ones
+        )
+
+
+@dataclass(frozen=True)
+class OfCommand:
+    """Options of the command, in a file."""
+
+    agent: str = "td3"
+    method: str = "dense"
+    pattern: str = "2:4"
+    out: str | None = None
+    quiet: bool = False
+    threads: int | None = None
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        validation.kinds(self)
+
+
+class Given:
+    """The options that a file gives, as defaults of those on the command line."""
+
+    def __init__(self, options: dict[str, Any], file: str | None) -> None:
+        """
+        Args:
+            options: As `read` gives them.
+            file: What messages call it; None if there is none.
+        """
+        self._options, self._file = options, file
+
+    def known(self, agent: type[Agent], method: type[Method]) -> frozenset[str]:
+        """The names of all options of a run with this agent and this method."""
+        names = {*_names(RunConfig), *_names(agent), *_names(method), *_names(OfCommand)}
+        left_out = {*RECORDED, *(PATTERN if has_pattern(method) else ["pattern"])}
+        return frozenset(names - left_out)
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Raises `BadValue` for an option that is not known, with the nearest that is."""
+        hints.refuse_unknown(self._options, known, str(self._file))
+
+    def of_command(self) -> OfCommand:
+        """The options that are neither the run's, nor the agent's or the method's."""
+        return self.of(OfCommand)
+
+    def run(self) -> RunConfig:
+        """The run's, without an environment if the file names none.
+
+        That is for tyro, which then asks the command line for one.
+        """
+        made = self.of(RunConfig, env="?")
+        if "env" not in self._options:
+            object.__setattr__(made, "env", tyro.MISSING)
+        return made
+
+    def of(self, kind: type[Kind], **needed: Any) -> Kind:
+        """A dataclass with what the file gives of its fields, and else its defaults.
+
+        Raises:
+            BadValue: The class refuses a value.
+        """
+        names = _names(kind) - set(RECORDED)
+        own = {name: value for name, value in self._options.items() if name in names}
+        if self._file is None:
+            return kind(**needed)
+        try:
+            # Checked first: a file has lists for tuples, and perhaps what is of no use.
+            checked = validation.converted(kind, own)
+            return kind(**needed | checked)
+        except SparlError as error:
+            raise BadValue(f"{self._file}: {error}") from error
+        except Exception as error:  # a plug-in's own check
+            raise BadValue(f"{self._file}: {kind.__name__} refuses it: {error!r}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The options in a file, by name; hyphens in names are underscores.
+
+    Raises:
+        BadFile: It is missing, or no YAML of names and values. The message says where.
+    """
+    try:
+        content = path.read_bytes()
+        if len(content) > LARGEST:
+            raise BadFile(f"{path} cannot be read: it has {len(content)} bytes", file=path)
+        found = yaml.load(content.decode(), Loader=_Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        why = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
+        raise BadFile(f"{path} cannot be read{where}: {why}", file=path) from error
+    if not isinstance(found, dict):
+        raise BadFile(f"{path} has no options: write a name and a value in each line", file=path)
+    return plain(found)
+
+
+def plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as `RunConfig` takes them: wrappers may be words, as on the command line."""
+    given = {name.replace("-", "_"): value for name, value in found.items()}
+    wrappers = given.get("wrappers")
+    if isinstance(wrappers, list) and all(isinstance(word, str) for word in wrappers):
+        given["wrappers"] = words.wrappers_of(wrappers)
+    return given
+
+
+def options_of_run(run: RunConfig, agent: Agent, method: Method) -> dict[str, Any]:
+    """All options of a run by name, as a file has them."""
+    parts = _parts(run, agent, method)
+    return {name: value for part in parts.values() for name, value in part.items()}
+
+
+def text(run: RunConfig, agent: Agent, method: Method) -> str:
+    """A file with all options of a run, those with their default, too."""
+    lines = []
+    for title, part in _parts(run, agent, method).items():
+        lines += [f"# {title}" + ("" if part else ": no options"), *map(_line, part.items()), ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _line(option: tuple[str, Any]) -> str:
+    name, value = option[0], _written(option[1])
+    within = value if isinstance(value, list | dict) else [value]
+    dumped = yaml.dump(
+        within, Dumper=_Dumper, allow_unicode=True, default_flow_style=True, width=10**6
+    ).strip()
+    return f"{name}: {dumped if within is value else dumped[1:-1]}"
+
+
+def _parts(run: RunConfig, agent: Agent, method: Method) -> dict[str, dict[str, Any]]:
+    names = {"env": run.env, "agent": AGENTS.spec_of(type(agent))}
+    names["method"] = METHODS.spec_of(type(method))
+    of_run = {name: value for name, value in _fields(run).items() if name not in RECORDED}
+    of_method = _fields(method)
+    if has_pattern(type(method)):
+        pattern = str(method.pattern)  # pyright: ignore[reportAttributeAccessIssue]
+        left = {name: of_method[name] for name in of_method if name not in PATTERN}
+        of_method = {"pattern": pattern} | left
+    return {
+        "sparl train --config FILE": names,
+        "the run": {name: value for name, value in of_run.items() if name not in names},
+        f"agent {agent.name}": _fields(agent),
+        f"method {method.name}": of_method,
+    }
+
+
+def _names(kind: type) -> set[str]:
+    internal = getattr(kind, "internal", frozenset())
+    return {field.name for field in dataclasses.fields(kind)} - set(internal)
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    own = _names(type(config))
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in own}
+
+
+def _written(value: Any) -> Any:
+    """A value as YAML has it: lists in place of tuples, mappings in place of dataclasses."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _written(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {name: _written(entry) for name, entry in value.items()}
+    return [_written(entry) for entry in value] if isinstance(value, list | tuple) else value

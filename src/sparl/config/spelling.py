@@ -1,0 +1,100 @@
+"""A run told as the command line that makes it, and its options as words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sparl.agents import AGENTS, Agent
+from sparl.config import words
+from sparl.config.recorded import NotImported, options_of
+from sparl.config.run import RunConfig
+from sparl.methods import METHODS, Method
+from sparl.plugins import Registry
+
+PATTERN = ("n", "m", "v")
+"""Fields of a method that are one option: pattern N:MxV."""
+
+
+def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImported) -> list[str]:
+    """The words of the command line that makes this run; `parse` makes the same of them again.
+
+    Options that have their default are left out, but for the steps and a pattern. A run that began
+    with another's checkpoint is told as `sparl prune`, without what it took over of that run; one
+    that began with another library's file as `sparl import`, into a folder `imported`.
+    """
+    begun_from = Path(run.begun_from)
+    found = ("env_spec", "env_folder", "replay_sha256", "replay_transitions")
+    usual_run = RunConfig(run.env, **{name: getattr(run, name) for name in found})
+    if run.begun_from and begun_from.parent.name != "checkpoints":
+        line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
+        line += _spelled("learning-rate", options_of(agent).get("learning_rate"))
+        line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
+        changed = _changed(run, usual_run)
+        for name in ("env_kwargs", "wrappers"):
+            line += _spelled(name.replace("_", "-"), changed[name]) if name in changed else []
+        return line
+    if run.begun_from:
+        source = begun_from.parents[1]  # of RUN/checkpoints/step-…
+        line, given = ["sparl", "prune", str(source)], {}
+    else:
+        line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
+        given = _changed(run, usual_run) | _given(agent)
+    of_method = _given(method, pruning=bool(run.begun_from))
+    given = {name: of_method[name] for name in ("pattern",) if name in of_method} | given
+    given |= of_method
+    line += ["--method", _name(method, METHODS)]
+    for name, value in ({"steps": run.steps} | given).items():
+        line += _spelled(name.replace("_", "-"), value)
+    return line
+
+
+def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:
+    return config.spec if isinstance(config, NotImported) else registry.spec_of(type(config))
+
+
+def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[str, Any]:
+    """The options that a command line must give; of a class that is not imported, all."""
+    if isinstance(config, NotImported):
+        options = options_of(config)
+        if {"n", "m", "v"} <= options.keys():
+            n, m, v = (options.pop(name) for name in ("n", "m", "v"))
+            options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
+        return options
+    kind = type(config)
+    usual: Any = as_trained(kind) if pruning and issubclass(kind, Method) else kind()
+    changed = _changed(config, usual)
+    given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
+    if issubclass(kind, Method) and has_pattern(kind):
+        return {"pattern": str(config.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
+    return given
+
+
+def _changed(config: Any, usual: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from those of another one."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
+
+
+def _spelled(option: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{option}" if value else f"--no-{option}"]
+    if isinstance(value, dict):
+        return [f"--{option}", *words.words_of(value)]
+    if option == "wrappers":
+        return [f"--{option}", *words.wrapper_words(value)]
+    return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+
+
+def as_trained(kind: type[Method]) -> Method:
+    """A method's defaults in `sparl prune`.
+
+    Norms are not kept there: a trained network's weights have the size that they should have.
+    """
+    return kind(**{"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {})
+
+
+def has_pattern(method: type[Method]) -> bool:
+    """Whether a method has N, M and V, which are one option."""
+    return set(PATTERN) <= {field.name for field in fields(method)}

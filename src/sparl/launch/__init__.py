@@ -1,0 +1,30 @@
+"""How a run starts or goes on: its folder, its lock, and the trainer with what it needs."""
+
+from sparl.launch.going_on import resume
+from sparl.launch.starting import (
+    agent_of,
+    begin,
+    configured,
+    default_folder,
+    in_environment,
+    learning_at_once,
+    method_of,
+    new_folder,
+    trainer,
+)
+from sparl.launch.taking_over import import_sb3, prune
+
+__all__ = [
+    "agent_of",
+    "begin",
+    "configured",
+    "default_folder",
+    "import_sb3",
+    "in_environment",
+    "learning_at_once",
+    "method_of",
+    "new_folder",
+    "prune",
+    "resume",
+    "trainer",
+]
