@@ -43,22 +43,39 @@ def kinds(config: Any) -> None:
         BadValue: Names the first field of another kind, and the kind that it must be. Numbers must
             be finite, and whole numbers must fit into 64 bits.
     """
-    for name, kind in _kinds_of(type(config)).items():
-        given = getattr(config, name)
-        value = _plain(given)
-        if get_origin(kind) is Literal:
-            one_of(get_args(kind), **{name: value})
-            continue
-        try:
-            made = msgspec.convert(value, kind, from_attributes=True)
-        except (msgspec.ValidationError, UnicodeError) as error:  # half a surrogate is no text
-            raise BadValue(f"{name} is {shown(given)}: it must be {_describe(kind)}") from error
-        for number in _numbers(made):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise BadValue(f"{name} is {given}: it must be finite")
-            if isinstance(number, int) and not -LARGEST <= number <= LARGEST:
-                raise BadValue(f"{name} is {shown(number)}: it must fit into 64 bits")
-        object.__setattr__(config, name, made)
+    values = {name: getattr(config, name) for name in _kinds_of(type(config))}
+    for name, value in converted(type(config), values).items():
+        object.__setattr__(config, name, value)
+
+
+def converted(dataclass: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values for fields of a dataclass, each of the kind that its annotation says.
+
+    Args:
+        values: By name; what the class cannot check is given back as it is.
+
+    Raises:
+        BadValue: As `kinds`.
+    """
+    kinds = _kinds_of(dataclass)
+    return {n: _converted(n, v, kinds[n]) if n in kinds else v for n, v in values.items()}
+
+
+def _converted(name: str, given: Any, kind: Any) -> Any:
+    value = _plain(given)
+    if get_origin(kind) is Literal:
+        one_of(get_args(kind), **{name: value})
+        return given
+    try:
+        made = msgspec.convert(value, kind, from_attributes=True)
+    except (msgspec.ValidationError, UnicodeError) as error:  # half a surrogate is no text
+        raise BadValue(f"{name} is {shown(given)}: it must be {_describe(kind)}") from error
+    for number in _numbers(made):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise BadValue(f"{name} is {given}: it must be finite")
+        if isinstance(number, int) and not -LARGEST <= number <= LARGEST:
+            raise BadValue(f"{name} is {shown(number)}: it must fit into 64 bits")
+    return made
 
 
 def at_least(bound: int, **values: int | float) -> None:

@@ -40,7 +40,7 @@ class Tally:
         """Of these runs; all mappings are by the runs' names."""
         states_of = [states[job.name] for job in jobs]
         running = [at[job.name] for job in jobs if states[job.name] == "running"]
-        speed = sum(standing.steps_per_second or 0.0 for standing in running)
+        speed = sum((standing.steps_per_second or 0.0 for standing in running), 0.0)
         to_go = sum(
             job.steps - at[job.name].step
             for job in jobs

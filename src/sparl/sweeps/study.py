@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sparl import launch
+from sparl import launch, validation
 from sparl.agents import AGENTS, Agent
 from sparl.config import RunConfig, options, words, yaml_file
 from sparl.errors import BadValue, SparlError
@@ -202,13 +202,15 @@ def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
         if patterned:
             pattern = NofM.parse(str(for_method.pop("pattern", "2:4")))
             for_method |= {"n": pattern.n, "m": pattern.m, "v": pattern.v}
+        for_agent = {name: own[name] for name in own.keys() & of_agent}
+        # Checked first: a file has lists for tuples.
         return Job(
             env,
             variant,
             seed,
-            launch.configured(env, run | {"seed": seed}),
-            agent(**{name: own[name] for name in own.keys() & of_agent}),
-            method(**for_method),
+            launch.configured(env, validation.converted(RunConfig, run | {"seed": seed})),
+            agent(**validation.converted(agent, for_agent)),
+            method(**validation.converted(method, for_method)),
         )
     except SparlError as error:
         raise BadValue(f"variant {variant} in {env}: {error}") from error

@@ -148,13 +148,13 @@ class _Sweep:
                 self.progress.note(
                     "stopping: each run finishes its episode and saves; once more leaves at once"
                 )
+            ended = pool.ended()
+            for name, status in ended.items():
+                self._end(self._job[name], status, bool(stop.count))
             while waiting and pool.free and not stop.count:
                 job = waiting.pop(0)
                 self.states[job.name] = "running"
                 pool.start(job.name, self.folder.words(job), self.folder.log(job))
-            ended = pool.ended()
-            for name, status in ended.items():
-                self._end(self._job[name], status, bool(stop.count))
             if ended or time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 for name in (*ended, *pool.running):
