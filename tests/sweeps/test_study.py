@@ -66,7 +66,7 @@ def test_a_file_is_read_as_yaml_1_2_and_makes_the_runs_of_the_command_line(tmp_p
         ({"variant": {}}, "has 'variant': a study has envs, variants, seeds, steps, options"),
         ({"envs": []}, "has no envs"),
         ({"envs": [3]}, "envs is .*list of names"),
-        ({"envs": "NoSuchEnv-v0"}, "NoSuchEnv"),
+        ({"envs": "environments:NoSuch-v0"}, "NoSuch"),
         ({"envs": [ENV, ENV]}, "are the same"),
         ({"variants": {}}, "has no variants"),
         ({"variants": {"../up": {}}}, "a variant is called"),
