@@ -23,8 +23,8 @@ from sparl.training import Interrupted
 
 POINT, BROKEN = "environments:Point-v0", "environments:Broken-v0"
 OPTIONS = {"hidden": [8, 8], "batch_size": 8, "learning_starts": 20, "eval_every": 1000}
-OPTIONS |= {"eval_episodes": 1, "checkpoint_every": 200, "log_every": 100}
-STUDY = {"envs": [POINT, BROKEN], "variants": {"tiny": {}}, "steps": 3000, "options": OPTIONS}
+OPTIONS |= {"eval_episodes": 1, "checkpoint_every": 100, "log_every": 100}
+STUDY = {"envs": [POINT, BROKEN], "variants": {"tiny": {}}, "steps": 2000, "options": OPTIONS}
 LIMIT = 100
 """Seconds that anything may take."""
 
@@ -85,7 +85,7 @@ def test_a_sweep_stopped_and_killed_ends_as_if_it_had_not_been(tmp_path, monkeyp
     assert "1 of 2 runs failed" in printed.err and str(log) in printed.err
     assert "a gear came off" in log.read_text() and "a gear came off" in printed.err
     assert not (out / "environments-Broken-v0" / "tiny-0").exists()
-    assert "tiny" in printed.out and "3,000 steps" in printed.out
+    assert "tiny" in printed.out and "2,000 steps" in printed.out
     assert (run.parent / "comparison" / "table.md").exists()
     # As if nothing had happened.
     options = {name: OPTIONS[name] for name in ("eval_every", "eval_episodes", "checkpoint_every")}
