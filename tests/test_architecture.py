@@ -34,6 +34,7 @@ ORDER = (
         "exporters",
         "analysis",
         "launch",
+        "sweeps",
         "api",
         "bench",
         "cli",

@@ -17,6 +17,7 @@ from sparl.errors import SparlError
 from sparl.exporters import export
 from sparl.methods import RNM
 from sparl.policy import Policy
+from sparl.sweeps import sweep
 from sparl.training import Callback, SaveBest, StopOnPlateau, StopOnReturn
 
 __version__ = version("sparl")
@@ -56,5 +57,6 @@ __all__ = [
     "prune",
     "report",
     "resume",
+    "sweep",
     "train",
 ]

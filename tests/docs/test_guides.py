@@ -50,6 +50,7 @@ COMMENT_OR_BLOCK = re.compile(
 
 COMMANDS: dict[str, type] = {
     "import": commands.Import,
+    "sweep": commands.Sweep,
     "eval": commands.Eval,
     "inspect": commands.Inspect,
     "compare": commands.Compare,

@@ -43,6 +43,22 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """Train every variant of a study with every seed in every environment, runs side by side with a
+    core each, and compare them. The same command goes on after a kill, Ctrl-C or a failure."""
+
+    study: tyro.conf.Positional[Path]
+    """YAML file with envs, variants (names, and the options of sparl train that make each), seeds,
+    steps and options that all variants have."""
+    out: Path | None = None
+    """Folder of the runs and the tables. If not given: runs/STUDY, by the file's name."""
+    jobs: int | None = None
+    """Runs side by side. If not given, one for each core."""
+    quiet: bool = False
+    """Print no progress."""
+
+
+@dataclass(frozen=True)
 class Import:
     """Make a run of an agent of another library, to prune it or to go on training it: TD3, SAC or
     DQN, saved by Stable-Baselines3's model.save. The file has no replay, so the agent first acts

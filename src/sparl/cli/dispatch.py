@@ -18,7 +18,7 @@ from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
-from sparl.cli import commands, tables, training_commands
+from sparl.cli import commands, sweep_command, tables, training_commands
 from sparl.config import RunConfig
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
@@ -32,6 +32,7 @@ usage: sparl COMMAND …
 Sparse deep reinforcement learning: agents that are small from the first step.
 
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
+  sparl sweep STUDY.yaml      many seeds and settings side by side, and their comparison
   sparl prune DIR             make a trained agent smaller, while it goes on training
   sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
   sparl eval DIR              returns of a trained policy; --video FILE films it
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": training_commands.train,
         "prune": training_commands.prune,
+        "sweep": sweep_command.sweep,
         "import": training_commands.import_agent,
         "eval": evaluate,
         "inspect": inspect,

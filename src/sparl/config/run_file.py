@@ -12,65 +12,22 @@ Numbers and truth values are those of YAML 1.2: `1e-3` is a number, `2:4` and `n
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
-import yaml
 
 from sparl import validation
 from sparl.agents import AGENTS, Agent
-from sparl.config import hints, words
+from sparl.config import hints, words, yaml_file
 from sparl.config.run import RECORDED, RunConfig
 from sparl.config.spelling import PATTERN, has_pattern
-from sparl.errors import BadFile, BadValue, SparlError
+from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
 
-LARGEST = 2**20
-"""Bytes of a file that are read at most."""
 Kind = TypeVar("Kind")
-_RESOLVED = {
-    "null": (r"(?:~|null|Null|NULL|)", "~nN\0"),
-    "bool": (r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
-    "int": (r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
-    "float": (r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-}
-"""By tag how a plain scalar of it is written, and the characters that it may begin with."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars, and no key twice."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        made: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str) or key in made:
-                problem = f"{key!r} comes twice" if key in made else f"{key!r} is no name"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            made[key] = self.construct_object(value_node, deep=True)
-        return made
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what either version of YAML would read as something else than text."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
-for _tag, (_pattern, _first) in _RESOLVED.items():
-    for _kind in (_Loader, _Dumper):
-        _first_ones = ["" if c == "\0" else c for c in _first]
-        _kind.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(f"^{_pattern}$"), _first_ones
-        )
 
 
 @dataclass(frozen=True)
@@ -150,19 +107,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         BadFile: It is missing, or no YAML of names and values. The message says where.
     """
-    try:
-        content = path.read_bytes()
-        if len(content) > LARGEST:
-            raise BadFile(f"{path} cannot be read: it has {len(content)} bytes", file=path)
-        found = yaml.load(content.decode(), Loader=_Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        why = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
-        raise BadFile(f"{path} cannot be read{where}: {why}", file=path) from error
-    if not isinstance(found, dict):
-        raise BadFile(f"{path} has no options: write a name and a value in each line", file=path)
-    return plain(found)
+    return plain(yaml_file.read(path))
 
 
 def plain(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,9 +136,7 @@ def text(run: RunConfig, agent: Agent, method: Method) -> str:
 def _line(option: tuple[str, Any]) -> str:
     name, value = option[0], _written(option[1])
     within = value if isinstance(value, list | dict) else [value]
-    dumped = yaml.dump(
-        within, Dumper=_Dumper, allow_unicode=True, default_flow_style=True, width=10**6
-    ).strip()
+    dumped = yaml_file.in_one_line(within)
     return f"{name}: {dumped if within is value else dumped[1:-1]}"
 
 

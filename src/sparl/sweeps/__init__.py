@@ -1,0 +1,6 @@
+"""Many runs from one file: environments x variants x seeds, side by side, resumable."""
+
+from sparl.sweeps.study import Job, Study
+from sparl.sweeps.sweep import SweepResult, sweep
+
+__all__ = ["Job", "Study", "SweepResult", "sweep"]

@@ -1,0 +1,223 @@
+"""A study: environments x variants x seeds. Every run of it is checked before one begins.
+
+envs: [HalfCheetah-v5, Walker2d-v5]
+seeds: 0-4
+steps: 300_000
+options:
+  hidden: [256, 256]
+variants:
+  dense: {}
+  sparse: {method: rnm, pattern: 1:8}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from sparl import launch, validation
+from sparl.agents import AGENTS, Agent
+from sparl.config import RunConfig, spelling, words, yaml_file
+from sparl.errors import BadValue, SparlError
+from sparl.methods import METHODS, Method
+from sparl.topology import NofM
+from sparl.validation import shown
+
+KEYS = ("envs", "variants", "seeds", "steps", "options")
+"""What a study may have."""
+NOT_OPTIONS = {"env", "seed", "env_spec", "env_folder", "replay_sha256", "begun_from"}
+NOT_OPTIONS |= {"replay_transitions"}
+"""Fields of `RunConfig` that a study gives elsewhere, or that sparl fills in."""
+NAME = re.compile(r"\w[\w.,:=+ -]*")
+"""Of a variant: it is a part of a folder's name."""
+MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study: a variant with a seed in an environment."""
+
+    env: str
+    """As the study has it."""
+    variant: str
+    seed: int
+    run: RunConfig
+    agent: Agent
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """Its run folder in the folder of the sweep: `ENV/VARIANT-SEED`."""
+        return f"{folder_name(self.env)}/{self.variant}-{self.seed}"
+
+    @property
+    def steps(self) -> int:
+        """Environment steps in all."""
+        return self.run.steps
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words behind `sparl` that make this run, without a folder."""
+        return spelling.command(self.run, self.agent, self.method)[1:]
+
+    @cached_property
+    def identity(self) -> list[str]:
+        """The same words for runs that differ in their steps alone."""
+        return spelling.command(dataclasses.replace(self.run, steps=1), self.agent, self.method)[1:]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Environments x variants x seeds, as they are written down."""
+
+    envs: tuple[str, ...]
+    variants: Mapping[str, Mapping[str, Any]]
+    """By name the options of `sparl train` that make it, agent and method among them."""
+    seeds: tuple[int, ...]
+    options: Mapping[str, Any]
+    """What all variants have, unless they say otherwise; steps among it."""
+
+    @classmethod
+    def read(cls, path: Path) -> Study:
+        """The study in a YAML file.
+
+        Raises:
+            BadFile: The file cannot be read.
+            BadValue: As `of`.
+        """
+        return cls.of(yaml_file.read(path), str(path))
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], called: str = "the study") -> Study:
+        """A study from what a file of it says.
+
+        Args:
+            content: Values by the names in `KEYS`.
+            called: What messages call it.
+
+        Raises:
+            BadValue: A name that a study does not have, or a value of another kind.
+        """
+        for name in content:
+            if name not in KEYS:
+                raise BadValue(f"{called} has {shown(name)}: a study has {', '.join(KEYS)}")
+        for name in ("envs", "variants"):
+            if not content.get(name):
+                raise BadValue(f"{called} has no {name}: give one at least")
+        given = content["envs"]
+        envs = [given] if isinstance(given, str) else given
+        if not isinstance(envs, list | tuple) or not all(isinstance(env, str) for env in envs):
+            raise BadValue(f"{called}: envs is {shown(given)}: it must be a list of names")
+        variants = _mapping(content["variants"], f"{called}: variants")
+        for name in variants:
+            if not NAME.fullmatch(name):
+                raise BadValue(
+                    f"{called}: a variant is called {shown(name)}: begin with a letter or a digit, "
+                    "and go on with these and with . , : = + - and spaces"
+                )
+        made = {n: _mapping(o, f"{called}: variant {n}") for n, o in variants.items()}
+        shared = _mapping(content.get("options"), f"{called}: options")
+        steps = {"steps": content["steps"]} if "steps" in content else {}
+        seeds = _seeds(content.get("seeds", 0), called)
+        return cls(tuple(envs), made, seeds, steps | shared)
+
+    def jobs(self) -> list[Job]:
+        """All runs, seed by seed: of each seed every variant in every environment.
+
+        Raises:
+            BadValue: An option that a variant does not have, or that has no such value; two
+                variants or two environments that could not be told apart.
+        """
+        jobs = [
+            _job(env, name, {**self.options, **self.variants[name]}, seed)
+            for seed, env, name in product(self.seeds, self.envs, self.variants)
+        ]
+        for what in ("name", "words"):
+            found: dict[Any, Job] = {}
+            for job in jobs:
+                other = found.setdefault(str(getattr(job, what)), job)
+                if other is not job:
+                    raise BadValue(
+                        f"{other.variant} in {other.env} and {job.variant} in {job.env} are the "
+                        f"same with seed {job.seed}: leave one out, or let them differ"
+                    )
+        return jobs
+
+
+def folder_name(env: str) -> str:
+    """The name of an environment's folder."""
+    return re.sub(r"[^\w.-]+", "-", env.rpartition("/")[2])
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    value = {} if value is None else value
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise BadValue(f"{what} is {shown(value)}: write names, and a value for each")
+    return dict(value)
+
+
+def _seeds(given: Any, called: str) -> tuple[int, ...]:
+    """Seeds of a number, of a text like 0-9, or of a list of both."""
+    seeds: list[int] = []
+    for entry in given if isinstance(given, list | tuple) else [given]:
+        ends = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", str(entry))
+        if isinstance(entry, bool) or not ends:
+            raise BadValue(f"{called}: seeds has {shown(entry)}: write 0-9, or a list of numbers")
+        first = int(ends[1])
+        last = int(ends[2] or first)
+        if not 0 <= last - first < MOST_SEEDS:
+            raise BadValue(f"{called}: seeds has {entry}: write the lower end first")
+        seeds += range(first, last + 1)
+    if not seeds or len(seeds) > MOST_SEEDS or len(set(seeds)) < len(seeds):
+        raise BadValue(f"{called}: seeds is {shown(given)}: give each seed once, and one at least")
+    return tuple(seeds)
+
+
+def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
+    try:
+        agent = AGENTS.find(str(given.get("agent", "td3")))
+        method = METHODS.find(str(given.get("method", "dense")))
+        own = {n.replace("-", "_"): v for n, v in given.items() if n not in ("agent", "method")}
+        of_run, of_agent = _names(RunConfig) - NOT_OPTIONS, _names(agent)
+        # N, M and V are one option, as on the command line.
+        patterned = {"n", "m", "v"} <= {f.name for f in dataclasses.fields(method)}
+        of_method = _names(method) - {"n", "m", "v"} | ({"pattern"} if patterned else set())
+        for name in own.keys() - of_run - of_agent - of_method:
+            raise BadValue(
+                f"there is no option {name} of a run, of agent {agent.name} or of method "
+                f"{method.name}: sparl train --help --agent {agent.name} --method {method.name} "
+                "tells those that there are"
+            )
+        run = {name: own[name] for name in own.keys() & of_run}
+        wrappers = run.get("wrappers")
+        if isinstance(wrappers, list) and all(isinstance(word, str) for word in wrappers):
+            run["wrappers"] = words.wrappers_of(wrappers)
+        for_method = {name: own[name] for name in own.keys() & of_method}
+        if patterned:
+            pattern = NofM.parse(str(for_method.pop("pattern", "2:4")))
+            for_method |= {"n": pattern.n, "m": pattern.m, "v": pattern.v}
+        for_agent = {name: own[name] for name in own.keys() & of_agent}
+        # Checked first: a file has lists for tuples.
+        return Job(
+            env,
+            variant,
+            seed,
+            launch.configured(env, validation.converted(RunConfig, run | {"seed": seed})),
+            agent(**validation.converted(agent, for_agent)),
+            method(**validation.converted(method, for_method)),
+        )
+    except SparlError as error:
+        raise BadValue(f"variant {variant} in {env}: {error}") from error
+    except TypeError as error:  # a plug-in's own check
+        raise BadValue(f"variant {variant} in {env}: {error}") from error
+
+
+def _names(kind: type) -> set[str]:
+    """The fields of a dataclass that are options."""
+    return {f.name for f in dataclasses.fields(kind)} - set(getattr(kind, "internal", ()))
