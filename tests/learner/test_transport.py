@@ -18,7 +18,7 @@ from sparl.networks import Network, build, plain
 from sparl.topology import Kept, NofM, PerLayer, PerRow
 
 SIZES = (5, 6, 3)
-PATTERNS = [NofM(2, 4), NofM(1, 4, 2), PerRow(2), PerLayer(7)]
+PATTERNS = [NofM(2, 4, 2), PerRow(2), PerLayer(7)]
 
 ROLES = {"critics": "critic", "actor": "actor"}
 # None is a dense layer; a pattern, packed rows.
