@@ -128,6 +128,11 @@ class Engine(Sizes, Seen):
         self.restore_statistics(arrays)
         self.updates = int(self.journal.updates)
 
+    def meet(self, rows: NDArray[np.float32]) -> None:
+        """Counts logged transitions, [n, width] in their order, into all statistics there are."""
+        self.observe(rows[:, : self.columns.observation_size])
+        self.reward(rows[:, self.columns.reward], rows[:, -1] > 0)
+
     def begin_with(self, learner: Learner) -> None:
         """Starts the method on networks that were trained before, in place of the agent's own.
 

@@ -29,7 +29,7 @@ class RowSparse(Packed):
 
     name: ClassVar[str] = "row-sparse"
 
-    weight: Float[Array, " kept"]
+    weight: Float[Array, " weights"]
     pattern: Pattern = eqx.field(static=True)
 
     @classmethod
@@ -50,7 +50,7 @@ class RowSparse(Packed):
     @classmethod
     def packed(
         cls,
-        weight: Float[Array, " kept"],
+        weight: Float[Array, " weights"],
         bias: Float[Array, " out"],
         in_features: int,
         pattern: Pattern,
@@ -74,7 +74,7 @@ class RowSparse(Packed):
         return Kept(*kernels.of_all_rows(self.places, self.out_features, share))
 
     @property
-    def _rows(self) -> Int32[Array, " kept"]:
+    def _rows(self) -> Int32[Array, " weights"]:
         """The row of each weight."""
         return kernels.rows_of(self.kept_places.row_starts, self.kept)
 
@@ -86,12 +86,12 @@ class RowSparse(Packed):
         return kernels.expand(self.weight, *self.kept_places, self.in_features)
 
     def spread(
-        self, aligned: Float[Array, " kept"], fill: Float[Array, "out in"] | float = 0.0
+        self, aligned: Float[Array, " weights"], fill: Float[Array, "out in"] | float = 0.0
     ) -> Float[Array, "out in"]:
         background = jnp.broadcast_to(jnp.asarray(fill, aligned.dtype), self.shape)
         return background.at[self._rows, self.kept_places.columns].set(aligned)
 
-    def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " kept"]:
+    def pick(self, dense: Float[Array, "out in"]) -> Float[Array, " weights"]:
         return kernels.gather(dense, *self.kept_places)
 
     def row_squares(self) -> Float[Array, " out"]:
@@ -100,7 +100,7 @@ class RowSparse(Packed):
             return jnp.zeros(self.out_features).at[self._rows].add(squares)
         return jnp.sum(squares.reshape(self.out_features, -1), axis=1)
 
-    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, " kept"]:
+    def of_rows(self, values: Float[Array, " out"]) -> Float[Array, " weights"]:
         if isinstance(self.pattern, PerLayer):
             return values[self._rows]
         return jnp.repeat(values, self.kept // self.out_features)

@@ -110,8 +110,7 @@ class Trainer(Host):
     def begin_with_transitions(self, rows: NDArray[np.float32]) -> None:
         """Takes up logged transitions, [n, width], as the first ones of the replay."""
         self.replay.restore(0, rows)
-        self.engine.observe(rows[:, : self.spaces.observation_size])
-        self.engine.reward(rows[:, self.replay.columns.reward], rows[:, -1] > 0)
+        self.engine.meet(rows)
         self.state.checkpointed = -1
 
     def run(self) -> None:
