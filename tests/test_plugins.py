@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_another_packages_agent_is_found_by_its_name(installed, tmp_path, capsys
     assert AGENTS.names[:3] == ("td3", "sac", "crossq")
     assert AGENTS.names[-1] == "aaa-toy"  # behind sparl's own
     assert main(["list"]) == 0
-    assert "aaa-toy          A deterministic policy that climbs" in capsys.readouterr().out
+    assert re.search("aaa-toy +A deterministic policy that climbs", capsys.readouterr().out)
     words = [word.replace(AGENT, "aaa-toy") for word in WORDS]
     words[words.index("200")] = "60"
     assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0

@@ -36,7 +36,7 @@ class Watch(sparl.Callback):
         self.restructured.append(step)
 
 
-def learned(out, env, config, method=None, *, steps, seed=1, **options):
+def learned(out, env, config, method="dense", *, steps, seed=1, **options):
     """What is seen of a run while it learns, and its policy."""
     watch = Watch()
     options |= {"steps": steps, "seed": seed, "eval_every": 500, "quiet": True}

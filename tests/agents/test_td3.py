@@ -251,6 +251,7 @@ def test_defaults_are_those_of_the_paper():
         "activation": "relu",
         "learning_rate_schedule": "constant",
         "learning_rate_end": 0.0,
+        "learning_rate_by_density": False,
         "max_grad_norm": None,
         "train_freq": 1,
         "train_unit": "steps",

@@ -40,7 +40,7 @@ def test_episodes_of_several_environments_are_kept_apart():
     assert returns.scale == pytest.approx(1 / np.std(expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("envs", [3])
 def test_every_step_of_a_run_counts_once(tmp_path, envs):
     sparl.train(
         "environments:Point-v0", TINY_XQC, out=tmp_path / "run", envs=envs, **OFTEN | {"steps": 90}

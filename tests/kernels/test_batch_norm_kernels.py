@@ -139,7 +139,7 @@ def along_blocks(layer, full):
     return counted.reshape(layer.weight.shape)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data(), st.integers(1, 3), BATCHES.filter(lambda batch: batch > 4), st.integers(0, 2**16))
 def test_output_statistics_and_gradients_equal_plain_jax(data, depth, batch, seed):
     connected = data.draw(connections(depth))

@@ -69,7 +69,13 @@ def test_expand_blocks_turns_the_first_row():
 def test_without_a_number_of_inputs_all_blocks_are_whole():
     layer = build([8, 5], [Blocks(4, ALL)], 1, False, 0).layers[0]._replace(inputs=None)
     assert kernels.Form.of([layer]) == kernels.Form(
-        (8, 5), (4,), (4,), (False,), (False,), kernels.Connections.chain(1)._replace(gives=(1,))
+        (8, 5),
+        (4,),
+        (4,),
+        (1,),
+        (False,),
+        (False,),
+        kernels.Connections.chain(1)._replace(gives=(1,)),
     )
 
 

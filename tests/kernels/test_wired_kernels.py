@@ -34,7 +34,7 @@ from sparl.topology import NofM, PerLayer, PerRow
 pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data(), st.integers(1, 4), BATCHES, st.integers(0, 2**16))
 def test_output_and_gradients_equal_float64(data, depth, batch, seed):
     connected = data.draw(connections(depth))

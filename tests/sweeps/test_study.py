@@ -98,7 +98,7 @@ def test_what_a_study_must_not_say_is_named(changes, message):
     [
         ("envs: [a", "in line 1"),
         ("envs: a\nenvs: b", "in line 2, .*'envs' comes twice"),
-        ("- a", "no names and values"),
+        ("- a", "has no options"),
         ("1: a", "is no name"),
         ("a: !!python/object:os.system {}", "in line 1"),
     ],

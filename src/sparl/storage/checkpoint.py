@@ -150,8 +150,9 @@ class Checkpoints:
         layouts = content.plain_layouts
         for part, networks in layouts.items():
             name = f"['parts']['{part}'].indices"
-            if name in arrays:
-                arrays[name] = indices_of_groups(networks, arrays[name])
+            found = arrays.get(name)
+            if found is not None and (found.dtype, found.ndim) == (np.int32, 1):
+                arrays[name] = indices_of_groups(networks, found)
         tree = _to_tree(arrays, template(layouts), path)
         return Loaded(tree, layouts, content.state, path / FILE)
 

@@ -1,0 +1,21 @@
+"""Normalised critics beside those of `crossq_gate.py`: XQC's, and CrossQ's with a small actor.
+
+    python recipes/normalised_critics.py --jobs 2
+
+Walker2d-v5, 100,000 steps, seeds 0 and 1; the study is a file in `recipes/studies/`:
+
+    xqc-rnm-1-8, xqc-dense            XQC with two layers of 256 in actor and critics; the critics'
+                                      hidden layer at 1:8, or dense
+    crossq-rnm-1-8-of-512-actor-64    CrossQ with a dense actor of 2x64 beside critics of 2x512
+                                      whose hidden layer is at 1:8
+
+Stop it, and the same command goes on where it was. Curves and tables go to
+`results/normalised_critics/`.
+"""
+
+from __future__ import annotations
+
+from swept import main
+
+if __name__ == "__main__":
+    main(__doc__, "normalised_critics", ("walker2d",))
