@@ -14,7 +14,14 @@ STUDIES = sorted((Path(__file__).parents[2] / "recipes" / "studies").glob("*.yam
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
-def test_each_study_can_be_run_and_its_control_has_as_many_weights(file):
+def test_each_study_can_be_run(file):
+    assert Study.read(file).jobs()
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in STUDIES if f.stem.startswith("shared_rows")], ids=lambda file: file.stem
+)
+def test_the_control_of_shared_rows_has_as_many_weights(file):
     jobs = Study.read(file).jobs()
     width = int(tiny(jobs[0].env, 1, 8).options[-1])
     controls = [job for job in jobs if job.variant == "tiny-1-8"]
