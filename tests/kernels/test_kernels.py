@@ -59,7 +59,7 @@ def expanded_and_gathered(values, columns, row_starts, in_features):
     return dense, dense_reference, gathered, gathered_reference
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(matrices())
 def test_native_equals_reference_bit_for_bit(matrix):
     values, columns, row_starts, dense, in_features = matrix

@@ -83,7 +83,7 @@ def close(got, expected, magnitude) -> bool:
     return bool((difference <= 1e-5 * np.max(magnitude)).all())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers())
 def test_product_and_gradients_equal_those_of_the_dense_matrix(case):
     layer, x = case
@@ -102,7 +102,7 @@ def test_product_and_gradients_equal_those_of_the_dense_matrix(case):
     assert close(by_x, w.T @ expected, magnitudes(layer).T @ size)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers(), st.integers(0, 2**16))
 def test_pick_gives_the_nearest_blocks_and_is_idempotent(case, seed):
     layer, _ = case

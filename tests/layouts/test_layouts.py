@@ -51,7 +51,7 @@ def assert_close(got, expected, magnitude):
     assert (np.abs(got - expected) <= 1e-5 * magnitude).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers())
 def test_apply_equals_the_masked_dense_product(case):
     layer, dense, x = case
@@ -76,7 +76,7 @@ def test_unit_rows_have_length_1_and_the_same_direction(case, with_bias):
     np.testing.assert_allclose(unit.bias, expected, rtol=1e-5, atol=1e-7)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers())
 def test_gradients_equal_those_of_the_dense_product_where_trained(case):
     layer, dense, x = case
@@ -105,7 +105,7 @@ def test_gradients_equal_those_of_the_dense_product_where_trained(case):
     assert_close(by_x, w.T @ y, np.abs(w).T @ size)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers(["straight-through"]))
 def test_straight_through_equals_its_packed_layer(case):
     layer, dense, x = case
@@ -129,7 +129,7 @@ def test_straight_through_gradient_reaches_dormant_weights():
     assert by_weight.tolist() == [[5.0, 7.0]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers(), st.integers(0, 2**16))
 def test_spread_and_pick_are_each_others_inverse_on_stored_places(case, seed):
     layer, _, _ = case
@@ -146,7 +146,7 @@ def test_spread_and_pick_are_each_others_inverse_on_stored_places(case, seed):
     assert same_bits(layer.spread(aligned, 2.5), np.where(is_stored, spread, np.float32(2.5)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(layers())
 def test_active_and_kept_follow_from_the_indices(case):
     layer, _, _ = case
