@@ -32,7 +32,10 @@ def main(description: str | None, name: str, studies: Sequence[str]) -> None:
     failed = []
     for study in asked.studies:
         file = Path(__file__).parent / "studies" / f"{name}_{study}.yaml"
-        swept = sparl.sweep(file, out=asked.runs / study, jobs=asked.jobs)
+        try:
+            swept = sparl.sweep(file, out=asked.runs / study, jobs=asked.jobs)
+        except KeyboardInterrupt as stopped:
+            raise SystemExit(f"{stopped}, or with the same command") from None
         failed += map(str, swept.failed)
         for table in swept.folder.glob(f"*/{CURVES}"):
             add(table.parent, asked.results / study)

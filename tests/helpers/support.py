@@ -105,14 +105,17 @@ def exact_start(networks: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def distance(a: dict, b: dict) -> float:
+def distance(a: dict, b: dict, shortest: float = 0.0) -> float:
     """The largest relative difference of any weight matrix or bias vector of `b`, by norms.
 
     By norms, not by entries: where a gradient is zero but for rounding, Adam's first steps take
     its sign, and a single entry may go the other way.
+
+    Args:
+        shortest: What is shorter than this counts as if it were as long.
     """
     return max(
-        float(np.linalg.norm(x - y) / (np.linalg.norm(y) or 1.0))
+        float(np.linalg.norm(x - y) / (max(np.linalg.norm(y), shortest) or 1.0))
         for name in b
         for one, other in zip(a[name], b[name], strict=True)
         for x, y in zip(one, other, strict=True)

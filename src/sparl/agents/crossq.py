@@ -21,10 +21,9 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, UInt32
 
-from sparl.agents.common.ofenet import critic_inputs
-from sparl.agents.sac import SAC, sample
+from sparl.agents.sac import SAC, drawn
 from sparl.errors import BadValue
-from sparl.learner import AgentState, random
+from sparl.learner import AgentState
 from sparl.networks import Networks, NormPlace
 from sparl.replay import Batch
 
@@ -62,14 +61,7 @@ class CrossQ(SAC):
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
     ) -> tuple[AgentState, dict[str, jax.Array]]:
-        observation, action = batch.observation.T, batch.action.T
-        next_observation = batch.next_observation.T
-        temperature = jnp.exp(state.online("temperature")["log_temperature"])
-        next_normal, normal = random.normal(key, (2, *action.shape))
-        actor = state.online("actor")["actor"]
-        next_action, next_log_prob = sample(actor, next_observation, next_normal)
-        inputs = critic_inputs(state, observation, action)
-        next_inputs = critic_inputs(state, next_observation, next_action)
+        inputs, next_inputs, next_log_prob, temperature, normal = drawn(state, batch, key)
         both = jnp.concatenate([inputs, next_inputs], axis=1)
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, Any]:
@@ -87,5 +79,5 @@ class CrossQ(SAC):
         metrics["td_error"] = jnp.mean(jnp.abs(error), axis=0)
         if "actor" not in state.due:
             return state, metrics
-        state, of_policy = self.improve_policy(state, observation, normal, temperature)
+        state, of_policy = self.improve_policy(state, batch.observation.T, normal, temperature)
         return state, metrics | of_policy

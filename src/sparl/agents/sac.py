@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -125,14 +125,7 @@ class SAC(TwinCriticAgent):
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
     ) -> tuple[AgentState, dict[str, jax.Array]]:
-        observation, action = batch.observation.T, batch.action.T
-        next_observation = batch.next_observation.T
-        temperature = jnp.exp(state.online("temperature")["log_temperature"])
-        inputs = critic_inputs(state, observation, action)
-        next_normal, normal = random.normal(key, (2, *action.shape))
-        actor = state.online("actor")["actor"]
-        next_action, next_log_prob = sample(actor, next_observation, next_normal)
-        next_inputs = critic_inputs(state, next_observation, next_action)
+        inputs, next_inputs, next_log_prob, temperature, normal = drawn(state, batch, key)
         next_q = self.q_value(state.target("critics"), next_inputs)
         next_value = next_q - temperature * next_log_prob
         # `terminated` is the environment's own end; a time limit does not end the value.
@@ -148,6 +141,7 @@ class SAC(TwinCriticAgent):
         metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "temperature": temperature}
         metrics["td_error"] = jnp.mean(jnp.abs(q - target_q), axis=0)
         if "actor" in state.due:
+            observation = batch.observation.T
             state, of_policy = self.improve_policy(state, observation, normal, temperature)
             metrics |= of_policy
         return state.polyak(self.tau, "critics"), metrics
@@ -181,6 +175,35 @@ class SAC(TwinCriticAgent):
             return jnp.exp(trained["log_temperature"]) * (entropy - target_entropy), None
 
         return state.step("temperature", temperature_loss)[0], metrics
+
+
+class Drawn(NamedTuple):
+    """What an update draws of a batch before it changes anything."""
+
+    inputs: Float[Array, "obs_act batch"]
+    """What critics read of (s, a)."""
+    next_inputs: Float[Array, "obs_act batch"]
+    """What they read of (s', a'), where a' is drawn from the policy in evaluation mode."""
+    next_log_prob: Float[Array, " batch"]
+    """The log-density of a'."""
+    temperature: Float[Array, ""]
+    normal: Float[Array, "act batch"]
+    """Standard normal numbers for the policy's own step."""
+
+
+def drawn(state: AgentState, batch: Batch, key: UInt32[Array, " 2"]) -> Drawn:
+    """Draws the actions that follow, by the policy as it is."""
+    action, next_observation = batch.action.T, batch.next_observation.T
+    next_normal, normal = random.normal(key, (2, *action.shape))
+    actor = state.online("actor")["actor"]
+    next_action, next_log_prob = sample(actor, next_observation, next_normal)
+    return Drawn(
+        critic_inputs(state, batch.observation.T, action),
+        critic_inputs(state, next_observation, next_action),
+        next_log_prob,
+        jnp.exp(state.online("temperature")["log_temperature"]),
+        normal,
+    )
 
 
 def sample(

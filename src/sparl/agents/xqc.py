@@ -28,9 +28,8 @@ from jaxtyping import Array, Float, UInt32
 from sparl import validation
 from sparl.agents.common.annealing import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
-from sparl.agents.common.ofenet import critic_inputs
-from sparl.agents.sac import SAC, sample
-from sparl.learner import AgentState, random
+from sparl.agents.sac import SAC, drawn
+from sparl.learner import AgentState
 from sparl.networks import BatchNorm, Network, Networks, apply_all
 from sparl.replay import Batch
 
@@ -106,14 +105,7 @@ class XQC(SAC):
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
     ) -> tuple[AgentState, dict[str, jax.Array]]:
-        observation, action = batch.observation.T, batch.action.T
-        next_observation = batch.next_observation.T
-        temperature = jnp.exp(state.online("temperature")["log_temperature"])
-        next_normal, normal = random.normal(key, (2, *action.shape))
-        actor = state.online("actor")["actor"]
-        next_action, next_log_prob = sample(actor, next_observation, next_normal)
-        inputs = critic_inputs(state, observation, action)
-        next_inputs = critic_inputs(state, next_observation, next_action)
+        inputs, next_inputs, next_log_prob, temperature, normal = drawn(state, batch, key)
         both = jnp.concatenate([inputs, next_inputs], axis=1)
         outputs, _ = self.by_batch(state, state.target("critics"), both)
         _, next_logits = jnp.split(outputs, 2, axis=2)
@@ -134,7 +126,7 @@ class XQC(SAC):
         metrics = {"critic_loss": loss, "q_value": jnp.mean(q[0]), "temperature": temperature}
         metrics["td_error"] = jnp.mean(jnp.abs(q - self.atoms.mean(target)), axis=0)
         if "actor" in state.due:
-            state, of_policy = self.improve_policy(state, observation, normal, temperature)
+            state, of_policy = self.improve_policy(state, batch.observation.T, normal, temperature)
             metrics |= of_policy
         return state.polyak(self.tau, "critics"), metrics
 
