@@ -11,7 +11,7 @@ from importlib.metadata import version
 from sparl import methods
 from sparl.agents import DQN, PPO, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
 from sparl.analysis import compare, report
-from sparl.api import Run, import_sb3, load, prune, resume, train
+from sparl.api import Run, distill, import_sb3, load, prune, resume, train
 from sparl.config import RunConfig
 from sparl.errors import SparlError
 from sparl.exporters import export
@@ -51,6 +51,7 @@ __all__ = [
     "TD3Config",
     "__version__",
     "compare",
+    "distill",
     "export",
     "import_sb3",
     "load",

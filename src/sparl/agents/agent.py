@@ -210,6 +210,10 @@ class Agent(ABC):
             return step
         return optax.chain(optax.add_decayed_weights(self.weight_decay), step)
 
+    def first_action(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
+        """The action in a step before learning starts: a random one, which `draw` gives."""
+        return draw()
+
     def check_run(self, run: Any) -> None:  # noqa: B027 - most agents go with every run
         """Raises `BadValue` for options of the run that do not go with this agent."""
 

@@ -59,6 +59,25 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Distill:
+    """Train a small student that does what a trained policy does, by DAgger. All options of sparl
+    train with --agent dagger go with it, such as --hidden 16 16 (the student's layers), --steps,
+    --method, --seed and --out. Its environment is that of the teacher's run."""
+
+    teacher: tyro.conf.Positional[Path]
+    """Run folder, or folder of a saved policy."""
+    env: str | None = None
+    """The environment, where the teacher is a saved policy: as for sparl train."""
+    until: float | None = None
+    """Look for the smallest student that keeps this share of the teacher's return above that of
+    random actions, 0.95 say: widths are halved while it does, or doubled until it does."""
+    episodes: int = 20
+    """Episodes over which teacher, student and random actions are compared."""
+    trust: bool = False
+    """Import the code that the run names, though it was not written by you on this machine."""
+
+
+@dataclass(frozen=True)
 class Import:
     """Make a run of an agent of another library, to prune it or to go on training it: TD3, SAC or
     DQN, saved by Stable-Baselines3's model.save. The file has no replay, so the agent first acts

@@ -18,7 +18,7 @@ from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
-from sparl.cli import commands, sweep_command, tables, training_commands
+from sparl.cli import commands, distill_command, sweep_command, tables, training_commands
 from sparl.config import RunConfig
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
@@ -34,6 +34,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
   sparl sweep STUDY.yaml      many seeds and settings side by side, and their comparison
   sparl prune DIR             make a trained agent smaller, while it goes on training
+  sparl distill DIR           train a small student of a trained policy
   sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
   sparl eval DIR              returns of a trained policy; --video FILE films it
   sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": training_commands.train,
         "prune": training_commands.prune,
+        "distill": distill_command.distill,
         "sweep": sweep_command.sweep,
         "import": training_commands.import_agent,
         "eval": evaluate,

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparl.agents import fitting
+from sparl.distillation import Distilled
 from sparl.envs import Checked
 from sparl.storage import quoted
 from sparl.training import Console
@@ -132,6 +133,31 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             console.print(f"self-test passed, compiled by {checked}; to run it again: {make}")
         else:
             console.print(f"self-test not run, because there is no C compiler; to run it: {make}")
+
+
+def print_distilled(found: Distilled) -> None:
+    """Prints what students came to, beside their teacher and beside random actions."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in ("return", "kept", "weights", "bytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    sizes = _counts(found.teacher_weights, found.teacher_bytes)
+    table.add_row("teacher", f"{found.teacher_return:.1f}", "", *sizes)
+    table.add_row("random actions", f"{found.random_return:.1f}", "", "", "")
+    for student in found.students:
+        table.add_row(
+            "student " + " ".join(map(str, student.hidden)),
+            f"{student.mean_return:.1f}",
+            f"{student.kept:.1%}",
+            *_counts(student.weights, student.bytes),
+            style="bold" if student == found.chosen else None,
+        )
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"returns: means over the same {found.episodes} episodes; kept: of the teacher's return "
+        "above that of random actions"
+    )
 
 
 def print_features(features: dict[str, Any]) -> None:

@@ -50,9 +50,11 @@ class PruneOptions:
 
 
 def parse(
-    arguments: list[str], read: Callable[[Path], dict[str, Any]] = run_file.read
+    arguments: list[str],
+    read: Callable[[Path], dict[str, Any]] = run_file.read,
+    prog: str = "sparl train",
 ) -> TrainOptions:
-    """The options of `sparl train`.
+    """The options of `sparl train`, or of a command that takes the same ones.
 
     Args:
         arguments: The words.
@@ -65,7 +67,6 @@ def parse(
             in the file.
         SystemExit: Usage errors and --help, as in argparse.
     """
-    prog = "sparl train"
     file = _named(prog, arguments, "config", None)
     given = run_file.Given({} if file is None else read(Path(file)), file)
     usual = given.of_command()

@@ -128,7 +128,8 @@ class Actor:
             # The learner counts this observation itself when it stores the transitions.
             self._statistics = self._statistics.including(observation)
         if self._step < self._agent.learning_starts and not self._run.begun_from:
-            return self._player.spaces.random(self._rng)
+            draw = self._player.spaces.random
+            return self._agent.first_action(observation, lambda: draw(self._rng))
         size = self._columns.action_size
         network = self._received.network
         if self._statistics is not None:

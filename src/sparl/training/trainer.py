@@ -156,7 +156,7 @@ class Trainer(Host):
         self.engine.observe(observation)
         # An agent that has learned elsewhere fills the replay better than chance does.
         if self.state.step < self.agent.learning_starts and not self.config.begun_from:
-            return self.spaces.random(self.rng)
+            return self.agent.first_action(observation, lambda: self.spaces.random(self.rng))
         return self.engine.explore(observation, self.state.step, self.rng)
 
     def another_episode(self) -> bool:

@@ -1,0 +1,42 @@
+"""`sparl distill`: a small student of a trained policy, beside its teacher and beside chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from sparl import distillation, launch, training
+from sparl.cli import commands, tables
+from sparl.config import options, run_file
+from sparl.distillation import DAgger
+from sparl.methods import Dense
+from sparl.storage import quoted
+
+PROG = "sparl distill"
+STEPS = 50_000
+
+
+def distill(arguments: list[str]) -> None:
+    """Trains students, and prints what they keep of their teacher's return."""
+    args, further = tyro.cli(commands.Distill, prog=PROG, args=arguments, return_unknown_args=True)
+    run, student = distillation.configured(args.teacher, args.env, {"steps": STEPS}, args.trust)
+
+    def usual(_: Path) -> dict[str, Any]:
+        return run_file.options_of_run(run, student, Dense())
+
+    asked = options.parse([run.env, "--config", str(args.teacher), *further], usual, PROG)
+    training.limit_threads(asked.threads)
+    out = asked.out or launch.default_folder(asked.run, asked.method)
+    assert isinstance(asked.agent, DAgger)
+    found = distillation.distill(
+        *(asked.run, asked.agent, asked.method),
+        until=args.until,
+        episodes=args.episodes,
+        out=out,
+        quiet=asked.quiet,
+    )
+    tables.print_distilled(found)
+    chosen = quoted(Path(found.chosen.folder))
+    print(f"  sparl eval {chosen}\n  sparl export {chosen} --dtype int8")
