@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sparl import analysis, distillation, exporters, launch, validation
+from sparl import analysis, exporters, launch, validation
 from sparl.agents import Agent
 from sparl.interop import logs
 from sparl.methods import Method
@@ -249,55 +249,6 @@ def prune(
     method = launch.method_of(method)
     folder = launch.prune(path, method, steps, env, out, callbacks, quiet, trust)
     return Run(folder.path)
-
-
-def distill(
-    teacher: str | Path,
-    method: Method | str = "dense",
-    *,
-    env: Any = None,
-    steps: int = 50_000,
-    until: float | None = None,
-    episodes: int = 20,
-    out: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
-    quiet: bool = False,
-    trust: bool = False,
-    **options: Any,
-) -> distillation.Distilled:
-    """Trains a small student of a trained policy, by DAgger (1011.0686).
-
-    The student's run is a run as any other, in `out`. With `until` there are several, in folders of
-    `out`: widths are halved while the student keeps enough, or else doubled until it does.
-
-    Args:
-        teacher: A run folder, or the folder of a saved policy.
-        method: The student's, as for `train`.
-        env: As for `train`; the one of the teacher's run if not given.
-        steps: Environment steps of a student at most.
-        until: Share of the teacher's return, above that of random actions, at which a student is
-            good enough; its run ends there.
-        episodes: Over which teacher, students and random actions are compared.
-        options: Of `sparl.distillation.DAgger`, such as `hidden`, and of `sparl.RunConfig`.
-        trust: As for `Run`.
-
-    Returns:
-        The figures, also in `distillation.json`; `sparl.load(found.chosen.folder)` is the run of
-        the student that was chosen.
-
-    Raises:
-        BadRun: No student keeps enough.
-        SparlError: As `train`.
-    """
-    run, agent = distillation.configured(Path(teacher), env, {"steps": steps, **options}, trust)
-    return distillation.distill(
-        *(run, agent, launch.method_of(method)),
-        until=until,
-        episodes=episodes,
-        out=out,
-        callbacks=callbacks,
-        quiet=quiet,
-    )
 
 
 def import_sb3(

@@ -110,6 +110,9 @@ def parse(words: list[str]) -> None:
         options.parse(arguments)
     elif name == "prune":
         options.parse_prune(arguments)
+    elif name == "distill":
+        _, further = tyro.cli(commands.Distill, args=arguments, return_unknown_args=True)
+        options.parse(["CartPole-v1", "--agent", "dagger", *further])
     else:
         kind = commands.Resume if name == "train" else COMMANDS.get(name)
         if name == "bench":

@@ -30,7 +30,7 @@ def distill(arguments: list[str]) -> None:
     training.limit_threads(asked.threads)
     out = asked.out or launch.default_folder(asked.run, asked.method)
     assert isinstance(asked.agent, DAgger)
-    found = distillation.distill(
+    found = distillation.train_students(
         *(asked.run, asked.agent, asked.method),
         until=args.until,
         episodes=args.episodes,

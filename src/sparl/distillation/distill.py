@@ -1,28 +1,21 @@
-"""`sparl distill`: runs of students, judged beside their teacher and beside chance."""
+"""`sparl distill`: a small student of a trained policy, in the environment of its run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sparl import envs, launch, validation
+from sparl import launch
 from sparl.config import RunConfig
 from sparl.distillation.dagger import DAgger
-from sparl.errors import BadRun, BadValue
+from sparl.distillation.students import Distilled, train_students
+from sparl.errors import BadValue
 from sparl.methods import Method
-from sparl.networks import accounting
-from sparl.policy import Policy
-from sparl.storage import RunFolder, files
-from sparl.training import Callback, Evaluator, load_policy
+from sparl.storage import RunFolder
+from sparl.training import Callback, load_policy
 
-REPORT_FILE = "distillation.json"
-"""In the folder of students: what they came to."""
 NAMED = ("env", "env_spec", "env_folder")
 OF_ENVIRONMENT = (
     *(*NAMED, "env_kwargs", "wrappers", "max_episode_steps"),
@@ -30,59 +23,55 @@ OF_ENVIRONMENT = (
     *("noise_inputs", "inputs", "actor_obs"),
 )
 """Options of a teacher's run that say what it sees and does: its student's are the same."""
-LARGEST_FACTOR = 8
-"""How much wider than it was asked for a student may become, to keep the share of return."""
-JUDGES = 1
-"""Added to a run's seed: the episodes that judge are not those that a run is stopped by."""
 
 
-@dataclass(frozen=True)
-class Student:
-    """A student at its end."""
+def distill(
+    teacher: str | Path,
+    method: Method | str = "dense",
+    *,
+    env: Any = None,
+    steps: int = 50_000,
+    until: float | None = None,
+    episodes: int = 20,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    trust: bool = False,
+    **options: Any,
+) -> Distilled:
+    """Trains a small student of a trained policy, by DAgger (1011.0686).
 
-    folder: str
-    hidden: tuple[int, ...]
-    mean_return: float
-    kept: float
-    """(its return - that of chance) / (the teacher's - that of chance)."""
-    weights: int
-    bytes: int
-    """Of the policy in float32, indices included."""
+    The student's run is a run as any other, in `out`. With `until` there are several, in folders of
+    `out`: widths are halved while the student keeps enough, or else doubled until it does.
 
+    Args:
+        teacher: A run folder, or the folder of a saved policy.
+        method: The student's, as for `train`.
+        env: As for `train`; the one of the teacher's run if not given.
+        steps: Environment steps of a student at most.
+        until: Share of the teacher's return, above that of random actions, at which a student is
+            good enough; its run ends there.
+        episodes: Over which teacher, students and random actions are compared.
+        options: Of `sparl.distillation.DAgger`, such as `hidden`, and of `sparl.RunConfig`.
+        trust: As for `Run`.
 
-@dataclass(frozen=True)
-class Distilled:
-    """What `distill` came to; mean returns over the same episodes."""
-
-    teacher_return: float
-    random_return: float
-    teacher_weights: int
-    teacher_bytes: int
-    episodes: int
-    students: tuple[Student, ...]
-    """In the order in which they were trained."""
-    chosen: Student
-    """The smallest one that keeps the share of return that was asked for, or the only one."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """All figures in a form that can be written as JSON."""
-        return asdict(self)
-
-
-def environment_of(teacher: Path, trust: bool = False) -> dict[str, Any]:
-    """The options of a teacher's run that its student's has, too; none of a bare policy.
+    Returns:
+        The figures, also in `distillation.json`; `sparl.load(found.chosen.folder)` is the run of
+        the student that was chosen.
 
     Raises:
-        BadRun: It is neither a run nor a policy.
+        BadRun: No student keeps enough.
+        SparlError: As `train`.
     """
-    if (teacher / "policy.json").exists():
-        found: dict[str, Any] = {}
-    else:
-        run = RunFolder.open(teacher, trust).read_config().run
-        found = {name: getattr(run, name) for name in OF_ENVIRONMENT}
-    if load_policy(teacher).normalization is not None:
-        found["normalize_observations"] = True
-    return found
+    run, agent = configured(Path(teacher), env, {"steps": steps, **options}, trust)
+    return train_students(
+        *(run, agent, launch.method_of(method)),
+        until=until,
+        episodes=episodes,
+        out=out,
+        callbacks=callbacks,
+        quiet=quiet,
+    )
 
 
 def configured(
@@ -99,7 +88,7 @@ def configured(
     """
     of_agent = {f.name for f in fields(DAgger)} & options.keys()
     agent = DAgger(teacher=str(teacher.absolute()), **{name: options[name] for name in of_agent})
-    taken = environment_of(teacher, trust)
+    taken = _environment_of(teacher, trust)
     taken |= {name: value for name, value in options.items() if name not in of_agent}
     if env is not None:
         return launch.configured(env, {k: v for k, v in taken.items() if k not in NAMED}), agent
@@ -108,141 +97,17 @@ def configured(
     return RunConfig(**taken), agent
 
 
-def distill(
-    run: RunConfig,
-    agent: DAgger,
-    method: Method,
-    *,
-    until: float | None = None,
-    episodes: int = 20,
-    out: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
-    quiet: bool = False,
-) -> Distilled:
-    """Trains a student, or with `until` students of several widths; see `sparl.distill`."""
-    validation.at_least(1, episodes=episodes)
-    folder = Path(out) if out is not None else launch.default_folder(run, method)
-    judge = _Judge(run, agent, episodes)
-    if until is not None:
-        validation.fractions(until=until)
-        target = judge.random_return + until * (judge.teacher_return - judge.random_return)
-        run = replace(run, stop_at_return=target)
+def _environment_of(teacher: Path, trust: bool = False) -> dict[str, Any]:
+    """The options of a teacher's run that its student's has, too; none of a bare policy.
 
-    def student(hidden: tuple[int, ...], folder: Path) -> Student:
-        student = replace(agent, hidden=hidden)
-        return judge(hidden, _trained(run, student, method, folder, callbacks, quiet))
-
-    if until is None:
-        tried = {0: student(agent.hidden, folder)}
+    Raises:
+        BadRun: It is neither a run nor a policy.
+    """
+    if (teacher / "policy.json").exists():
+        found: dict[str, Any] = {}
     else:
-        tried = _search(agent.hidden, until, folder, student)
-    keeping = [s for s in tried.values() if until is None or s.kept >= until]
-    chosen = min(keeping or tried.values(), key=lambda s: s.bytes if keeping else -s.kept)
-    distilled = judge.said(tuple(tried.values()), chosen)
-    files.write_json(folder / REPORT_FILE, distilled.as_dict())
-    if not keeping:
-        raise BadRun(
-            f"no student keeps {until:g} of the teacher's return; the best, in {chosen.folder}, "
-            f"keeps {chosen.kept:.2f}. More steps may help, or a larger hidden"
-        )
-    return distilled
-
-
-def _search(
-    hidden: tuple[int, ...], until: float, folder: Path, student: Any
-) -> dict[int, Student]:
-    """Students of widths that are halved while they keep enough, or else doubled until they do."""
-    tried: dict[int, Student] = {}
-    power = 0
-    while power not in tried:
-        widths = tuple(max(1, round(width * 2.0**power)) for width in hidden)
-        tried[power] = student(widths, folder / "-".join(map(str, widths)))
-        keeps = tried[power].kept >= until
-        if keeps and max(widths) > 1:
-            power -= 1
-        elif not keeps and 2 ** (power + 1) <= LARGEST_FACTOR:
-            power += 1
-    return tried
-
-
-def _trained(
-    run: RunConfig,
-    agent: DAgger,
-    method: Method,
-    folder: Path,
-    callbacks: Sequence[Callback],
-    quiet: bool,
-) -> Path:
-    """The folder of a student's run: trained, gone on with, or as it ended before."""
-    known = RunFolder(folder)
-    if (folder / "config.json").exists():
-        if known.read_config().agent != agent:
-            raise BadRun(f"{folder} holds another student: choose another folder")
-        if known.read_summary() is None:
-            launch.resume(folder, {}, callbacks=callbacks, quiet=quiet)
-        return folder
-    known.refuse_if_taken()
-    with launch.trainer(known, run, agent, method, callbacks, quiet) as trainer:
-        launch.begin(trainer)
-    return folder
-
-
-Act = Callable[[NDArray[np.float32]], NDArray[Any]]
-
-
-class _Judge:
-    """Plays the same episodes with teacher, students and chance."""
-
-    def __init__(self, run: RunConfig, agent: DAgger, episodes: int) -> None:
-        self._run, self._episodes = run, episodes
-        self._teacher = agent.policy_of_teacher
-        spaces = self._teacher.spaces
-        self._refuse_other_spaces(agent.teacher)
-        rng = np.random.default_rng(run.seed)
-
-        def chance(observation: NDArray[np.float32]) -> NDArray[Any]:
-            return np.stack([np.asarray(spaces.random(rng)) for _ in observation])
-
-        self.teacher_return = self._mean_return(self._teacher.act)
-        self.random_return = self._mean_return(chance)
-        if self.teacher_return <= self.random_return:
-            raise BadValue(
-                f"teacher is {agent.teacher}: it earns {self.teacher_return:.1f}, and random "
-                f"actions {self.random_return:.1f}: there is nothing to learn from it"
-            )
-
-    def _refuse_other_spaces(self, teacher: str) -> None:
-        with closing(self._run.maker()()) as env:
-            found, expected = envs.spaces_of(env, self._run.round_actions), self._teacher.spaces
-        told = [
-            f"{spaces.observation_size} numbers to see and {spaces.action_size} "
-            + ("choices" if spaces.discrete else "actions")
-            for spaces in (expected, found)
-        ]
-        if told[0] != told[1]:
-            raise BadValue(f"teacher is {teacher}, with {told[0]}; {self._run.env} has {told[1]}")
-
-    def _mean_return(self, act: Act) -> float:
-        """In environments of its own, which are closed again: a simulator may exist once."""
-        play = Evaluator(self._run, self._teacher.spaces, self._episodes, self._run.seed + JUDGES)
-        try:
-            return play(act).mean_return
-        finally:
-            play.close()
-
-    def __call__(self, hidden: tuple[int, ...], folder: Path) -> Student:
-        policy = load_policy(folder)
-        earned = self._mean_return(policy.act)
-        kept = (earned - self.random_return) / (self.teacher_return - self.random_return)
-        return Student(str(folder), hidden, earned, kept, *_sizes(policy))
-
-    def said(self, students: tuple[Student, ...], chosen: Student) -> Distilled:
-        """All that was found out."""
-        returns = (self.teacher_return, self.random_return)
-        return Distilled(*returns, *_sizes(self._teacher), self._episodes, students, chosen)
-
-
-def _sizes(policy: Policy) -> tuple[int, int]:
-    """Weights and bytes of a policy."""
-    report = accounting.report({"policy": policy.network})["networks"]["policy"]
-    return report["weights_kept"], report["bytes"]
+        run = RunFolder.open(teacher, trust).read_config().run
+        found = {name: getattr(run, name) for name in OF_ENVIRONMENT}
+    if load_policy(teacher).normalization is not None:
+        found["normalize_observations"] = True
+    return found

@@ -1,0 +1,202 @@
+"""Runs of students, judged beside their teacher and beside chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl import envs, launch, validation
+from sparl.config import RunConfig
+from sparl.distillation.dagger import DAgger
+from sparl.errors import BadRun, BadValue
+from sparl.methods import Method
+from sparl.networks import accounting
+from sparl.policy import Policy
+from sparl.storage import RunFolder, files
+from sparl.training import Callback, Evaluator, load_policy
+
+REPORT_FILE = "distillation.json"
+"""In the folder of students: what they came to."""
+LARGEST_FACTOR = 8
+"""How much wider than it was asked for a student may become, to keep the share of return."""
+JUDGES = 1
+"""Added to a run's seed: the episodes that judge are not those that a run is stopped by."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student at its end."""
+
+    folder: str
+    hidden: tuple[int, ...]
+    mean_return: float
+    kept: float
+    """(its return - that of chance) / (the teacher's - that of chance)."""
+    weights: int
+    bytes: int
+    """Of the policy in float32, indices included."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What `distill` came to; mean returns over the same episodes."""
+
+    teacher_return: float
+    random_return: float
+    teacher_weights: int
+    teacher_bytes: int
+    episodes: int
+    students: tuple[Student, ...]
+    """In the order in which they were trained."""
+    chosen: Student
+    """The smallest one that keeps the share of return that was asked for, or the only one."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures in a form that can be written as JSON."""
+        return asdict(self)
+
+
+def train_students(
+    run: RunConfig,
+    agent: DAgger,
+    method: Method,
+    *,
+    until: float | None = None,
+    episodes: int = 20,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Distilled:
+    """Trains a student, or with `until` students of several widths; see `sparl.distill`."""
+    validation.at_least(1, episodes=episodes)
+    folder = Path(out) if out is not None else launch.default_folder(run, method)
+    judge = _Judge(run, agent, episodes)
+    if until is not None:
+        validation.fractions(until=until)
+        target = judge.random_return + until * (judge.teacher_return - judge.random_return)
+        run = replace(run, stop_at_return=target)
+
+    def student(hidden: tuple[int, ...], folder: Path) -> Student:
+        student = replace(agent, hidden=hidden)
+        return judge(hidden, _trained(run, student, method, folder, callbacks, quiet))
+
+    if until is None:
+        tried = {0: student(agent.hidden, folder)}
+    else:
+        tried = _search(agent.hidden, until, folder, student)
+    keeping = [s for s in tried.values() if until is None or s.kept >= until]
+    chosen = min(keeping or tried.values(), key=lambda s: s.bytes if keeping else -s.kept)
+    distilled = judge.said(tuple(tried.values()), chosen)
+    files.write_json(folder / REPORT_FILE, distilled.as_dict())
+    if not keeping:
+        raise BadRun(
+            f"no student keeps {until:g} of the teacher's return; the best, in {chosen.folder}, "
+            f"keeps {chosen.kept:.2f}. More steps may help, or a larger hidden"
+        )
+    return distilled
+
+
+def _search(
+    hidden: tuple[int, ...], until: float, folder: Path, student: Any
+) -> dict[int, Student]:
+    """Students of widths that are halved while they keep enough, or else doubled until they do."""
+    tried: dict[int, Student] = {}
+    power = 0
+    while power not in tried:
+        widths = tuple(max(1, round(width * 2.0**power)) for width in hidden)
+        tried[power] = student(widths, folder / "-".join(map(str, widths)))
+        keeps = tried[power].kept >= until
+        if keeps and max(widths) > 1:
+            power -= 1
+        elif not keeps and 2 ** (power + 1) <= LARGEST_FACTOR:
+            power += 1
+    return tried
+
+
+def _trained(
+    run: RunConfig,
+    agent: DAgger,
+    method: Method,
+    folder: Path,
+    callbacks: Sequence[Callback],
+    quiet: bool,
+) -> Path:
+    """The folder of a student's run: trained, gone on with, or as it ended before."""
+    known = RunFolder(folder)
+    if (folder / "config.json").exists():
+        if known.read_config().agent != agent:
+            raise BadRun(f"{folder} holds another student: choose another folder")
+        if known.read_summary() is None:
+            launch.resume(folder, {}, callbacks=callbacks, quiet=quiet)
+        return folder
+    known.refuse_if_taken()
+    with launch.trainer(known, run, agent, method, callbacks, quiet) as trainer:
+        launch.begin(trainer)
+    return folder
+
+
+Act = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+class _Judge:
+    """Plays the same episodes with teacher, students and chance."""
+
+    def __init__(self, run: RunConfig, agent: DAgger, episodes: int) -> None:
+        self._run, self._episodes = run, episodes
+        self._teacher = agent.policy_of_teacher
+        spaces = self._teacher.spaces
+        self._refuse_other_spaces(agent.teacher)
+        rng = np.random.default_rng(run.seed)
+
+        def chance(observation: NDArray[np.float32]) -> NDArray[Any]:
+            return np.stack([np.asarray(spaces.random(rng)) for _ in observation])
+
+        self.teacher_return = self._mean_return(self._teacher.act)
+        self.random_return = self._mean_return(chance)
+        if self.teacher_return <= self.random_return:
+            raise BadValue(
+                f"teacher is {agent.teacher}: it earns {self.teacher_return:.1f}, and random "
+                f"actions {self.random_return:.1f}: there is nothing to learn from it"
+            )
+
+    def _refuse_other_spaces(self, teacher: str) -> None:
+        with closing(self._run.maker()()) as env:
+            found, expected = envs.spaces_of(env, self._run.round_actions), self._teacher.spaces
+        told = [
+            f"{spaces.observation_size} numbers to see and {spaces.action_size} "
+            + ("choices" if spaces.discrete else "actions")
+            for spaces in (expected, found)
+        ]
+        if told[0] != told[1]:
+            raise BadValue(f"teacher is {teacher}, with {told[0]}; {self._run.env} has {told[1]}")
+
+    def _mean_return(self, act: Act) -> float:
+        """In environments of its own, which are closed again: a simulator may exist once."""
+        play = Evaluator(self._run, self._teacher.spaces, self._episodes, self._run.seed + JUDGES)
+        try:
+            return play(act).mean_return
+        finally:
+            play.close()
+
+    def __call__(self, hidden: tuple[int, ...], folder: Path) -> Student:
+        policy = load_policy(folder)
+        earned = self._mean_return(policy.act)
+        kept = (earned - self.random_return) / (self.teacher_return - self.random_return)
+        return Student(str(folder), hidden, earned, kept, *_sizes(policy))
+
+    def said(self, students: tuple[Student, ...], chosen: Student) -> Distilled:
+        """All that was found out."""
+        returns = (self.teacher_return, self.random_return)
+        return Distilled(*returns, *_sizes(self._teacher), self._episodes, students, chosen)
+
+
+def _sizes(policy: Policy) -> tuple[int, int]:
+    """Weights and bytes of a policy."""
+    report = accounting.report({"policy": policy.network})["networks"]["policy"]
+    return report["weights_kept"], report["bytes"]
