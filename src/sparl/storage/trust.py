@@ -43,7 +43,7 @@ def code(config: dict[str, Any]) -> list[str]:
     """
     plugins = {part: config[part]["name"] for part in ("agent", "method")}
     named = [f"{part} {spec}" for part, spec in plugins.items() if ":" in spec]
-    data = ("begun_from", "replay")
+    data = ("begun_from", "vecnormalize", "replay")
     run = {name: value for name, value in config["run"].items() if name not in data}
     if run.pop("env_folder", ""):  # modules are looked for there, whatever they are called
         named.append(f"env_folder {config['run']['env_folder']}")
