@@ -101,8 +101,7 @@ def policy_of(network: Network) -> Policy:
 
 def cost(program: CProgram) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in program.files().items():
-            (Path(folder) / name).write_text(text)
+        program.write(Path(folder))
         return device.cortex_m4(Path(folder))
 
 

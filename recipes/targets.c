@@ -1,7 +1,7 @@
 /* Prints what an exported policy computes, as the bits of its numbers: its outputs and its action
  * for every observation of its self-test (of frames, for the newest one), then what it answers to
  * NaN, to infinity and to huge numbers. */
-#include "policy_test.c"
+#include "test/policy_test.c"
 
 #ifdef __AVR__ /* an ATmega1284P, which the simulator leaves when it sleeps without interrupts */
 #include <avr/interrupt.h>

@@ -150,8 +150,7 @@ def run(program: CProgram, target: Target, flags: Sequence[str] = ()) -> Printed
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in program.files().items():
-            (folder / file).write_text(text)
+        program.write(folder)
         sources = [str(REPORT), str(folder / "policy.c"), f"-I{folder}"]
         command = [*target.compile, *FLAGS, *flags, *sources, "-lm", "-o", f"{folder}/policy"]
         _checked(command)

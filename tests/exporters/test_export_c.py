@@ -38,14 +38,8 @@ def program_of(policy, dtype="float32"):
     return CProgram(policy, device_network(policy, dtype, recorded))
 
 
-def write(program, folder):
-    for name, text in program.files().items():
-        (folder / name).write_text(text)
-    return folder
-
-
 def compile_in(folder, program):
-    return CompiledPolicy(program, write(program, folder), folder / "policy.so", compiler())
+    return CompiledPolicy(program, program.write(folder), folder / "policy.so", compiler())
 
 
 @pytest.mark.parametrize("name, discrete", CASES)
@@ -179,7 +173,7 @@ def test_int8_inputs_beyond_the_recorded_range_are_clipped(tmp_path):
 
 def test_the_self_test_finds_a_changed_weight(tmp_path):
     program = program_of(policy_like("dense"))
-    source = write(program, tmp_path) / "policy.c"
+    source = program.write(tmp_path) / "policy.c"
     text = source.read_text()
     first = re.search(r"weight_2\[\d+\] = \{\s*([^,\s]+),", text)
     assert first is not None
@@ -194,7 +188,7 @@ def programs_of_every_kind(tmp_path):
         for dtype in DTYPES if name == "n_of_m" else DTYPES[::2]:
             folder = tmp_path / f"{name}-{dtype}"
             folder.mkdir()
-            yield write(program_of(policy_like(name), dtype), folder)
+            yield program_of(policy_like(name), dtype).write(folder)
 
 
 STRICT = [flag for flag in COMPILE_FLAGS if not flag.startswith(("-O", "-march"))]
@@ -207,7 +201,7 @@ def test_it_compiles_without_a_warning_and_its_header_also_as_cpp(name, tmp_path
     # Clang warns in its front end alone; gcc also warns while it optimizes.
     mode = ["-fsyntax-only"] if name == "clang" else ["-O2", "-c"]
     for folder in programs_of_every_kind(tmp_path):
-        sources = ["policy.c", "policy_test.c", "main.c"]
+        sources = ["policy.c", "test/policy_test.c", "test/main.c"]
         subprocess.run([name, *STRICT, *mode, *sources], cwd=folder, check=True)
     as_cpp = ["-x", "c++", "-std=c++11", "-Wall", "-Werror", "-fsyntax-only", "policy.h"]
     subprocess.run([name, *as_cpp], cwd=folder, check=True)
@@ -218,7 +212,7 @@ def test_a_layer_too_wide_for_an_int_of_16_bits_does_not_compile_there(tmp_path)
     small_int.write_text("#include <limits.h>\n#undef INT_MAX\n#define INT_MAX 32767\n")
     command = [compiler(), *STRICT, "-fsyntax-only", "-include", str(small_int), "policy.c"]
     for inputs, compiles in [(8191, True), (8192, False)]:
-        write(program_of(policy_of(["dense"], [inputs, 1], golden=1)), tmp_path)
+        program_of(policy_of(["dense"], [inputs, 1], golden=1)).write(tmp_path)
         finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert (finished.returncode == 0) == compiles, finished.stderr
     assert "needs an int of more than 16 bits" in finished.stderr
@@ -231,7 +225,7 @@ def test_it_is_clean_under_the_sanitizers(tmp_path):
     command = [compiler(), *sanitize, str(probe), "-o", str(tmp_path / "probe")]
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip("the compiler has no sanitizers")
-    sources = ["policy.c", "policy_test.c", "main.c"]
+    sources = ["policy.c", "test/policy_test.c", "test/main.c"]
     for folder in programs_of_every_kind(tmp_path):
         command = [compiler(), *STRICT, *sanitize, *sources, "-o", "run", "-lm"]
         subprocess.run(command, cwd=folder, check=True)
@@ -243,7 +237,7 @@ def test_make_test_builds_and_runs_the_self_test(tmp_path):
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     program = program_of(policy_like("blocks"), "int8")
-    write(program, tmp_path)
+    program.write(tmp_path)
     finished = subprocess.run(
         ["make", "test"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
@@ -251,6 +245,51 @@ def test_make_test_builds_and_runs_the_self_test(tmp_path):
     # The sizes that the compiled program prints are those of the report.
     sizes = re.search(r"(\d+) bytes of policy, (\d+) of scratch", finished.stdout)
     assert (int(sizes[1]), int(sizes[2])) == (program.nbytes, program.scratch_bytes)
+
+
+TWO = """
+#include "hover.h"
+#include "land.h"
+#include <stdio.h>
+
+int main(void)
+{
+    static hover_scratch in_the_air;
+    static land_scratch down;
+    printf("%d %d\\n", hover_self_test(&in_the_air), land_self_test(&down));
+    return HOVER_OK != LAND_OK;
+}
+"""
+
+
+def test_two_policies_are_linked_into_one_program(tmp_path):
+    sources = ["both.c"]
+    for name, kind, dtype in (("hover", "n_of_m", "int8"), ("land", "blocks", "float32")):
+        policy = policy_like(kind)
+        recorded = observations(policy.spaces.observation_size, 3000, seed=1)
+        CProgram(policy, device_network(policy, dtype, recorded), name).write(tmp_path)
+        sources += [f"{name}.c", f"test/{name}_test.c"]
+    (tmp_path / "both.c").write_text(TWO)
+    command = [compiler(), *STRICT, "-I.", *sources, "-o", "both", "-lm"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    finished = subprocess.run(["./both"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert finished.stdout == "0 0\n"
+    assert not any("policy_" in path.read_text() for path in tmp_path.glob("*.[ch]"))
+
+
+@pytest.mark.parametrize("name", ["Hover", "2nd", "my-policy", "", "a b"])
+def test_a_name_that_no_symbol_can_begin_with_is_refused(name):
+    policy = policy_like("one layer")
+    with pytest.raises(BadValue, match=f"name is '{name}'"):
+        CProgram(policy, device_network(policy, "float32"), name)
+
+
+def test_the_header_tells_ranges_of_training():
+    policy = policy_like("one layer")
+    recorded = np.tile(np.float32([[-1.5], [2.25]]), (1, 9))
+    program = CProgram(policy, device_network(policy, "float32"), recorded=recorded)
+    header = program.files()["policy.h"]
+    assert " *   [0] -1.5 to 2.25 in training\n" in header and " *   [8] -1.5 to" in header
 
 
 def test_a_policy_at_1_of_8_takes_a_small_share_of_the_dense_bytes():

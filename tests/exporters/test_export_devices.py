@@ -16,8 +16,7 @@ from sparl.policy import Policy
 
 def write_export(policy, dtype, folder):
     program = CProgram(policy, device_network(policy, dtype, policy.golden))
-    for name, text in program.files().items():
-        (folder / name).write_text(text)
+    program.write(folder)
     return program
 
 

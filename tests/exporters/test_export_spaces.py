@@ -54,8 +54,7 @@ def program_of(policy, dtype="float32"):
 
 
 def compile_in(folder, program):
-    for name, text in program.files().items():
-        (folder / name).write_text(text)
+    program.write(folder)
     return CompiledPolicy(program, folder, folder / "policy.so", compiler())
 
 
@@ -288,8 +287,7 @@ def test_spaces_that_cannot_be_exported_are_refused(name, fields, words):
 @pytest.mark.skipif(bool(missing(CORTEX)), reason=f"not installed: {missing(CORTEX)}")
 def test_frames_are_remembered_on_a_cortex_m4f(tmp_path):
     program = program_of(policy_in(SPACES["frames of a grid"]))
-    for name, text in program.files().items():
-        (tmp_path / name).write_text(text)
+    program.write(tmp_path)
     figures = cortex_m4(tmp_path)
     assert figures["cortex_m4"] == "passed"
     assert figures["ram"] > program.scratch_bytes + program.frames_bytes
@@ -342,7 +340,8 @@ def test_a_run_is_exported_and_plays_in_its_environment(kind, agent, options, tm
     assert report["checked"] and report["error"]["max"] < 0.2
     assert abs(report["returns"]["original"] - report["returns"]["exported"]) < 1
     header = (run.folder / "export" / "c-int8" / "policy.h").read_text()
-    assert "#define POLICY_OBSERVATION_MODE 2 /* 2 numbers */\n" in header
+    told = r"#define POLICY_OBSERVATION_MODE 2 /\* 2 numbers, 0 to 1 in training \*/\n"
+    assert re.search(told, header)
     if kind == "choices":
         assert report["frames_bytes"] == 4 * (3 * 4 + 1)
         assert "action[0] from 0 to 1,\n *     action[1] from 5 to 7.\n" in header

@@ -217,8 +217,7 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
         program = CProgram(policy, device_network(policy, dtype, tried))
         folder = tmp_path / dtype
         folder.mkdir()
-        for file, text in program.files().items():
-            (folder / file).write_text(text)
+        program.write(folder)
         compiled = CompiledPolicy(program, folder, folder / "policy.so", compiler())
         found = compiled.outputs(tried)
         assert np.abs(found - wanted).max() < near

@@ -7,6 +7,7 @@ are counted, not timed. For aarch64 the self-test runs in QEMU's user mode.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import tyro
 
 from sparl.bench import report
 from sparl.errors import BadRun, BadValue
-from sparl.exporters import DEVICE_FILE, REPORT_FILE, template_text
+from sparl.exporters import DEVICE_FILE, REPORT_FILE, renamed, template_text
 
 CORTEX: tuple[str, ...] = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 """Tools that measuring on a Cortex-M4F needs."""
@@ -56,7 +57,7 @@ class Device:
             BadRun: Neither processor's tools are installed; the message lists their packages.
         """
         for folder in self.exports:
-            if not (folder / "policy.c").is_file() or not (folder / REPORT_FILE).is_file():
+            if not (folder / REPORT_FILE).is_file() or not (folder / _named(folder, "c")).is_file():
                 raise BadValue(f"{folder} is no exported policy: sparl export DIR --to c makes one")
         if not missing(CORTEX) or not missing(AARCH64):
             return
@@ -109,16 +110,17 @@ def cortex_m4(export: Path, optimize: str = "-O3") -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _prepare(folder)
+        _prepare(folder, export)
         compile_ = ["arm-none-eabi-gcc", *M4, optimize, "-I", export.absolute(), "-I", folder, "-c"]
-        _run([*compile_, *FLAGS, *_sources(export, "policy_test.c")], folder)
+        _run([*compile_, *FLAGS, *_sources(export, "test/policy_test.c")], folder)
         # The start-up code contains assembly, which is no C99.
         runtime_flags = ["-std=gnu99", "-Wall", "-Wextra", "-Werror", f"-DCALLS={CALLS}"]
         _run([*compile_, *runtime_flags, "count.c", "cortex_m4.c", "acts.c"], folder)
         link = ["arm-none-eabi-gcc", *M4, "-nostartfiles", "-T", "cortex_m4.ld"]
         link += ["-Wl,--gc-sections"]
-        parts = ["cortex_m4.o", "policy.o"]
-        _run([*link, *parts, "count.o", "policy_test.o", "-lm", "-o", "count.elf"], folder)
+        parts = ["cortex_m4.o", _named(export, "o")]
+        tested = ["count.o", _named(export, "o", "policy_test")]
+        _run([*link, *parts, *tested, "-lm", "-o", "count.elf"], folder)
         _run([*link, *parts, "acts.o", "-lm", "-o", "acts.elf"], folder)
         text, data, bss = map(
             int, _run(["arm-none-eabi-size", "acts.elf"], folder).splitlines()[1].split()[:3]
@@ -153,7 +155,7 @@ def aarch64(export: Path, optimize: str = "-O3") -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as name:
         command = ["aarch64-linux-gnu-gcc", *FLAGS, optimize, "-static", "-o", "self_test"]
-        _run([*command, *_sources(export, "policy_test.c", "main.c"), "-lm"], Path(name))
+        _run([*command, *_sources(export, "test/policy_test.c", "test/main.c"), "-lm"], Path(name))
         finished = subprocess.run(["qemu-aarch64", "self_test"], cwd=name, timeout=LIMIT)
     return {"aarch64": _passed(finished.returncode)}
 
@@ -162,16 +164,29 @@ def _passed(failed: int) -> str:
     return "FAILED" if failed else "passed"
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, export: Path) -> None:
     """Writes the start-up code and the programs that are measured into a folder."""
-    for name in ("cortex_m4.ld", "cortex_m4.c", "count.c"):
-        (folder / name).write_text(template_text(f"emulated/{name}"))
-    (folder / "emulated.h").write_text(template_text("emulated/emulated.h.in"))
-    (folder / "acts.c").write_text(template_text("emulated/acts.c"))
+    texts = {name: f"emulated/{name}" for name in ("cortex_m4.ld", "cortex_m4.c", "count.c")}
+    texts |= {"emulated.h": "emulated/emulated.h.in", "acts.c": "emulated/acts.c"}
+    for name, template in texts.items():
+        (folder / name).write_text(renamed(template_text(template), _name(export)))
 
 
 def _sources(export: Path, *others: str) -> list[str]:
-    return [str(export.absolute() / name) for name in ("policy.c", *others)]
+    names = [renamed(file, _name(export)) for file in ("policy.c", *others)]
+    return [str(export.absolute() / name) for name in names]
+
+
+def _name(export: Path) -> str:
+    """What its files and symbols begin with."""
+    report = export / REPORT_FILE
+    content = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    return content.get("name", "policy")
+
+
+def _named(export: Path, ending: str, stem: str = "policy") -> str:
+    """The name of one of its files, or of what is compiled from it."""
+    return renamed(f"{stem}.{ending}", _name(export))
 
 
 def _run(command: list[Any], folder: Path) -> str:

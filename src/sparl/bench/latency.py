@@ -221,8 +221,8 @@ def _compile(program: CProgram, folder: Path, name: str, compiled_by: str) -> Co
     """Compiles the exported C with a loop around it."""
     program_folder = folder / name
     program_folder.mkdir()
-    for file, text in {**program.files(), "latency.c": template_text("latency.c.in")}.items():
-        (program_folder / file).write_text(text)
+    program.write(program_folder)
+    (program_folder / "latency.c").write_text(template_text("latency.c.in"))
     command = [compiled_by, *COMPILE_FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
     subprocess.run(command, cwd=program_folder, check=True)
     return Contender(

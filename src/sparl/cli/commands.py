@@ -188,13 +188,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained policy for a device: as C99 without dependencies, or as ONNX."""
+    """Write a trained policy for a device: as C99 without dependencies, as ONNX, or as a Python
+    file that needs NumPy alone."""
 
     dir: tyro.conf.Positional[Path]
     """Run folder, or folder of a saved policy."""
     to: Target = "c"
     """c: a folder of C99 with a self-test. onnx: policy.onnx, with sparse weights written out as
-    dense."""
+    dense. numpy: policy.py and policy.npz."""
     which: Which = "final"
     """The policy of a run: final or best, as for sparl eval."""
     out: Path | None = None
@@ -202,6 +203,9 @@ class Export:
     dtype: Dtype = "float32"
     """Type of the stored weights in C. int8 computes with integers; their ranges come from
     observations in the run's replay."""
+    name: str = "policy"
+    """What files and symbols of the C begin with: hover gives hover.h and hover_act. A program with
+    several policies needs several names."""
     episodes: int = 10
     """Episodes over which a float16 or int8 policy is compared with the original in the
     environment; 0 for none."""

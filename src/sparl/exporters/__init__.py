@@ -1,4 +1,4 @@
-"""Exports policies for devices, as C99 and as ONNX.
+"""Exports policies for devices, as C99, as ONNX and for NumPy.
 
 `export` does all of it: it writes the files, checks them and reports. The stages are public, too:
 `device_network` gives the arrays that a device reads, `CProgram` their C source, `CompiledPolicy`
@@ -6,7 +6,7 @@ compiles that source and runs it on this machine; `onnx` is the module that buil
 """
 
 from sparl.exporters import onnx
-from sparl.exporters.c import CProgram
+from sparl.exporters.c import CProgram, renamed
 from sparl.exporters.export_policy import (
     DEVICE_FILE,
     LATENCY_FILE,
@@ -21,6 +21,7 @@ from sparl.exporters.export_policy import (
 from sparl.exporters.layers import dense_matrix, device_layer
 from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
+from sparl.exporters.numpy_program import NumpyProgram
 from sparl.exporters.text import template_text
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CProgram",
     "CompiledPolicy",
     "Dtype",
+    "NumpyProgram",
     "Target",
     "compiler",
     "default_folder",
@@ -42,5 +44,6 @@ __all__ = [
     "export",
     "onnx",
     "recorded_observations",
+    "renamed",
     "template_text",
 ]

@@ -7,13 +7,16 @@ are files in `templates/parts`. A program contains those that its layers need.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sparl.errors import BadValue
 from sparl.exporters import flow
 from sparl.exporters.checks import check_policy
 from sparl.exporters.interface import Interface
@@ -36,6 +39,23 @@ RANGE_NOTE = """Observations
  * more than twice as large as the recorded ones may be clipped."""
 """A sentence of the header of a policy in integers."""
 LARGEST_INT16 = 2**15 - 1
+NAME = "policy"
+"""What files and symbols of the templates begin with."""
+FILES = {
+    "policy.h": "policy.h",
+    "policy.c": "policy.c",
+    # A firmware takes what is in the folder itself, and has a main of its own.
+    "test/policy_test.c": "policy_test.c",
+    "test/main.c": "main.c",
+    "Makefile": "Makefile",
+}
+"""The template of each file."""
+
+
+def renamed(text: str, name: str) -> str:
+    """A text of the templates whose files and symbols begin with another name."""
+    text = re.sub(r"\bpolicy(?=_\w|\.[cho]\b)", name, text)
+    return re.sub(r"\bPOLICY(?=_\w)", name.upper(), text)
 
 
 class Buffer(NamedTuple):
@@ -53,9 +73,18 @@ class CProgram:
     policy: Policy
     network: DeviceNetwork
     """The policy's network as the device stores it."""
+    name: str = NAME
+    """What files and symbols begin with, so that a program can have several policies."""
+    recorded: NDArray[np.float32] | None = field(default=None, compare=False)
+    """Observations [count, obs] of training, whose ranges the header tells; None without any."""
 
     def __post_init__(self) -> None:
         check_policy(self.policy)
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
+            raise BadValue(
+                f"name is {self.name!r}: C's symbols begin with it, so it takes small letters, "
+                "digits and underscores, a letter first"
+            )
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +106,7 @@ class CProgram:
     @cached_property
     def interface(self) -> Interface:
         """What the program takes and gives."""
-        return Interface(self.policy)
+        return Interface(self.policy, self.recorded)
 
     def files(self) -> dict[str, str]:
         """Gives the text of every file by its name."""
@@ -104,8 +133,17 @@ class CProgram:
             "kernels": self._loops,
             "functions": Source("\n".join([self._policy_outputs, *interface.functions])),
         }
-        names = ("policy.h", "policy.c", "policy_test.c", "main.c", "Makefile")
-        return {name: tidied(fill(f"{name}.in", words)) for name in names}
+        return {
+            renamed(path, self.name): renamed(tidied(fill(f"{template}.in", words)), self.name)
+            for path, template in FILES.items()
+        }
+
+    def write(self, folder: Path) -> Path:
+        """Writes all files into a folder, which is there; gives the folder."""
+        for path, text in self.files().items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        return folder
 
     @property
     def outputs(self) -> int:

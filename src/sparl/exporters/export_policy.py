@@ -14,9 +14,10 @@ from sparl.agents.common import ofenet
 from sparl.config import NotImported
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
-from sparl.exporters.c import CProgram
+from sparl.exporters.c import NAME, CProgram
 from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
+from sparl.exporters.numpy_program import NumpyProgram
 from sparl.networks import Network, dense_copy
 from sparl.policy import TOLERANCE, Policy
 from sparl.replay import Columns
@@ -32,7 +33,7 @@ LATENCY_FILE = "latency.json"
 COMPARED = 10_000
 """An export is compared with the policy on this many of the run's newest observations."""
 
-Target = Literal["c", "onnx"]
+Target = Literal["c", "onnx", "numpy"]
 
 
 def export(
@@ -43,20 +44,24 @@ def export(
     dtype: Dtype = "float32",
     episodes: int = 10,
     which: Which = "final",
+    name: str = NAME,
     trust: bool = False,
 ) -> dict[str, Any]:
     """Writes a trained policy for a device.
 
     Args:
         path: A run folder, or the folder of a saved policy.
-        to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `policy.onnx`.
+        to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `policy.onnx`, `"numpy"`
+            a Python file that needs NumPy alone.
         out: The folder to write; DIR/export/TO-DTYPE if not given, and with `which="best"`
             DIR/export/best-TO-DTYPE.
         dtype: Type of the stored weights. `"int8"` computes with integers; it takes their ranges
-            from observations in the run's replay. ONNX has `"float32"` only.
+            from observations in the run's replay. ONNX has `"float32"` only, NumPy no `"int8"`.
         episodes: Episodes in the run's environment over which the returns of a float16 or int8
             policy are compared with those of the original; 0 for none.
         which: Of a run's policies: the final one, or the one of the best evaluation.
+        name: What files and symbols of the C begin with; a program with several policies needs
+            several names.
         trust: Import what a run names, though somebody else wrote it: see `Untrusted`. Only
             episodes need that, and runs without a final policy.
 
@@ -98,16 +103,23 @@ def export(
         model = onnx.model(policy).SerializeToString(deterministic=True)
         contents = {"policy.onnx": model}
         report |= _check_onnx(policy, model, observations)
+    elif to == "numpy":
+        in_numpy = NumpyProgram(policy, dtype, name)
+        contents = in_numpy.files()
+        outputs = in_numpy.check(observations)
+        report |= {"name": name, "bytes": in_numpy.nbytes, "checked": "numpy"}
+        report["error"] = _error(policy, outputs, observations)
     else:
-        program = CProgram(policy, device_network(policy, dtype, recorded))
-        contents = {name: text.encode() for name, text in program.files().items()}
-        report |= _sizes(program) | _check_c(program, contents, observations)
+        program = CProgram(policy, device_network(policy, dtype, recorded), name, recorded)
+        contents = {file: text.encode() for file, text in program.files().items()}
+        report |= {"name": name} | _sizes(program) | _check_c(program, observations)
         if run is not None and episodes and dtype != "float32":
             report["returns"] = _returns(run, whole, program.network, episodes)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            files.write_bytes(out / name, content)
+        for file, content in contents.items():
+            (out / file).parent.mkdir(exist_ok=True)
+            files.write_bytes(out / file, content)
         files.write_json(out / REPORT_FILE, report)
     except OSError as error:
         raise BadRun(f"could not write {out}: {error}") from error
@@ -180,9 +192,7 @@ def _sizes(program: CProgram) -> dict[str, Any]:
     }
 
 
-def _check_c(
-    program: CProgram, contents: dict[str, bytes], observations: NDArray[np.float32]
-) -> dict[str, Any]:
+def _check_c(program: CProgram, observations: NDArray[np.float32]) -> dict[str, Any]:
     """Compiles the export, runs its self-test, and compares its outputs with the policy's.
 
     Without a compiler, the same arithmetic done in Python is compared.
@@ -191,10 +201,9 @@ def _check_c(
     if compiled_by is None:
         outputs = program.network.outputs(observations)
         return {"checked": None, "error": _error(program.policy, outputs, observations)}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, content in contents.items():
-            (folder / file).write_bytes(content)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        program.write(folder)
         compiled = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
         failed, outputs = compiled.failed_test(), compiled.outputs(observations)
     if failed:

@@ -31,10 +31,12 @@ class Interface:
 
     Args:
         policy: The policy, checked.
+        recorded: Observations [count, obs] of training; None without any.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, recorded: NDArray[np.float32] | None = None) -> None:
         self.policy, self.spaces = policy, policy.spaces
+        self._recorded = recorded
 
     @property
     def frames_bytes(self) -> int:
@@ -155,15 +157,29 @@ class Interface:
 
     @property
     def _entries(self) -> Source:
-        """A constant for each named entry of an observation: where it begins."""
+        """A constant for each named entry of an observation: where it begins; and its range."""
         entries, lines, start = self.spaces.entries, [], 0
         names = identifiers([entry.name for entry in entries], TAKEN)
         for name, entry in zip(names, entries, strict=True):
-            size = _count(entry.size, "number")
-            lines.append(f"#define POLICY_OBSERVATION_{name} {number(start)} /* {size} */")
+            told = _count(entry.size, "number") + self._range(slice(start, start + entry.size))
+            lines.append(f"#define POLICY_OBSERVATION_{name} {number(start)} /* {told} */")
             start += entry.size
-        told = ["/* Where the entries of an observation begin, and how long they are. */"]
-        return Source("\n".join(told + lines) if lines else "")
+        if lines:
+            told = "/* Where the entries of an observation begin, and how long they are. */"
+            return Source("\n".join([told, *lines]))
+        if self._recorded is None:
+            return Source("")
+        size = self.spaces.observation_size // self.spaces.frames
+        ranges = [f" *   [{i}]" + self._range(slice(i, i + 1))[1:] for i in range(size)]
+        return Source("\n".join(["/* An observation's numbers:", *ranges, " */"]))
+
+    def _range(self, numbers: slice) -> str:
+        """Between what values numbers of an observation were in training."""
+        if self._recorded is None:
+            return ""
+        newest = self._recorded[:, -self.spaces.observation_size // self.spaces.frames :]
+        seen = newest[:, numbers]
+        return f", {seen.min():.4g} to {seen.max():.4g} in training"
 
     @property
     def _output_meaning(self) -> Source:

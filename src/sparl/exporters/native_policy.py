@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.errors import BadRun
-from sparl.exporters.c import CProgram
+from sparl.exporters.c import CProgram, renamed
 
 COMPILE_FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-SOURCES = ("policy.c", "policy_test.c")
+SOURCES = ("policy.c", "test/policy_test.c")
 COMPILERS = ("cc", "gcc", "clang")
 """Compilers that are looked for, in this order, where $CC is not set."""
 
@@ -46,20 +46,29 @@ class CompiledPolicy:
     """
 
     def __init__(self, program: CProgram, folder: Path, library: Path, compiled_by: str) -> None:
-        sources = [str(folder / name) for name in SOURCES]
-        command = [compiled_by, *COMPILE_FLAGS, "-shared", "-fPIC", "-o", str(library)]
+        sources = [str(folder / renamed(source, program.name)) for source in SOURCES]
+        command = [
+            compiled_by,
+            *COMPILE_FLAGS,
+            f"-I{folder}",
+            "-shared",
+            "-fPIC",
+            "-o",
+            str(library),
+        ]
         finished = subprocess.run(
             [*command, *sources, "-lm"], capture_output=True, encoding="utf-8", errors="replace"
         )
         if finished.returncode != 0:
             raise BadRun(f"{compiled_by} does not compile {folder}: {finished.stderr.strip()}")
         self.library = ctypes.CDLL(str(library))
+        self._name = program.name
         self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
         self._outputs = self._scratch[-program.outputs :]
 
     def failed_test(self) -> int:
         """Runs the self-test: 0, or the number (from 1) of the first observation that fails."""
-        return self.library.policy_self_test(_pointer(self._scratch))
+        return self._function("policy_self_test")(_pointer(self._scratch))
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gives the network's outputs [batch, out] for observations [batch, obs].
@@ -69,11 +78,15 @@ class CompiledPolicy:
         rows = np.ascontiguousarray(observation, np.float32)
         outputs = np.full((len(rows), self._outputs.size), np.nan, np.float32)
         scratch, first = _pointer(self._scratch), rows.ctypes.data
+        function = self._function("policy_outputs")
         for i, row in enumerate(outputs):
             row_pointer = ctypes.c_void_p(first + i * rows.strides[0])
-            if self.library.policy_outputs(row_pointer, scratch) == 0:
+            if function(row_pointer, scratch) == 0:
                 row[:] = self._outputs
         return outputs
+
+    def _function(self, name: str) -> Any:
+        return getattr(self.library, renamed(name, self._name))
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
