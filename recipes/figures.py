@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from drawing import clock, cost, episodes, regret, speed, study
+from drawing import clock, cost, episodes, regret, speed, students, study
 from drawing.data import CURVES
 from drawing.output import Output
 
@@ -36,6 +36,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += clock.outputs(results / "larger_networks" / "halfcheetah-clock")
     found += regret.outputs(results / "sparse_mdp")
     found += cost.outputs(results / "device")
+    found += students.outputs(results / "distillation")
     found += speed.outputs(results / "speed")
     return found
 

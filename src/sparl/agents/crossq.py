@@ -6,9 +6,9 @@ one batch in training mode, so that both are normalised alike, and the values of
 constant. Adam forgets faster (beta1 0.5). The policy and the temperature are updated every third
 time, against the critics in evaluation mode.
 
-As in the authors' code, the action of s' is drawn from the policy in evaluation mode, and the norms
-are renormalised (1702.03275). That code and Stable-Baselines3's begin with it after 100,000
-updates.
+As in the authors' code, weights begin as Flax draws them (they are 1.7 times PyTorch's), the action
+of s' is drawn from the policy in evaluation mode, and the norms are renormalised (1702.03275). That
+code and SBX's begin with it after 100,000 updates.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, UInt32
 
+from sparl.agents.common.initial_weights import lecun_normal, redrawn
 from sparl.agents.sac import SAC, drawn
 from sparl.errors import BadValue
 from sparl.learner import AgentState
@@ -57,6 +58,12 @@ class CrossQ(SAC):
                 "norm is none: without target networks crossq needs norms, batch as its paper has "
                 "them. Without norms take sac"
             )
+
+    def networks(
+        self, key: jax.Array, observation_size: int, action_size: int
+    ) -> dict[str, dict[str, Any]]:
+        parts = super().networks(key, observation_size, action_size)
+        return redrawn(key, parts, self.roles, lecun_normal)
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]

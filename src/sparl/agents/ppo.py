@@ -39,9 +39,9 @@ from sparl import validation
 from sparl.agents.agent import Acting, Actions, Agent
 from sparl.agents.common.discrete import greedy
 from sparl.agents.common.distribution import draw, log_probability
+from sparl.agents.common.initial_weights import orthogonal
 from sparl.agents.common.of_networks import check_widths
 from sparl.agents.common.on_policy import OnPolicyAgent
-from sparl.agents.common.orthogonal import orthogonal
 from sparl.errors import BadValue
 from sparl.kernels import Activation
 from sparl.learner import AgentState

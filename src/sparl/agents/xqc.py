@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, UInt32
 from sparl import validation
 from sparl.agents.common.annealing import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
-from sparl.agents.common.orthogonal import orthogonal
+from sparl.agents.common.initial_weights import orthogonal, redrawn
 from sparl.agents.sac import SAC, drawn
 from sparl.learner import AgentState
 from sparl.networks import BatchNorm, Network, Networks, apply_all
@@ -80,11 +80,7 @@ class XQC(SAC):
         self, key: jax.Array, observation_size: int, action_size: int
     ) -> dict[str, dict[str, Any]]:
         parts = super().networks(key, observation_size, action_size)
-        for part in self.roles:
-            key, *keys = jax.random.split(key, len(parts[part]) + 1)
-            networks = zip(keys, parts[part].items(), strict=True)
-            parts[part] = {name: orthogonal(key, network) for key, (name, network) in networks}
-        return parts
+        return redrawn(key, parts, self.roles, orthogonal)
 
     @property
     def critic_outputs(self) -> int:
