@@ -101,7 +101,7 @@ class Sample:
         self.normal, self.std = normal, np.exp(log_std)
         self.action = np.tanh(mean + self.std * normal)
         gaussian = -0.5 * normal**2 - log_std - 0.5 * np.log(2 * np.pi)
-        self.log_prob = (gaussian - np.log1p(-(self.action**2))).sum(1)
+        self.log_prob = (gaussian - np.log1p(-np.minimum(self.action**2, 1 - 1e-16))).sum(1)
 
     def backward(self, by_action: np.ndarray, by_log_prob: np.ndarray) -> np.ndarray:
         by_u = by_action * (1 - self.action**2) + by_log_prob[:, None] * 2 * self.action
