@@ -216,7 +216,7 @@ def test_policy_and_all_targets_move_only_every_policy_delay_updates(dense):
 
 def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(dense, monkeypatch):
     """In plain JAX: kernels add up in another order than XLA's dense product."""
-    monkeypatch.setattr("sparl.kernels.native.usable", lambda: False)
+    monkeypatch.setattr("sparl.kernels.native.why_not", "it is not wanted")
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
     sparse = Engine(CONFIG, RNM(4, 4, sparse_layers="all"), COLUMNS, SEED)
     for i, batch in enumerate(batches(), start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -33,6 +34,10 @@ CASES = {
     ),
 }
 COUNT = 6
+
+
+class Unhashable(RNM):
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
 def values(engine: Engine) -> dict[str, np.ndarray]:
@@ -81,6 +86,7 @@ def test_a_restructuring_after_it_sees_the_newest_batch():
 
 def test_the_same_number_of_updates_compiles_once():
     agent, method, columns = CASES["td3"]
+    agent = replace(agent, gamma=0.97)  # as no other test of this process has it
     engine = Engine(agent, method, columns, seed=1)
     batches = np.stack([rows(np.random.default_rng(0), 8, columns)] * 6)
     for _ in range(3):
@@ -88,6 +94,30 @@ def test_the_same_number_of_updates_compiles_once():
     assert engine._compiled.update._cache_size() == 1
     engine.update(batches[0])
     assert engine._compiled.update._cache_size() == 2
+
+
+def test_another_seed_has_nothing_to_compile():
+    agent, method, columns = CASES["td3"]
+    agent = replace(agent, gamma=0.96)
+    batch = rows(np.random.default_rng(0), 8, columns)
+    engines = {name: Engine(agent, method, columns, seed) for name, seed in (("a", 1), ("b", 2))}
+    for engine in engines.values():
+        engine.update(batch)
+    assert engines["a"].compile_seconds > 0 == engines["b"].compile_seconds
+    first = {name: values(engine)["actor.values"] for name, engine in engines.items()}
+    assert not np.array_equal(first["a"], first["b"])
+    for other in (replace(agent, gamma=0.95), replace(agent, hidden=(16, 8))):
+        engine = Engine(other, method, columns, seed=1)
+        engine.update(batch)
+        assert engine.compile_seconds > 0
+
+
+def test_a_method_without_a_hash_trains():
+    """As a user's may be, with a dict for a field."""
+    agent, _, columns = CASES["td3"]
+    engine = Engine(agent, Unhashable(2, 4), columns, seed=1)
+    engine.update(rows(np.random.default_rng(0), 8, columns))
+    assert np.isfinite(engine.take_metrics()["critic_loss"])
 
 
 def test_errors_of_all_updates_come_back_where_rows_have_weights():

@@ -1,24 +1,31 @@
-"""The compiled functions of a learner as it is stored; another topology needs others."""
+"""The compiled functions of a learner as it is stored, and its acting networks."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl import kernels
 from sparl.agents.common import ofenet
 from sparl.engine.inference import Forward
 from sparl.engine.restructure import restructure_function
 from sparl.engine.update import Algorithm, evaluate_function, update_function
-from sparl.learner import Learner, Structure
+from sparl.learner import Learner, Role, Structure
+from sparl.methods import Method
 
 
-class Compiled:
-    """Updates, restructurings, evaluation of rollouts, and the acting network."""
+class Functions:
+    """Updates, restructurings, and evaluation of rollouts."""
 
     def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
+        # They may outlive the run: its arrays must not.
+        learner = replace(learner, parts={})
         self.update = jax.jit(
             update_function(algorithm, learner), donate_argnums=0, static_argnames="due"
         )
@@ -30,14 +37,53 @@ class Compiled:
         self.evaluate = jax.jit(evaluate_function(algorithm, learner))
         self.called: set[Hashable] = set()
         """What was called before, and so needs no compilation."""
-        self._acting = [
+
+
+def functions(algorithm: Algorithm, learner: Learner) -> Functions:
+    """Those of a learner that is stored so."""
+    structures = tuple(learner.structures.items())
+    return _kept((algorithm, structures), lambda: Functions(algorithm, learner))
+
+
+def start_function(method: Method, roles: Mapping[str, Role]) -> Callable[..., Any]:
+    """The method's first layouts and its state, of networks and a key."""
+    return _kept(
+        (method, tuple(roles.items())),
+        lambda: jax.jit(lambda networks, key: method.start(networks, key, roles)),
+    )
+
+
+KEPT = 16
+"""What was compiled lately and is kept: another seed of the same run in this process, or the same
+run resumed, has nothing to compile."""
+_recent: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def _kept(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What was made for an equal key, if this process did so lately; else what is made now."""
+    key = (key, kernels.usable())
+    try:
+        found = _recent.pop(key, None)
+    except TypeError:  # an agent or a method of the user's with a field that has no hash
+        return make()
+    _recent[key] = found = found or make()
+    if len(_recent) > KEPT:
+        _recent.popitem(last=False)
+    return found
+
+
+class ActingNetworks:
+    """The networks that act, one behind the other, outside compiled code."""
+
+    def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
+        self._networks = [
             (part, Forward(learner.structures[part], name))
             for part, name in ofenet.acting(algorithm.agent)
         ]
 
-    def forward(self, learner: Learner, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The acting network: [inputs, batch] to [outputs, batch]; waits for its last update."""
-        for name, network in self._acting:
+    def __call__(self, learner: Learner, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[inputs, batch] to [outputs, batch]; waits for the learner's last update."""
+        for name, network in self._networks:
             part = learner.parts[name]
             x = network(part.values, part.indices, x)
         return x

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
 from sparl.engine import malloc
-from sparl.engine.compiled import Compiled
+from sparl.engine.compiled import ActingNetworks, functions, start_function
 from sparl.engine.restructure import densified
 from sparl.engine.scales import Seen
 from sparl.engine.sizes import Sizes
@@ -85,7 +85,7 @@ class Engine(Sizes, Seen):
         """Of the newest updates, absolute; None if their rows had no importance weights."""
         self.compile_seconds = 0.0
         self._newest = np.zeros((agent.rows_per_update, columns.width), np.float32)
-        self._compiled = Compiled(self.algorithm, self.learner)
+        self._compile()
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Engine(Sizes, Seen):
         """Takes back what `arrays` gave, in the layouts of the template, if that has others."""
         if template is not None and template.learner is not self.learner:
             self.learner = template.learner
-            self._compiled = Compiled(self.algorithm, self.learner)
+            self._compile()
         self.learner = self.learner.with_parts(arrays["parts"])
         self.journal, self.method_state = arrays["journal"], arrays["method"]
         self.restore_statistics(arrays)
@@ -145,8 +145,9 @@ class Engine(Sizes, Seen):
         learner = densified(learner)
         networks = {part: learner.networks(part) for part in learner.network_parts}
         key = jax.random.fold_in(jax.random.wrap_key_data(self.journal.key), 0)
-        self.learner = carry(learner, self._started(networks, key))
-        self._compiled = Compiled(self.algorithm, self.learner)
+        started = self._started(networks, key)
+        self.learner = replace(carry(learner, started), optimizers=self.learner.optimizers)
+        self._compile()
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
@@ -231,7 +232,7 @@ class Engine(Sizes, Seen):
         before, after = self.learner.structures, self._compiled.successors[planned]
         self.learner = replace(self.learner, parts=parts, structures=after)
         if after != before:
-            self._compiled = Compiled(self.algorithm, self.learner)
+            self._compile()
         return {
             name: np.asarray(value) if value.ndim else np.asarray(value).item()
             for name, value in figures.items()
@@ -257,8 +258,7 @@ class Engine(Sizes, Seen):
     def _started(self, networks: dict[str, Networks], key: jax.Array) -> dict[str, Networks]:
         """Networks in the method's first layouts; sets its state and its notes."""
         self.notes = self.method.notes(networks)
-        start = jax.jit(lambda networks, key: self.method.start(networks, key, self.roles))
-        networks, self.method_state = start(networks, key)
+        networks, self.method_state = start_function(self.method, self.roles)(networks, key)
         constraint = self.agent.constraint
         if constraint is None:
             return networks
@@ -284,5 +284,10 @@ class Engine(Sizes, Seen):
 
         return forward
 
+    def _compile(self) -> None:
+        """Takes the functions of the learner as it is stored; another topology needs others."""
+        self._compiled = functions(self.algorithm, self.learner)
+        self._acting = ActingNetworks(self.algorithm, self.learner)
+
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._compiled.forward(self.learner, x)
+        return self._acting(self.learner, x)

@@ -57,7 +57,7 @@ class Algorithm:
         return StepRules(
             learner.structures,
             learner.optimizers,
-            {part: agent.learning_rate_of(part) for part in learner.parts},
+            {part: agent.learning_rate_of(part) for part in learner.structures},
             method.before_step,
             method.after_step,
             agent.max_grad_norm,

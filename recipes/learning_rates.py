@@ -1,0 +1,14 @@
+"""Learning rates of CrossQ: dense, 1:8, and *tiny*, the dense critics of as many weights as 1:8.
+
+    python recipes/learning_rates.py
+
+HalfCheetah-v5, 100,000 steps, seed 0, 1e-4, 3e-4, 1e-3 and 3e-3 for each of the three. Stop it, and
+the same command goes on where it was. Curves and tables go to `results/learning_rates/`.
+"""
+
+from __future__ import annotations
+
+from swept import main
+
+if __name__ == "__main__":
+    main(__doc__, "learning_rates", ("halfcheetah",))
