@@ -92,7 +92,7 @@ def draw_sizes(axes: Axes, variants: Mapping[int, Variant]) -> None:
         variants: By the number of their colour.
     """
     for i, variant in variants.items():
-        middle, low, high = variant.final_return, variant.low, variant.high
+        middle, low, high = variant.policy_return, variant.low, variant.high
         distances = None if low is None or high is None else [[middle - low], [high - middle]]
         axes.errorbar(
             [variant.policy_weights_kept],
@@ -105,7 +105,7 @@ def draw_sizes(axes: Axes, variants: Mapping[int, Variant]) -> None:
             ls="none",
         )
     axes.set_xscale("log")
-    axes.set(xlabel="kept weights of the policy", ylabel="final return: IQM, 95 % interval")
+    axes.set(xlabel="kept weights of the policy", ylabel="return of the policy: IQM, 95 % interval")
     axes.grid(alpha=0.3, which="both")
 
 

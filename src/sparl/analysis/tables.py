@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from sparl.errors import BadValue
 from sparl.training import Console
 
 WIDTH = 100
-"""Characters per line where the output is no terminal."""
+"""Characters per line where the output is no terminal and COLUMNS is not set."""
+LABELS = 16
+"""Characters per line that a variant's name may always have."""
 
 
 def _return_text(value: float) -> str:
@@ -49,8 +52,9 @@ def _time_text(value: float | None) -> str:
 COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
     ("variant", lambda v: v.label),
     ("seeds", lambda v: str(len(v.seeds))),
-    ("final\nIQM", lambda v: _return_text(v.final_return)),
+    ("policy's\nreturn", lambda v: _return_text(v.policy_return)),
     ("95 %\ninterval", _interval),
+    ("late\ntraining", lambda v: _return_text(v.late_return)),
     ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
     ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
     ("compr.\nratio", lambda v: _ratio_text(v.average_compression_ratio)),
@@ -65,36 +69,74 @@ COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
 
 def headline(comparison: Comparison) -> str:
     """Gives the sentences above the table: environment, steps, and the return to reach."""
-    return (
-        f"{comparison.env}, {comparison.steps:,} steps. "
-        f"Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
-    )
+    said = f"{comparison.env}, {comparison.steps:,} steps. "
+    if comparison.reach is None:
+        return f"{said}No return to reach: {comparison.reach_meaning}."
+    return f"{said}Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
+
+
+def columns_of(comparison: Comparison) -> list[tuple[str, Callable[[Variant], str]]]:
+    """Gives heading and cell of the columns that say anything of these variants."""
+    timed = comparison.reach is not None
+    return [
+        (heading, cell)
+        for heading, cell in COLUMNS
+        if (timed or "reach" not in heading) and any(cell(v) for v in comparison.variants)
+    ]
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Prints the table, with the headline above and the notes below."""
+    """Prints the table, with the headline above and the notes below.
+
+    Where it is wider than the terminal, its columns go below each other in several tables, each
+    with the names of the variants. No number is ever cut.
+    """
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for i, (heading, _) in enumerate(COLUMNS):
-        # In a narrow terminal, labels are folded and figures are not.
-        table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
-    for variant in comparison.variants:
-        table.add_row(*(cell(variant) for _, cell in COLUMNS))
     console.print(headline(comparison))
-    console.print(table)
+    for columns in _stacked(columns_of(comparison), comparison.variants, console.width):
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        for i, (heading, _) in enumerate(columns):
+            # In a narrow terminal, labels are folded and figures are not.
+            justify = "right" if i else "left"
+            table.add_column(heading, justify=justify, no_wrap=i > 0, overflow="fold")
+        for variant in comparison.variants:
+            table.add_row(*(cell(variant) for _, cell in columns))
+        console.print(table)
     for note in comparison.notes:
         console.print(f"- {note}")
 
 
+def _stacked(
+    columns: list[tuple[str, Callable[[Variant], str]]], variants: Sequence[Variant], width: int
+) -> list[list[tuple[str, Callable[[Variant], str]]]]:
+    """Divides columns among tables that fit into a width; the first column is in each."""
+
+    def needed(column: tuple[str, Callable[[Variant], str]]) -> int:
+        heading, cell = column
+        return 1 + max(map(len, [*heading.split("\n"), *map(cell, variants)]))
+
+    first, *others = columns
+    names = 1 + min(needed(first), max(LABELS, width // 3))
+    tables, left = [[first]], width - names
+    for column in others:
+        if left < needed(column) and len(tables[-1]) > 1:
+            tables.append([first])
+            left = width - names
+        tables[-1].append(column)
+        left -= needed(column)
+    return tables
+
+
 def markdown(comparison: Comparison) -> str:
     """Gives the headline, the table and the notes as Markdown."""
+    columns = columns_of(comparison)
     lines = [
-        "| " + " | ".join(heading.replace("\n", " ") for heading, _ in COLUMNS) + " |",
-        "|---|" + "---:|" * (len(COLUMNS) - 1),
+        "| " + " | ".join(heading.replace("\n", " ") for heading, _ in columns) + " |",
+        "|---|" + "---:|" * (len(columns) - 1),
         *(
-            "| " + " | ".join(cell(variant) for _, cell in COLUMNS) + " |"
+            "| " + " | ".join(cell(variant) for _, cell in columns) + " |"
             for variant in comparison.variants
         ),
     ]
