@@ -174,7 +174,9 @@ def test_nothing_is_reached_where_training_made_nothing_better(make_run):
     worse = make_run("worse", returns=(-5.0, -6.0))
     compared = sparl.compare(worse)
     assert compared.reach is None and compared.variants[0].steps_to_reach is None
-    assert "No return to reach: no variant ended above the lowest first" in tables.headline(compared)
+    assert "No return to reach: no variant ended above the lowest first" in tables.headline(
+        compared
+    )
     assert "reach" not in tables.markdown(compared).splitlines()[2]
     # Nor by a policy that has learned nothing yet.
     table = "step,wall_seconds,updates\n10,0.5,0\n20,1.0,30\n"

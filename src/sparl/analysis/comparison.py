@@ -128,8 +128,10 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
     paths = run_folders([runs] if isinstance(runs, str | Path) else runs)
     finished_runs, left_out = _finished(paths)
     if not finished_runs:
-        raise left_out[0] if left_out else BadRun(
-            "no runs to compare: name run folders, or folders that contain run folders"
+        raise (
+            left_out[0]
+            if left_out
+            else BadRun("no runs to compare: name run folders, or folders that contain run folders")
         )
     for run in finished_runs[1:]:
         _refuse_if_not_comparable(finished_runs[0], run)
@@ -243,8 +245,8 @@ def _notes(
     seeds = [len(variant.seeds) for variant in variants]
     of = f"{episodes} episode{'' if episodes == 1 else 's'}"
     notes = [
-        f"policy's return: of the policy that each run has left, mean over {of}; late training: mean "
-        f"of a run's last {FINAL} evaluations"
+        f"policy's return: of the policy that each run has left, mean over {of}; late training: "
+        f"mean of a run's last {FINAL} evaluations"
     ]
     if max(seeds) > 1:
         notes.append("interval: 95 %, percentile bootstrap over the seeds")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from sparl.config import words
+from sparl.config import Show, words
 from sparl.envs import WrapperSpec
 from sparl.exporters import Dtype, Target
 from sparl.training import Which
@@ -39,7 +39,10 @@ class Resume:
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False
-    """Print no progress."""
+    """Print nothing."""
+    progress: Show | None = None
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given:
+    rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ class Import:
     threads: int | None = None
     """Threads that compute. If not given, one for each core."""
     quiet: bool = False
-    """Print no progress."""
+    """Print nothing."""
+    progress: Show | None = None
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given:
+    rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def train(arguments: list[str]) -> None:
         method=args.method,
         out=out,
         quiet=args.quiet,
+        progress=args.progress,
         ray_address=args.ray_address,
         **vars(args.run),
     )
@@ -58,7 +59,8 @@ def prune(arguments: list[str]) -> None:
     training.limit_threads(args.threads)
     run = RunFolder.open(args.dir).record().run
     out = args.out or launch.default_folder(run, args.method)
-    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet, trust=args.trust)
+    shown = {"quiet": args.quiet, "progress": args.progress}
+    api.prune(args.dir, args.method, steps=args.steps, out=out, trust=args.trust, **shown)
     if not args.quiet:
         _conclude(out)
 
@@ -79,6 +81,7 @@ def import_agent(arguments: list[str]) -> None:
         seed=args.seed,
         out=args.out,
         quiet=args.quiet,
+        progress=args.progress,
     )
     if not args.quiet:
         _conclude(args.out)

@@ -16,7 +16,7 @@ import tyro
 
 from sparl.agents import AGENTS, Agent
 from sparl.config import hints, run_file, spelling
-from sparl.config.run import RunConfig
+from sparl.config.run import RunConfig, Show
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
 from sparl.topology import NofM
@@ -31,6 +31,7 @@ class TrainOptions:
     method: Method
     out: Path | None
     quiet: bool
+    progress: Show | None
     threads: int | None
     ray_address: str | None
     print_config: bool
@@ -45,6 +46,7 @@ class PruneOptions:
     steps: int
     out: Path | None
     quiet: bool
+    progress: Show | None
     threads: int | None
     trust: bool
 
@@ -102,6 +104,7 @@ def parse(
         _with_pattern(_exactly(method, parsed.method_options), parsed),
         parsed.out,
         parsed.quiet,
+        parsed.progress,
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
@@ -128,7 +131,7 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     )
     parsed = _parsed(prog, text, options, arguments)
     pruner = _with_pattern(_exactly(method, parsed.method_options), parsed)
-    more = (parsed.steps, parsed.out, parsed.quiet, parsed.threads, parsed.trust)
+    more = (parsed.steps, parsed.out, parsed.quiet, parsed.progress, parsed.threads, parsed.trust)
     return PruneOptions(parsed.dir, pruner, *more)
 
 
@@ -207,11 +210,16 @@ def _common(usual: run_file.OfCommand) -> list[Any]:
     text = "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS."
     return [
         _option("out", Path | None, None if usual.out is None else Path(usual.out), text),
-        _option("quiet", bool, usual.quiet, "No progress."),
+        _option("quiet", bool, usual.quiet, "Print nothing."),
+        _option("progress", Show | None, usual.progress, PROGRESS),
         _option("threads", int | None, usual.threads, THREADS),
     ]
 
 
+PROGRESS = (
+    "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given: "
+    "rich on a terminal, and else plain."
+)
 THREADS = (
     "Threads that compute. If not given, one for each core. Of several runs side by side each is "
     "best given its share; the figures are the same with any number."

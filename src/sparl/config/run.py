@@ -33,6 +33,11 @@ EvalEnv = Literal["own", "shared"]
 Nonfinite = Literal["stop", "skip"]
 
 
+Show = Literal["off", "plain", "rich"]
+"""How a run's progress is shown. off: notes alone. plain: a line now and then. rich: a line that is
+written anew."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run is, besides its agent and its method."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sparl.config import Show
 from sparl.errors import BadValue
 from sparl.interop import sb3
 from sparl.launch import starting
@@ -23,6 +24,7 @@ def prune(
     out: str | Path | None,
     callbacks: Sequence[Callback],
     quiet: bool,
+    progress: Show | None,
     trust: bool,
 ) -> RunFolder:
     """Prunes what a run has learned; see `sparl.prune`."""
@@ -41,7 +43,7 @@ def prune(
     run = replace(run, steps=steps, begun_from=begun_from, **other)
     folder = starting.new_folder(out, run, method)
     agent = agent.continued(state.step)
-    with starting.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
+    with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         trainer.begin_with_run(source, engine, state)
         starting.begin(trainer)
@@ -57,6 +59,7 @@ def import_sb3(
     out: str | Path | None,
     callbacks: Sequence[Callback],
     quiet: bool,
+    progress: Show | None,
     options: dict[str, Any],
 ) -> RunFolder:
     """Makes a run of an agent that Stable-Baselines3 saved; see `sparl.import_sb3`."""
@@ -72,7 +75,7 @@ def import_sb3(
     method = Dense()
     folder = starting.new_folder(out, run, method)
     agent = replace(trained.agent, learning_starts=steps)
-    with starting.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
+    with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         trained.refuse_other_spaces(run.env, trainer.spaces)
         trainer.begin_with(trained.learner())
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"

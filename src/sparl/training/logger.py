@@ -36,17 +36,17 @@ class Logger:
         folder: RunFolder,
         run: RunConfig,
         engine: Engine,
-        quiet: bool,
+        progress: Progress,
         more: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
-            quiet: Whether the terminal stays empty.
+            progress: What a person sees of it.
             more: Columns of metrics.csv that only some runs have.
         """
         self.folder, self.agent = folder, engine.agent
         self._metrics, self._eval_max_steps = engine.algorithm.metrics, run.eval_max_steps
-        self.progress = Progress(run.steps, quiet)
+        self.progress = progress
         columns = [
             "step",
             "episodes",

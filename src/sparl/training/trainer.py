@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents import Agent
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.engine import Engine
 from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
@@ -30,6 +30,7 @@ from sparl.training.compatibility import columns_of, refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
+from sparl.training.progress import Progress
 from sparl.training.results import write_results
 from sparl.training.saving import Saver
 from sparl.training.state import ENDLESS, LoopState, is_overdue
@@ -48,14 +49,14 @@ class Trainer(Host):
         method: Method,
         callbacks: Sequence[Callback] = (),
         quiet: bool = False,
+        progress: Show | None = None,
         collector: Callable[[RunConfig, Any], Collector] = LocalCollector,
     ) -> None:
         """
         Args:
             collector: Makes what steps environments, of the run and this trainer.
         """
-        self.folder, self.config = folder, run
-        self.agent, self.state = agent, LoopState()
+        self.folder, self.config, self.agent, self.state = folder, run, agent, LoopState()
         if run.stop_at_return is not None:
             callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
         self.callbacks = Callbacks(callbacks, self.stop)
@@ -64,11 +65,11 @@ class Trainer(Host):
         refuse_misfit(run, agent, spaces, self.collector.action_space)
         columns = columns_of(run, agent, spaces)
         self.replay = self.collector.make_replay(columns)
-        schedule = self.collector.schedule(agent)
-        planned = schedule.planned(run.steps)
+        planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
         self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations, planned)
         self.rng = np.random.default_rng([run.seed, 1])
-        self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
+        shown = Progress(run, agent, quiet, progress)
+        self.logger = Logger(folder, run, self.engine, shown, self.collector.columns)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
             *(self.collector.most_updates, self.logger, self.callbacks),
@@ -78,10 +79,10 @@ class Trainer(Host):
         self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
+        # What is told when it starts.
         self.notes = [*startup.notes(self), *self.collector.notes()]
-        """What is told of this run when it starts."""
-        self._ended = False  # whether an episode ended with the newest steps
-        self._asked_at = 0  # the step at which a callback asked to end the run
+        # Whether an episode ended with the newest steps; the step at which the end was asked for.
+        self._ended, self._asked_at = False, 0
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -121,10 +122,10 @@ class Trainer(Host):
             Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
                 message tells what the run can be resumed from.
         """
-        before, started = self.state.wall_seconds, time.perf_counter()
+        begun = time.perf_counter() - self.state.wall_seconds
 
         def elapsed() -> float:
-            return before + time.perf_counter() - started
+            return time.perf_counter() - begun
 
         with self.interrupt, self.logger:
             for text in [startup.headline(self), *self.engine.notes, *self.notes]:

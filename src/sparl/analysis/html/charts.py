@@ -131,7 +131,9 @@ def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> 
         axes.minorticks_off()
         axes.grid(alpha=1.0)
 
-    points = (f"{v.label}: {v.policy_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants)
+    points = (
+        f"{v.label}: {v.policy_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants
+    )
     return _svg(draw, "Final return against the policy's kept weights. " + "; ".join(points))
 
 
