@@ -202,7 +202,7 @@ def resume(
             `eval_episodes` and `checkpoint_every` may be others.
         stop_at_return: Another return to stop at; "never" for none.
         env: The run's environment, where this process cannot make it from what the run recorded.
-        callbacks: As for `train`, and so `quiet`, `progress` and `ray_address`, which may be others.
+        callbacks: As for `train`, and so `quiet`, `progress` and another `ray_address`.
         trust: As for `Run`.
     """
     changes = {

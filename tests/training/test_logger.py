@@ -116,7 +116,7 @@ def test_the_line_names_the_phase_and_the_best_return_and_fits_the_terminal(monk
 
 def test_progress_is_shown_as_asked_for(tmp_path, capsys):
     short = OFTEN | {"steps": 60, "quiet": False}
-    for show, lines in (("off", 0), ("plain", 2)):
+    for show, lines in (("off", 0), ("plain", 3)):
         sparl.train(ENV, TINY, out=tmp_path / show, progress=show, **short)
         told = capsys.readouterr().err
         assert told.count("\nstep ") == lines and "of memory for the replay" in told

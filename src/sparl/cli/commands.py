@@ -41,8 +41,8 @@ class Resume:
     quiet: bool = False
     """Print nothing."""
     progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given:
-    rich on a terminal, and else plain."""
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
+    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Import:
     quiet: bool = False
     """Print nothing."""
     progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given:
-    rich on a terminal, and else plain."""
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
+    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sparl.cli import commands
 from sparl.config import options, run_file
 from sparl.errors import BadValue
 from sparl.storage import STEPS, RunFolder, quoted
+from sparl.training import FINAL
 
 
 def train(arguments: list[str]) -> None:
@@ -91,10 +92,18 @@ def import_agent(arguments: list[str]) -> None:
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
-    final, best = summary["final_return"], summary["policy_best_return"]
+    returns, best = [e["return"] for e in summary["evals"]], summary["policy_best_return"]
     if summary["ended"] != STEPS:
         print(f"{out}: ended at step {summary['steps']}: {summary['ended']}")
-    print(f"{out}: " + ("no evaluations" if final is None else f"final return {final:.1f}"))
+    if not returns:
+        print(f"{out}: no evaluations")
+    else:
+        episodes = RunFolder(out).record().run.eval_episodes
+        over = f"mean over {episodes} episode{'' if episodes == 1 else 's'}"
+        print(f"{out}: the policy returns {returns[-1]:.1f} ({over})")
+    if len(returns) > 1:
+        mean, count = summary["final_return"], min(FINAL, len(returns))
+        print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
     if best is not None:
         print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
     print(f"  sparl inspect {quoted(out)}")

@@ -217,8 +217,8 @@ def _common(usual: run_file.OfCommand) -> list[Any]:
 
 
 PROGRESS = (
-    "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not given: "
-    "rich on a terminal, and else plain."
+    "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not "
+    "given: rich on a terminal, and else plain."
 )
 THREADS = (
     "Threads that compute. If not given, one for each core. Of several runs side by side each is "

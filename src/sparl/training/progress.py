@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 
 
 class Progress:
-    """Shows step, phase, returns, sparsity, speed and time left, in as many columns as there are."""
+    """Shows step, phase, returns, sparsity, speed and time left, as far as there is room."""
 
     def __init__(
         self, run: RunConfig, agent: Agent, quiet: bool = False, show: Show | None = None

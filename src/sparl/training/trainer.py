@@ -79,7 +79,6 @@ class Trainer(Host):
         self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
         self.collector.start()
-        # What is told when it starts.
         self.notes = [*startup.notes(self), *self.collector.notes()]
         # Whether an episode ended with the newest steps; the step at which the end was asked for.
         self._ended, self._asked_at = False, 0

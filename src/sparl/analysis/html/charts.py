@@ -134,7 +134,7 @@ def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> 
     points = (
         f"{v.label}: {v.policy_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants
     )
-    return _svg(draw, "Final return against the policy's kept weights. " + "; ".join(points))
+    return _svg(draw, "The policy's return against its kept weights. " + "; ".join(points))
 
 
 def compression(groups: Groups) -> Markup:
