@@ -112,7 +112,8 @@ class Eval:
     which: Which = "final"
     """The policy: final, the last one; best, that of the best evaluation."""
     video: Path | None = None
-    """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
+    """Film the first 10 s of the first episode into this file (.gif, at most 3 MB; or .mp4 with the
+    extra `video`)."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
 

@@ -110,15 +110,18 @@ def evaluate(arguments: list[str]) -> None:
     run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir, args.which)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
-    if args.video is not None:
-        film(run, policy, args.seed, args.video)
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
-        return
-    print(
-        f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
-        f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
-    )
+    else:
+        print(
+            f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
+            f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
+        )
+    if args.video is not None:
+        with tables.counted(f"filming {run.env}") as tell:
+            seconds = film(run, policy, args.seed, args.video, tell)
+        size = args.video.stat().st_size / 1e6
+        print(f"{args.video}: {seconds:.1f} s, {size:.1f} MB", file=sys.stderr)
 
 
 def inspect(arguments: list[str]) -> None:

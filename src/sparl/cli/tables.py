@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ from sparl.training import Console
 
 NAMES = 20
 """Columns of names in lists."""
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A context that tells on stderr how much of something is done: live on a terminal.
+
+    Args:
+        what: Is being done.
+
+    Yields:
+        A function that takes how much is done, and how much there is at most.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    if not console.is_terminal:
+        console.print(what)
+        yield lambda done, of: None
+        return
+    with console.status(what) as status:
+        yield lambda done, of: status.update(f"{what}: {done} of at most {of}")
 
 
 def print_report(report: dict[str, Any]) -> None:
