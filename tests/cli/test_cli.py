@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from environments import TINY
 
 import sparl
 from sparl.cli import main
+from sparl.config import options
+from sparl.config.run import RECORDED
 
 ENV = "environments:Point-v0"
 NETWORKS = [
@@ -70,9 +73,42 @@ def test_help_of_train_has_the_options_of_the_chosen_method_alone(capsys):
     assert "--td3." not in rnm  # flat: no prefixes
 
 
+def test_help_shows_the_main_options_and_help_all_every_one(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(word):
+        with pytest.raises(SystemExit):
+            main(["train", "--method", "rnm", word])
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80
+        return set(re.findall(r"--[a-z][a-z0-9-]+", text)), text
+
+    (few, text), (every, _) = shown("--help"), shown("--help-all")
+    assert len(few) < 40 and few < every
+    assert {"--steps", "--learning-rate", "--pattern", "--interval"} <= few
+    for name in options.parse(["Pendulum-v1", "--method", "rnm"]).run.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in every or name in ("env", *RECORDED)
+    assert "evaluation options" in text and "Steps between two evaluations." in text
+    assert main(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_shell_completes_commands_options_and_values(capsys):
+    assert main(["completion"]) == 0
+    script = (
+        capsys.readouterr().out
+        + """
+    for words in "sparl tr" "sparl train E --agent d" "sparl export r --dtype i" "sparl eval r --vi"
+    do COMP_WORDS=($words) COMP_CWORD=$(($(wc -w <<< $words) - 1)); _sparl; echo ${COMPREPLY[*]}; done
+    """
+    )
+    completed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["train", "dqn", "int8", "--video"]
+
+
 def test_unknown_commands_and_agents_are_refused_with_what_there_is(capsys):
     assert main(["trane"]) == 2
-    assert "no command 'trane'" in capsys.readouterr().err
+    assert "no command 'trane'. Did you mean sparl train?" in capsys.readouterr().err
     assert main(["train", ENV, "--agent", "sarsa"]) == 1
     assert "agent is 'sarsa': choose of td3, sac, crossq, xqc, dqn" in capsys.readouterr().err
 

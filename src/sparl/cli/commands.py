@@ -202,6 +202,13 @@ class List:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """Print a script by which bash and zsh complete the words of sparl. Once for bash:
+    sparl completion > ~/.local/share/bash-completion/completions/sparl
+    For zsh, put this line into ~/.zshrc: source <(sparl completion)"""
+
+
+@dataclass(frozen=True)
 class Check:
     """Look at an environment before training in it: its spaces, which agents fit, what gymnasium's
     checker finds and what sparl does about it, how fast it is, and what random actions earn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shlex
@@ -18,7 +19,7 @@ from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
-from sparl.cli import commands, sweep_command, tables, training_commands
+from sparl.cli import commands, completion, sweep_command, tables, training_commands
 from sparl.config import RunConfig
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
@@ -31,22 +32,23 @@ usage: sparl COMMAND …
 
 Sparse deep reinforcement learning: agents that are small from the first step.
 
-  sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
-  sparl sweep STUDY.yaml      many seeds and settings side by side, and their comparison
-  sparl prune DIR             make a trained agent smaller, while it goes on training
-  sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
-  sparl eval DIR              returns of a trained policy; --video FILE films it
-  sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
-  sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
-  sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
-  sparl check ENV             whether an environment is fit for training, and how fast it is
-  sparl features ENV          which inputs of an environment matter, of hundreds
-  sparl export DIR            a trained policy as C99 or ONNX, for a device
-  sparl list                  the agents, methods and layouts there are
-  sparl bench …               speed on this machine: of layers, of training, of a step's parts
+  sparl train ENV         train an agent; --resume DIR goes on with a run
+  sparl sweep STUDY.yaml  many seeds and settings side by side, compared
+  sparl prune DIR         make a trained agent smaller, while it trains on
+  sparl import sb3 FILE   make a run of an agent of Stable-Baselines3
+  sparl eval DIR          returns of a trained policy; --video FILE films it
+  sparl inspect DIR       every layer: layout, weights, bytes, multiply-adds
+  sparl compare RUN…      finished runs side by side: tables and plots
+  sparl report RUN…       runs, finished or not, as a web page with a film
+  sparl check ENV         whether an environment is fit, and how fast it is
+  sparl features ENV      which inputs of an environment matter, of hundreds
+  sparl export DIR        a trained policy as C99 or ONNX, for a device
+  sparl list              the agents, methods and layouts there are
+  sparl bench …           speed of layers, of training, of a step's parts
+  sparl completion        a script by which bash and zsh complete commands
 
-sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
---method; for prune, those of the --method. For example:
+sparl COMMAND --help tells a command's options; for train the main ones of the
+chosen --agent and --method, and with --help-all all. For example:
 
   sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
 """
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export": export,
         "list": show_list,
         "bench": bench.main,
+        "completion": completion.completion,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW, end="")
@@ -81,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = commands.get(arguments[0])
     if command is None:
-        print(f"sparl: no command {arguments[0]!r}\n\n{OVERVIEW}", end="", file=sys.stderr)
+        near = difflib.get_close_matches(arguments[0], commands, 1, 0.5)
+        meant = f"Did you mean sparl {near[0]}? " if near else ""
+        there = f"{meant}There are: {', '.join(commands)}. sparl --help tells what each does."
+        print(f"sparl: no command {arguments[0]!r}. {there}", file=sys.stderr)
         return 2
     try:
         command(arguments[1:])
