@@ -95,13 +95,12 @@ def test_help_shows_the_main_options_and_help_all_every_one(capsys, monkeypatch)
 
 def test_the_shell_completes_commands_options_and_values(capsys):
     assert main(["completion"]) == 0
-    script = (
-        capsys.readouterr().out
-        + """
-    for words in "sparl tr" "sparl train E --agent d" "sparl export r --dtype i" "sparl eval r --vi"
-    do COMP_WORDS=($words) COMP_CWORD=$(($(wc -w <<< $words) - 1)); _sparl; echo ${COMPREPLY[*]}; done
-    """
-    )
+    tries = ("sparl tr", "sparl train E --agent d", "sparl export r --dtype i", "sparl eval r --vi")
+    typed = [
+        f"COMP_WORDS=({words}) COMP_CWORD={len(words.split()) - 1}; _sparl; echo ${{COMPREPLY[*]}}"
+        for words in tries
+    ]
+    script = "\n".join([capsys.readouterr().out, *typed])
     completed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert completed.stdout.split() == ["train", "dqn", "int8", "--video"]
 

@@ -68,7 +68,7 @@ def script() -> str:
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
         "train": {name for kind in (*learning, commands.Resume) for name in _options(kind)}
-        | {*common, "config", "print_config", "help_all"},
+        | {*common, "config", "print_config", "help_all", "vs", "seeds", "jobs"},
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }
@@ -77,7 +77,7 @@ def script() -> str:
         for name, names in known.items()
     }
     spelled["bench"] = " ".join(BENCH)
-    values = {"agent": tuple(agents), "method": tuple(methods)}
+    values = {"agent": tuple(agents), "method": tuple(methods), "vs": ("dense", "tiny")}
     for kind in (*learning, *KINDS.values(), commands.Resume):
         values |= {n: v for n, hint in get_type_hints(kind).items() if (v := _choices(hint))}
     return SCRIPT.format(

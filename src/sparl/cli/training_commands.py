@@ -7,8 +7,8 @@ from typing import Any
 
 import tyro
 
-from sparl import api, launch, training
-from sparl.cli import commands
+from sparl import api, launch, sweeps, training
+from sparl.cli import commands, sweep_command
 from sparl.config import options, run_file
 from sparl.errors import BadValue
 from sparl.storage import STEPS, RunFolder, quoted
@@ -28,6 +28,12 @@ def train(arguments: list[str]) -> None:
         print(run_file.text(args.run, args.agent, args.method), end="")
         return
     training.limit_threads(args.threads)
+    if args.vs or args.seeds is not None:
+        how = {"seeds": args.seeds, "out": args.out, "jobs": args.jobs, "quiet": args.quiet}
+        sweep_command.tell(sweeps.beside(args.run, args.agent, args.method, args.vs, **how))
+        return
+    if args.jobs is not None:
+        raise BadValue("jobs is given without seeds or vs: there is one run")
     out = args.out or launch.default_folder(args.run, args.method)
     api.train(
         agent=args.agent,

@@ -28,6 +28,8 @@ ELSEWHERE = {
     "replay_size": "buffer_size",
     "net_arch": "hidden",
     "alpha": "ent_coef",
+    "n_seeds": "seeds",
+    "n_jobs": "jobs",
 }
 """Names of Stable-Baselines3, its Zoo, CleanRL and others, and ours."""
 

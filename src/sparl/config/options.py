@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -37,6 +37,9 @@ class TrainOptions:
     threads: int | None
     ray_address: str | None
     print_config: bool
+    vs: tuple[Control, ...]
+    seeds: str | None
+    jobs: int | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def parse(
         *_pattern(method, usual.pattern),
         *_common(usual),
         *CONFIG,
+        *BESIDE,
         groups.option(
             "ray_address",
             str | None,
@@ -131,6 +135,7 @@ def parse(
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
+        *(parsed.vs, parsed.seeds, parsed.jobs),
     )
 
 
@@ -236,6 +241,29 @@ def _common(usual: run_file.OfCommand) -> list[Any]:
 PROGRESS = (
     "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not "
     "given: rich on a terminal, and else plain."
+)
+Control = Literal["dense", "tiny"]
+BESIDE = (
+    groups.option(
+        "vs",
+        tuple[Control, ...],
+        (),
+        "Train controls beside, and compare: dense, the dense agent; tiny, a dense one of as many "
+        "weights as the method keeps. The same command goes on after a kill.",
+    ),
+    groups.option(
+        "seeds",
+        str | None,
+        None,
+        "Train with each of several seeds, for example 0-9, and compare. --out is the folder of "
+        "all the runs then.",
+    ),
+    groups.option(
+        "jobs",
+        int | None,
+        None,
+        "With --vs or --seeds: runs side by side. If not given, one for each core.",
+    ),
 )
 HELP_ALL = "--help-all"
 THREADS = (
