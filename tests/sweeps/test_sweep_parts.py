@@ -15,7 +15,7 @@ from sparl import sweeps
 from sparl.errors import BadRun, BadValue
 from sparl.methods import Dense
 from sparl.storage import RunFolder
-from sparl.sweeps import Study, progress, results
+from sparl.sweeps import Study, controls, progress, results
 from sparl.sweeps.folder import Standing, SweepFolder
 
 ENV = "environments:Point-v0"
@@ -152,13 +152,13 @@ def test_controls_beside_a_run_are_planned_and_tiny_is_as_large_as_what_is_kept(
     planned = []
 
     def sweep(study, **how):
-        planned.append(study)
+        planned.append(Study.of(study))
         return sweeps.SweepResult(tmp_path, (run.folder,), (), {})
 
-    monkeypatch.setitem(sweeps.beside.__globals__, "sweep", sweep)
+    monkeypatch.setattr(controls, "sweep", sweep)
     config = sparl.RunConfig(ENV, steps=60, eval_every=50)
     sweeps.beside(config, agent, method, ["dense", "tiny"], seeds="0-3", out=tmp_path, quiet=True)
-    first, second = (sweeps.Study.of(study) for study in planned)
+    first, second = planned
     assert [*first.variants] == ["rnm", "dense"] and [*second.variants] == ["rnm", "dense", "tiny"]
     assert second.seeds == (0, 1, 2, 3) and len(second.jobs()) == 12
     summary = RunFolder(run.folder).read_summary() or {}

@@ -1,6 +1,6 @@
 """Many runs from one file: environments x variants x seeds, side by side, resumable."""
 
-from sparl.sweeps.beside import Control, beside
+from sparl.sweeps.controls import Control, beside
 from sparl.sweeps.study import Job, Study
 from sparl.sweeps.sweep import SweepResult, sweep
 
