@@ -140,12 +140,24 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             else ""
         )
     )
-    if "returns" in report:
-        returns = report["returns"]
-        console.print(
-            f"mean return over {returns['episodes']} episodes: {returns['exported']:.1f}; "
-            f"that of the original policy: {returns['original']:.1f}"
-        )
+    if "before" in report:
+        returns, before = report.get("returns", {}), report["before"]
+        rows = [
+            ("bytes", before["bytes"], report["bytes"]),
+            ("microseconds per action here", before["microseconds"], report.get("microseconds")),
+            ("mean return", returns.get("original"), returns.get("exported")),
+        ]
+        print_before_and_after(("float32", report["dtype"]), rows)
+        if returns:
+            console.print(f"returns are means over {returns['episodes']} episodes, the same ones")
+        if returns.get("worse"):
+            console.print(
+                f"WARNING: the policy got worse. float16 loses less than {report['dtype']}"
+                if report["dtype"] == "int8"
+                else "WARNING: the policy got worse. float32 loses nothing"
+            )
+    elif report.get("microseconds") is not None:
+        console.print(f"an action takes {report['microseconds']:.2f} microseconds here")
     if report["to"] == "c":
         checked = report["checked"]
         make = f"make -C {quoted(out)} test"
@@ -153,6 +165,31 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             console.print(f"self-test passed, compiled by {checked}; to run it again: {make}")
         else:
             console.print(f"self-test not run, because there is no C compiler; to run it: {make}")
+
+
+def print_before_and_after(
+    headings: tuple[str, str], rows: Sequence[tuple[str, float | None, float | None]]
+) -> None:
+    """Prints figures of two policies side by side.
+
+    Args:
+        headings: What the two are called.
+        rows: Name, and the figure of each; rows without one of them are left out.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, before, after in rows:
+        if before is not None and after is not None:
+            table.add_row(name, _figure(before), _figure(after))
+    Console().print(table)
+
+
+def _figure(number: float) -> str:
+    if isinstance(number, int):
+        return f"{number:,}"
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:,.1f}"
 
 
 def print_features(features: dict[str, Any]) -> None:

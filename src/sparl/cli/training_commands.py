@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from sparl import api, launch, sweeps, training
-from sparl.cli import commands, sweep_command
+from sparl import api, exporters, launch, sweeps, training
+from sparl.cli import commands, sweep_command, tables
 from sparl.config import options, run_file
 from sparl.errors import BadValue
 from sparl.storage import STEPS, RunFolder, quoted
@@ -70,6 +71,30 @@ def prune(arguments: list[str]) -> None:
     api.prune(args.dir, args.method, steps=args.steps, out=out, trust=args.trust, **shown)
     if not args.quiet:
         _conclude(out)
+        _compare(args.dir, out)
+
+
+def _compare(before: Path, after: Path) -> None:
+    """The policy before pruning and after it, and a warning where it became worse."""
+    run = RunFolder(after).runnable()
+    policies = [training.load_policy(path) for path in (before, after)]
+    old, new = map(exporters.measured, policies)
+    rows: list[tuple[str, float | None, float | None]] = [
+        ("weights", old.weights, new.weights),
+        ("bytes", old.bytes, new.bytes),
+        ("microseconds per action as C here", old.microseconds, new.microseconds),
+    ]
+    if not run.eval_episodes or run.eval_env == "shared":
+        tables.print_before_and_after(("before", "after"), rows)
+        return
+    with closing(training.Evaluator(run, policies[0].spaces, run.eval_episodes, run.seed)) as play:
+        earned, earns = (play(policy.act) for policy in policies)
+    rows.append(("mean return", earned.mean_return, earns.mean_return))
+    tables.print_before_and_after(("before", "after"), rows)
+    print(f"returns are means over {run.eval_episodes} episodes, the same ones")
+    if earns.is_worse_than(earned):
+        print("WARNING: the policy got worse. More --steps prune more slowly. The best policy of")
+        print(f"this size may be better: sparl eval {quoted(after)} --which best")
 
 
 def import_agent(arguments: list[str]) -> None:

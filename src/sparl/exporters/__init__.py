@@ -19,6 +19,7 @@ from sparl.exporters.export_policy import (
     recorded_observations,
 )
 from sparl.exporters.layers import dense_matrix, device_layer
+from sparl.exporters.measured import Measured, measured
 from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
 from sparl.exporters.text import template_text
@@ -31,6 +32,7 @@ __all__ = [
     "CProgram",
     "CompiledPolicy",
     "Dtype",
+    "Measured",
     "Target",
     "compiler",
     "default_folder",
@@ -40,6 +42,7 @@ __all__ = [
     "device_layer",
     "device_network",
     "export",
+    "measured",
     "onnx",
     "recorded_observations",
     "template_text",
