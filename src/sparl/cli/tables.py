@@ -20,6 +20,8 @@ from sparl.training import Console
 
 NAMES = 20
 """Columns of names in lists."""
+Row = tuple[str, int | float | None, int | float | None]
+"""A figure's name, and what it is of two policies; None where it is not known."""
 
 
 @contextmanager
@@ -167,9 +169,7 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             console.print(f"self-test not run, because there is no C compiler; to run it: {make}")
 
 
-def print_before_and_after(
-    headings: tuple[str, str], rows: Sequence[tuple[str, float | None, float | None]]
-) -> None:
+def print_before_and_after(headings: tuple[str, str], rows: Sequence[Row]) -> None:
     """Prints figures of two policies side by side.
 
     Args:
@@ -186,7 +186,7 @@ def print_before_and_after(
     Console().print(table)
 
 
-def _figure(number: float) -> str:
+def _figure(number: int | float) -> str:
     if isinstance(number, int):
         return f"{number:,}"
     return f"{number:.2f}" if abs(number) < 10 else f"{number:,.1f}"

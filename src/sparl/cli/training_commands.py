@@ -79,7 +79,7 @@ def _compare(before: Path, after: Path) -> None:
     run = RunFolder(after).runnable()
     policies = [training.load_policy(path) for path in (before, after)]
     old, new = map(exporters.measured, policies)
-    rows: list[tuple[str, float | None, float | None]] = [
+    rows: list[tables.Row] = [
         ("weights", old.weights, new.weights),
         ("bytes", old.bytes, new.bytes),
         ("microseconds per action as C here", old.microseconds, new.microseconds),
