@@ -12,8 +12,11 @@ from sparl import api, exporters, launch, sweeps, training
 from sparl.cli import commands, sweep_command, tables
 from sparl.config import options, run_file
 from sparl.errors import BadValue
-from sparl.storage import STEPS, RunFolder, quoted
+from sparl.storage import STEPS, RunFolder, quoted, read_table
 from sparl.training import FINAL
+
+COMPILED = 10.0
+"""Seconds of a run from which on it is told that most of them went into compilation."""
 
 
 def train(arguments: list[str]) -> None:
@@ -72,6 +75,13 @@ def prune(arguments: list[str]) -> None:
     if not args.quiet:
         _conclude(out)
         _compare(args.dir, out)
+
+
+def _tell_compilation(out: Path, seconds: float) -> None:
+    """Says of a run that has gone on for a while if it was compilation most of the time."""
+    took = float(read_table(out / "metrics.csv")["compile_seconds"][-1])
+    if took > seconds / 2 and seconds > COMPILED:
+        print(f"  {took:.0f} of its {seconds:.0f} s went into compiling")
 
 
 def _compare(before: Path, after: Path) -> None:
@@ -137,5 +147,6 @@ def _conclude(out: Path) -> None:
         print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
     if best is not None:
         print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
+    _tell_compilation(out, summary["wall_seconds"])
     print(f"  sparl inspect {quoted(out)}")
     print(f"  sparl eval {quoted(out)}")
