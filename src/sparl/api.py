@@ -42,6 +42,9 @@ class Run:
         which = "" if self.which == "final" else f", which={self.which!r}"
         return f"Run({str(self.folder)!r}{which})"
 
+    def _repr_html_(self) -> str:
+        return analysis.card(self.folder, self.which)
+
     @cached_property
     def best(self) -> Run:
         """The same run with the policy of its best evaluation; see `which`.

@@ -174,9 +174,7 @@ def test_nothing_is_reached_where_training_made_nothing_better(make_run):
     worse = make_run("worse", returns=(-5.0, -6.0))
     compared = sparl.compare(worse)
     assert compared.reach is None and compared.variants[0].steps_to_reach is None
-    assert "No return to reach: no variant ended above the lowest first" in tables.headline(
-        compared
-    )
+    assert "No return to reach: no variant ended above the lowest first" in compared.headline
     assert "reach" not in tables.markdown(compared).splitlines()[2]
     # Nor by a policy that has learned nothing yet.
     table = "step,wall_seconds,updates\n10,0.5,0\n20,1.0,30\n"
@@ -325,9 +323,24 @@ def test_a_narrow_terminal_cuts_no_number(make_run, width, monkeypatch, capsys):
     assert max(map(len, lines)) <= width
     words = " ".join(lines).split()
     for variant in compared.variants:
-        for heading, cell in tables.columns_of(compared)[1:]:
+        for heading, cell in compared.columns[1:]:
             assert cell(variant) in words, heading
         assert all(word in "".join(words) for word in variant.label.split())
+
+
+def test_a_notebook_shows_runs_policies_and_comparisons(trained, make_run):
+    run = sparl.load(trained / "rnm")
+    html = run._repr_html_()
+    assert "<td>policy&#x27;s return</td>" in html and "td3 with rnm, seed 0" in html
+    kept = run.policy.network.layers[1].kept
+    layers = run.policy._repr_html_()
+    assert "row-sparse 1:4" in layers and f">{kept}<" in layers
+    compared = sparl.compare([trained / "dense", make_run("<b>", "rnm", steps=200)])
+    told = compared._repr_html_()
+    assert told.count("<tr>") == 3 and "<b>" not in told
+    going_on = make_run("going_on")
+    (going_on / "summary.json").unlink()
+    assert "unfinished" in sparl.load(going_on)._repr_html_()
 
 
 def test_the_command_writes_every_output_that_is_requested(trained, tmp_path, capsys):

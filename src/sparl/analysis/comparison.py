@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from sparl.analysis import statistics
+from sparl.analysis.columns import Column, columns_of, headline_of
 from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, Unfinished, read, run_folders
+from sparl.analysis.variant import Variant
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 from sparl.errors import BadRun, BadValue
+from sparl.networks import table_as_html
 from sparl.training import FINAL
 
 REACH = 0.9
@@ -32,53 +36,6 @@ MUST_AGREE = {
     "eval_episodes": "Leave one out, or train it again with the same eval_episodes",
 }
 """Options in which compared runs must agree, and what to do where they differ."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Results of the runs of one variant. Sizes are means over the seeds, times are medians."""
-
-    label: str
-    agent: str
-    method: str
-    seeds: tuple[int, ...]
-    policy_returns: tuple[float, ...]
-    """Of each seed: the mean return of the policy that the run has left, in its own evaluation."""
-    policy_return: float
-    """IQM of `policy_returns`."""
-    low: float | None
-    """Lower end of the 95 % interval of `policy_return`; None for one seed."""
-    high: float | None
-    """Upper end of that interval."""
-    late_returns: tuple[float, ...]
-    """Of each seed: the mean of its last 10 evaluations, which tells of late training."""
-    late_return: float
-    """IQM of `late_returns`."""
-    policy_weights_kept: float
-    policy_weights_total: float
-    policy_bytes: float
-    weights_kept: float
-    """Of all online networks, at the end."""
-    weights_total: float
-    """Of the same networks if they were dense."""
-    average_compression_ratio: float | None
-    """Mean over all updates, like the next three; see `accounting.Footprint`."""
-    average_compression_ratio_with_indices: float | None
-    average_weight_bytes_read: float | None
-    average_weight_bytes_written: float | None
-    steps_per_second: float
-    wall_seconds: float
-    steps_to_reach: float | None
-    """Environment steps until an evaluation first reaches `Comparison.reach`; None for never."""
-    seconds_to_reach: float | None
-    seeds_reaching: int
-    """How many seeds ever reach it."""
-    runs: tuple[FinishedRun, ...]
-
-    def figures(self) -> dict[str, Any]:
-        """Gives all fields except the runs, with lists in place of tuples."""
-        fields = {key: value for key, value in vars(self).items() if key != "runs"}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -107,6 +64,23 @@ class Comparison:
             for variant in self.variants
         ]
         return content
+
+    @property
+    def headline(self) -> str:
+        """Environment, steps, and the return to reach, in sentences."""
+        return headline_of(self.env, self.steps, self.reach, self.reach_meaning)
+
+    @property
+    def columns(self) -> list[Column]:
+        """Heading and cell of the columns that say anything of these variants."""
+        return columns_of(self.variants, timed=self.reach is not None)
+
+    def _repr_html_(self) -> str:
+        """A table, as a notebook shows it."""
+        rows = [[cell(variant) for _, cell in self.columns] for variant in self.variants]
+        headings = [heading.replace("\n", " ") for heading, _ in self.columns]
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return table_as_html(self.headline, headings, rows) + f"<ul>{notes}</ul>"
 
 
 def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = None) -> Comparison:

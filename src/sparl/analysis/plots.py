@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sparl.analysis.comparison import Comparison, Variant
+from sparl.analysis.comparison import Comparison
+from sparl.analysis.variant import Variant
 
 DPI = 110
 """Resolution of saved figures."""

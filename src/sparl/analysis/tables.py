@@ -11,7 +11,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from sparl.analysis.comparison import Comparison, Variant
+from sparl.analysis.columns import Column
+from sparl.analysis.comparison import Comparison
+from sparl.analysis.variant import Variant
 from sparl.errors import BadValue
 from sparl.training import Console
 
@@ -19,70 +21,6 @@ WIDTH = 100
 """Characters per line where the output is no terminal and COLUMNS is not set."""
 LABELS = 16
 """Characters per line that a variant's name may always have."""
-
-
-def _return_text(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
-
-
-def _interval(v: Variant) -> str:
-    return (
-        ""
-        if v.low is None or v.high is None
-        else f"[{_return_text(v.low)}, {_return_text(v.high)}]"
-    )
-
-
-def _ratio_text(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _traffic(v: Variant) -> str:
-    if v.average_weight_bytes_read is None or v.average_weight_bytes_written is None:
-        return ""
-    return f"{(v.average_weight_bytes_read + v.average_weight_bytes_written) / 1000:,.0f}"
-
-
-def _time_text(value: float | None) -> str:
-    if value is None:
-        return "never"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-
-
-COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
-    ("variant", lambda v: v.label),
-    ("seeds", lambda v: str(len(v.seeds))),
-    ("policy's\nreturn", lambda v: _return_text(v.policy_return)),
-    ("95 %\ninterval", _interval),
-    ("late\ntraining", lambda v: _return_text(v.late_return)),
-    ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
-    ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
-    ("compr.\nratio", lambda v: _ratio_text(v.average_compression_ratio)),
-    ("with\nindex", lambda v: _ratio_text(v.average_compression_ratio_with_indices)),
-    ("kB per\nupdate", _traffic),
-    ("steps\n/s", lambda v: _time_text(v.steps_per_second)),
-    ("steps to\nreach", lambda v: _time_text(v.steps_to_reach)),
-    ("seconds\nto reach", lambda v: _time_text(v.seconds_to_reach)),
-)
-"""Heading and cell of each column in the terminal, in Markdown and in the HTML report."""
-
-
-def headline(comparison: Comparison) -> str:
-    """Gives the sentences above the table: environment, steps, and the return to reach."""
-    said = f"{comparison.env}, {comparison.steps:,} steps. "
-    if comparison.reach is None:
-        return f"{said}No return to reach: {comparison.reach_meaning}."
-    return f"{said}Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
-
-
-def columns_of(comparison: Comparison) -> list[tuple[str, Callable[[Variant], str]]]:
-    """Gives heading and cell of the columns that say anything of these variants."""
-    timed = comparison.reach is not None
-    return [
-        (heading, cell)
-        for heading, cell in COLUMNS
-        if (timed or "reach" not in heading) and any(cell(v) for v in comparison.variants)
-    ]
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -94,8 +32,8 @@ def print_comparison(comparison: Comparison) -> None:
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=WIDTH)
-    console.print(headline(comparison))
-    for columns in _stacked(columns_of(comparison), comparison.variants, console.width):
+    console.print(comparison.headline)
+    for columns in _stacked(comparison.columns, comparison.variants, console.width):
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
         for i, (heading, _) in enumerate(columns):
             # In a narrow terminal, labels are folded and figures are not.
@@ -108,12 +46,10 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"- {note}")
 
 
-def _stacked(
-    columns: list[tuple[str, Callable[[Variant], str]]], variants: Sequence[Variant], width: int
-) -> list[list[tuple[str, Callable[[Variant], str]]]]:
+def _stacked(columns: list[Column], variants: Sequence[Variant], width: int) -> list[list[Column]]:
     """Divides columns among tables that fit into a width; the first column is in each."""
 
-    def needed(column: tuple[str, Callable[[Variant], str]]) -> int:
+    def needed(column: Column) -> int:
         heading, cell = column
         return 1 + max(map(len, [*heading.split("\n"), *map(cell, variants)]))
 
@@ -131,7 +67,7 @@ def _stacked(
 
 def markdown(comparison: Comparison) -> str:
     """Gives the headline, the table and the notes as Markdown."""
-    columns = columns_of(comparison)
+    columns = comparison.columns
     lines = [
         "| " + " | ".join(heading.replace("\n", " ") for heading, _ in columns) + " |",
         "|---|" + "---:|" * (len(columns) - 1),
@@ -141,7 +77,7 @@ def markdown(comparison: Comparison) -> str:
         ),
     ]
     notes = "\n".join(f"- {note}" for note in comparison.notes)
-    return f"{headline(comparison)}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
+    return f"{comparison.headline}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:

@@ -23,8 +23,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from sparl.analysis import plots
-from sparl.analysis.comparison import Variant
 from sparl.analysis.html.read_run import Columns, ReadRun
+from sparl.analysis.variant import Variant
 
 INK, GRID = "#010203", "#010204"
 SERIES = tuple(f"#0102{0xF0 + i:x}" for i in range(10))

@@ -12,7 +12,6 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from sparl.analysis.html.environment_section import EnvironmentSection
-from sparl.analysis.tables import columns_of, headline
 
 HERE = Path(__file__).parent
 
@@ -33,8 +32,6 @@ def render(environments: Sequence[EnvironmentSection]) -> str:
     return jinja.get_template("report.html").render(
         environments=environments,
         sections=[section for env in environments for section in env.run_sections],
-        columns_of=columns_of,
-        headline=headline,
         css=Markup((HERE / "report.css").read_text()),
         version=importlib.metadata.version("sparl"),
     )
