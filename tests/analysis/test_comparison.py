@@ -279,7 +279,8 @@ def test_curves_have_a_line_and_a_band_for_each_variant(make_run):
     )
     figure = plots.curves(compared)
     for axes, x in zip(figure.axes, ([10, 20], [0.5, 1.0]), strict=True):
-        assert [line.get_label() for line in axes.lines] == ["dense", "rnm"]
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        assert [line.get_label() for line in lines] == ["dense", "rnm"]
         assert list(axes.lines[0].get_xdata()) == pytest.approx(x)
         assert list(axes.lines[0].get_ydata()) == [0.5, 3.0]
         assert len(axes.collections) == 1  # one seed of rnm has no band
@@ -383,3 +384,17 @@ def test_other_commands_do_not_wait_for_matplotlib_and_scipy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "set()"
+
+
+def test_plots_begin_at_0_end_with_a_tick_and_name_their_lines(make_run):
+    compared = sparl.compare(
+        [make_run("a", returns=(1.0, 9.0, 2.0), hidden=[7]), make_run("$x_1", "rnm")]
+    )
+    figure = plots.curves(compared)
+    for axes, end in zip(figure.axes, (30, 1.5), strict=True):
+        assert axes.get_xlim() == (0, end) and axes.get_xticks()[-1] == end
+    names = {text.get_text(): text for text in figure.axes[1].texts}
+    assert {*names} == {variant.label for variant in compared.variants}
+    assert not any(text.get_parse_math() for text in names.values())
+    (dot, *_) = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert (*dot.get_xdata(), *dot.get_ydata()) == (20, 9.0)

@@ -139,7 +139,7 @@ def write_plots(comparison: Comparison, folder: Path) -> None:
         ("return_against_size.png", plots.return_against_size(comparison)),
     ):
         path = folder / name
-        _write(path, lambda figure=figure, path=path: figure.savefig(path, dpi=plots.DPI))
+        _write(path, lambda figure=figure, path=path: plots.save(figure, path))
 
 
 def save(comparison: Comparison, folder: str | Path) -> None:

@@ -127,7 +127,7 @@ def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> 
     def draw(axes: Axes) -> None:
         plots.draw_sizes(axes, dict(zip(colors, variants, strict=True)))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(_short)
+        axes.xaxis.set_major_formatter(plots.short)
         axes.minorticks_off()
         axes.grid(alpha=1.0)
 
@@ -183,7 +183,7 @@ def _speed(run: ReadRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return step[ends[1:]], np.diff(step[ends]) / np.diff(seconds[ends])
 
 
-def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
+def series(table: Columns, names: Sequence[str], alt: str, jumps: bool = True) -> Markup:
     """Draws a small chart of columns of one table against its steps.
 
     The lines often coincide, so each has a line style of its own.
@@ -192,14 +192,15 @@ def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
         table: Has the column `step`.
         names: Columns to draw.
         alt: Description for readers who cannot see the chart.
+        jumps: Whether values stay until the next step that the table has.
     """
 
     def draw(axes: Axes) -> None:
         for i, name in enumerate(names):
-            look = distinct_style(i)
-            axes.plot(table["step"], table[name], lw=1.2, drawstyle="steps-post", **look)
+            look = distinct_style(i) | ({"drawstyle": "steps-post"} if jumps else {})
+            axes.plot(table["step"], table[name], lw=1.2, **look)
         _ticks(axes)
-        axes.yaxis.set_major_formatter(_short)
+        axes.yaxis.set_major_formatter(plots.short)
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
     return _svg(draw, alt, SMALL)
@@ -210,18 +211,10 @@ def distinct_style(i: int) -> dict[str, Any]:
     return plots.style(i) | {"ls": plots.STYLES[i % len(plots.STYLES)]}
 
 
-def _short(number: float, position: Any = None) -> str:
-    """Writes the label of a tick: 1500 as 1.5k."""
-    for unit, sign in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= unit:
-            return f"{number / unit:g}{sign}"
-    return f"{number:g}"
-
-
 def _ticks(axes: Axes) -> None:
     axes.grid(alpha=1.0)  # its colour is light enough
-    axes.xaxis.set_major_formatter(_short)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    plots.ticks_to_the_end(axes, 5)
+    axes.xaxis.set_major_formatter(plots.short)
 
 
 def _ends(groups: Groups) -> str:
