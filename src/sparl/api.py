@@ -112,12 +112,13 @@ class Run:
 
     def export(self, to: exporters.Target = "c", **options: Any) -> dict[str, Any]:
         """Writes the policy for a device; options are those of `sparl.export`."""
-        return exporters.export(self.folder, to, **{"which": self.which} | options)
+        options.setdefault("which", self.which)
+        return exporters.export(self.folder, to, **options)
 
     def report(self, out: str | Path | None = None, **options: Any) -> Path:
         """Writes a web page about the run: `report.html` in its folder, if not said otherwise."""
-        out = out or self.folder / "report.html"
-        return analysis.report(self.folder, out, **{"which": self.which} | options)
+        options.setdefault("which", self.which)
+        return analysis.report(self.folder, out or self.folder / "report.html", **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy alone; `sparl.load` reads it."""

@@ -197,8 +197,8 @@ def series(table: Columns, names: Sequence[str], alt: str, jumps: bool = True) -
 
     def draw(axes: Axes) -> None:
         for i, name in enumerate(names):
-            look = distinct_style(i) | ({"drawstyle": "steps-post"} if jumps else {})
-            axes.plot(table["step"], table[name], lw=1.2, **look)
+            drawn: Any = "steps-post" if jumps else "default"
+            axes.plot(table["step"], table[name], lw=1.2, drawstyle=drawn, **distinct_style(i))
         _ticks(axes)
         axes.yaxis.set_major_formatter(plots.short)
         axes.yaxis.set_major_locator(MaxNLocator(4))
