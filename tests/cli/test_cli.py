@@ -143,6 +143,16 @@ def test_inspect_shows_a_table(run, capsys):
         assert word in told
 
 
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_inspect_cuts_nothing_in_a_narrow_terminal(run, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["inspect", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "…" not in told and max(map(len, told.splitlines())) <= width
+    assert ("left out, because the terminal is narrow: " in told) == (width < 80)
+    assert "16 x 16" in told and "kept" in told
+
+
 def test_inspect_of_a_policy_folder_shows_the_policy(run, capsys):
     assert main(["inspect", str(run / "policy"), "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["networks"]) == ["policy"]

@@ -11,7 +11,6 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from sparl.agents import AGENTS
 from sparl.envs import Checked
@@ -43,39 +42,68 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: status.update(f"{what}: {done} of at most {of}")
 
 
+INSPECTED = ("layer", "layout", "pattern", "out x in", "kept", "of", "bytes", "mul-adds")
+"""Columns of `sparl inspect`; those from `kept` on are numbers."""
+LEFT_OUT = ("mul-adds", "pattern", "of", "layout", "bytes")
+"""Which of them a narrow terminal does without, the first of them first: no number is ever cut."""
+
+
 def print_report(report: dict[str, Any]) -> None:
     """Prints the report of `sparl.training.inspect`: per network a row per layer, and totals."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("layer", "layout", "pattern", "out x in"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("kept", "of", "bytes", "mul-adds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows: list[tuple[list[str], str]] = []
     for name, network in report["networks"].items():
-        table.add_row(Text(name, style="bold"))
+        rows.append(([name], "bold"))
         for layer in network["layers"]:
             original_shape = layer["original_shape"]
             was = "" if original_shape == layer["shape"] else f", was {_by(original_shape)}"
-            table.add_row(
+            of = math.prod(original_shape)
+            row = [
                 layer["name"],
                 layer["layout"],
                 layer["pattern"] or "",
                 _by(layer["shape"]) + was,
-                *_counts(layer["kept"], math.prod(original_shape), layer["bytes"], layer["macs"]),
-            )
+            ]
+            rows.append((row + _counts(layer["kept"], of, layer["bytes"], layer["macs"]), ""))
         totals = (network[key] for key in ("weights_kept", "weights_total", "bytes", "macs"))
-        neurons = f"{network['neurons']} neurons"
-        original = network["neurons_total"]
-        was = ""
-        if original != network["neurons"]:
+        neurons, was = f"{network['neurons']} neurons", ""
+        if network["neurons_total"] != network["neurons"]:
+            original = network["neurons_total"]
             was = f"was {original}, -{1 - network['neurons'] / original:.1%}"
-        table.add_row("total", neurons, "", was, *_counts(*totals), style="bold", end_section=True)
+        rows.append((["total", neurons, "", was, *_counts(*totals)], "total"))
+    console = Console()
+    shown = _fitting([row for row, _ in rows], console.width)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for i in shown:
+        justify = "left" if i < INSPECTED.index("kept") else "right"
+        table.add_column(INSPECTED[i], justify=justify, no_wrap=True)
+    for row, kind in rows:
+        style = "bold" if kind else None
+        cells = [row[i] for i in shown if i < len(row)]
+        table.add_row(*cells, style=style, end_section=kind == "total")
     console = Console()
     console.print(table)
+    if len(shown) < len(INSPECTED):
+        missing = ", ".join(name for i, name in enumerate(INSPECTED) if i not in shown)
+        console.print(f"left out, because the terminal is narrow: {missing}")
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
     if report["average_compression_ratio"] is not None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
     if report["normalized_observations"]:
         console.print("observations are normalised by running statistics from training")
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The numbers of the columns of `INSPECTED` for which there is room."""
+    needed = [
+        1 + max(len(row[i]) for row in (INSPECTED, *rows) if i < len(row))
+        for i in range(len(INSPECTED))
+    ]
+    shown = list(range(len(INSPECTED)))
+    for name in LEFT_OUT:
+        if 1 + sum(needed[i] for i in shown) <= width:
+            break
+        shown.remove(INSPECTED.index(name))
+    return shown
 
 
 def print_check(env: str, checked: Checked) -> None:
