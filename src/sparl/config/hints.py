@@ -98,7 +98,7 @@ def _hint(name: str, known: Collection[str], dashes: str = "") -> str:
     called = ELSEWHERE.get(name, name)
     near = [called] if called in known else difflib.get_close_matches(name, known, 1, 0.6)
     if not near:
-        return " `sparl train --help` lists those of an agent and a method"
+        return " sparl train --help-all lists those of an agent and a method"
     if dashes and near[0] == "env":
         return " The environment comes first, without a name: sparl train ENV"
     return f" Did you mean {dashes}{near[0].replace('_', '-') if dashes else near[0]}?"

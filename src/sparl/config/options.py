@@ -99,7 +99,7 @@ def parse(
     )
     known = given.known(agent, method)
     there = known | {name for name, *_ in command}
-    hints.refuse_elsewhere(arguments, known)
+    hints.refuse_elsewhere(arguments, there)
     hints.refuse_misplaced(arguments, there, agent.name, method.name)
     given.refuse_unknown(known)
     made = {name: groups.options_of(run, names) for name, names in groups.OF_RUN.items()}
