@@ -252,6 +252,7 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
         console.print(kind, style="bold")
         for name, text in names.items():
             sentence = " ".join((text or "").split()).partition(". ")[0].rstrip(".")
+            sentence += "." * (sentence != "")
             lines = textwrap.wrap(sentence, max(20, console.width - NAMES)) or [""]
             for head, line in zip([f"  {name}", *[""] * len(lines)], lines, strict=False):
                 console.print(f"{head:<{NAMES}}{line}", soft_wrap=True)
