@@ -32,6 +32,8 @@ class Resume:
     """Least number of steps between two checkpoints from now on."""
     stop_at_return: float | Literal["never"] | None = None
     """Mean return of an evaluation at which the run ends from now on; never for none."""
+    wandb: str | None = None
+    """Log to this project of Weights & Biases, too (extra `wandb`)."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
     threads: int | None = None

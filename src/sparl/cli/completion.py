@@ -68,7 +68,7 @@ def script() -> str:
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
         "train": {name for kind in (*learning, commands.Resume) for name in _options(kind)}
-        | {*common, "config", "print_config", "help_all", "vs", "seeds", "jobs"},
+        | {*common, "config", "print_config", "help_all", "vs", "seeds", "jobs", "wandb"},
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }

@@ -25,6 +25,7 @@ def train(arguments: list[str]) -> None:
         args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
         given: dict[str, Any] = dict(vars(args))
         training.limit_threads(given.pop("threads"))
+        given["callbacks"] = _wandb(given.pop("wandb"))
         api.resume(given.pop("resume"), **given)
         return
     args = options.parse(arguments, _options_in)
@@ -45,11 +46,16 @@ def train(arguments: list[str]) -> None:
         out=out,
         quiet=args.quiet,
         progress=args.progress,
+        callbacks=_wandb(args.wandb),
         ray_address=args.ray_address,
         **vars(args.run),
     )
     if not args.quiet:
         _conclude(out)
+
+
+def _wandb(project: str | None) -> list[training.Callback]:
+    return [] if project is None else [training.LogToWandb(project)]
 
 
 def _options_in(path: Path) -> dict[str, Any]:

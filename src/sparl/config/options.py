@@ -34,6 +34,7 @@ class TrainOptions:
     out: Path | None
     quiet: bool
     progress: Show | None
+    wandb: str | None
     threads: int | None
     ray_address: str | None
     print_config: bool
@@ -85,6 +86,7 @@ def parse(
         *_pattern(method, usual.pattern),
         *_common(usual),
         *CONFIG,
+        groups.option("wandb", str | None, usual.wandb, WANDB),
         *BESIDE,
         groups.option(
             "ray_address",
@@ -132,6 +134,7 @@ def parse(
         parsed.out,
         parsed.quiet,
         parsed.progress,
+        parsed.wandb,
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
@@ -242,6 +245,7 @@ PROGRESS = (
     "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not "
     "given: rich on a terminal, and else plain."
 )
+WANDB = "Log to this project of Weights & Biases, too (extra `wandb`)."
 Control = Literal["dense", "tiny"]
 BESIDE = (
     groups.option(

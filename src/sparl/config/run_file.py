@@ -40,6 +40,7 @@ class OfCommand:
     out: str | None = None
     quiet: bool = False
     progress: Show | None = None
+    wandb: str | None = None
     threads: int | None = None
     ray_address: str | None = None
 

@@ -11,6 +11,7 @@ from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.networks import Footprint, Shapes
 from sparl.storage import Mark, RunFolder, Table
+from sparl.training.callbacks import Callbacks
 from sparl.training.evaluation import Evaluation
 from sparl.training.event_log import EventLog, histograms, scalars
 from sparl.training.outbox import Outbox, described
@@ -39,16 +40,18 @@ class Logger:
         run: RunConfig,
         engine: Engine,
         progress: Progress,
+        callbacks: Callbacks,
         more: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
             progress: What a person sees of it.
+            callbacks: Are told of rows, and of the end.
             more: Columns of metrics.csv that only some runs have.
         """
         self.folder, self.agent = folder, engine.agent
         self._metrics, self._eval_max_steps = engine.algorithm.metrics, run.eval_max_steps
-        self.progress = progress
+        self.progress, self._callbacks = progress, callbacks
         columns = [
             "step",
             "episodes",
@@ -90,6 +93,7 @@ class Logger:
         if self._events is not None:
             self._events.close()
         self.progress.stop()
+        self._callbacks.tell("on_end")
 
     def resume(self, step: int, marks: dict[str, Mark]) -> None:
         """Cuts every log back to a step.
@@ -184,6 +188,7 @@ class Logger:
         self._write(state.step, "metrics.csv", row)
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
+        self._callbacks.tell("on_log", state.step, row)
         if evaluation is not None and evaluation.cut:
             longest = f"{self._eval_max_steps} steps (eval_max_steps)"
             what = f"{evaluation.cut} episodes of an evaluation were cut after {longest}"

@@ -68,8 +68,8 @@ class Trainer(Host):
         planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
         self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations, planned)
         self.rng = np.random.default_rng([run.seed, 1])
-        shown = Progress(run, agent, quiet, progress)
-        self.logger = Logger(folder, run, self.engine, shown, self.collector.columns)
+        told = (Progress(run, agent, quiet, progress), self.callbacks, self.collector.columns)
+        self.logger = Logger(folder, run, self.engine, *told)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
             *(self.collector.most_updates, self.logger, self.callbacks),
