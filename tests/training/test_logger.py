@@ -11,7 +11,6 @@ from interruptions import events
 
 import sparl
 from sparl.config import RunConfig
-from sparl.errors import BadValue
 from sparl.storage import Table
 from sparl.training.progress import Progress
 
@@ -120,5 +119,3 @@ def test_progress_is_shown_as_asked_for(tmp_path, capsys):
         sparl.train(ENV, TINY, out=tmp_path / show, progress=show, **short)
         told = capsys.readouterr().err
         assert told.count("\nstep ") == lines and "of memory for the replay" in told
-    with pytest.raises(BadValue, match="progress is 'loud': choose of off, plain, rich"):
-        sparl.train(ENV, TINY, out=tmp_path / "no", progress="loud", **short)
