@@ -100,4 +100,4 @@ def test_an_old_run_is_reported_and_compared(name, folder, tmp_path, capsys):
     variant = json.loads(capsys.readouterr().out)["variants"][0]
     summary = json.loads((folder / "summary.json").read_text())
     assert [variant["method"], variant["agent"]] == name.split("-")[::-1]
-    assert variant["final_returns"] == [summary["final_return"]]
+    assert variant["late_returns"] == [summary["final_return"]]

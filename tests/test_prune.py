@@ -129,7 +129,16 @@ def test_the_command_line_prunes_and_tells_how_to_go_on(trained_dqn, tmp_path, c
     assert main(["prune", str(trained_dqn), "--method", "rnm", "--pattern", "1:4", *options]) == 0
     method = RunFolder(tmp_path / "run").read_config()[2]
     assert method == sparl.RNM(1, 4, keep_norm=False)  # the weights have their size already
-    assert f"sparl inspect {tmp_path / 'run'}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"sparl inspect {tmp_path / 'run'}" in told
+    before, after = (
+        next(iter(inspect(path / "policy")["networks"].values()))["weights_kept"]
+        for path in (trained_dqn, tmp_path / "run")
+    )
+    (row,) = (line.split() for line in told.splitlines() if line.strip().startswith("weights"))
+    assert row == ["weights", f"{before:,}", f"{after:,}"] and after < before
+    for row in ("bytes", "microseconds per action", "mean return", "the same ones"):
+        assert row in told
 
 
 def test_what_cannot_be_is_refused(trained_dqn, tmp_path, capsys):

@@ -19,7 +19,7 @@ from sparl.exporters import export
 from sparl.methods import RNM
 from sparl.policy import Policy
 from sparl.sweeps import sweep
-from sparl.training import Callback, SaveBest, StopOnPlateau, StopOnReturn
+from sparl.training import Callback, LogToWandb, SaveBest, StopOnPlateau, StopOnReturn
 
 __version__ = version("sparl")
 
@@ -38,6 +38,7 @@ __all__ = [
     "Callback",
     "CrossQ",
     "DQNConfig",
+    "LogToWandb",
     "OneStepConfig",
     "Policy",
     "PrimalDual",

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from sparl import analysis, exporters, launch, validation
 from sparl.agents import Agent
+from sparl.config import Show
 from sparl.interop import logs
 from sparl.methods import Method
 from sparl.policy import Policy, predict
@@ -40,6 +41,9 @@ class Run:
     def __repr__(self) -> str:
         which = "" if self.which == "final" else f", which={self.which!r}"
         return f"Run({str(self.folder)!r}{which})"
+
+    def _repr_html_(self) -> str:
+        return analysis.card(self.folder, self.which)
 
     @cached_property
     def best(self) -> Run:
@@ -108,12 +112,13 @@ class Run:
 
     def export(self, to: exporters.Target = "c", **options: Any) -> dict[str, Any]:
         """Writes the policy for a device; options are those of `sparl.export`."""
-        return exporters.export(self.folder, to, **self._which | options)
+        options.setdefault("which", self.which)
+        return exporters.export(self.folder, to, **options)
 
     def report(self, out: str | Path | None = None, **options: Any) -> Path:
         """Writes a web page about the run: `report.html` in its folder, if not said otherwise."""
-        out = out or self.folder / "report.html"
-        return analysis.report(self.folder, out, **self._which | options)
+        options.setdefault("which", self.which)
+        return analysis.report(self.folder, out or self.folder / "report.html", **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy alone; `sparl.load` reads it."""
@@ -122,10 +127,6 @@ class Run:
     def save_replay(self, path: str | Path) -> None:
         """Writes the replay of the newest checkpoint as a .npz of logs, for `replay` of others."""
         logs.save(RunFolder.open(self.folder), Path(path))
-
-    @property
-    def _which(self) -> dict[str, Any]:
-        return {"which": self.which}
 
     @cached_property
     def _explorer(self) -> Explorer:
@@ -140,6 +141,7 @@ def train(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     ray_address: str | None = None,
     **options: Any,
 ) -> Run:
@@ -152,6 +154,9 @@ def train(
         agent: `sparl.SAC(hidden=(400, 300))`, say, or "sac" for one with its defaults.
         method: `sparl.RNM(2, 4)`, say, or "rnm" for one with its defaults.
         out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
+        quiet: Print nothing.
+        progress: "off" prints notes alone, "plain" a line now and then, "rich" a line that is
+            written anew; the last on a terminal and in a notebook if not given.
         ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
             machine. A cluster that `ray.init` has connected to already is used.
         options: Of `sparl.RunConfig`, such as `steps`, `seed`, `env_kwargs`; `wrappers` may be
@@ -165,7 +170,8 @@ def train(
     run = launch.configured(env, options)
     agent = launch.learning_at_once(run, agent)
     folder = launch.new_folder(out, run, method)
-    with launch.trainer(folder, run, agent, method, callbacks, quiet, ray_address) as trainer:
+    told = (quiet, progress, ray_address)
+    with launch.trainer(folder, run, agent, method, callbacks, *told) as trainer:
         launch.begin(trainer)
     return Run(folder.path)
 
@@ -182,6 +188,7 @@ def resume(
     env: Any = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     ray_address: str | None = None,
     trust: bool = False,
 ) -> Run:
@@ -199,7 +206,7 @@ def resume(
             `eval_episodes` and `checkpoint_every` may be others.
         stop_at_return: Another return to stop at; "never" for none.
         env: The run's environment, where this process cannot make it from what the run recorded.
-        callbacks: As for `train`, and so `quiet` and `ray_address`, which may be another one.
+        callbacks: As for `train`, and so `quiet`, `progress` and another `ray_address`.
         trust: As for `Run`.
     """
     changes = {
@@ -210,15 +217,8 @@ def resume(
         "checkpoint_every": checkpoint_every,
         "stop_at_return": stop_at_return,
     }
-    run = launch.resume(
-        *(Path(path), changes),
-        env=env,
-        callbacks=callbacks,
-        quiet=quiet,
-        ray_address=ray_address,
-        trust=trust,
-    )
-    return Run(run.path)
+    told = (quiet, progress, ray_address, trust)
+    return Run(launch.resume(Path(path), changes, env, callbacks, *told).path)
 
 
 def prune(
@@ -230,6 +230,7 @@ def prune(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     trust: bool = False,
 ) -> Run:
     """Prunes what a run has learned: a new run that begins with its newest checkpoint.
@@ -247,7 +248,7 @@ def prune(
         SparlError: As `train`.
     """
     method = launch.method_of(method)
-    folder = launch.prune(path, method, steps, env, out, callbacks, quiet, trust)
+    folder = launch.prune(path, method, steps, env, out, callbacks, quiet, progress, trust)
     return Run(folder.path)
 
 
@@ -262,6 +263,7 @@ def import_sb3(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     **options: Any,
 ) -> Run:
     """Makes a run of an agent that Stable-Baselines3 saved: `model.save(path)`.
@@ -284,17 +286,14 @@ def import_sb3(
         BadEnvironment: An environment that it was not trained in.
     """
     folder = launch.import_sb3(
-        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet),
+        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet, progress),
         *(None if vecnormalize is None else Path(vecnormalize), options),
     )
     return Run(folder.path)
 
 
 def load(path: str | Path, *, which: Which = "final", trust: bool = False) -> Run | Policy:
-    """A run of a run folder; a policy of a folder that `Policy.save` wrote, which runs no code.
-
-    `which` and `trust` are as for `Run`.
-    """
+    """A run of a run folder; of one that `Policy.save` wrote the policy. For options see `Run`."""
     if (Path(path) / "policy.json").exists():
         return load_policy(path, which)
     return Run(path, which=which, trust=trust)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sparl.envs import Spaces, narrowed, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import StraightThrough
-from sparl.networks import Network, Normalization, select_ranges
+from sparl.networks import Network, Normalization, network_as_html, select_ranges
 from sparl.storage import StoredPolicy, policy_file
 
 GOLDEN = 8
@@ -45,6 +45,11 @@ class Policy:
         self.spaces = spaces
         self.golden = np.asarray(golden, np.float32)
         self.normalization = normalization
+
+    def _repr_html_(self) -> str:
+        """What each layer stores, as a notebook shows it."""
+        seen, gives = self.spaces.observation_size, self.spaces.action_size
+        return network_as_html(f"policy: {seen} observations, {gives} actions", self.network)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """[batch, obs] to [batch, act] in [-1, 1], or to the best choices [batch]."""

@@ -95,8 +95,8 @@ def test_runs_of_one_variant_are_grouped_and_aggregated(make_run):
     assert [v.label for v in compared.variants] == ["dense", "rnm"]
     dense, rnm = compared.variants
     assert (dense.seeds, rnm.seeds) == ((1, 2, 3), (5,))
-    assert dense.final_returns == (-1.0, -3.0, -5.0)
-    assert dense.final_return == -3.0
+    assert dense.policy_returns == (-1.0, -3.0, -5.0)
+    assert dense.policy_return == -3.0
     assert (dense.low, dense.high) == (-5.0, -1.0)
     assert (rnm.low, rnm.high) == (None, None)
     assert dense.steps_per_second == 200 / 4.0
@@ -162,8 +162,29 @@ def test_the_same_seed_twice_is_refused_but_a_run_named_twice_counts_once(make_r
     assert variant.seeds == (4,)
 
 
-def test_a_run_that_is_not_finished_is_refused(make_run):
-    running, longer = make_run("running"), make_run("longer", seed=1)
+def test_the_policys_return_is_that_of_its_own_evaluation(make_run):
+    """Of a run that collapsed and recovered, not the mean over the collapse."""
+    make_run("a", returns=(9.0, 500.0), summary={"final_return": 120.0})
+    (variant,) = (compared := sparl.compare(make_run("b", seed=1).parent)).variants
+    assert variant.policy_returns == (500.0, 2.0) and variant.late_returns == (120.0, 2.0)
+    assert "policy that each run has left, mean over 2 episodes" in compared.notes[0]
+
+
+def test_nothing_is_reached_where_training_made_nothing_better(make_run):
+    worse = make_run("worse", returns=(-5.0, -6.0))
+    compared = sparl.compare(worse)
+    assert compared.reach is None and compared.variants[0].steps_to_reach is None
+    assert "No return to reach: no variant ended above the lowest first" in compared.headline
+    assert "reach" not in tables.markdown(compared).splitlines()[2]
+    # Nor by a policy that has learned nothing yet.
+    table = "step,wall_seconds,updates\n10,0.5,0\n20,1.0,30\n"
+    (worse / "metrics.csv").write_text(table)
+    (variant,) = sparl.compare(worse, reach=-6.0).variants
+    assert variant.steps_to_reach == 20
+
+
+def test_a_run_that_is_not_finished_is_left_out(make_run):
+    running, longer, done = make_run("running"), make_run("longer", seed=1), make_run("c", seed=2)
     (running / "summary.json").unlink()
     with pytest.raises(BadRun, match=r"not finished: it has no summary.json. .*--resume .*running"):
         sparl.compare([running])
@@ -171,6 +192,9 @@ def test_a_run_that_is_not_finished_is_refused(make_run):
     edit(longer / "config.json", lambda content: content["run"].update(steps=400))
     with pytest.raises(BadRun, match="is of step 200 of 400"):
         sparl.compare([longer])
+    compared = sparl.compare([running, done])
+    assert compared.variants[0].seeds == (2,)
+    assert "left out" in compared.notes[0] and f"--resume {running}" in compared.notes[0]
 
 
 def test_a_stopped_run_is_refused(tmp_path):
@@ -236,8 +260,8 @@ def test_csv_files_hold_every_figure_and_every_evaluation(make_run, tmp_path):
     for row, variant in zip(rows, compared.variants, strict=True):
         assert row["label"] == variant.label
         assert [int(seed) for seed in row["seeds"].split()] == list(variant.seeds)
-        assert [float(x) for x in row["final_returns"].split()] == list(variant.final_returns)
-        assert float(row["final_return"]) == variant.final_return
+        assert [float(x) for x in row["late_returns"].split()] == list(variant.late_returns)
+        assert float(row["policy_return"]) == variant.policy_return
         assert (float(row["low"]) if row["low"] else None) == variant.low
         assert float(row["policy_bytes"]) == variant.policy_bytes
         assert float(row["reach"]) == compared.reach
@@ -255,7 +279,8 @@ def test_curves_have_a_line_and_a_band_for_each_variant(make_run):
     )
     figure = plots.curves(compared)
     for axes, x in zip(figure.axes, ([10, 20], [0.5, 1.0]), strict=True):
-        assert [line.get_label() for line in axes.lines] == ["dense", "rnm"]
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        assert [line.get_label() for line in lines] == ["dense", "rnm"]
         assert list(axes.lines[0].get_xdata()) == pytest.approx(x)
         assert list(axes.lines[0].get_ydata()) == [0.5, 3.0]
         assert len(axes.collections) == 1  # one seed of rnm has no band
@@ -276,7 +301,7 @@ def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(make_run):
     for container, variant in zip(axes.containers, compared.variants, strict=True):
         assert container.has_yerr == (variant.low is not None)
         (x,), (y,) = container.lines[0].get_data()
-        assert (x, y) == (variant.policy_weights_kept, variant.final_return)
+        assert (x, y) == (variant.policy_weights_kept, variant.policy_return)
 
 
 def test_the_command_prints_a_table_within_100_columns(trained, capsys):
@@ -287,6 +312,36 @@ def test_the_command_prints_a_table_within_100_columns(trained, capsys):
         assert word in printed
     assert max(len(line) for line in printed.splitlines()) <= 100
     assert "…" not in printed
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_a_narrow_terminal_cuts_no_number(make_run, width, monkeypatch, capsys):
+    make_run("a", returns=(1.0, 2.0), hidden=[1234567, 1])
+    compared = sparl.compare(make_run("b", "rnm", 5, returns=(-98765.4, -54321.9)).parent)
+    monkeypatch.setenv("COLUMNS", str(width))
+    tables.print_comparison(compared)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    for variant in compared.variants:
+        for heading, cell in compared.columns[1:]:
+            assert cell(variant) in words, heading
+        assert all(word in "".join(words) for word in variant.label.split())
+
+
+def test_a_notebook_shows_runs_policies_and_comparisons(trained, make_run):
+    run = sparl.load(trained / "rnm")
+    html = run._repr_html_()
+    assert "<td>policy&#x27;s return</td>" in html and "td3 with rnm, seed 0" in html
+    kept = run.policy.network.layers[1].kept
+    layers = run.policy._repr_html_()
+    assert "row-sparse 1:4" in layers and f">{kept}<" in layers
+    compared = sparl.compare([trained / "dense", make_run("<b>", "rnm", steps=200)])
+    told = compared._repr_html_()
+    assert told.count("<tr>") == 3 and "<b>" not in told
+    going_on = make_run("going_on")
+    (going_on / "summary.json").unlink()
+    assert "unfinished" in sparl.load(going_on)._repr_html_()
 
 
 def test_the_command_writes_every_output_that_is_requested(trained, tmp_path, capsys):
@@ -329,3 +384,17 @@ def test_other_commands_do_not_wait_for_matplotlib_and_scipy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "set()"
+
+
+def test_plots_begin_at_0_end_with_a_tick_and_name_their_lines(make_run):
+    compared = sparl.compare(
+        [make_run("a", returns=(1.0, 9.0, 2.0), hidden=[7]), make_run("$x_1", "rnm")]
+    )
+    figure = plots.curves(compared)
+    for axes, end in zip(figure.axes, (30, 1.5), strict=True):
+        assert axes.get_xlim() == (0, end) and axes.get_xticks()[-1] == end
+    names = {text.get_text(): text for text in figure.axes[1].texts}
+    assert {*names} == {variant.label for variant in compared.variants}
+    assert not any(text.get_parse_math() for text in names.values())
+    (dot, *_) = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert (*dot.get_xdata(), *dot.get_ydata()) == (20, 9.0)

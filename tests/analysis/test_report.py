@@ -113,8 +113,9 @@ def test_figures_equal_those_of_the_summary_and_of_inspect(trained, tmp_path, na
     networks = inspect(trained / name)["networks"]
     kept, total = summary["policy_weights_kept"], summary["policy_weights_total"]
     for expected in (
-        f"Final return {summary['final_return']:.1f}",
-        f"best {summary['best_return']:.1f}",
+        f"Policy's return {summary['evals'][-1]['return']:.1f} mean over 2 episodes",
+        f"late training {summary['final_return']:.1f}",
+        f"Best evaluation {summary['best_return']:.1f}",
         f"Policy's weights {kept:,} of {total:,}: {kept / total:.1%}",
         f"{summary['policy_bytes']:,} bytes; dense",
         *(
@@ -177,9 +178,9 @@ def test_runs_are_grouped_and_aggregated_as_compare_does(trained, tmp_path):
     html = write_report(runs, tmp_path)
     compared = sparl.compare(runs)
     rows = html.cells("Variants, aggregated over their seeds")
-    assert rows[0][:3] == ["variant", "seeds", "final IQM"]
+    assert rows[0][:3] == ["variant", "seeds", "policy's return"]
     for row, variant in zip(rows[1:], compared.variants, strict=True):
-        assert row[:3] == [variant.label, str(len(variant.seeds)), f"{variant.final_return:.1f}"]
+        assert row[:3] == [variant.label, str(len(variant.seeds)), f"{variant.policy_return:.1f}"]
         assert f"{variant.policy_weights_kept:,.0f}" in row
     for note in compared.notes:
         assert note in html.text
@@ -191,7 +192,7 @@ def test_runs_are_grouped_and_aggregated_as_compare_does(trained, tmp_path):
     for run, label in zip(runs, ("dense, seed 0", "rnm, seed 0", "dense, seed 1"), strict=True):
         first, *_, last = ends[run]
         assert f"{label}: {first['return']:.1f} to {last['return']:.1f}" in description
-    assert any(alt.startswith("Final return against the policy's kept weights") for alt in alts)
+    assert any(alt.startswith("The policy's return against its kept weights") for alt in alts)
 
 
 def test_environments_have_sections_and_incomparable_runs_are_shown_with_the_reason(
@@ -279,6 +280,12 @@ def test_restructurings_are_drawn_and_constant_figures_listed(trained, tmp_path)
         f"Hidden neurons against environment steps. neurons_q: {ends[0]:g} to {ends[1]:g}" in alts
     )
     assert "Never changed: " in html.text
+    assert f"dsp changed about the networks, {len(rows)} times in all" in html.text
+    assert "Neurons that are left in the hidden layers." in html.text
+    with open(trained / "dsp" / "metrics.csv", encoding="utf-8", newline="") as file:
+        losses = [row["loss"] for row in csv.DictReader(file) if row["loss"]]
+    ends = f"{float(losses[0]):g} to {float(losses[-1]):g}"
+    assert f"Loss against environment steps: {ends}" in alts
 
 
 def test_the_command_versions_and_configuration_to_repeat_a_run_are_shown(trained, tmp_path):
@@ -434,7 +441,7 @@ def test_the_report_says_why_there_is_no_film(trained, tmp_path, monkeypatch, fa
     monkeypatch.setattr(environments.Steps, fault, fail)
     html = write_report(trained / "dense", tmp_path, video=True)
     assert re.search("Not filmed: .*the lamp is broken", html.text)
-    assert "Final return" in html.text
+    assert "Policy's return" in html.text
 
 
 def test_errors_a_user_can_fix_are_one_sentence(trained, tmp_path, monkeypatch):

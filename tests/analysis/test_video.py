@@ -6,8 +6,10 @@ from contextlib import closing
 from itertools import islice
 
 import environments
+import numpy as np
 import pytest
 from environments import OFTEN, TINY
+from PIL import Image
 
 import sparl
 from sparl import envs
@@ -66,3 +68,18 @@ def test_runners_are_filmed_by_the_tracking_camera():
     with closing(envs.make("Pusher-v5", render_mode="rgb_array")) as env:
         video._use_tracking_camera(env)  # has no such camera
         assert env.unwrapped.mujoco_renderer.camera_id == -1
+
+
+def test_a_film_lasts_ten_seconds_loops_and_stays_small(policy, tmp_path, monkeypatch):
+    """Of frames that no two are alike, and an episode that is longer."""
+    noise = np.random.default_rng(0)
+    frame = lambda self: noise.integers(0, 255, (90, 160, 3), np.uint8)  # noqa: E731
+    monkeypatch.setattr(environments.Point, "render", frame)
+    monkeypatch.setattr(environments, "LIMIT", 150)
+    monkeypatch.setattr(video, "LARGEST", 400_000)
+    longer, told = RunConfig(ENV, max_episode_steps=150), []
+    seconds = video.film(longer, policy, 0, tmp_path / "a.gif", lambda *now: told.append(now))
+    assert seconds == 10.0 and told[-1] == (100, 100)
+    assert (tmp_path / "a.gif").stat().st_size <= 400_000
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.info["loop"] == 0 and picture.n_frames == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import environments
@@ -136,10 +137,14 @@ def test_options_of_a_method_out_of_range():
 
 
 def test_an_option_of_another_method_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "Pendulum-v1", "--method", "dense", "--interval", "10"])
-    assert ended.value.code == 2
-    assert "--interval" in capsys.readouterr().err
+    for words, told in (
+        ("--interval=5", "--interval is no option of method dense, but of rnm, set, rigl"),
+        ("--pattern 2:4", "--pattern is no option of method dense, but of rnm, asp: say which"),
+        ("--no-double", "--no-double is no option of agent td3, but of dqn: .* --agent dqn"),
+    ):
+        assert main(["train", "Pendulum-v1", *words.split(), "--out", str(tmp_path / "run")]) == 1
+        assert re.search(told, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):

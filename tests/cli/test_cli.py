@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from environments import TINY
 
 import sparl
 from sparl.cli import main
+from sparl.config import options
+from sparl.config.run import RECORDED
 
 ENV = "environments:Point-v0"
 NETWORKS = [
@@ -70,9 +73,41 @@ def test_help_of_train_has_the_options_of_the_chosen_method_alone(capsys):
     assert "--td3." not in rnm  # flat: no prefixes
 
 
+def test_help_shows_the_main_options_and_help_all_every_one(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(word):
+        with pytest.raises(SystemExit):
+            main(["train", "--method", "rnm", word])
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80
+        return set(re.findall(r"--[a-z][a-z0-9-]+", text)), text
+
+    (few, text), (every, _) = shown("--help"), shown("--help-all")
+    assert len(few) < 40 and few < every
+    assert {"--steps", "--learning-rate", "--pattern", "--interval"} <= few
+    for name in options.parse(["Pendulum-v1", "--method", "rnm"]).run.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in every or name in ("env", *RECORDED)
+    assert "evaluation options" in text and "Steps between two evaluations." in text
+    assert main(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_the_shell_completes_commands_options_and_values(capsys):
+    assert main(["completion"]) == 0
+    tries = ("sparl tr", "sparl train E --agent d", "sparl export r --dtype i", "sparl eval r --vi")
+    typed = [
+        f"COMP_WORDS=({words}) COMP_CWORD={len(words.split()) - 1}; _sparl; echo ${{COMPREPLY[*]}}"
+        for words in tries
+    ]
+    script = "\n".join([capsys.readouterr().out, *typed])
+    completed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["train", "dqn", "int8", "--video"]
+
+
 def test_unknown_commands_and_agents_are_refused_with_what_there_is(capsys):
     assert main(["trane"]) == 2
-    assert "no command 'trane'" in capsys.readouterr().err
+    assert "no command 'trane'. Did you mean sparl train?" in capsys.readouterr().err
     assert main(["train", ENV, "--agent", "sarsa"]) == 1
     assert "agent is 'sarsa': choose of td3, sac, crossq, xqc, dqn" in capsys.readouterr().err
 
@@ -106,6 +141,16 @@ def test_inspect_shows_a_table(run, capsys):
     told = capsys.readouterr().out
     for word in (*NETWORKS, "row-sparse", "1:4", "16 x 16", "compression ratio"):
         assert word in told
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_inspect_cuts_nothing_in_a_narrow_terminal(run, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["inspect", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "…" not in told and max(map(len, told.splitlines())) <= width
+    assert ("left out, because the terminal is narrow: " in told) == (width < 80)
+    assert "16 x 16" in told and "kept" in told
 
 
 def test_inspect_of_a_policy_folder_shows_the_policy(run, capsys):

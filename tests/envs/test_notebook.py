@@ -40,6 +40,8 @@ assert sparl.prune("run", DSP(), steps=40, out="pruned", quiet=True).evaluate(1)
 assert run.report(video=False, quiet=True).exists()
 """,
     """
+shown = options | {"quiet": False, "log_every": 20}
+sparl.train(Mine, agent, out="shown", **shown)
 workers = {"envs": 2, "vectorization": "async"}
 gym.register("Mine-v0", Mine)
 assert sparl.train("Mine-v0", agent, out="id", **workers, **options).evaluate(1).lengths == (10,)
@@ -53,3 +55,7 @@ def test_a_class_of_a_notebook_is_trained_in_resumed_pruned_and_reported(tmp_pat
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
     client.execute(cwd=str(tmp_path))
     assert (tmp_path / "run" / "report.html").exists()
+    # Progress is one line that is written anew.
+    told = [o["data"]["text/plain"] for o in cells[-1].outputs if o.output_type == "display_data"]
+    (line,) = (text for text in told if text.startswith("step "))
+    assert line.startswith("step 60/60")

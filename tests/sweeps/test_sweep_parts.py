@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
+from environments import OFTEN, TINY
 
-from sparl.errors import BadRun
-from sparl.sweeps import Study, progress, results
+import sparl
+from sparl import sweeps
+from sparl.errors import BadRun, BadValue
+from sparl.methods import Dense
+from sparl.storage import RunFolder
+from sparl.sweeps import Study, controls, progress, results
 from sparl.sweeps.folder import Standing, SweepFolder
 
 ENV = "environments:Point-v0"
@@ -134,3 +140,35 @@ def test_plain_lines_tell_the_same_as_the_table(capsys):
     assert line == "0 of 4 runs done, 4 running, 40 steps/s, best return -7.2, 0:00:03 left"
     cells = [list(column.cells) for column in table.columns]
     assert cells[1] == ["dense", "small", ""] and cells[2] == ["0/2", "0/2", "0/4"]
+
+
+def test_controls_beside_a_run_are_planned_and_tiny_is_as_large_as_what_is_kept(
+    tmp_path, monkeypatch
+):
+    """The runs themselves are those of a sweep; here one that is there already stands for them."""
+    agent, method = replace(TINY, critic_hidden=(24, 24)), sparl.RNM(1, 8)
+    short = OFTEN | {"steps": 60}
+    run = sparl.train(ENV, agent, method, out=tmp_path / "rnm-0", **short)
+    planned = []
+
+    def sweep(study, **how):
+        planned.append(Study.of(study))
+        return sweeps.SweepResult(tmp_path, (run.folder,), (), {})
+
+    monkeypatch.setattr(controls, "sweep", sweep)
+    config = sparl.RunConfig(ENV, steps=60, eval_every=50)
+    sweeps.beside(config, agent, method, ["dense", "tiny"], seeds="0-3", out=tmp_path, quiet=True)
+    first, second = planned
+    assert [*first.variants] == ["rnm", "dense"] and [*second.variants] == ["rnm", "dense", "tiny"]
+    assert second.seeds == (0, 1, 2, 3) and len(second.jobs()) == 12
+    summary = RunFolder(run.folder).read_summary() or {}
+    tiny = second.variants["tiny"]
+    (a, b), (c, d) = tiny["hidden"], tiny["critic_hidden"]
+    actor = lambda a, b: 2 * a + a * b + b  # noqa: E731
+    critics = lambda c, d: 2 * (3 * c + c * d + d)  # noqa: E731
+    kept, whole = summary["policy_weights_kept"], summary["weights_kept"]
+    assert actor(a - 1, b - 1) < kept <= actor(a, b)
+    assert actor(a, b) + critics(c - 1, d - 1) < whole <= actor(a, b) + critics(c, d)
+    assert tiny["method"] == "dense"
+    with pytest.raises(BadValue, match="method is dense itself"):
+        sweeps.beside(config, agent, Dense(), ["tiny"])

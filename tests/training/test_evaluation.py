@@ -11,7 +11,7 @@ from sparl.config import RunConfig
 from sparl.envs import episode_seed
 from sparl.methods import Dense
 from sparl.storage import RunFolder
-from sparl.training import SIDE_BY_SIDE, Evaluator, Trainer
+from sparl.training import SIDE_BY_SIDE, Evaluation, Evaluator, Trainer
 
 
 def evaluator(name, episodes, seed=0, **options):
@@ -97,3 +97,14 @@ def test_random_actions_come_first_then_noise_around_the_policy(tmp_path):
     assert batch.action[:40].std() > 0.4
     steps = np.abs(np.diff(batch.action[60:80, 0]))
     assert np.median(steps) < 4 * TINY.exploration_noise
+
+
+def test_a_return_is_worse_if_chance_does_not_explain_it():
+    def played(*returns):
+        return Evaluation(returns, (1,) * len(returns))
+
+    steady, noisy = played(500.0, 500.0), played(0.0, 1000.0, 0.0, 1000.0)
+    assert played(480.0, 490.0).is_worse_than(steady)
+    assert not played(497.0, 498.0).is_worse_than(steady)
+    assert not played(100.0, 300.0).is_worse_than(noisy)
+    assert played(-30.0, -20.0).is_worse_than(played(-10.0, -11.0))

@@ -10,7 +10,9 @@ from environments import OFTEN, TINY
 from interruptions import events
 
 import sparl
+from sparl.config import RunConfig
 from sparl.storage import Table
+from sparl.training.progress import Progress
 
 ENV = "environments:Point-v0"
 
@@ -93,3 +95,27 @@ def test_a_table_that_is_there_keeps_its_columns(tmp_path):
     path.write_text("step,loss\n1,0.5\n")
     Table(path, ["step", "reward", "loss"]).append({"step": 2, "reward": 9.0, "loss": 0.25})
     assert path.read_text() == "step,loss\n1,0.5\n2,0.25\n"
+
+
+def test_the_line_names_the_phase_and_the_best_return_and_fits_the_terminal(monkeypatch, capsys):
+    row = {"episode_return": -1234.5, "sparsity": 0.97, "steps_per_second": 1234.0, "updates": 0}
+    evaluations = [(500_000, 98765.4), (750_000, -1234.5)]
+    run = RunConfig("Pendulum-v1", steps=1_000_000)
+    for width, told in ((80, "best 98765.4 at 500,000"), (120, "1234 steps/s"), (30, "step 25")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = Progress(run, sparl.TD3(learning_starts=25_000))
+        for step, updates in ((1_000, 0), (25_000, 1), (750_000, 725_000)):
+            now = row | {"step": step, "updates": updates, "eval_return": -1234.5}
+            shown.row(now, evaluations if updates > 1 else [])
+        first, *others = lines = capsys.readouterr().err.splitlines()
+        assert max(map(len, lines)) <= width
+        assert ("random until 25,000" in first) == (width > 30)
+        assert "random" not in "".join(others) and told in "".join(lines)
+
+
+def test_progress_is_shown_as_asked_for(tmp_path, capsys):
+    short = OFTEN | {"steps": 60, "quiet": False}
+    for show, lines in (("off", 0), ("plain", 3)):
+        sparl.train(ENV, TINY, out=tmp_path / show, progress=show, **short)
+        told = capsys.readouterr().err
+        assert told.count("\nstep ") == lines and "of memory for the replay" in told

@@ -253,7 +253,7 @@ def test_the_command_line_has_several_environments(tmp_path, capsys):
     assert (run.envs, run.vectorization, run.autoreset) == (3, "sync", "same_step")
     assert run.normalize_observations
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
+        main(["train", "--help-all"])
     help_text = capsys.readouterr().out
     for option in ("--envs", "--vectorization", "--autoreset", "--normalize-observations"):
         assert option in help_text

@@ -1,14 +1,15 @@
 """Compares finished runs: reads their folders, groups them into variants, and aggregates.
 
-Runs that differ only in their seeds are one variant. Runs whose returns cannot be compared are
-refused: those of another environment, with other steps or another evaluation, and two runs of one
-variant with the same seed.
+Runs that differ only in their seeds are one variant. Runs that are not finished are left out. Runs
+whose returns cannot be compared are refused: those of another environment, with other steps or
+another evaluation, and two runs of one variant with the same seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from typing import Any
 import numpy as np
 
 from sparl.analysis import statistics
-from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, read, run_folders
+from sparl.analysis.columns import Column, columns_of, headline_of
+from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, Unfinished, read, run_folders
+from sparl.analysis.variant import Variant
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 from sparl.errors import BadRun, BadValue
+from sparl.networks import table_as_html
+from sparl.training import FINAL
 
 REACH = 0.9
-"""Where the return to reach lies between the lowest first evaluation and the best final return, if
-none is given."""
+"""Where the return to reach lies between the lowest first evaluation and the best variant's return,
+if none is given."""
 
 MUST_AGREE = {
     "env": "Compare each environment by itself",
@@ -34,58 +39,18 @@ MUST_AGREE = {
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Results of the runs of one variant. Sizes are means over the seeds, times are medians."""
-
-    label: str
-    agent: str
-    method: str
-    seeds: tuple[int, ...]
-    final_returns: tuple[float, ...]
-    """Of each seed."""
-    final_return: float
-    """IQM of `final_returns`."""
-    low: float | None
-    """Lower end of the 95 % interval of `final_return`; None for one seed."""
-    high: float | None
-    """Upper end of that interval."""
-    policy_weights_kept: float
-    policy_weights_total: float
-    policy_bytes: float
-    weights_kept: float
-    """Of all online networks, at the end."""
-    weights_total: float
-    """Of the same networks if they were dense."""
-    average_compression_ratio: float | None
-    """Mean over all updates, like the next three; see `accounting.Footprint`."""
-    average_compression_ratio_with_indices: float | None
-    average_weight_bytes_read: float | None
-    average_weight_bytes_written: float | None
-    steps_per_second: float
-    wall_seconds: float
-    steps_to_reach: float | None
-    """Environment steps until an evaluation first reaches `Comparison.reach`; None for never."""
-    seconds_to_reach: float | None
-    seeds_reaching: int
-    """How many seeds ever reach it."""
-    runs: tuple[FinishedRun, ...]
-
-    def figures(self) -> dict[str, Any]:
-        """Gives all fields except the runs, with lists in place of tuples."""
-        fields = {key: value for key, value in vars(self).items() if key != "runs"}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Variants of one environment, in the order of their first runs."""
 
     env: str
     steps: int
-    reach: float
-    """The return that `steps_to_reach` and `seconds_to_reach` of variants refer to."""
+    episodes: int
+    """Of each evaluation."""
+    reach: float | None
+    """The return that `steps_to_reach` and `seconds_to_reach` of variants refer to; None where no
+    variant became better than the lowest first evaluation."""
     reach_meaning: str
-    """How `reach` was chosen, for a reader."""
+    """How `reach` was chosen, or why there is none, for a reader."""
     variants: tuple[Variant, ...]
     notes: tuple[str, ...]
     """What a reader of the figures must know, one sentence each."""
@@ -100,6 +65,23 @@ class Comparison:
         ]
         return content
 
+    @property
+    def headline(self) -> str:
+        """Environment, steps, and the return to reach, in sentences."""
+        return headline_of(self.env, self.steps, self.reach, self.reach_meaning)
+
+    @property
+    def columns(self) -> list[Column]:
+        """Heading and cell of the columns that say anything of these variants."""
+        return columns_of(self.variants, timed=self.reach is not None)
+
+    def _repr_html_(self) -> str:
+        """A table, as a notebook shows it."""
+        rows = [[cell(variant) for _, cell in self.columns] for variant in self.variants]
+        headings = [heading.replace("\n", " ") for heading, _ in self.columns]
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return table_as_html(self.headline, headings, rows) + f"<ul>{notes}</ul>"
+
 
 def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = None) -> Comparison:
     """Compares finished runs of one environment. Runs that differ only in seed are one variant.
@@ -107,19 +89,24 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
     Args:
         runs: Run folders, and folders that contain run folders directly.
         reach: The return to which variants are timed. If not given: 90 % of the way from the
-            lowest first evaluation of any run to the best variant's final return.
+            lowest first evaluation of any run to the best variant's return.
 
     Raises:
-        BadRun: Runs are missing, not finished, or not comparable; the message says what to do.
+        BadRun: Runs are missing, none is finished, or they are not comparable; the message says
+            what to do.
         BadFile: A file cannot be read.
         BadValue: `reach` is not finite.
     """
     if reach is not None and not np.isfinite(reach):
         raise BadValue(f"reach is {reach}: it must be a finite return")
     paths = run_folders([runs] if isinstance(runs, str | Path) else runs)
-    finished_runs = [read(path) for path in paths]
+    finished_runs, left_out = _finished(paths)
     if not finished_runs:
-        raise BadRun("no runs to compare: name run folders, or folders that contain run folders")
+        raise (
+            left_out[0]
+            if left_out
+            else BadRun("no runs to compare: name run folders, or folders that contain run folders")
+        )
     for run in finished_runs[1:]:
         _refuse_if_not_comparable(finished_runs[0], run)
     groups: dict[VariantConfig, list[FinishedRun]] = {}
@@ -142,9 +129,21 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
         _aggregate(label, sorted(group, key=lambda run: run.config.seed), reach)
         for label, group in zip(labels, groups.values(), strict=True)
     )
-    return Comparison(
-        config.env, config.steps, reach, meaning, variants, _notes(variants, list(groups))
-    )
+    notes = _notes(variants, list(groups), config.eval_episodes)
+    notes = (*(f"left out: {error}" for error in left_out), *notes)
+    size = (config.env, config.steps, config.eval_episodes)
+    return Comparison(*size, reach, meaning, variants, notes)
+
+
+def _finished(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[Unfinished]]:
+    """Reads the runs that are finished; gives the errors of the others."""
+    finished, left_out = [], []
+    for path in paths:
+        try:
+            finished.append(read(path))
+        except Unfinished as error:
+            left_out.append(error)
+    return finished, left_out
 
 
 def _refuse_if_not_comparable(one: FinishedRun, other: FinishedRun) -> None:
@@ -157,25 +156,31 @@ def _refuse_if_not_comparable(one: FinishedRun, other: FinishedRun) -> None:
             )
 
 
-def _default_reach(groups: list[list[FinishedRun]]) -> tuple[float, str]:
+def _default_reach(groups: list[list[FinishedRun]]) -> tuple[float | None, str]:
     """Gives a return that most learners reach, and how it was chosen."""
     # A share of the best return itself would be out of reach where returns are negative.
     first = min(run.returns[0] for run in chain(*groups))
-    best = max(_iqm(group) for group in groups)
+    best = max(_iqm([run.policy_return for run in runs]) for runs in groups)
+    if best <= first:
+        return None, (
+            f"no variant ended above the lowest first evaluation ({first:.1f}): the best ended at "
+            f"{best:.1f}"
+        )
     return first + REACH * (best - first), (
         f"{100 * REACH:.0f} % of the way from the lowest first evaluation ({first:.1f}) to the "
-        f"best final return ({best:.1f})"
+        f"best variant's return ({best:.1f})"
     )
 
 
-def _iqm(runs: list[FinishedRun]) -> float:
-    return statistics.iqm({runs[0].config.env: [run.final_return for run in runs]})
+def _iqm(returns: Sequence[float]) -> float:
+    return statistics.iqm({"": returns})
 
 
-def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
-    returns = tuple(run.final_return for run in runs)
-    interval = statistics.interval({runs[0].config.env: returns})
-    reached = np.array([run.reaches(reach) for run in runs])
+def _aggregate(label: str, runs: list[FinishedRun], reach: float | None) -> Variant:
+    returns = tuple(run.policy_return for run in runs)
+    late = tuple(run.late_return for run in runs)
+    interval = statistics.interval({"": returns})
+    reached = np.array([run.reaches(np.inf if reach is None else reach) for run in runs])
     # Where half of an even number of seeds never reach it, the median is infinite: never.
     steps, seconds = (None if np.isinf(x) else float(x) for x in np.median(reached, axis=0))
     footprint: dict[str, Any] = {
@@ -186,10 +191,12 @@ def _aggregate(label: str, runs: list[FinishedRun], reach: float) -> Variant:
         agent=runs[0].agent.name,
         method=runs[0].method.name,
         seeds=tuple(run.config.seed for run in runs),
-        final_returns=returns,
-        final_return=_iqm(runs),
+        policy_returns=returns,
+        policy_return=_iqm(returns),
         low=None if interval is None else interval[0],
         high=None if interval is None else interval[1],
+        late_returns=late,
+        late_return=_iqm(late),
         **{key: float(np.mean([run.sizes[key] for run in runs])) for key in SIZES},
         **footprint,
         steps_per_second=float(np.median([run.steps_made / run.wall_seconds for run in runs])),
@@ -206,9 +213,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(recorded)) if recorded else None
 
 
-def _notes(variants: Sequence[Variant], configs: list[VariantConfig]) -> tuple[str, ...]:
+def _notes(
+    variants: Sequence[Variant], configs: list[VariantConfig], episodes: int
+) -> tuple[str, ...]:
     seeds = [len(variant.seeds) for variant in variants]
-    notes = []
+    of = f"{episodes} episode{'' if episodes == 1 else 's'}"
+    notes = [
+        f"policy's return: of the policy that each run has left, mean over {of}; late training: "
+        f"mean of a run's last {FINAL} evaluations"
+    ]
     if max(seeds) > 1:
         notes.append("interval: 95 %, percentile bootstrap over the seeds")
     if min(seeds) == 1:

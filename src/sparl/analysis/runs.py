@@ -27,6 +27,10 @@ FOOTPRINT = tuple(f"average_{name}" for name in accounting.Footprint._fields)
 """Keys in summary.json of what training stored and moved, averaged over all updates."""
 
 
+class Unfinished(BadRun):
+    """A run that has not come to its end: a comparison leaves it out."""
+
+
 class Reached(NamedTuple):
     """When a run first reached a return: inf for never."""
 
@@ -49,10 +53,12 @@ class FinishedRun:
     """Wall-clock seconds before each evaluation, over all resumptions."""
     returns: tuple[float, ...]
     """Mean return of each evaluation."""
+    learned: tuple[bool, ...]
+    """Whether anything was learned before each evaluation."""
     steps_made: int
     """Environment steps in all; fewer than in `config` where something ended the run before."""
-    final_return: float
-    """Mean of the last 10 evaluations, as in summary.json."""
+    late_return: float
+    """Mean of the last 10 evaluations: `final_return` in summary.json."""
     wall_seconds: float
     footprint: dict[str, float | None]
     """By the keys of `FOOTPRINT`; None where there was no update, or where an early version of
@@ -60,13 +66,20 @@ class FinishedRun:
     sizes: dict[str, int]
     """By the keys of `SIZES`; see `accounting.sizes`."""
 
+    @property
+    def policy_return(self) -> float:
+        """Mean return of the last evaluation: that of the policy which the run has left."""
+        return self.returns[-1]
+
     def reaches(self, value: float) -> Reached:
-        """Gives steps and seconds before the first evaluation whose return is at least `value`."""
-        for step, seconds, value_reached in zip(
-            self.steps, self.seconds, self.returns, strict=True
-        ):
-            if value_reached >= value:
-                return Reached(float(step), seconds)
+        """Gives steps and seconds before the first evaluation whose return is at least `value`.
+
+        Evaluations before the first update are of a policy that has learned nothing yet: what it
+        returns was not reached.
+        """
+        for i, value_reached in enumerate(self.returns):
+            if self.learned[i] and value_reached >= value:
+                return Reached(float(self.steps[i]), self.seconds[i])
         return Reached(math.inf, math.inf)
 
 
@@ -96,14 +109,15 @@ def read(path: Path) -> FinishedRun:
     """Reads a finished run from its folder.
 
     Raises:
-        BadRun: The run is not finished. The message says how to go on with it.
+        Unfinished: The message says how to go on with it.
+        BadRun: It has no returns, or files of another run.
         BadFile: config.json, summary.json or metrics.csv is altered, or not as sparl writes it.
     """
     folder = RunFolder.open(path)
     config, agent, method, _ = folder.record()
     way_out = f"Go on with it (sparl train --resume {quoted(path)}), or leave it out"
     if not (path / "summary.json").exists():
-        raise BadRun(f"{path} is not finished: it has no summary.json. {way_out}")
+        raise Unfinished(f"{path} is not finished: it has no summary.json. {way_out}")
     file = path / "summary.json"
     summary = SummaryFile.read(file)
     if (summary.env, summary.seed) != (config.env, config.seed):
@@ -112,15 +126,15 @@ def read(path: Path) -> FinishedRun:
             f"in config.json {config.env} and {config.seed}"
         )
     if not summary.is_whole(config.steps):
-        raise BadRun(
+        raise Unfinished(
             f"{path} is not finished: its summary.json is of step {summary.steps} of "
             f"{config.steps}. {way_out}"
         )
-    final_return = summary.final_return
-    if final_return is None and not config.eval_episodes:
+    late_return = summary.final_return
+    if late_return is None and not config.eval_episodes:
         raise BadRun(f"{path} has no returns: eval_episodes is 0. Leave it out")
     steps = tuple(evaluation.step for evaluation in summary.evals)
-    if not steps or final_return is None or summary.wall_seconds <= 0:
+    if not steps or late_return is None or summary.wall_seconds <= 0:
         field = "wall_seconds" if steps else "evals"
         raise BadFile(
             f"{file} is not as sparl wrote it: {field} is {getattr(summary, field)}",
@@ -129,8 +143,8 @@ def read(path: Path) -> FinishedRun:
             value=getattr(summary, field),
             way_out="Leave this run out",
         )
-    seconds_at = _seconds_at_steps(path / "metrics.csv", summary.tables.get("metrics.csv"))
-    missing = [step for step in steps if step not in seconds_at]
+    rows = _rows_at_steps(path / "metrics.csv", summary.tables.get("metrics.csv"))
+    missing = [step for step in steps if step not in rows]
     if missing:
         raise BadFile(
             f"{path / 'metrics.csv'} has no row of step {missing[0]}, at which summary.json has an "
@@ -146,10 +160,11 @@ def read(path: Path) -> FinishedRun:
         agent=agent,
         method=method,
         steps=steps,
-        seconds=tuple(seconds_at[step] for step in steps),
+        seconds=tuple(rows[step][0] for step in steps),
         returns=tuple(evaluation.value for evaluation in summary.evals),
+        learned=tuple(rows[step][1] for step in steps),
         steps_made=summary.steps,
-        final_return=final_return,
+        late_return=late_return,
         wall_seconds=summary.wall_seconds,
         footprint={key: _float(summary.figure(key)) for key in FOOTPRINT},
         sizes=_sizes(path, summary),
@@ -160,11 +175,14 @@ def _float(value: int | float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _seconds_at_steps(path: Path, mark: Mark | None) -> dict[int, float]:
+def _rows_at_steps(path: Path, mark: Mark | None) -> dict[int, tuple[float, bool]]:
+    """Gives wall-clock seconds, and whether there were updates, of each row by its step."""
     table = read_table(path, mark)
     if "wall_seconds" not in table:
         raise BadFile(f"{path} has no column wall_seconds", file=path, way_out="Leave this run out")
-    return dict(zip(map(int, table["step"]), map(float, table["wall_seconds"]), strict=True))
+    seconds = map(float, table["wall_seconds"])
+    learned = map(bool, table["updates"] > 0 if "updates" in table else table["step"] > 0)
+    return dict(zip(map(int, table["step"]), zip(seconds, learned, strict=True), strict=True))
 
 
 def _sizes(path: Path, summary: SummaryFile) -> dict[str, int]:

@@ -3,103 +3,81 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from sparl.analysis.comparison import Comparison, Variant
+from sparl.analysis.columns import Column
+from sparl.analysis.comparison import Comparison
+from sparl.analysis.variant import Variant
 from sparl.errors import BadValue
 from sparl.training import Console
 
 WIDTH = 100
-"""Characters per line where the output is no terminal."""
-
-
-def _return_text(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
-
-
-def _interval(v: Variant) -> str:
-    return (
-        ""
-        if v.low is None or v.high is None
-        else f"[{_return_text(v.low)}, {_return_text(v.high)}]"
-    )
-
-
-def _ratio_text(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _traffic(v: Variant) -> str:
-    if v.average_weight_bytes_read is None or v.average_weight_bytes_written is None:
-        return ""
-    return f"{(v.average_weight_bytes_read + v.average_weight_bytes_written) / 1000:,.0f}"
-
-
-def _time_text(value: float | None) -> str:
-    if value is None:
-        return "never"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-
-
-COLUMNS: tuple[tuple[str, Callable[[Variant], str]], ...] = (
-    ("variant", lambda v: v.label),
-    ("seeds", lambda v: str(len(v.seeds))),
-    ("final\nIQM", lambda v: _return_text(v.final_return)),
-    ("95 %\ninterval", _interval),
-    ("policy's\nweights", lambda v: f"{v.policy_weights_kept:,.0f}"),
-    ("all\nweights", lambda v: f"{v.weights_kept:,.0f}"),
-    ("compr.\nratio", lambda v: _ratio_text(v.average_compression_ratio)),
-    ("with\nindex", lambda v: _ratio_text(v.average_compression_ratio_with_indices)),
-    ("kB per\nupdate", _traffic),
-    ("steps\n/s", lambda v: _time_text(v.steps_per_second)),
-    ("steps to\nreach", lambda v: _time_text(v.steps_to_reach)),
-    ("seconds\nto reach", lambda v: _time_text(v.seconds_to_reach)),
-)
-"""Heading and cell of each column in the terminal, in Markdown and in the HTML report."""
-
-
-def headline(comparison: Comparison) -> str:
-    """Gives the sentences above the table: environment, steps, and the return to reach."""
-    return (
-        f"{comparison.env}, {comparison.steps:,} steps. "
-        f"Return to reach: {comparison.reach:.1f}, {comparison.reach_meaning}."
-    )
+"""Characters per line where the output is no terminal and COLUMNS is not set."""
+LABELS = 16
+"""Characters per line that a variant's name may always have."""
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Prints the table, with the headline above and the notes below."""
+    """Prints the table, with the headline above and the notes below.
+
+    Where it is wider than the terminal, its columns go below each other in several tables, each
+    with the names of the variants. No number is ever cut.
+    """
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for i, (heading, _) in enumerate(COLUMNS):
-        # In a narrow terminal, labels are folded and figures are not.
-        table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
-    for variant in comparison.variants:
-        table.add_row(*(cell(variant) for _, cell in COLUMNS))
-    console.print(headline(comparison))
-    console.print(table)
+    console.print(comparison.headline)
+    for columns in _stacked(comparison.columns, comparison.variants, console.width):
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        for i, (heading, _) in enumerate(columns):
+            # In a narrow terminal, labels are folded and figures are not.
+            justify = "right" if i else "left"
+            table.add_column(heading, justify=justify, no_wrap=i > 0, overflow="fold")
+        for variant in comparison.variants:
+            table.add_row(*(cell(variant) for _, cell in columns))
+        console.print(table)
     for note in comparison.notes:
         console.print(f"- {note}")
 
 
+def _stacked(columns: list[Column], variants: Sequence[Variant], width: int) -> list[list[Column]]:
+    """Divides columns among tables that fit into a width; the first column is in each."""
+
+    def needed(column: Column) -> int:
+        heading, cell = column
+        return 1 + max(map(len, [*heading.split("\n"), *map(cell, variants)]))
+
+    first, *others = columns
+    names = 1 + min(needed(first), max(LABELS, width // 3))
+    tables, left = [[first]], width - names
+    for column in others:
+        if left < needed(column) and len(tables[-1]) > 1:
+            tables.append([first])
+            left = width - names
+        tables[-1].append(column)
+        left -= needed(column)
+    return tables
+
+
 def markdown(comparison: Comparison) -> str:
     """Gives the headline, the table and the notes as Markdown."""
+    columns = comparison.columns
     lines = [
-        "| " + " | ".join(heading.replace("\n", " ") for heading, _ in COLUMNS) + " |",
-        "|---|" + "---:|" * (len(COLUMNS) - 1),
+        "| " + " | ".join(heading.replace("\n", " ") for heading, _ in columns) + " |",
+        "|---|" + "---:|" * (len(columns) - 1),
         *(
-            "| " + " | ".join(cell(variant) for _, cell in COLUMNS) + " |"
+            "| " + " | ".join(cell(variant) for _, cell in columns) + " |"
             for variant in comparison.variants
         ),
     ]
     notes = "\n".join(f"- {note}" for note in comparison.notes)
-    return f"{headline(comparison)}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
+    return f"{comparison.headline}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
@@ -161,7 +139,7 @@ def write_plots(comparison: Comparison, folder: Path) -> None:
         ("return_against_size.png", plots.return_against_size(comparison)),
     ):
         path = folder / name
-        _write(path, lambda figure=figure, path=path: figure.savefig(path, dpi=plots.DPI))
+        _write(path, lambda figure=figure, path=path: plots.save(figure, path))
 
 
 def save(comparison: Comparison, folder: str | Path) -> None:

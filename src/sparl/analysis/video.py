@@ -1,36 +1,55 @@
-"""Films one episode of a policy."""
+"""Films the beginning of an episode of a policy."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs
+from sparl.analysis.film_file import GIF_RATE, MP4_RATE, gif_within, mp4, shrunk
 from sparl.config import RunConfig
 from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.policy import Policy
+from sparl.storage import files
 
-MOST_BYTES = 2 * 10**9
-"""Of a film's frames in memory; a longer episode is filmed from its beginning."""
+SECONDS = 10.0
+"""Longest film; it shows the episode at its own speed."""
+WIDTH = 480
+"""Most pixels per row."""
+LARGEST = 3_000_000
+"""Most bytes of a GIF."""
 
 
-def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
-    """Writes a film of the first episode that is evaluated with a seed.
+def film(
+    run: RunConfig,
+    policy: Policy,
+    seed: int,
+    path: Path,
+    tell: Callable[[int, int], None] = lambda made, of: None,
+) -> float:
+    """Writes a film of the beginning of the first episode that is evaluated with a seed.
+
+    A GIF begins again at its end and has at most `LARGEST` bytes; its pixels are made fewer for
+    that where the scene is a restless one.
 
     Args:
         run: The run whose environment is played.
         policy: Acts without exploration.
         seed: Decides the seed of the episode.
         path: A .gif, or an .mp4, which needs the extra `video`; it is whole or absent.
+        tell: Is told after each frame how many there are, and how many at most there will be.
+
+    Returns:
+        The seconds that it lasts.
 
     Raises:
         BadValue: The file is of another kind or cannot be written.
@@ -38,24 +57,21 @@ def film(run: RunConfig, policy: Policy, seed: int, path: Path) -> None:
     """
     if path.suffix not in (".gif", ".mp4"):
         raise BadValue(f"{path}: a video is a .gif or an .mp4")
-    fps, episode = play(run, policy, seed)
-    frames: list[NDArray[np.uint8]] = []
-    for frame in episode:
-        frames.append(frame)
-        if len(frames) * frame.nbytes > MOST_BYTES:
-            episode.close()
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    as_gif = path.suffix == ".gif"
+    fps, episode = play(run, policy, seed, GIF_RATE if as_gif else MP4_RATE)
+    most, frames = max(1, round(SECONDS * fps)), []
+    with closing(episode):
+        for frame in islice(episode, most):
+            frames.append(shrunk(frame, WIDTH))  # a whole one may have megabytes
+            tell(len(frames), most)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A gif takes its speed in milliseconds per frame, an mp4 in frames per second.
-        speed: dict[str, Any] = {"duration": 1000 / fps} if path.suffix == ".gif" else {"fps": fps}
-        imageio.imwrite(temporary, np.stack(frames), **speed)
-        os.replace(temporary, path)
+        content = gif_within(frames, fps, LARGEST) if as_gif else mp4(frames, fps)
+        files.write_bytes(path, content)
     except (ImportError, OSError) as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        way_out = '; pip install "sparl[video]"' if path.suffix == ".mp4" else ""
+        way_out = "" if as_gif else '; pip install "sparl[video]"'
         raise BadValue(f"{path} could not be written ({error}){way_out}") from error
+    return len(frames) / fps
 
 
 Frames = Generator[NDArray[np.uint8], None, None]

@@ -24,14 +24,15 @@ usage: sparl bench BENCHMARK …
 
 Speed, measured on this machine. Leave it alone meanwhile.
 
-  sparl bench layers          one layer, forward and backward: dense and each sparsity pattern
-  sparl bench train           steps/s of whole training, beside Stable-Baselines3 and SBX
-  sparl bench step            where each microsecond of a training step goes
-  sparl bench latency DIR     one action of a trained policy: exported C, ONNX, predict, others
-  sparl bench device DIR…     exported policies on an emulated Cortex-M4F and aarch64
+  sparl bench layers       one layer, both ways: dense and each sparsity pattern
+  sparl bench train        steps/s of training, beside Stable-Baselines3 and SBX
+  sparl bench step         where each microsecond of a training step goes
+  sparl bench latency DIR  one action of a policy: exported C, ONNX, predict, …
+  sparl bench device DIR…  exported policies on emulated Cortex-M4F and aarch64
 
-Each prints a table; the first four write their figures into a file with --json FILE. sparl bench
-BENCHMARK --help lists its options. For a first impression within two minutes:
+Each prints a table; the first four write their figures into a file with
+--json FILE. sparl bench BENCHMARK --help lists its options. For a first
+impression within two minutes:
 
   sparl bench layers --widths 256 --batches 256
 """

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from sparl.config import words
+from sparl.config import Show, words
 from sparl.envs import WrapperSpec
 from sparl.exporters import Dtype, Target
 from sparl.training import Which
@@ -32,6 +32,8 @@ class Resume:
     """Least number of steps between two checkpoints from now on."""
     stop_at_return: float | Literal["never"] | None = None
     """Mean return of an evaluation at which the run ends from now on; never for none."""
+    wandb: str | None = None
+    """Log to this project of Weights & Biases, too (extra `wandb`)."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
     threads: int | None = None
@@ -39,7 +41,10 @@ class Resume:
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
     quiet: bool = False
-    """Print no progress."""
+    """Print nothing."""
+    progress: Show | None = None
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
+    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,10 @@ class Import:
     threads: int | None = None
     """Threads that compute. If not given, one for each core."""
     quiet: bool = False
-    """Print no progress."""
+    """Print nothing."""
+    progress: Show | None = None
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
+    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,8 @@ class Eval:
     which: Which = "final"
     """The policy: final, the last one; best, that of the best evaluation."""
     video: Path | None = None
-    """Film the first episode into this file (.gif, or .mp4 with the extra `video`)."""
+    """Film the first 10 s of the first episode into this file (.gif, at most 3 MB; or .mp4 with the
+    extra `video`)."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
 
@@ -218,6 +227,13 @@ class Export:
 @dataclass(frozen=True)
 class List:
     """List all agents, methods and layouts."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Print a script by which bash and zsh complete the words of sparl. Once for bash:
+    sparl completion > ~/.local/share/bash-completion/completions/sparl
+    For zsh, put this line into ~/.zshrc: source <(sparl completion)"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shlex
@@ -18,7 +19,14 @@ from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
 from sparl.analysis.video import film
-from sparl.cli import commands, distill_command, sweep_command, tables, training_commands
+from sparl.cli import (
+    commands,
+    completion,
+    distill_command,
+    sweep_command,
+    tables,
+    training_commands,
+)
 from sparl.config import RunConfig
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
@@ -31,23 +39,24 @@ usage: sparl COMMAND …
 
 Sparse deep reinforcement learning: agents that are small from the first step.
 
-  sparl train ENV …           train an agent, dense or sparse; --resume DIR goes on with a run
-  sparl sweep STUDY.yaml      many seeds and settings side by side, and their comparison
-  sparl prune DIR             make a trained agent smaller, while it goes on training
-  sparl distill DIR           train a small student of a trained policy
-  sparl import sb3 FILE       make a run of an agent that Stable-Baselines3 saved
-  sparl eval DIR              returns of a trained policy; --video FILE films it
-  sparl inspect DIR           layer by layer: layout, kept weights, bytes, multiply-adds
-  sparl compare RUN…          finished runs side by side: returns, sizes, speed; tables and plots
-  sparl report RUN…           runs, finished or not, as a web page: curves, layers, a film
-  sparl check ENV             whether an environment is fit for training, and how fast it is
-  sparl features ENV          which inputs of an environment matter, of hundreds
-  sparl export DIR            a trained policy as C99 or ONNX, for a device
-  sparl list                  the agents, methods and layouts there are
-  sparl bench …               speed on this machine: of layers, of training, of a step's parts
+  sparl train ENV         train an agent; --resume DIR goes on with a run
+  sparl sweep STUDY.yaml  many seeds and settings side by side, compared
+  sparl prune DIR         make a trained agent smaller, while it trains on
+  sparl distill DIR       train a small student of a trained policy
+  sparl import sb3 FILE   make a run of an agent of Stable-Baselines3
+  sparl eval DIR          returns of a trained policy; --video FILE films it
+  sparl inspect DIR       every layer: layout, weights, bytes, multiply-adds
+  sparl compare RUN…      finished runs side by side: tables and plots
+  sparl report RUN…       runs, finished or not, as a web page with a film
+  sparl check ENV         whether an environment is fit, and how fast it is
+  sparl features ENV      which inputs of an environment matter, of hundreds
+  sparl export DIR        a trained policy as C99, as ONNX or for NumPy
+  sparl list              the agents, methods and layouts there are
+  sparl bench …           speed of layers, of training, of a step's parts
+  sparl completion        a script by which bash and zsh complete commands
 
-sparl COMMAND --help tells a command's options; for train, those of the chosen --agent and
---method; for prune, those of the --method. For example:
+sparl COMMAND --help tells a command's options; for train the main ones of the
+chosen --agent and --method, and with --help-all all. For example:
 
   sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
 """
@@ -74,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export": export,
         "list": show_list,
         "bench": bench.main,
+        "completion": completion.completion,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW, end="")
@@ -83,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = commands.get(arguments[0])
     if command is None:
-        print(f"sparl: no command {arguments[0]!r}\n\n{OVERVIEW}", end="", file=sys.stderr)
+        near = difflib.get_close_matches(arguments[0], commands, 1, 0.5)
+        meant = f"Did you mean sparl {near[0]}? " if near else ""
+        there = f"{meant}There are: {', '.join(commands)}. sparl --help tells what each does."
+        print(f"sparl: no command {arguments[0]!r}. {there}", file=sys.stderr)
         return 2
     try:
         command(arguments[1:])
@@ -112,15 +125,18 @@ def evaluate(arguments: list[str]) -> None:
     run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir, args.which)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
-    if args.video is not None:
-        film(run, policy, args.seed, args.video)
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
-        return
-    print(
-        f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
-        f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
-    )
+    else:
+        print(
+            f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
+            f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
+        )
+    if args.video is not None:
+        with tables.counted(f"filming {run.env}") as tell:
+            seconds = film(run, policy, args.seed, args.video, tell)
+        size = args.video.stat().st_size / 1e6
+        print(f"{args.video}: {seconds:.1f} s, {size:.1f} MB", file=sys.stderr)
 
 
 def inspect(arguments: list[str]) -> None:

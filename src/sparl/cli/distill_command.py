@@ -36,6 +36,7 @@ def distill(arguments: list[str]) -> None:
         episodes=args.episodes,
         out=out,
         quiet=asked.quiet,
+        progress=asked.progress,
     )
     tables.print_distilled(found)
     chosen = quoted(Path(found.chosen.folder))

@@ -13,13 +13,18 @@ from sparl.errors import BadRun
 
 
 def sweep(arguments: list[str]) -> None:
-    """Runs a study, and prints a table for each environment.
+    """`sparl sweep`."""
+    args = tyro.cli(commands.Sweep, prog="sparl sweep", args=arguments)
+    tell(sweeps.sweep(args.study, out=args.out, jobs=args.jobs, quiet=args.quiet))
+
+
+def tell(result: sweeps.SweepResult) -> None:
+    """Prints a table for each environment of a sweep.
 
     Raises:
         BadRun: Runs failed.
     """
-    args = tyro.cli(commands.Sweep, prog="sparl sweep", args=arguments)
-    result = sweeps.sweep(args.study, out=args.out, jobs=args.jobs, quiet=args.quiet)
+    print(f"runs, curves and tables are in {result.folder}")
     for comparison in result.comparisons.values():
         tables.print_comparison(comparison)
     if result.failed:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from sparl.agents import fitting
 from sparl.distillation import Distilled
@@ -20,41 +20,91 @@ from sparl.training import Console
 
 NAMES = 20
 """Columns of names in lists."""
+Row = tuple[str, int | float | None, int | float | None]
+"""A figure's name, and what it is of two policies; None where it is not known."""
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A context that tells on stderr how much of something is done: live on a terminal.
+
+    Args:
+        what: Is being done.
+
+    Yields:
+        A function that takes how much is done, and how much there is at most.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    if not console.is_terminal:
+        console.print(what)
+        yield lambda done, of: None
+        return
+    with console.status(what) as status:
+        yield lambda done, of: status.update(f"{what}: {done} of at most {of}")
+
+
+INSPECTED = ("layer", "layout", "pattern", "out x in", "kept", "of", "bytes", "mul-adds")
+"""Columns of `sparl inspect`; those from `kept` on are numbers."""
+LEFT_OUT = ("mul-adds", "pattern", "of", "layout", "bytes")
+"""Which of them a narrow terminal does without, the first of them first: no number is ever cut."""
 
 
 def print_report(report: dict[str, Any]) -> None:
     """Prints the report of `sparl.training.inspect`: per network a row per layer, and totals."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("layer", "layout", "pattern", "out x in"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("kept", "of", "bytes", "mul-adds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows: list[tuple[list[str], str]] = []
     for name, network in report["networks"].items():
-        table.add_row(Text(name, style="bold"))
+        rows.append(([name], "bold"))
         for layer in network["layers"]:
             original_shape = layer["original_shape"]
             was = "" if original_shape == layer["shape"] else f", was {_by(original_shape)}"
-            table.add_row(
+            of = math.prod(original_shape)
+            row = [
                 layer["name"],
                 layer["layout"],
                 layer["pattern"] or "",
                 _by(layer["shape"]) + was,
-                *_counts(layer["kept"], math.prod(original_shape), layer["bytes"], layer["macs"]),
-            )
+            ]
+            rows.append((row + _counts(layer["kept"], of, layer["bytes"], layer["macs"]), ""))
         totals = (network[key] for key in ("weights_kept", "weights_total", "bytes", "macs"))
-        neurons = f"{network['neurons']} neurons"
-        original = network["neurons_total"]
-        was = ""
-        if original != network["neurons"]:
+        neurons, was = f"{network['neurons']} neurons", ""
+        if network["neurons_total"] != network["neurons"]:
+            original = network["neurons_total"]
             was = f"was {original}, -{1 - network['neurons'] / original:.1%}"
-        table.add_row("total", neurons, "", was, *_counts(*totals), style="bold", end_section=True)
+        rows.append((["total", neurons, "", was, *_counts(*totals)], "total"))
+    console = Console()
+    shown = _fitting([row for row, _ in rows], console.width)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for i in shown:
+        justify = "left" if i < INSPECTED.index("kept") else "right"
+        table.add_column(INSPECTED[i], justify=justify, no_wrap=True)
+    for row, kind in rows:
+        style = "bold" if kind else None
+        cells = [row[i] for i in shown if i < len(row)]
+        table.add_row(*cells, style=style, end_section=kind == "total")
     console = Console()
     console.print(table)
+    if len(shown) < len(INSPECTED):
+        missing = ", ".join(name for i, name in enumerate(INSPECTED) if i not in shown)
+        console.print(f"left out, because the terminal is narrow: {missing}")
     console.print(f"compression ratio (1 - stored / dense): {report['compression_ratio']:.3f}")
     if report["average_compression_ratio"] is not None:
         console.print(f"average over training: {report['average_compression_ratio']:.3f}")
     if report["normalized_observations"]:
         console.print("observations are normalised by running statistics from training")
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The numbers of the columns of `INSPECTED` for which there is room."""
+    needed = [
+        1 + max(len(row[i]) for row in (INSPECTED, *rows) if i < len(row))
+        for i in range(len(INSPECTED))
+    ]
+    shown = list(range(len(INSPECTED)))
+    for name in LEFT_OUT:
+        if 1 + sum(needed[i] for i in shown) <= width:
+            break
+        shown.remove(INSPECTED.index(name))
+    return shown
 
 
 def print_check(env: str, checked: Checked) -> None:
@@ -120,12 +170,24 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             else ""
         )
     )
-    if "returns" in report:
-        returns = report["returns"]
-        console.print(
-            f"mean return over {returns['episodes']} episodes: {returns['exported']:.1f}; "
-            f"that of the original policy: {returns['original']:.1f}"
-        )
+    if "before" in report:
+        returns, before = report.get("returns", {}), report["before"]
+        rows = [
+            ("bytes", before["bytes"], report["bytes"]),
+            ("microseconds per action here", before["microseconds"], report.get("microseconds")),
+            ("mean return", returns.get("original"), returns.get("exported")),
+        ]
+        print_before_and_after(("float32", report["dtype"]), rows)
+        if returns:
+            console.print(f"returns are means over {returns['episodes']} episodes, the same ones")
+        if returns.get("worse"):
+            console.print(
+                f"WARNING: the policy got worse. float16 loses less than {report['dtype']}"
+                if report["dtype"] == "int8"
+                else "WARNING: the policy got worse. float32 loses nothing"
+            )
+    elif report.get("microseconds") is not None:
+        console.print(f"an action takes {report['microseconds']:.2f} microseconds here")
     if report["to"] == "c":
         checked = report["checked"]
         make = f"make -C {quoted(out)} test"
@@ -160,6 +222,29 @@ def print_distilled(found: Distilled) -> None:
     )
 
 
+def print_before_and_after(headings: tuple[str, str], rows: Sequence[Row]) -> None:
+    """Prints figures of two policies side by side.
+
+    Args:
+        headings: What the two are called.
+        rows: Name, and the figure of each; rows without one of them are left out.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, before, after in rows:
+        if before is not None and after is not None:
+            table.add_row(name, _figure(before), _figure(after))
+    Console().print(table)
+
+
+def _figure(number: int | float) -> str:
+    if isinstance(number, int):
+        return f"{number:,}"
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:,.1f}"
+
+
 def print_features(features: dict[str, Any]) -> None:
     """Prints the features that `sparl features` selected: a row per input, largest weight first.
 
@@ -192,6 +277,7 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
         console.print(kind, style="bold")
         for name, text in names.items():
             sentence = " ".join((text or "").split()).partition(". ")[0].rstrip(".")
+            sentence += "." * (sentence != "")
             lines = textwrap.wrap(sentence, max(20, console.width - NAMES)) or [""]
             for head, line in zip([f"  {name}", *[""] * len(lines)], lines, strict=False):
                 console.print(f"{head:<{NAMES}}{line}", soft_wrap=True)

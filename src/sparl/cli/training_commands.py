@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from sparl import api, launch, training
+from sparl import api, exporters, launch, sweeps, training
 from sparl.agents import Imported
-from sparl.cli import commands
+from sparl.cli import commands, sweep_command, tables
 from sparl.config import options, run_file
 from sparl.errors import BadValue
-from sparl.storage import STEPS, RunFolder, quoted
+from sparl.storage import STEPS, RunFolder, quoted, read_table
+from sparl.training import FINAL
+
+COMPILED = 10.0
+"""Seconds of a run from which on it is told that most of them went into compilation."""
 
 
 def train(arguments: list[str]) -> None:
@@ -21,6 +26,7 @@ def train(arguments: list[str]) -> None:
         args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
         given: dict[str, Any] = dict(vars(args))
         training.limit_threads(given.pop("threads"))
+        given["callbacks"] = _wandb(given.pop("wandb"))
         api.resume(given.pop("resume"), **given)
         return
     args = options.parse(arguments, _options_in)
@@ -28,17 +34,29 @@ def train(arguments: list[str]) -> None:
         print(run_file.text(args.run, args.agent, args.method), end="")
         return
     training.limit_threads(args.threads)
+    if args.vs or args.seeds is not None:
+        how = {"seeds": args.seeds, "out": args.out, "jobs": args.jobs, "quiet": args.quiet}
+        sweep_command.tell(sweeps.beside(args.run, args.agent, args.method, args.vs, **how))
+        return
+    if args.jobs is not None:
+        raise BadValue("jobs is given without seeds or vs: there is one run")
     out = args.out or launch.default_folder(args.run, args.method)
     api.train(
         agent=args.agent,
         method=args.method,
         out=out,
         quiet=args.quiet,
+        progress=args.progress,
+        callbacks=_wandb(args.wandb),
         ray_address=args.ray_address,
         **vars(args.run),
     )
     if not args.quiet:
         _conclude(out)
+
+
+def _wandb(project: str | None) -> list[training.Callback]:
+    return [] if project is None else [training.LogToWandb(project)]
 
 
 def _options_in(path: Path) -> dict[str, Any]:
@@ -59,9 +77,41 @@ def prune(arguments: list[str]) -> None:
     training.limit_threads(args.threads)
     run = RunFolder.open(args.dir).record().run
     out = args.out or launch.default_folder(run, args.method)
-    api.prune(args.dir, args.method, steps=args.steps, out=out, quiet=args.quiet, trust=args.trust)
+    shown = {"quiet": args.quiet, "progress": args.progress}
+    api.prune(args.dir, args.method, steps=args.steps, out=out, trust=args.trust, **shown)
     if not args.quiet:
         _conclude(out)
+        _compare(args.dir, out)
+
+
+def _tell_compilation(out: Path, seconds: float) -> None:
+    """Says of a run that has gone on for a while if it was compilation most of the time."""
+    took = float(read_table(out / "metrics.csv")["compile_seconds"][-1])
+    if took > seconds / 2 and seconds > COMPILED:
+        print(f"  {took:.0f} of its {seconds:.0f} s went into compiling")
+
+
+def _compare(before: Path, after: Path) -> None:
+    """The policy before pruning and after it, and a warning where it became worse."""
+    run = RunFolder(after).runnable()
+    policies = [training.load_policy(path) for path in (before, after)]
+    old, new = map(exporters.measured, policies)
+    rows: list[tables.Row] = [
+        ("weights", old.weights, new.weights),
+        ("bytes", old.bytes, new.bytes),
+        ("microseconds per action as C here", old.microseconds, new.microseconds),
+    ]
+    if not run.eval_episodes or run.eval_env == "shared":
+        tables.print_before_and_after(("before", "after"), rows)
+        return
+    with closing(training.Evaluator(run, policies[0].spaces, run.eval_episodes, run.seed)) as play:
+        earned, earns = (play(policy.act) for policy in policies)
+    rows.append(("mean return", earned.mean_return, earns.mean_return))
+    tables.print_before_and_after(("before", "after"), rows)
+    print(f"returns are means over {run.eval_episodes} episodes, the same ones")
+    if earns.is_worse_than(earned):
+        print("WARNING: the policy got worse. More --steps prune more slowly. The best policy of")
+        print(f"this size may be better: sparl eval {quoted(after)} --which best")
 
 
 def import_agent(arguments: list[str]) -> None:
@@ -81,6 +131,7 @@ def import_agent(arguments: list[str]) -> None:
         seed=args.seed,
         out=args.out,
         quiet=args.quiet,
+        progress=args.progress,
     )
     if not args.quiet:
         _conclude(args.out)
@@ -91,11 +142,20 @@ def import_agent(arguments: list[str]) -> None:
 def _conclude(out: Path) -> None:
     """What came out, and what to do with it."""
     summary = RunFolder(out).read_summary() or {}
-    final, best = summary["final_return"], summary["policy_best_return"]
+    returns, best = [e["return"] for e in summary["evals"]], summary["policy_best_return"]
     if summary["ended"] != STEPS:
         print(f"{out}: ended at step {summary['steps']}: {summary['ended']}")
-    print(f"{out}: " + ("no evaluations" if final is None else f"final return {final:.1f}"))
+    if not returns:
+        print(f"{out}: no evaluations")
+    else:
+        episodes = RunFolder(out).record().run.eval_episodes
+        over = f"mean over {episodes} episode{'' if episodes == 1 else 's'}"
+        print(f"{out}: the policy returns {returns[-1]:.1f} ({over})")
+    if len(returns) > 1:
+        mean, count = summary["final_return"], min(FINAL, len(returns))
+        print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
     if best is not None:
         print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
+    _tell_compilation(out, summary["wall_seconds"])
     print(f"  sparl inspect {quoted(out)}")
     print(f"  sparl eval {quoted(out)}")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 
+from sparl.agents import AGENTS
+from sparl.config import groups
+from sparl.config.spelling import has_pattern
 from sparl.errors import BadValue
+from sparl.methods import METHODS
 
 ELSEWHERE = {
     "lr": "learning_rate",
@@ -24,6 +28,8 @@ ELSEWHERE = {
     "replay_size": "buffer_size",
     "net_arch": "hidden",
     "alpha": "ent_coef",
+    "n_seeds": "seeds",
+    "n_jobs": "jobs",
 }
 """Names of Stable-Baselines3, its Zoo, CleanRL and others, and ours."""
 
@@ -57,11 +63,42 @@ def refuse_elsewhere(arguments: Iterable[str], known: Collection[str]) -> None:
             raise BadValue(f"there is no option {there}.{_hint(name, known, '--')}")
 
 
+def refuse_misplaced(arguments: Iterable[str], known: Collection[str], agent: str, method: str):
+    """Checks a command line for options that other agents or methods have.
+
+    Args:
+        arguments: The words.
+        known: All options that there are with this agent and this method.
+        agent: Its name.
+        method: Its name.
+
+    Raises:
+        BadValue: Names the first one, and who has it.
+    """
+    for word in arguments:
+        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        name = name.removeprefix("no_") if name not in known else name
+        if not word.startswith("--") or name in known:
+            continue
+        for what, registry, own in (("method", METHODS, method), ("agent", AGENTS, agent)):
+            having = [other for other, kind in registry.usable().items() if _has(kind, name)]
+            if having:
+                raise BadValue(
+                    f"{word.partition('=')[0]} is no option of {what} {own}, but of "
+                    f"{', '.join(having)}: say which, for example --{what} {having[0]}"
+                )
+
+
+def _has(kind: type, name: str) -> bool:
+    """Whether an agent or a method has an option."""
+    return name in groups.own_names(kind) or (name == "pattern" and has_pattern(kind))
+
+
 def _hint(name: str, known: Collection[str], dashes: str = "") -> str:
     called = ELSEWHERE.get(name, name)
     near = [called] if called in known else difflib.get_close_matches(name, known, 1, 0.6)
     if not near:
-        return " `sparl train --help` lists those of an agent and a method"
+        return " sparl train --help-all lists those of an agent and a method"
     if dashes and near[0] == "env":
         return " The environment comes first, without a name: sparl train ENV"
     return f" Did you mean {dashes}{near[0].replace('_', '-') if dashes else near[0]}?"

@@ -7,16 +7,18 @@ help texts are the docstrings under the dataclasses' fields. `spelling.command` 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+import itertools
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from sparl.agents import AGENTS, Agent
-from sparl.config import hints, run_file, spelling
-from sparl.config.run import RunConfig
+from sparl.config import groups, hints, run_file, spelling
+from sparl.config.run import RunConfig, Show
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
 from sparl.topology import NofM
@@ -31,9 +33,14 @@ class TrainOptions:
     method: Method
     out: Path | None
     quiet: bool
+    progress: Show | None
+    wandb: str | None
     threads: int | None
     ray_address: str | None
     print_config: bool
+    vs: tuple[Control, ...]
+    seeds: str | None
+    jobs: int | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class PruneOptions:
     steps: int
     out: Path | None
     quiet: bool
+    progress: Show | None
     threads: int | None
     trust: bool
 
@@ -72,40 +80,66 @@ def parse(
     usual = given.of_command()
     agent = AGENTS.find(_named(prog, arguments, "agent", usual.agent))
     method = METHODS.find(_named(prog, arguments, "method", usual.method))
-    options = [
-        _flat("run", RunConfig, MISSING if file is None else given.run()),
-        _option("agent", str, usual.agent, f"Learning algorithm: {_choices(AGENTS.names)}."),
-        _option("method", str, usual.method, f"Sparse training method: {_choices(METHODS.names)}."),
+    run, of_agent, of_method = given.run(), given.of(agent), given.of(method)
+    command = [
+        groups.option("agent", str, usual.agent, f"Algorithm: {_choices(AGENTS.names)}."),
+        groups.option("method", str, usual.method, f"Sparse training: {_choices(METHODS.names)}."),
         *_pattern(method, usual.pattern),
         *_common(usual),
         *CONFIG,
-        _option(
+        groups.option("wandb", str | None, usual.wandb, WANDB),
+        *BESIDE,
+        groups.option(
             "ray_address",
             str | None,
             usual.ray_address,
             "With --actors: the Ray cluster to run them on, HOST:PORT. If not given: RAY_ADDRESS, "
             "or a cluster of this machine alone, for this run.",
         ),
-        _flat("agent_options", agent, given.of(agent)),
-        _flat("method_options", method, given.of(method)),
     ]
     _refuse_clashes(
-        run=RunConfig, agent=agent, method=method, command=[name for name, *_ in options]
+        run=RunConfig, agent=agent, method=method, command=[name for name, *_ in command]
     )
     known = given.known(agent, method)
-    hints.refuse_elsewhere(arguments, known)
+    there = known | {name for name, *_ in command}
+    hints.refuse_elsewhere(arguments, there)
+    hints.refuse_misplaced(arguments, there, agent.name, method.name)
     given.refuse_unknown(known)
-    text = "Train an agent. To go on with a run: sparl train --resume DIR."
-    parsed = _parsed(prog, text, options, arguments)
+    made = {name: groups.options_of(run, names) for name, names in groups.OF_RUN.items()}
+    made |= _of_class("agent", of_agent) | _of_class("method", of_method)
+    asked = [word for word in ("--help", "-h", HELP_ALL) if word in arguments]
+    if asked and HELP_ALL not in arguments:
+        made = {name: _main(name, agent, found) for name, found in made.items()}
+        command = [found for found in command if found[0] in groups.MAIN]
+    text = (
+        "Train an agent. To go on with a run: sparl train --resume DIR.\n\n"
+        f"These are the options of --agent {agent.name} and --method {method.name}; "
+        "others have others.\n--help-all shows all, --help the main ones."
+    )
+    whole = [*command, *(groups.group(name, found) for name, found in made.items() if found)]
+    parsed = _parsed(prog, text, whole, ["--help"] if asked else arguments)
+    values = {
+        n: v
+        for name, found in made.items()
+        if found
+        for n, v in vars(getattr(parsed, name)).items()
+    }
+
+    def filled(config: Any, names: Iterable[str]) -> Any:
+        return replace(config, **{name: values[name] for name in names})
+
     return TrainOptions(
-        parsed.run,
-        _exactly(agent, parsed.agent_options),
-        _with_pattern(_exactly(method, parsed.method_options), parsed),
+        filled(run, itertools.chain(*groups.OF_RUN.values())),
+        filled(of_agent, groups.own_names(agent)),
+        _with_pattern(filled(of_method, groups.own_names(method)), parsed),
         parsed.out,
         parsed.quiet,
+        parsed.progress,
+        parsed.wandb,
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
+        *(parsed.vs, parsed.seeds, parsed.jobs),
     )
 
 
@@ -116,20 +150,24 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     method = METHODS.find(_named(prog, arguments, "method", "dsp"))
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
-        _option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
-        _option("steps", int, 100_000, "Environment steps of pruning and training on."),
+        groups.option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
+        groups.option("steps", int, 100_000, "Environment steps of pruning and training on."),
         *_pattern(method),
         *_common(run_file.OfCommand()),
-        _option("trust", bool, False, "Import the code that a run of others names."),
-        _flat("method_options", method, spelling.as_trained(method)),
+        groups.option("trust", bool, False, "Import the code that a run of others names."),
     ]
+    usual = spelling.as_trained(method)
+    ((name, of_method),) = _of_class("method", usual).items()
+    if of_method:
+        options.append(groups.group(name, of_method))
     text = (
         "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
         "included, and trains on while the method prunes. The run itself stays as it is."
     )
     parsed = _parsed(prog, text, options, arguments)
-    pruner = _with_pattern(_exactly(method, parsed.method_options), parsed)
-    more = (parsed.steps, parsed.out, parsed.quiet, parsed.threads, parsed.trust)
+    given = vars(getattr(parsed, name)) if of_method else {}
+    pruner = _with_pattern(replace(usual, **given), parsed)
+    more = (parsed.steps, parsed.out, parsed.quiet, parsed.progress, parsed.threads, parsed.trust)
     return PruneOptions(parsed.dir, pruner, *more)
 
 
@@ -145,28 +183,27 @@ def _named(prog: str, arguments: list[str], option: str, default: Any) -> Any:
 
 
 def _parsed(prog: str, text: str, options: list[Any], arguments: list[str]) -> Any:
-    kind = make_dataclass("Options", options, namespace={"__doc__": text})
+    kind = make_dataclass("Options", options, kw_only=True, namespace={"__doc__": text})
     return tyro.cli(kind, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
 
 
-def _flat(name: str, kind: type, default: Any = MISSING) -> tuple[str, Any, Any]:
-    """A dataclass whose fields are options without a prefix, but for its `internal` ones."""
-    hidden = getattr(kind, "internal", ())
-    if hidden:
-        suppressed = [
-            (f.name, tyro.conf.Suppress[Any], field(default=f.default))
-            for f in fields(kind)
-            if f.name in hidden
-        ]
-        kind = make_dataclass(kind.__name__, suppressed, bases=(kind,), frozen=True)
-        default = kind(**{f.name: getattr(default, f.name) for f in fields(default)})
-    given = {} if default is MISSING else {"default": default}
-    return name, tyro.conf.OmitArgPrefixes[kind], field(**given)
+def _of_class(what: str, config: Any) -> dict[str, list[groups.Field]]:
+    """The options of an agent or a method, by the name of their group."""
+    kind = type(config)
+    name = re.sub(r"\W", "_", f"{what}_{kind.name}")
+    return {name: groups.options_of(config, groups.own_names(kind))}
+
+
+def _main(name: str, agent: type[Agent], options: list[groups.Field]) -> list[groups.Field]:
+    """The options of a group that `--help` shows."""
+    others = name.startswith("agent_") and not agent.__module__.startswith("sparl.")
+    whole = others or name.startswith("method_")
+    return [option for option in options if whole or option[0] in groups.MAIN]
 
 
 def _refuse_clashes(command: list[str], **kinds: type) -> None:
     """Raises `BadValue` where a plug-in has a field whose name another option has already."""
-    taken = dict.fromkeys([*command, "resume", "help"], "command sparl train")
+    taken = dict.fromkeys([*command, "resume", "help", "help_all"], "command sparl train")
     for what, kind in kinds.items():
         own = {f.name for f in fields(kind)} - getattr(kind, "internal", frozenset())
         for name in sorted(own & taken.keys()):
@@ -175,11 +212,6 @@ def _refuse_clashes(command: list[str], **kinds: type) -> None:
                 "that name: rename the field, or use the two from Python"
             )
         taken |= dict.fromkeys(own, f"{what} {kind.__name__}")
-
-
-def _exactly(kind: type, parsed: Any) -> Any:
-    """The same values in the class itself; what was parsed may be of a derived one."""
-    return kind(**{f.name: getattr(parsed, f.name) for f in fields(kind)})
 
 
 def _with_pattern(method: Any, parsed: Any) -> Method:
@@ -197,33 +229,59 @@ def _pattern(method: type[Method], usual: str = "2:4") -> list[Any]:
         "N:M: of every M weights in a row, N are kept. N:MxV: V neighbouring rows keep the same "
         "ones."
     )
-    return [_option("pattern", str, usual, text)]
-
-
-def _option(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:
-    return name, Annotated[kind, tyro.conf.arg(help=text)], field(default=default)
+    return [groups.option("pattern", str, usual, text)]
 
 
 def _common(usual: run_file.OfCommand) -> list[Any]:
     text = "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS."
     return [
-        _option("out", Path | None, None if usual.out is None else Path(usual.out), text),
-        _option("quiet", bool, usual.quiet, "No progress."),
-        _option("threads", int | None, usual.threads, THREADS),
+        groups.option("out", Path | None, None if usual.out is None else Path(usual.out), text),
+        groups.option("quiet", bool, usual.quiet, "Print nothing."),
+        groups.option("progress", Show | None, usual.progress, PROGRESS),
+        groups.option("threads", int | None, usual.threads, THREADS),
     ]
 
 
+PROGRESS = (
+    "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not "
+    "given: rich on a terminal, and else plain."
+)
+WANDB = "Log to this project of Weights & Biases, too (extra `wandb`)."
+Control = Literal["dense", "tiny"]
+BESIDE = (
+    groups.option(
+        "vs",
+        tuple[Control, ...],
+        (),
+        "Train controls beside, and compare: dense, the dense agent; tiny, a dense one of as many "
+        "weights as the method keeps. The same command goes on after a kill.",
+    ),
+    groups.option(
+        "seeds",
+        str | None,
+        None,
+        "Train with each of several seeds, for example 0-9, and compare. --out is the folder of "
+        "all the runs then.",
+    ),
+    groups.option(
+        "jobs",
+        int | None,
+        None,
+        "With --vs or --seeds: runs side by side. If not given, one for each core.",
+    ),
+)
+HELP_ALL = "--help-all"
 THREADS = (
     "Threads that compute. If not given, one for each core. Of several runs side by side each is "
     "best given its share; the figures are the same with any number."
 )
 CONFIG = (
-    _option(
+    groups.option(
         "config",
         Path | None,
         None,
         "YAML file of options by their names here, env, agent and method among them, or the folder "
         "of a run. What the command line says comes before it.",
     ),
-    _option("print_config", bool, False, "Print all options as such a file, and do nothing."),
+    groups.option("print_config", bool, False, "Print all options as such a file, and do nothing."),
 )

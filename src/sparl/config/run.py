@@ -36,6 +36,11 @@ EvalEnv = Literal["own", "shared"]
 Nonfinite = Literal["stop", "skip"]
 
 
+Show = Literal["off", "plain", "rich"]
+"""How a run's progress is shown. off: notes alone. plain: a line now and then. rich: a line that is
+written anew."""
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run is, besides its agent and its method."""
@@ -131,9 +136,9 @@ class RunConfig:
     """With --prioritised: alpha, the power of a TD error that is its priority; 0 is uniform."""
     importance_exponent: float = 0.4
     """With --prioritised: beta, how far importance weights make up for it; 1 is wholly."""
-    env_spec: tyro.conf.Suppress[str] = ""
+    env_spec: str = ""
     """The environment's `EnvSpec` as JSON, for processes in which its name is not registered."""
-    env_folder: tyro.conf.Suppress[str] = ""
+    env_folder: str = ""
     """The folder in which its module was found, if that is in no installed package."""
     replay: str = ""
     """Logged transitions to begin the replay with: data.npz, or minari:ID (extra `minari`). If they
@@ -143,11 +148,11 @@ class RunConfig:
     offline: bool = False
     """With --replay: learn from the logs alone. Steps count updates then, and the environment gives
     its spaces and is stepped for evaluations only; with --eval-episodes 0 it is never."""
-    replay_sha256: tyro.conf.Suppress[str] = ""
+    replay_sha256: str = ""
     """Of the logs that this run began with."""
-    replay_transitions: tyro.conf.Suppress[int] = 0
+    replay_transitions: int = 0
     """How many they had."""
-    begun_from: tyro.conf.Suppress[str] = ""
+    begun_from: str = ""
     """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
     another library (`sparl import`)."""
     vecnormalize: tyro.conf.Suppress[str] = ""

@@ -22,7 +22,7 @@ import tyro
 from sparl import validation
 from sparl.agents import AGENTS, Agent
 from sparl.config import hints, words, yaml_file
-from sparl.config.run import RECORDED, RunConfig
+from sparl.config.run import RECORDED, RunConfig, Show
 from sparl.config.spelling import PATTERN, has_pattern
 from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
@@ -39,6 +39,8 @@ class OfCommand:
     pattern: str = "2:4"
     out: str | None = None
     quiet: bool = False
+    progress: Show | None = None
+    wandb: str | None = None
     threads: int | None = None
     ray_address: str | None = None
 

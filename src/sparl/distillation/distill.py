@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparl import launch
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.distillation.dagger import DAgger
 from sparl.distillation.students import Distilled, train_students
 from sparl.errors import BadValue
@@ -36,6 +36,7 @@ def distill(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     trust: bool = False,
     **options: Any,
 ) -> Distilled:
@@ -51,6 +52,7 @@ def distill(
         steps: Environment steps of a student at most.
         until: Share of the teacher's return, above that of random actions, at which a student is
             good enough; its run ends there.
+        callbacks: As for `train`, and so `quiet` and `progress`.
         episodes: Over which teacher, students and random actions are compared.
         options: Of `sparl.distillation.DAgger`, such as `hidden`, and of `sparl.RunConfig`.
         trust: As for `Run`.
@@ -71,6 +73,7 @@ def distill(
         out=out,
         callbacks=callbacks,
         quiet=quiet,
+        progress=progress,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs, launch, validation
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.distillation.dagger import DAgger
 from sparl.errors import BadRun, BadValue
 from sparl.methods import Method
@@ -72,6 +72,7 @@ def train_students(
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
 ) -> Distilled:
     """Trains a student, or with `until` students of several widths; see `sparl.distill`."""
     validation.at_least(1, episodes=episodes)
@@ -84,7 +85,7 @@ def train_students(
 
     def student(hidden: tuple[int, ...], folder: Path) -> Student:
         student = replace(agent, hidden=hidden)
-        return judge(hidden, _trained(run, student, method, folder, callbacks, quiet))
+        return judge(hidden, _trained(run, student, method, folder, callbacks, quiet, progress))
 
     if until is None:
         tried = {0: student(agent.hidden, folder)}
@@ -126,6 +127,7 @@ def _trained(
     folder: Path,
     callbacks: Sequence[Callback],
     quiet: bool,
+    progress: Show | None,
 ) -> Path:
     """The folder of a student's run: trained, gone on with, or as it ended before."""
     known = RunFolder(folder)
@@ -133,10 +135,10 @@ def _trained(
         if known.read_config().agent != agent:
             raise BadRun(f"{folder} holds another student: choose another folder")
         if known.read_summary() is None:
-            launch.resume(folder, {}, callbacks=callbacks, quiet=quiet)
+            launch.resume(folder, {}, callbacks=callbacks, quiet=quiet, progress=progress)
         return folder
     known.refuse_if_taken()
-    with launch.trainer(known, run, agent, method, callbacks, quiet) as trainer:
+    with launch.trainer(known, run, agent, method, callbacks, quiet, progress) as trainer:
         launch.begin(trainer)
     return folder
 

@@ -31,8 +31,12 @@ class Functions:
         )
         self.successors: dict[Hashable, dict[str, Structure]] = {}
         """By stage, how the parts are stored after its restructuring; filled by compiling it."""
+        # A restructuring that is run once is not worth the compiler's effort.
+        quickly = {"xla_backend_optimization_level": 0} if algorithm.method.reshapes else None
         self.restructure = jax.jit(
-            restructure_function(algorithm, learner, self.successors), static_argnames="stage"
+            restructure_function(algorithm, learner, self.successors),
+            static_argnames="stage",
+            compiler_options=quickly,
         )
         self.evaluate = jax.jit(evaluate_function(algorithm, learner))
         self.called: set[Hashable] = set()

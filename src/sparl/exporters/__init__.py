@@ -19,6 +19,7 @@ from sparl.exporters.export_policy import (
     recorded_observations,
 )
 from sparl.exporters.layers import dense_matrix, device_layer
+from sparl.exporters.measured import Measured, measured
 from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
 from sparl.exporters.numpy_program import NumpyProgram
@@ -32,6 +33,7 @@ __all__ = [
     "CProgram",
     "CompiledPolicy",
     "Dtype",
+    "Measured",
     "NumpyProgram",
     "Target",
     "compiler",
@@ -42,6 +44,7 @@ __all__ = [
     "device_layer",
     "device_network",
     "export",
+    "measured",
     "onnx",
     "recorded_observations",
     "renamed",

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ def compiler() -> str | None:
     if from_environment:
         return shutil.which(from_environment)
     return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+TIMED = 300
+"""Runs of the self-test that are timed."""
 
 
 class CompiledPolicy:
@@ -69,6 +74,20 @@ class CompiledPolicy:
     def failed_test(self) -> int:
         """Runs the self-test: 0, or the number (from 1) of the first observation that fails."""
         return self._function("policy_self_test")(_pointer(self._scratch))
+
+    def microseconds(self, observations: int) -> float:
+        """Gives the time of one action: the median over runs of the self-test, one call of which
+        computes all its observations.
+
+        Args:
+            observations: Of the self-test.
+        """
+        times = []
+        for _ in range(TIMED):
+            started = time.perf_counter_ns()
+            self.failed_test()
+            times.append(time.perf_counter_ns() - started)
+        return float(np.median(times)) / 1e3 / observations
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Gives the network's outputs [batch, out] for observations [batch, obs].

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparl.agents import Agent
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.errors import BadFile, BadRun
 from sparl.launch import starting
 from sparl.storage import Change, RunFolder, exclusive_folder, quoted
@@ -22,10 +22,10 @@ NEVER = "never"
 def resume(
     path: Path,
     changes: dict[str, Any],
-    *,
     env: Any = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     ray_address: str | None = None,
     trust: bool = False,
 ) -> RunFolder:
@@ -40,7 +40,8 @@ def resume(
     run = run if env is None else starting.in_environment(run, env)
     before = run, agent
     run, agent = _changed(run, agent, start, changes)
-    started = starting.trainer(folder, run, agent, method, callbacks, quiet, ray_address)
+    told = (quiet, progress, ray_address)
+    started = starting.trainer(folder, run, agent, method, callbacks, *told)
     with starting.writing(folder), exclusive_folder(folder.path), started as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         ended = ""

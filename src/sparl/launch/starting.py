@@ -15,7 +15,7 @@ from typing import Any
 
 from sparl import agents, envs, methods, plugins
 from sparl.agents import AGENTS, Agent
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.envs import Spaces
 from sparl.errors import BadRun, BadValue
 from sparl.interop import logs
@@ -118,6 +118,7 @@ def trainer(
     method: Method,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    progress: Show | None = None,
     ray_address: str | None = None,
 ) -> Iterator[Trainer]:
     """The trainer of a run, and while it trains the cluster that its actors need.
@@ -132,7 +133,7 @@ def trainer(
     if saved:
         refuse_beyond(folder, saved[-1], agent, folder.record().spaces)
     with _collector(run, agent, ray_address) as collector:
-        yield Trainer(folder, run, agent, method, callbacks, quiet, collector)
+        yield Trainer(folder, run, agent, method, callbacks, quiet, progress, collector)
 
 
 def begin(trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparl.agents import PPO, Imported
+from sparl.config import Show
 from sparl.errors import BadValue
 from sparl.interop import sb3, vecnormalize
 from sparl.launch import starting
@@ -24,6 +25,7 @@ def prune(
     out: str | Path | None,
     callbacks: Sequence[Callback],
     quiet: bool,
+    progress: Show | None,
     trust: bool,
 ) -> RunFolder:
     """Prunes what a run has learned; see `sparl.prune`."""
@@ -42,7 +44,7 @@ def prune(
     run = replace(run, steps=steps, begun_from=begun_from, **other)
     folder = starting.new_folder(out, run, method)
     agent = agent.continued(state.step)
-    with starting.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
+    with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         trainer.begin_with_run(source, engine, state)
         starting.begin(trainer)
@@ -58,6 +60,7 @@ def import_sb3(
     out: str | Path | None,
     callbacks: Sequence[Callback],
     quiet: bool,
+    progress: Show | None,
     statistics: Path | None,
     options: dict[str, Any],
 ) -> RunFolder:
@@ -84,7 +87,7 @@ def import_sb3(
         acts = f"the agent acts for {steps} steps to fill its replay, and learns nothing yet"
     if isinstance(agent, PPO) and seen is not None and seen.returns is not None:
         agent = replace(agent, normalize_rewards=True)
-    with starting.trainer(folder, run, agent, method, callbacks, quiet) as trainer:
+    with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         trained.refuse_other_spaces(run.env, trainer.spaces)
         trainer.begin_with(trained.learner())
         if seen is not None:

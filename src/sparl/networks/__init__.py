@@ -1,6 +1,7 @@
 """Networks made of layers: how they are wired, built, measured and described."""
 
 from sparl.networks.accounting import Footprint, Shapes
+from sparl.networks.as_html import network_as_html, table_as_html
 from sparl.networks.builders import KINDS, Kind, build, feature_tower
 from sparl.networks.by_batch import all_by_batch, by_batch, with_statistics
 from sparl.networks.clipped import with_clipped_output
@@ -76,10 +77,12 @@ __all__ = [
     "feature_tower",
     "folded",
     "layer_names",
+    "network_as_html",
     "plain",
     "range_size",
     "run",
     "select_ranges",
+    "table_as_html",
     "then",
     "with_clipped_output",
     "with_statistics",

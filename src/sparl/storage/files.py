@@ -6,7 +6,6 @@ A kill at any moment leaves either the old file or the new one, never a part of 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from sparl.errors import BadFile, BadRun
 from sparl.storage import schema
+from sparl.storage.lock import lock
 
 LARGEST_TEXT = 64 * 2**20
 """Bytes of a JSON or CSV file that are read at most."""
@@ -57,7 +57,8 @@ def write_bytes(path: Path, content: bytes) -> str:
 
 def no_links(path: str, flags: int) -> int:
     """An opener that follows no link: a run folder of others must not lead to a file elsewhere."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    # Windows has no such flag, and makes links for administrators alone.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def write_json(path: Path, content: Any) -> str:
@@ -195,8 +196,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "w", encoding="utf-8", opener=no_links) as file:
         try:
-            # A record lock, because forked processes do not inherit it: they may outlive this one.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError as error:
             raise BadRun(
                 f"another process is training in {folder}. Wait until it ends, or stop it "
@@ -209,6 +209,8 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Makes renames inside `folder` survive a power cut."""
+    if os.name == "nt":  # Windows opens no folders, and writes renames through
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

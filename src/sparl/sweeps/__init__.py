@@ -1,6 +1,7 @@
 """Many runs from one file: environments x variants x seeds, side by side, resumable."""
 
+from sparl.sweeps.controls import Control, beside
 from sparl.sweeps.study import Job, Study
 from sparl.sweeps.sweep import SweepResult, sweep
 
-__all__ = ["Job", "Study", "SweepResult", "sweep"]
+__all__ = ["Control", "Job", "Study", "SweepResult", "beside", "sweep"]

@@ -191,8 +191,8 @@ def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
         for name in own.keys() - of_run - of_agent - of_method:
             raise BadValue(
                 f"there is no option {name} of a run, of agent {agent.name} or of method "
-                f"{method.name}: sparl train --help --agent {agent.name} --method {method.name} "
-                "tells those that there are"
+                f"{method.name}: sparl train --help-all --agent {agent.name} "
+                f"--method {method.name} tells those that there are"
             )
         run = {name: own[name] for name in own.keys() & of_run}
         wrappers = run.get("wrappers")

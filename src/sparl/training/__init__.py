@@ -16,6 +16,7 @@ from sparl.training.save_best import SaveBest
 from sparl.training.state import FINAL, LoopState
 from sparl.training.stopping import StopOnPlateau, StopOnReturn
 from sparl.training.trainer import Trainer
+from sparl.training.wandb_log import LogToWandb
 
 __all__ = [
     "FINAL",
@@ -35,6 +36,7 @@ __all__ = [
     "Interrupted",
     "LeftOut",
     "LocalCollector",
+    "LogToWandb",
     "LoopState",
     "OfflineCollector",
     "PretrainingCollector",

@@ -48,6 +48,12 @@ class Callback:
         """After the method changed the topology; `figures` are its own: numbers such as SAD, and
         vectors such as DSP's importance."""
 
+    def on_log(self, step: int, figures: dict[str, Any]) -> bool | None:
+        """After each row of metrics.csv; `figures` are its columns, None where a cell is empty."""
+
+    def on_end(self) -> None:
+        """When the run is over, also by an error or an interruption."""
+
 
 class Callbacks:
     """The callbacks of a run, called one after the other."""

@@ -45,6 +45,15 @@ class Evaluation:
         """The mean length of the episodes, in steps."""
         return float(np.mean(self.lengths))
 
+    def is_worse_than(self, other: Evaluation) -> bool:
+        """Whether its mean return is lower by more than the other's episodes make likely.
+
+        That is by two standard errors of the other's mean, and by 1 % of it at least.
+        """
+        error = other.std_return / math.sqrt(len(other.returns))
+        margin = max(2 * error, 0.01 * abs(other.mean_return))
+        return self.mean_return < other.mean_return - margin
+
     def as_dict(self) -> dict[str, Any]:
         """All figures in a form that can be written as JSON."""
         return {

@@ -11,6 +11,7 @@ from sparl.config import RunConfig
 from sparl.engine import Engine
 from sparl.networks import Footprint, Shapes
 from sparl.storage import Mark, RunFolder, Table
+from sparl.training.callbacks import Callbacks
 from sparl.training.evaluation import Evaluation
 from sparl.training.event_log import EventLog, histograms, scalars
 from sparl.training.outbox import Outbox, described
@@ -19,6 +20,8 @@ from sparl.training.state import LoopState
 
 TABLES = ("metrics.csv", "restructures.csv")
 """The CSV files of a run."""
+COMPILING = 30.0
+"""Seconds of compilation from which on it is told that they are most of the time."""
 TIMES = ("steps_per_second", "wall_seconds", "compile_seconds")
 """Columns of metrics.csv that differ between equal runs, because they measure time."""
 
@@ -36,17 +39,19 @@ class Logger:
         folder: RunFolder,
         run: RunConfig,
         engine: Engine,
-        quiet: bool,
+        progress: Progress,
+        callbacks: Callbacks,
         more: tuple[str, ...] = (),
     ) -> None:
         """
         Args:
-            quiet: Whether the terminal stays empty.
+            progress: What a person sees of it.
+            callbacks: Are told of rows, and of the end.
             more: Columns of metrics.csv that only some runs have.
         """
         self.folder, self.agent = folder, engine.agent
         self._metrics, self._eval_max_steps = engine.algorithm.metrics, run.eval_max_steps
-        self.progress = Progress(run.steps, quiet)
+        self.progress, self._callbacks = progress, callbacks
         columns = [
             "step",
             "episodes",
@@ -71,6 +76,7 @@ class Logger:
         self._compiled_before: float | None = None
         """Seconds of compilation before the networks became smaller; None when that is reported."""
         self._resumed_at: int | None = None
+        self._told_compilation = False
         self._events: EventLog | None = None
         self._last = (0, 0.0)
         """The step and the time of the last row."""
@@ -79,6 +85,7 @@ class Logger:
         self._events = EventLog(self.folder.path / "tb", self._resumed_at)
         self._outboxes["tb"] = Outbox(self._events.write)
         self._last = (self._resumed_at or 0, time.perf_counter())
+        self._entered = time.perf_counter()
         self.progress.start(self._resumed_at or 0)
         return self
 
@@ -86,6 +93,7 @@ class Logger:
         if self._events is not None:
             self._events.close()
         self.progress.stop()
+        self._callbacks.tell("on_end")
 
     def resume(self, step: int, marks: dict[str, Mark]) -> None:
         """Cuts every log back to a step.
@@ -176,9 +184,11 @@ class Logger:
             if seconds > 0:  # the next update compiles, which may be after this row
                 self.note(f"compiling for the smaller networks took {seconds:.1f} s")
                 self._compiled_before = None
+        self._tell_compilation(state.step, engine, now - self._entered)
         self._write(state.step, "metrics.csv", row)
         self._scalars(state.step, row)
         self.progress.row(row, state.evaluations)
+        self._callbacks.tell("on_log", state.step, row)
         if evaluation is not None and evaluation.cut:
             longest = f"{self._eval_max_steps} steps (eval_max_steps)"
             what = f"{evaluation.cut} episodes of an evaluation were cut after {longest}"
@@ -216,6 +226,15 @@ class Logger:
         self.note(f"step {step}: neurons cut out: {', '.join(changes)}")
         if self._compiled_before is None:
             self._compiled_before = engine.compile_seconds
+
+    def _tell_compilation(self, step: int, engine: Engine, seconds: float) -> None:
+        """Says once that compilation is most of the time, and what makes it less."""
+        took, prunings = engine.compile_seconds, getattr(engine.method, "prunings", None)
+        if took < COMPILING or took < seconds / 2 or self._told_compilation:
+            return
+        self._told_compilation = True
+        less = f". Each of {prunings} prunings compiles anew: fewer take less" if prunings else ""
+        self.note(f"step {step}: {took:.0f} of {seconds:.0f} s went into compiling{less}")
 
     def _scalars(self, step: int, row: dict[str, Any]) -> None:
         """Writes a row to TensorBoard, under the names that Stable-Baselines3 uses."""

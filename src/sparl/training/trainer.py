@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents import Agent
-from sparl.config import RunConfig
+from sparl.config import RunConfig, Show
 from sparl.engine import Engine
 from sparl.errors import BadRun, EnvironmentFailed
 from sparl.learner import Learner
@@ -30,6 +30,7 @@ from sparl.training.compatibility import columns_of, engine_of, refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
+from sparl.training.progress import Progress
 from sparl.training.results import write_results
 from sparl.training.saving import Saver
 from sparl.training.state import ENDLESS, LoopState, is_overdue
@@ -48,12 +49,10 @@ class Trainer(Host):
         method: Method,
         callbacks: Sequence[Callback] = (),
         quiet: bool = False,
+        progress: Show | None = None,
         collector: Callable[[RunConfig, Any], Collector] = LocalCollector,
     ) -> None:
-        """
-        Args:
-            collector: Makes what steps environments, of the run and this trainer.
-        """
+        """`collector` makes what steps environments, of the run and this trainer."""
         self.folder, self.config, self.state = folder, run, LoopState()
         if run.stop_at_return is not None:
             callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
@@ -63,11 +62,11 @@ class Trainer(Host):
         refuse_misfit(run, agent, spaces, self.collector.action_space)
         columns = columns_of(run, agent, spaces)
         self.replay = self.collector.make_replay(columns)
-        schedule = self.collector.schedule(agent)
-        planned = schedule.planned(run.steps)
+        planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
         self.engine = engine_of(run, agent, method, columns, planned)
         self.agent, self.rng = self.engine.agent, np.random.default_rng([run.seed, 1])
-        self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
+        told = (Progress(run, agent, quiet, progress), self.callbacks, self.collector.columns)
+        self.logger = Logger(folder, run, self.engine, *told)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
             *(self.collector.most_updates, self.logger, self.callbacks),
@@ -78,9 +77,8 @@ class Trainer(Host):
         self.interrupt = Interrupt(self.note)
         self.collector.start()
         self.notes = [*startup.notes(self), *self.collector.notes()]
-        """What is told of this run when it starts."""
-        self._ended = False  # whether an episode ended with the newest steps
-        self._asked_at = 0  # the step at which a callback asked to end the run
+        # Whether an episode ended with the newest steps; the step at which the end was asked for.
+        self._ended, self._asked_at = False, 0
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -120,10 +118,10 @@ class Trainer(Host):
             Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
                 message tells what the run can be resumed from.
         """
-        before, started = self.state.wall_seconds, time.perf_counter()
+        begun = time.perf_counter() - self.state.wall_seconds
 
         def elapsed() -> float:
-            return before + time.perf_counter() - started
+            return time.perf_counter() - begun
 
         with self.interrupt, self.logger:
             for text in [startup.headline(self), *self.engine.notes, *self.notes]:

@@ -23,8 +23,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from sparl.analysis import plots
-from sparl.analysis.comparison import Variant
 from sparl.analysis.html.read_run import Columns, ReadRun
+from sparl.analysis.variant import Variant
 
 INK, GRID = "#010203", "#010204"
 SERIES = tuple(f"#0102{0xF0 + i:x}" for i in range(10))
@@ -127,12 +127,14 @@ def returns_against_size(variants: Sequence[Variant], colors: Sequence[int]) -> 
     def draw(axes: Axes) -> None:
         plots.draw_sizes(axes, dict(zip(colors, variants, strict=True)))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(_short)
+        axes.xaxis.set_major_formatter(plots.short)
         axes.minorticks_off()
         axes.grid(alpha=1.0)
 
-    points = (f"{v.label}: {v.final_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants)
-    return _svg(draw, "Final return against the policy's kept weights. " + "; ".join(points))
+    points = (
+        f"{v.label}: {v.policy_return:.1f} with {v.policy_weights_kept:.0f}" for v in variants
+    )
+    return _svg(draw, "The policy's return against its kept weights. " + "; ".join(points))
 
 
 def compression(groups: Groups) -> Markup:
@@ -181,7 +183,7 @@ def _speed(run: ReadRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return step[ends[1:]], np.diff(step[ends]) / np.diff(seconds[ends])
 
 
-def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
+def series(table: Columns, names: Sequence[str], alt: str, jumps: bool = True) -> Markup:
     """Draws a small chart of columns of one table against its steps.
 
     The lines often coincide, so each has a line style of its own.
@@ -190,14 +192,15 @@ def series(table: Columns, names: Sequence[str], alt: str) -> Markup:
         table: Has the column `step`.
         names: Columns to draw.
         alt: Description for readers who cannot see the chart.
+        jumps: Whether values stay until the next step that the table has.
     """
 
     def draw(axes: Axes) -> None:
         for i, name in enumerate(names):
-            look = distinct_style(i)
-            axes.plot(table["step"], table[name], lw=1.2, drawstyle="steps-post", **look)
+            drawn: Any = "steps-post" if jumps else "default"
+            axes.plot(table["step"], table[name], lw=1.2, drawstyle=drawn, **distinct_style(i))
         _ticks(axes)
-        axes.yaxis.set_major_formatter(_short)
+        axes.yaxis.set_major_formatter(plots.short)
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
     return _svg(draw, alt, SMALL)
@@ -208,18 +211,10 @@ def distinct_style(i: int) -> dict[str, Any]:
     return plots.style(i) | {"ls": plots.STYLES[i % len(plots.STYLES)]}
 
 
-def _short(number: float, position: Any = None) -> str:
-    """Writes the label of a tick: 1500 as 1.5k."""
-    for unit, sign in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= unit:
-            return f"{number / unit:g}{sign}"
-    return f"{number:g}"
-
-
 def _ticks(axes: Axes) -> None:
     axes.grid(alpha=1.0)  # its colour is light enough
-    axes.xaxis.set_major_formatter(_short)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    plots.ticks_to_the_end(axes, 5)
+    axes.xaxis.set_major_formatter(plots.short)
 
 
 def _ends(groups: Groups) -> str:

@@ -88,7 +88,9 @@ def _charts(groups: Groups, compared: Comparison | None) -> list[Chart]:
     drawn = []
     if any(run.returns for run in runs):
         bands = any(len(group) > 1 for group in groups.values())
-        note = "Mean over the seeds; the band spans all seeds." if bands else ""
+        note = "A dot marks the best evaluation."
+        if bands:
+            note = "Mean over the seeds; the band spans all seeds. A dot marks the best mean."
         drawn += [
             Chart("Return against steps", charts.returns_against_steps(groups), note),
             Chart("Return against time", charts.returns_against_seconds(groups)),

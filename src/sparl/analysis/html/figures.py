@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sparl.analysis.html.read_run import ReadRun
 
 
@@ -26,18 +28,24 @@ class Size(NamedTuple):
 
 def tiles(run: ReadRun) -> list[Tile]:
     """Gives the key figures that the run has."""
-    return [_return(run), *_size_tiles(run), *_compression(run), *_speed(run)]
+    return [*_return(run), *_size_tiles(run), *_compression(run), *_speed(run)]
 
 
-def _return(run: ReadRun) -> Tile:
-    final = None if run.summary is None else run.summary.get("final_return")
-    if run.summary is not None and final is not None:
-        best = run.summary.get("best_return")
-        note = "last 10 evaluations" + ("" if best is None else f"; best {value(best)}")
-        return Tile("Final return", value(final), note)
-    if run.returns:
-        return Tile("Newest return", value(run.returns[-1]), f"at step {run.steps[-1]:,}")
-    return Tile("Return", "none yet", "no evaluation so far")
+def _return(run: ReadRun) -> list[Tile]:
+    if not run.returns:
+        return [Tile("Return", "none yet", "no evaluation so far")]
+    over = f"mean over {run.config.eval_episodes} episodes"
+    if run.summary is None:
+        at = f"at step {run.steps[-1]:,}, {over}"
+        return [Tile("Newest return", value(run.returns[-1]), at), _best(run)]
+    late = run.summary.get("final_return")
+    note = over + ("" if late is None else f"; late training {value(late)}")
+    return [Tile("Policy's return", value(run.returns[-1]), note), _best(run)]
+
+
+def _best(run: ReadRun) -> Tile:
+    i = int(np.argmax(run.returns))
+    return Tile("Best evaluation", value(run.returns[i]), f"at step {run.steps[i]:,}")
 
 
 def _size_tiles(run: ReadRun) -> list[Tile]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from sparl.analysis.html import charts, figures, matrices
 from sparl.analysis.html.charts import Chart, LegendEntry
+from sparl.analysis.html.device import (
+    ExportRow,
+    LatencyRow,
+    device_files,
+    exports,
+    latencies,
+)
 from sparl.analysis.html.figures import Size, Tile
 from sparl.analysis.html.film import Film
 from sparl.analysis.html.read_run import Columns, ReadRun
 from sparl.config import spelling
-from sparl.errors import SparlError
-from sparl.exporters import DEVICE_FILE, LATENCY_FILE, REPORT_FILE
-from sparl.storage import files, schema
 
 FAMILIES = {
     "kept": "Weights kept",
@@ -30,6 +32,15 @@ FAMILIES = {
     "dead_layers": "Layers without neurons",
 }
 """Titles of the figures that restructures.csv has of each network, as `kept_actor`."""
+MEANINGS = {
+    "kept": "Weights that the network stores after each restructuring.",
+    "sad": "Places that came or went: how much the topology still moves. A weight that moves from "
+    "one place to another counts twice.",
+    "neurons": "Neurons that are left in the hidden layers.",
+    "narrowest": "Neurons in the narrowest hidden layer: where they are few, it is a bottleneck.",
+    "dead_layers": "Layers through which nothing passes any more: above 0 the network is broken.",
+}
+"""What these figures mean, for a reader of the report."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +62,6 @@ class Layer:
         return self.figures["original_shape"] != self.figures["shape"]
 
 
-class ExportRow(NamedTuple):
-    """What `sparl export` wrote, and what `sparl bench device` measured of it, if it did."""
-
-    to: str
-    dtype: str
-    bytes: int
-    error: str
-    """Largest difference to the policy's outputs."""
-    flash: str
-    ram: str
-    instructions: str
-    """Per action on an emulated Cortex-M4F; empty, like flash and RAM, where not measured."""
-
-
-class LatencyRow(NamedTuple):
-    """Time of an action in microseconds, as `sparl bench latency` measured it."""
-
-    computed_by: str
-    median: str
-    quantile_99: str
-
-
 class Changes(NamedTuple):
     """What restructurings did, out of restructures.csv."""
 
@@ -91,7 +80,11 @@ class RunSection:
     """Of its variant."""
     tiles: list[Tile]
     layers: list[Layer]
+    losses: list[Chart]
+    """The agent's own figures over training: losses, and what else it logs."""
     changes: list[Chart]
+    """Of restructurings; `restructured` is their number."""
+    restructured: int
     constant: list[str]
     """Figures of restructures.csv that never changed."""
     bytes: list[Size]
@@ -169,12 +162,14 @@ def run_section(run: ReadRun, label: str) -> RunSection:
         label,
         tiles=figures.tiles(run),
         layers=_layers(run),
+        losses=_losses(run.metrics),
         changes=changes.charts,
+        restructured=len(run.restructures.get("step", ())),
         constant=changes.constant,
         bytes=figures.policy_bytes(run.sizes) if run.sizes else [],
-        files=_files(run.path),
-        exports=_exports(run.path),
-        latencies=_latencies(run.path),
+        files=device_files(run.path),
+        exports=exports(run.path),
+        latencies=latencies(run.path),
         command=shlex.join(spelling.command(run.config, run.agent, run.method)),
         config=json.dumps(run.recorded, indent=2, sort_keys=True),
     )
@@ -187,78 +182,19 @@ def _layers(run: ReadRun) -> list[Layer]:
     return [Layer(*row) for row in zip(run.sizes["layers"], pictures, strict=True)]
 
 
-def _files(path: Path) -> list[Size]:
-    """Lists all files in policy/, policy-best/ and export/, also those that sparl did not write."""
-    paths = [
-        file
-        for name in ("policy", "policy-best", "export")
-        for file in sorted((path / name).rglob("*"))
-    ]
-    return [Size(str(f.relative_to(path)), f.stat().st_size) for f in paths if f.is_file()]
-
-
-class _Error(msgspec.Struct):
-    """Of what `sparl export` wrote."""
-
-    max: float
-
-
-class _Export(msgspec.Struct):
-    """export.json."""
-
-    to: str
-    dtype: str
-    bytes: int
-    error: _Error | None = None
-
-
-class _Device(msgspec.Struct):
-    """device.json."""
-
-    flash: float | None = None
-    ram: float | None = None
-    instructions: float | None = None
-
-
-class _Latency(msgspec.Struct):
-    """A row of latency.json."""
-
-    told: str
-    median_us: float
-    p99_us: float
-
-
-class _Latencies(msgspec.Struct):
-    """latency.json."""
-
-    rows: list[dict[str, Any]]
-
-
-def _exports(path: Path) -> list[ExportRow]:
-    """Reads the reports of exports; one that cannot be read is left out."""
-    rows = []
-    for file in sorted(path.glob(f"export/*/{REPORT_FILE}")):
-        with suppress(SparlError):
-            export: _Export = schema.convert(files.read_json(file), _Export, file)
-            device = _Device()
-            with suppress(SparlError):
-                measured = file.with_name(DEVICE_FILE)
-                device = schema.convert(files.read_json(measured), _Device, measured)
-            error = f"{export.error.max:.1e}" if export.error else ""
-            counts = (device.flash, device.ram, device.instructions)
-            told = ("" if count is None else f"{count:,.0f}" for count in counts)
-            rows.append(ExportRow(export.to, export.dtype, export.bytes, error, *told))
-    return rows
-
-
-def _latencies(path: Path) -> list[LatencyRow]:
-    file, rows = path / "export" / LATENCY_FILE, []
-    with suppress(SparlError):
-        for found in schema.convert(files.read_json(file), _Latencies, file).rows:
-            with suppress(SparlError):
-                row: _Latency = schema.convert(found, _Latency, file, "rows")
-                rows.append(LatencyRow(row.told, f"{row.median_us:.1f}", f"{row.p99_us:.1f}"))
-    return rows
+def _losses(table: Columns) -> list[Chart]:
+    """Draws what the agent itself logs: the columns between evaluations and sparsity."""
+    names = list(table)
+    if not {"step", "eval_length", "sparsity"} <= table.keys():
+        return []
+    drawn = []
+    for name in names[names.index("eval_length") + 1 : names.index("sparsity")]:
+        values = table[name][np.isfinite(table[name])]
+        if len(values) > 1:
+            title = name.replace("_", " ").capitalize()
+            alt = f"{title} against environment steps: {values[0]:g} to {values[-1]:g}"
+            drawn.append(Chart(title, charts.series(table, [name], alt, jumps=False)))
+    return drawn
 
 
 def _changes(table: Columns) -> Changes:
@@ -281,5 +217,6 @@ def _changes(table: Columns) -> Changes:
         )
         ends = "; ".join(f"{n}: {table[n][0]:g} to {table[n][-1]:g}" for n in names)
         drawing = charts.series(table, names, f"{title} against environment steps. {ends}")
-        drawn.append(Chart(title, drawing, legend=() if names == [family] else tuple(legend)))
+        entries = () if names == [family] else tuple(legend)
+        drawn.append(Chart(title, drawing, MEANINGS.get(family, ""), entries))
     return Changes(drawn, constant)

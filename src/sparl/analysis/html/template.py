@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment as Jinja
 from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sparl.analysis.comparison import Comparison, Variant
 from sparl.analysis.html.environment_section import EnvironmentSection
-from sparl.analysis.tables import COLUMNS, headline
 
 HERE = Path(__file__).parent
 
@@ -34,13 +32,6 @@ def render(environments: Sequence[EnvironmentSection]) -> str:
     return jinja.get_template("report.html").render(
         environments=environments,
         sections=[section for env in environments for section in env.run_sections],
-        columns_of=_columns,
-        headline=headline,
         css=Markup((HERE / "report.css").read_text()),
         version=importlib.metadata.version("sparl"),
     )
-
-
-def _columns(comparison: Comparison) -> list[tuple[str, Callable[[Variant], str]]]:
-    """Gives heading and cell of the columns of `sparl compare` that are not empty."""
-    return [(h, cell) for h, cell in COLUMNS if any(cell(v) for v in comparison.variants)]

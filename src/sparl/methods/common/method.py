@@ -97,6 +97,9 @@ class Method:
     prunes: ClassVar[bool] = False
     """Whether it can prune networks that are already trained: it leaves out the weights that matter
     least. (SET and others start at random places, so they cannot.)"""
+    reshapes: ClassVar[bool] = False
+    """Whether every restructuring gives arrays of other shapes, so that each is compiled to be run
+    once. It is compiled with less effort then."""
 
     def __post_init__(self) -> None:
         validation.kinds(self)
