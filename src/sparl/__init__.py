@@ -9,7 +9,7 @@ action, _ = run.predict(observation)
 from importlib.metadata import version
 
 from sparl import methods
-from sparl.agents import DQN, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
+from sparl.agents import DQN, PPO, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
 from sparl.analysis import compare, report
 from sparl.api import Run, import_sb3, load, prune, resume, train
 from sparl.config import RunConfig
@@ -28,6 +28,7 @@ PrimalDualConfig, OneStepConfig = PrimalDual, ActorCritic
 
 __all__ = [
     "DQN",
+    "PPO",
     "RNM",
     "SAC",
     "TD3",

@@ -10,7 +10,8 @@ from sparl.agents.common.twin_critics import TwinCriticAgent
 from sparl.agents.crossq import CrossQ
 from sparl.agents.dqn import DQN
 from sparl.agents.primal_dual import PrimalDual
-from sparl.agents.registry import AGENTS, name_of, refuse_misfit
+from sparl.agents.ppo import PPO
+from sparl.agents.registry import AGENTS, fitting, name_of, refuse_misfit
 from sparl.agents.sac import SAC
 from sparl.agents.td3 import TD3
 from sparl.agents.xqc import XQC
@@ -18,6 +19,7 @@ from sparl.agents.xqc import XQC
 __all__ = [
     "AGENTS",
     "DQN",
+    "PPO",
     "SAC",
     "TD3",
     "XQC",
@@ -32,6 +34,7 @@ __all__ = [
     "PrimalDual",
     "TwinCriticAgent",
     "UpdateSchedule",
+    "fitting",
     "name_of",
     "refuse_misfit",
 ]

@@ -19,9 +19,9 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from sparl import validation
+from sparl.agents.common import of_networks
 from sparl.agents.common.annealing import ANNEALS, Anneal, annealing
 from sparl.agents.common.schedule import UpdateSchedule
-from sparl.errors import BadValue
 from sparl.kernels import ACTIVATIONS, Activation
 from sparl.learner import AgentState, Constraint, Role
 from sparl.networks import KINDS, Kind, Network, Networks, NormPlace, all_by_batch, build
@@ -39,7 +39,7 @@ class Agent(ABC):
 
     name: ClassVar[str] = ""
     """What it is called on the command line and in run folders."""
-    actions: ClassVar[Actions]
+    actions: ClassVar[Actions | Literal["both"]]
     acting: ClassVar[tuple[str, str]] = ("actor", "actor")
     """The part, and the network in it, that acts."""
     roles: ClassVar[Mapping[str, Role]]
@@ -48,8 +48,8 @@ class Agent(ABC):
     """The parts that have target networks."""
     metrics: ClassVar[Mapping[str, str]]
     """What `update` tells, with the name of each in TensorBoard."""
-    scales_rewards: ClassVar[bool] = False
-    """Whether `update` sees rewards divided by the running deviation of the discounted return."""
+    adam_epsilon: ClassVar[float] = 1e-8
+    """Keeps Adam from dividing by 0."""
 
     network: Kind = "mlp"
     """How layers are connected. mlp: one after the other. densenet: each reads all before it
@@ -108,8 +108,8 @@ class Agent(ABC):
         validation.one_of(
             ("constant", *ANNEALS), learning_rate_schedule=self.learning_rate_schedule
         )
-        self._check_widths(self.hidden)
-        self._check_norm()
+        of_networks.check_widths(self.network, self.hidden)
+        of_networks.check_norm(self)
         validation.fractions(
             gamma=self.gamma, beta1=self.beta1, learning_rate_end=self.learning_rate_end
         )
@@ -202,9 +202,10 @@ class Agent(ABC):
         the papers whose codes use that one (DS-TD3, 2106.04217). AdamW's goes by them.
         """
         rate, decay = self.learning_rate_of(part), self.decoupled_weight_decay
-        step = optax.adam(rate, self.beta1)
+        constants: Any = {"b1": self.beta1, "eps": self.adam_epsilon}
+        step = optax.adam(rate, **constants)
         if decay:
-            step = optax.adamw(rate, self.beta1, weight_decay=decay)
+            step = optax.adamw(rate, **constants, weight_decay=decay)
         if not self.weight_decay:
             return step
         return optax.chain(optax.add_decayed_weights(self.weight_decay), step)
@@ -219,6 +220,26 @@ class Agent(ABC):
         from 0.
         """
         return replace(self, learning_starts=max(0, self.learning_starts - step))
+
+    def for_actions(self, actions: Actions) -> Agent:
+        """The same agent in an environment with such actions, which it can act by.
+
+        Raises:
+            BadValue: An option is for other actions.
+        """
+        return self
+
+    @property
+    def scales_rewards(self) -> bool:
+        """Whether batches have rewards divided by the running deviation of the discounted return,
+        in `update` and in an on-policy agent's `evaluate`."""
+        return False
+
+    @property
+    def noise_part(self) -> str | None:
+        """The part of bare arrays whose numbers stand behind the acting network's outputs in
+        `explore`; None where that network says all."""
+        return None
 
     @property
     def constraint(self) -> Constraint | None:
@@ -272,23 +293,3 @@ class Agent(ABC):
             assert state.updates is not None
             renormalise = state.updates >= self.renorm_from
         return all_by_batch(networks, inputs, renormalise)
-
-    def _check_norm(self) -> None:
-        validation.one_of(("none", "batch", "layer"), norm=self.norm)
-        validation.one_of(("before", "behind"), norm_place=self.norm_place)
-        if self.renorm_from is not None:
-            validation.at_least(0, renorm_from=self.renorm_from)
-        if self.norm != "none" and self.network == "simba":
-            raise BadValue(f"norm is {self.norm}: a simba has layer norms of its own")
-        if self.norm == "batch" and self.batch_size < 2:
-            raise BadValue(
-                f"batch_size is {self.batch_size}: a batch norm needs 2 samples at least, and more "
-                "are better"
-            )
-
-    def _check_widths(self, hidden: tuple[int, ...]) -> None:
-        if self.network == "simba" and len(set(hidden)) > 1:
-            raise BadValue(
-                f"hidden is {' '.join(map(str, hidden))}: a simba has one width throughout, given "
-                "once for each block, for example 128 128"
-            )

@@ -16,12 +16,16 @@ def name_of(agent: Agent) -> str:
     return AGENTS.spec_of(type(agent))
 
 
+def fitting(actions: Actions) -> list[str]:
+    """The names of agents that can act so."""
+    return [name for name, kind in AGENTS.usable().items() if kind.actions in (actions, "both")]
+
+
 def refuse_misfit(agent: Agent, env: str, actions: Actions, space: Any) -> None:
     """Raises `BadEnvironment` where the agent cannot act in the environment's action space."""
-    if agent.actions == actions:
+    if agent.actions in (actions, "both"):
         return
-    fitting = [name for name, kind in AGENTS.usable().items() if kind.actions == actions]
     raise BadEnvironment(
         f"{env} has {actions} actions ({space}); {agent.name} needs {agent.actions} ones. "
-        f"What fits: {', '.join(fitting)}"
+        f"What fits: {', '.join(fitting(actions))}"
     )

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, UInt32
 from sparl import validation
 from sparl.agents.common.annealing import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
+from sparl.agents.common.orthogonal import orthogonal
 from sparl.agents.sac import SAC, drawn
 from sparl.learner import AgentState
 from sparl.networks import BatchNorm, Network, Networks, apply_all
@@ -45,7 +46,6 @@ class XQC(SAC):
     """
 
     name: ClassVar[str] = "xqc"
-    scales_rewards: ClassVar[bool] = True
     entropy_per_action: ClassVar[float] = 0.5
     metrics: ClassVar[Any] = SAC.metrics | {"reward_scale": "train/reward_scale"}
 
@@ -67,6 +67,10 @@ class XQC(SAC):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.at_least(2, bins=self.bins)
+
+    @property
+    def scales_rewards(self) -> bool:
+        return True
 
     @property
     def atoms(self) -> Atoms:
@@ -137,17 +141,6 @@ class XQC(SAC):
             return jnp.mean(p, axis=0)
         smaller = jnp.argmin(self.atoms.mean(p), axis=0)
         return jnp.take_along_axis(p, smaller[None, None], axis=0)[0]
-
-
-def orthogonal(key: jax.Array, network: Network) -> Network:
-    """The network with orthogonal weights times sqrt(2), and biases of 0."""
-    draw = jax.nn.initializers.orthogonal(math.sqrt(2.0))
-    keys = jax.random.split(key, len(network.layers))
-    layers = [
-        replace(layer, weight=draw(key, layer.shape), bias=jnp.zeros_like(layer.bias))
-        for key, layer in zip(keys, network.layers, strict=True)
-    ]
-    return network.with_layers(layers)
 
 
 def unit_rows(network: Network) -> Network:

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sparl.agents import AGENTS
+from sparl.agents import fitting
 from sparl.envs import Checked
 from sparl.storage import quoted
 from sparl.training import Console
@@ -59,13 +59,12 @@ def print_report(report: dict[str, Any]) -> None:
 def print_check(env: str, checked: Checked) -> None:
     """Prints what `sparl check` found of an environment."""
     spaces, actions = checked.spaces, "discrete" if checked.spaces.discrete else "continuous"
-    fitting = [name for name, kind in AGENTS.usable().items() if kind.actions == actions]
     names = ", ".join(f"{entry.name} ({entry.size})" for entry in spaces.entries)
     limit = "without a limit" if checked.longest is None else f"of at most {checked.longest} steps"
     print(f"{env}: {spaces.observation_size} observations, {spaces.action_size} {actions} actions")
     if names:
         print(f"  flattened from: {names}")
-    print(f"  {checked.action_space}; agents that fit: {', '.join(fitting)}")
+    print(f"  {checked.action_space}; agents that fit: {', '.join(fitting(actions))}")
     print(f"  episodes {limit}")
     print(f"  a step takes {_time(checked.step_seconds)}, a reset {_time(checked.reset_seconds)}")
     if checked.random_return is not None:

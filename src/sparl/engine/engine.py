@@ -8,7 +8,7 @@ running.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,6 +61,7 @@ class Engine(Sizes, Seen):
             planned_updates: The agent's in the whole run, over which learning rates are annealed.
         """
         malloc.keep_freed()
+        agent = agent.for_actions("discrete" if columns.discrete else "continuous")
         self.agent, self.method, self.columns = agent, method, columns
         self.planned_updates = planned_updates
         init_key, method_key, update_key = jax.random.split(key_of(seed), 3)
@@ -153,8 +154,9 @@ class Engine(Sizes, Seen):
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
     ) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
-        seen = self.normalized(observation)
-        return self.agent.explore(self._forward, seen, self.columns.action_size, step, rng)
+        seen, part = self.normalized(observation), self.agent.noise_part
+        network = self._forward if part is None else self._with_noise(part)
+        return self.agent.explore(network, seen, self.columns.action_size, step, rng)
 
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
@@ -274,6 +276,15 @@ class Engine(Sizes, Seen):
         """Takes the functions of the learner as it is stored; another topology needs others."""
         self._compiled = functions(self.algorithm, self.learner)
         self._acting = ActingNetworks(self.algorithm, self.learner)
+
+    def _with_noise(self, part: str) -> Callable[[Any], Any]:
+        """The acting network with a part's numbers behind its outputs."""
+        values = np.asarray(self.learner.parts[part].values)
+
+        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.concatenate([self._forward(x), np.tile(values[:, None], x.shape[1])])
+
+        return forward
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._acting(self.learner, x)

@@ -54,8 +54,7 @@ class Trainer(Host):
         Args:
             collector: Makes what steps environments, of the run and this trainer.
         """
-        self.folder, self.config = folder, run
-        self.agent, self.state = agent, LoopState()
+        self.folder, self.config, self.state = folder, run, LoopState()
         if run.stop_at_return is not None:
             callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
         self.callbacks = Callbacks(callbacks, self.stop)
@@ -67,6 +66,7 @@ class Trainer(Host):
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)
         self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations, planned)
+        self.agent = self.engine.agent
         self.rng = np.random.default_rng([run.seed, 1])
         self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
         self.updater = Updater(

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from sparl import validation
 from sparl.agents.agent import Actions, Agent
 from sparl.agents.common import ofenet
+from sparl.agents.common.of_networks import check_widths
 from sparl.agents.common.ofenet import OFENet
 from sparl.agents.common.off_policy import OffPolicyAgent
 from sparl.errors import BadValue
@@ -71,7 +72,7 @@ class TwinCriticAgent(OffPolicyAgent):
         validation.positive(
             critic_hidden=min(self.critic_hidden, default=1), policy_delay=self.policy_delay
         )
-        self._check_widths(self.critic_hidden)
+        check_widths(self.network, self.critic_hidden)
 
     @property
     def critic_outputs(self) -> int:
