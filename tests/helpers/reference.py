@@ -38,8 +38,11 @@ def backward(
 class Adam:
     """Kingma and Ba, 1412.6980, algorithm 1; with `decay` AdamW, 1711.05101, algorithm 2."""
 
-    def __init__(self, learning_rate: float, decay: float = 0.0, beta1: float = 0.9) -> None:
+    def __init__(
+        self, learning_rate: float, decay: float = 0.0, beta1: float = 0.9, epsilon: float = 1e-8
+    ) -> None:
         self.learning_rate, self.decay, self.beta1, self.t = learning_rate, decay, beta1, 0
+        self.epsilon = epsilon
         self.m: dict[tuple[int, int], np.ndarray] = {}
         self.v: dict[tuple[int, int], np.ndarray] = {}
 
@@ -51,7 +54,7 @@ class Adam:
                 self.m[i, j] = m
                 v = self.v[i, j] = 0.999 * self.v.get((i, j), 0.0) + 0.001 * g**2
                 m_hat, v_hat = m / (1 - self.beta1**self.t), v / (1 - 0.999**self.t)
-                step = m_hat / (np.sqrt(v_hat) + 1e-8) + self.decay * layers[i][j]
+                step = m_hat / (np.sqrt(v_hat) + self.epsilon) + self.decay * layers[i][j]
                 layers[i][j] = layers[i][j] - self.learning_rate * step
 
 
