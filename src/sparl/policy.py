@@ -70,8 +70,9 @@ class Policy:
             return self
         normalization = self.normalization
         if normalization is not None:
-            numbers = (np.asarray(select_ranges(ranges, array, np)) for array in normalization)
-            normalization = Normalization(*numbers)
+            mean, scale, clip = normalization
+            seen = [np.asarray(select_ranges(ranges, array, np)) for array in (mean, scale)]
+            normalization = Normalization(seen[0], seen[1], clip)
         network = replace(self.network, inputs=None)
         return Policy(
             network, narrowed(self.spaces, ranges), self.select_inputs(self.golden), normalization

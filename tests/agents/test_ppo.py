@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from environments import OFTEN
 from interruptions import StopAt, Stopped, outcome
 from ppo_reference import Reference
-from support import LATE, assert_follows, dense_networks, distance, exact_start, fields, rows
-from support import trajectory
+from support import (
+    LATE,
+    assert_follows,
+    dense_networks,
+    distance,
+    exact_start,
+    fields,
+    rows,
+    trajectory,
+)
 
 import sparl
 from sparl.agents import PPO
@@ -21,7 +30,7 @@ from sparl.methods import DSP, RNM
 from sparl.methods import Dense as DenseMethod
 from sparl.replay import Columns, Rollout
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "learning_rate": 3e-3,
     "clip_range": 0.1,
     "clip_range_value": 0.2,
@@ -86,7 +95,7 @@ def test_the_first_policy_is_almost_the_same_everywhere(followed):
 
 
 def test_follows_an_independent_reference_for_100_updates(followed):
-    columns, states, by = followed
+    _, states, by = followed
     assert_follows(states, by(Reference), learned=500)
 
 
@@ -236,17 +245,16 @@ def test_exported_c_acts_as_the_policy_does(sparse_runs, tmp_path):
 
 
 def test_it_learns_to_balance_a_pole(tmp_path):
-    """Three thousand steps; of seeds 1 to 3 the last evaluations came to X. Chance has 22."""
+    """Three thousand steps; of seeds 1 to 3 the best evaluations came to 374, 303 and 495 of 500 at
+    most. Chance has 22."""
     returns: list[float] = []
 
     class Watch(sparl.Callback):
         def on_evaluation(self, step, evaluation) -> None:
             returns.append(evaluation.mean_return)
 
-    agent = PPO(
-        **{"hidden": (32, 32), "rollout": 256, "learning_rate": 2e-3},
-        **{"gamma": 0.98, "gae_lambda": 0.9},
-    )
+    better = {"gamma": 0.98, "gae_lambda": 0.9}
+    agent = replace(PPO(hidden=(32, 32), rollout=256, learning_rate=2e-3), **better)
     options = {"steps": 3072, "seed": 1, "eval_every": 1024, "eval_episodes": 5, "quiet": True}
     sparl.train("CartPole-v1", agent, out=tmp_path / "run", callbacks=[Watch()], **options)
     assert max(returns[1:]) > 150
@@ -257,6 +265,7 @@ def test_it_learns_to_balance_a_pole(tmp_path):
     [
         ({"rollout": 100}, "rollout is 100: it must be a multiple of batch_size, 64"),
         ({"rollout": 64, "batch_size": 1}, "batch_size is 1: one advantage has no deviation"),
+        ({"norm": "batch"}, "norm is batch: .* Choose layer or none"),
         ({"clip_range": 0.0}, "clip_range is 0.0: it must be above 0"),
         ({"gae_lambda": 1.5}, "gae_lambda is 1.5"),
         ({"initial_std": -1.0}, "initial_std is -1.0"),

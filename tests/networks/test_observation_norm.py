@@ -74,6 +74,15 @@ def test_normalisation_is_the_identity_at_first_and_zeroes_constant_entries():
     assert (seen[:, 3] == 0).all() and np.abs(seen[:, :3]).max() > 0.5
 
 
+def test_what_is_far_from_the_mean_is_clipped():
+    engine = Engine(TINY_DQN, Dense(), Columns(1, 3, True), 0, True, clip_observations=2.0)
+    engine.observe(np.float32([[-1.0], [1.0]]))
+    shown = engine.normalized(np.float32([[-9.0], [0.5], [9.0]]))
+    np.testing.assert_allclose(shown, [[-2.0], [0.5], [2.0]], rtol=1e-6)
+    with pytest.raises(BadValue, match="clip_observations is 2: only normalised ones"):
+        sparl.RunConfig(POINT, clip_observations=2.0)
+
+
 def test_an_engine_that_normalises_equals_one_that_gets_normalised_observations():
     """Acting, updates and the gradients that a method asks for."""
     agent, columns = TINY_DQN, Columns(4, 3, True)
@@ -120,7 +129,9 @@ def test_replay_drift_normalises_the_stored_observations():
     assert dynamic.drift(replay, engine.act) < 1e-10
 
 
-def normalized(name: str, discrete: bool = False) -> tuple[Policy, np.ndarray]:
+def normalized(
+    name: str, discrete: bool = False, clip: float | None = None
+) -> tuple[Policy, np.ndarray]:
     """That policy, trained on observations far from 0, and 3000 of these."""
     policy = policy_like(name, discrete)
     size = policy.spaces.observation_size
@@ -130,14 +141,16 @@ def normalized(name: str, discrete: bool = False) -> tuple[Policy, np.ndarray]:
     def raw(count: int, seed: int) -> np.ndarray:
         return mean + observations(size, count, seed) / scale
 
-    normalization = Normalization(mean, scale)
+    normalization = Normalization(mean, scale, clip)
     return Policy(policy.network, policy.spaces, raw(8, 0), normalization), raw(3000, 1)
 
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_a_saved_policy_takes_raw_observations(discrete, tmp_path):
-    policy, tried = normalized("mixed", discrete)
+    clip = 1.5 if discrete else None
+    policy, tried = normalized("mixed", discrete, clip)
     assert policy.normalization is not None
+    assert (np.abs(policy.normalization(tried)).max() == 1.5) == discrete
     plain = policy_like("mixed", discrete)
     wanted = plain.predict(policy.normalization(tried))[0]
     assert same_bits(policy.predict(tried)[0], wanted)
@@ -148,7 +161,8 @@ def test_a_saved_policy_takes_raw_observations(discrete, tmp_path):
     assert np.abs(policy.golden).max() > 50  # as they are
 
     content = json.loads((tmp_path / "policy.json").read_text())
-    assert content["observation"] == {"shape": [300], "normalized": True}
+    clipped = {"clip": 1.5} if discrete else {}
+    assert content["observation"] == {"shape": [300], "normalized": True} | clipped
     plain.save(tmp_path / "plain")
     content = json.loads((tmp_path / "plain" / "policy.json").read_text())
     assert content["observation"] == {"shape": [300]}
@@ -166,9 +180,12 @@ def test_a_policy_file_without_its_normalisation_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "dtype, most", [("float32", 1e-5), ("float16", 1e-2), ("int8", 0.05)], ids=lambda p: str(p)
 )
-@pytest.mark.parametrize("name, discrete", [("mixed", False), ("blocks", False), ("dense", True)])
-def test_exported_c_normalises_as_predict_does(name, discrete, dtype, most, tmp_path):
-    policy, tried = normalized(name, discrete)
+@pytest.mark.parametrize(
+    "name, discrete, clip",
+    [("mixed", False, None), ("blocks", False, 1.5), ("dense", True, None), ("dense", False, 1.5)],
+)
+def test_exported_c_normalises_as_predict_does(name, discrete, clip, dtype, most, tmp_path):
+    policy, tried = normalized(name, discrete, clip)
     network = device_network(policy, dtype, tried)
     made = CProgram(policy, network)
     files = made.files()
@@ -182,6 +199,8 @@ def test_exported_c_normalises_as_predict_does(name, discrete, dtype, most, tmp_
     found = np.abs(compiled.outputs(tried) - network.outputs(tried))
     assert found.max() <= network.tolerance(outputs)
     assert "(normalised inside)" in files["policy.h"]
+    if clip is not None:
+        return
     # A mean, and for floating point a scale, which int8 has in its steps.
     bare = CProgram(policy_like(name, discrete), device_network(policy_like(name), dtype, tried))
     assert made.nbytes - bare.nbytes == 4 * policy.spaces.observation_size * (1 + (dtype != "int8"))
@@ -189,7 +208,7 @@ def test_exported_c_normalises_as_predict_does(name, discrete, dtype, most, tmp_
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_exported_onnx_normalises_as_predict_does(discrete):
-    policy, tried = normalized("dense", discrete)
+    policy, tried = normalized("dense", discrete, None if discrete else 1.5)
     session = onnx.session(onnx.model(policy).SerializeToString())
     (action,) = session.run(["action"], {"observation": tried})
     wanted = policy.predict(tried)[0]

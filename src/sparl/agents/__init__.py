@@ -9,8 +9,8 @@ from sparl.agents.common.schedule import UpdateSchedule
 from sparl.agents.common.twin_critics import TwinCriticAgent
 from sparl.agents.crossq import CrossQ
 from sparl.agents.dqn import DQN
-from sparl.agents.primal_dual import PrimalDual
 from sparl.agents.ppo import PPO
+from sparl.agents.primal_dual import PrimalDual
 from sparl.agents.registry import AGENTS, fitting, name_of, refuse_misfit
 from sparl.agents.sac import SAC
 from sparl.agents.td3 import TD3

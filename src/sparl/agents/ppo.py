@@ -37,7 +37,8 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.agent import Acting, Actions, Agent
-from sparl.agents.common.discrete import chosen, greedy
+from sparl.agents.common.discrete import greedy
+from sparl.agents.common.distribution import draw, log_probability
 from sparl.agents.common.of_networks import check_widths
 from sparl.agents.common.on_policy import OnPolicyAgent
 from sparl.agents.common.orthogonal import orthogonal
@@ -129,6 +130,11 @@ class PPO(OnPolicyAgent):
             raise BadValue(
                 f"rollout is {self.rollout}: it must be a multiple of batch_size, {self.batch_size}"
             )
+        if self.norm == "batch":
+            raise BadValue(
+                "norm is batch: a probability would change with the others of its minibatch, and "
+                "ratios would tell that. Choose layer or none"
+            )
         if self.normalize_advantages and self.batch_size < 2:
             raise BadValue(
                 f"batch_size is {self.batch_size}: one advantage has no deviation to be divided "
@@ -211,14 +217,13 @@ class PPO(OnPolicyAgent):
         """An action drawn from the policy; continuous ones may be beyond [-1, 1]."""
         outputs = network(observation[:, None])[:, 0]
         if not self.is_gaussian:
-            # The largest of the logits with Gumbel noise is distributed as their softmax.
-            return int(np.argmax(outputs + rng.gumbel(size=action_size)))
+            return draw(outputs, rng)
         mean, log_std = np.split(outputs, 2)
         return (mean + np.exp(log_std) * rng.standard_normal(action_size)).astype(np.float32)
 
     def evaluate(self, state: AgentState, batch: Batch) -> dict[str, jax.Array]:
         critic, actor = state.online("critic")["critic"], state.online("actor")["actor"]
-        log_prob, _ = self.policy_of(actor(batch.observation.T), self.log_std(state), batch)
+        log_prob, _ = log_probability(actor(batch.observation.T), self.log_std(state), batch.action)
         reward = batch.reward
         if self.normalize_rewards:
             reward = jnp.clip(reward, -MOST_REWARD, MOST_REWARD)
@@ -245,19 +250,18 @@ class PPO(OnPolicyAgent):
             deviation = jnp.std(advantage, ddof=1) + 1e-8
             advantage = (advantage - jnp.mean(advantage)) / deviation
 
-        def value_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
-            outputs, seen = self.by_batch(state, networks, observation)
-            value = outputs[0, 0]
+        def value_loss(networks: Networks) -> tuple[jax.Array, jax.Array]:
+            value = networks["critic"](observation)[0]
             loss = (value - value_target) ** 2
             if (most := self.clip_range_value) is not None:
                 clipped = old["value"] + jnp.clip(value - old["value"], -most, most)
                 loss = jnp.maximum(loss, (clipped - value_target) ** 2)
-            return 0.5 * jnp.mean(loss), (value, seen)
+            return 0.5 * jnp.mean(loss), value
 
         def policy_loss(
             outputs: Float[Array, "out batch"], log_std: Float[Array, " act"] | None
         ) -> tuple[jax.Array, dict[str, jax.Array]]:
-            log_prob, entropy = self.policy_of(outputs, log_std, batch)
+            log_prob, entropy = log_probability(outputs, log_std, batch.action)
             change = log_prob - old["log_prob"]
             ratio, most = jnp.exp(change), self.clip_range
             clipped = jnp.clip(ratio, 1.0 - most, 1.0 + most)
@@ -272,19 +276,17 @@ class PPO(OnPolicyAgent):
             return -gain - self.entropy_bonus * entropy, told
 
         def actor_loss(networks: Networks) -> tuple[jax.Array, Any]:
-            (outputs,), seen = self.by_batch(state, networks, observation)
+            outputs = networks["actor"](observation)
             loss, told = policy_loss(outputs, self.log_std(state))
-            return loss, (outputs, told, seen)
+            return loss, (outputs, told)
 
         def deviations_loss(members: dict[str, jax.Array]) -> tuple[jax.Array, None]:
             return policy_loss(outputs, members["log_std"])[0], None
 
-        moved, loss, (value, seen) = state.step("critic", value_loss)
-        moved = moved.with_statistics("critic", seen)
+        moved, loss, value = state.step("critic", value_loss)
         metrics = {"value_loss": loss, "value": jnp.mean(value)}
         # The losses of both parts of the policy read `state`, the policy before either step.
-        moved, _, (outputs, told, seen) = moved.step("actor", actor_loss)
-        moved = moved.with_statistics("actor", seen)
+        moved, _, (outputs, told) = moved.step("actor", actor_loss)
         if self.is_gaussian:
             metrics["std"] = jnp.mean(jnp.exp(state.online("log_std")["log_std"]))
             moved, _, _ = moved.step("log_std", deviations_loss)
@@ -293,22 +295,3 @@ class PPO(OnPolicyAgent):
     def log_std(self, state: AgentState) -> Float[Array, " act"] | None:
         """The logarithms of the deviations; None where actions are discrete."""
         return state.online("log_std")["log_std"] if self.is_gaussian else None
-
-    def policy_of(
-        self, outputs: Float[Array, "out batch"], log_std: Float[Array, " act"] | None, batch: Batch
-    ) -> tuple[Float[Array, " batch"], Float[Array, ""]]:
-        """Log-probabilities of a batch's actions, and the mean entropy.
-
-        Args:
-            outputs: Of the actor for the batch: logits, or means.
-            log_std: Of a Gaussian; None for logits.
-            batch: Whose actions are meant, as they were drawn.
-        """
-        if log_std is None:
-            log_pi = jax.nn.log_softmax(outputs, axis=0)
-            entropy = -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0))
-            return chosen(log_pi, batch.action[:, 0].astype(jnp.int32)), entropy
-        normal = (batch.action.T - outputs) * jnp.exp(-log_std)[:, None]
-        constant = 0.5 * math.log(2.0 * math.pi)
-        log_prob = -0.5 * jnp.sum(normal**2, axis=0) - jnp.sum(log_std + constant)
-        return log_prob, jnp.sum(log_std + constant + 0.5)

@@ -16,8 +16,7 @@ takes the bias away again has none to count; elsewhere the bias counts as one we
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax

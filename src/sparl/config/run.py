@@ -88,6 +88,8 @@ class RunConfig:
     """Show the networks (x - mean) / sqrt(variance) of each entry of an observation, by running
     statistics of the training's observations (SimBa's RSNorm, 2410.09754). They are saved with the
     policy and part of every export."""
+    clip_observations: float | None = None
+    """Most that an entry of a normalised observation may be away from 0; no limit if not given."""
     noise_inputs: int = 0
     """Entries of noise put behind those of the observation: to see what finds them out."""
     inputs: tuple[int, ...] = ()
@@ -164,6 +166,13 @@ class RunConfig:
             )
         if self.max_episode_steps is not None:
             validation.at_least(1, max_episode_steps=self.max_episode_steps)
+        if self.clip_observations is not None:
+            validation.positive(clip_observations=self.clip_observations)
+            if not self.normalize_observations:
+                raise BadValue(
+                    f"clip_observations is {self.clip_observations:g}: only normalised ones are "
+                    "clipped. Ask for normalize_observations, too"
+                )
         self._check_environments()
         validation.at_least(
             0,

@@ -132,7 +132,8 @@ class Actor:
         size = self._columns.action_size
         network = self._received.network
         if self._statistics is not None:
-            observation = self._statistics.normalization(observation)
+            clip = self._run.clip_observations
+            observation = self._statistics.normalization._replace(clip=clip)(observation)
         return self._agent.explore(network, observation, size, self._step, self._rng)
 
     def _where(self) -> str:

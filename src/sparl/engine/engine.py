@@ -54,11 +54,13 @@ class Engine(Sizes, Seen):
         seed: int,
         normalize_observations: bool = False,
         planned_updates: int | None = None,
+        clip_observations: float | None = None,
     ) -> None:
         """
         Args:
             seed: Of the networks, the method and the updates.
             planned_updates: The agent's in the whole run, over which learning rates are annealed.
+            clip_observations: How far from 0 normalised observations may be.
         """
         malloc.keep_freed()
         agent = agent.for_actions("discrete" if columns.discrete else "continuous")
@@ -76,7 +78,8 @@ class Engine(Sizes, Seen):
         self.learner = Learner.start(dense | networks, optimizers, agent.with_target, self.roles)
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
         size = columns.observation_size if normalize_observations else None
-        Seen.__init__(self, size, agent.gamma if agent.scales_rewards else None)
+        gamma = agent.gamma if agent.scales_rewards else None
+        Seen.__init__(self, size, gamma, clip_observations)
         self.updates = 0
         self.td_errors: jax.Array | None = None
         """Of the newest updates, absolute; None if their rows had no importance weights."""

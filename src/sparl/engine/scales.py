@@ -82,12 +82,16 @@ class DiscountedReturns:
 class Seen:
     """The statistics that a run's batches are scaled by; `Engine` derives from it."""
 
-    def __init__(self, observation_size: int | None, gamma: float | None) -> None:
+    def __init__(
+        self, observation_size: int | None, gamma: float | None, clip: float | None = None
+    ) -> None:
         """
         Args:
             observation_size: Of observations that are to be normalised, else None.
             gamma: Discount of rewards that are to be scaled, else None.
+            clip: How far from 0 normalised observations may be; None for any distance.
         """
+        self._clip = clip
         self.statistics = None
         if observation_size is not None:
             self.statistics = RunningStatistics.start(observation_size)
@@ -119,7 +123,9 @@ class Seen:
     @property
     def normalization(self) -> Normalization | None:
         """What networks see observations through at this moment."""
-        return None if self.statistics is None else self.statistics.normalization
+        if self.statistics is None:
+            return None
+        return self.statistics.normalization._replace(clip=self._clip)
 
     @property
     def scales(self) -> Scales:

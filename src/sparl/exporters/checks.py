@@ -39,7 +39,8 @@ def check_policy(policy: Policy) -> None:
     if policy.golden.ndim != 2 or policy.golden.shape[1] != inputs:
         raise _disagreement("golden observations", policy.golden.shape, f"{inputs} inputs")
     if policy.normalization is not None:
-        for name, array in policy.normalization._asdict().items():
+        for name in ("mean", "scale"):
+            array = getattr(policy.normalization, name)
             if np.shape(array) != (inputs,):
                 raise _disagreement(f"observation.{name}", np.shape(array), f"{inputs} inputs")
 

@@ -128,6 +128,7 @@ def device_network(
     network, normalization = policy.network, policy.normalization
     weights = [_stored(np.asarray(layer.weight), dtype) for layer in network.layers]
     parts = ("finite", "half") if dtype == "float16" else ("finite",)
+    parts += _clipping_parts(normalization)
     if network.wiring.is_chain:
         parts += ("rectified", "relu") if len(network.layers) > 1 else ()
     return DeviceNetwork(
@@ -154,7 +155,7 @@ def device_network(
 def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     network, normalization = quantized.network, quantized.normalization
     highest = f"{quantized.limits[0]}.0f"
-    parts = ("finite", "quantize")
+    parts = ("finite", "quantize", *_clipping_parts(normalization))
     input_arrays = [
         _norm_arrays(norm) | ({} if steps is None else {"steps": steps})
         for norm, steps in zip(network.input_norms, quantized.steps, strict=True)
@@ -163,10 +164,11 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
     observation_arrays = _normalization_arrays(normalization)
     if network.wiring.is_chain:
         parts += ("requantize",) if len(network.layers) > 1 else ()
-        centred = "observation[i]" if normalization is None else "(observation[i] - mean[i])"
-        observation_value = f"quantize({centred} * steps_0[i], -{highest}, {highest})"
-        if normalization is not None:  # one multiplication does for the scale and the steps
+        if normalization is not None and normalization.clip is None:
+            # One multiplication does for the scale and the steps.
+            observation_value = "(observation[i] - mean[i])"
             input_arrays[0]["steps"] = input_arrays[0]["steps"] * observation_arrays.pop("scale")
+        observation_value = f"quantize({observation_value} * steps_0[i], -{highest}, {highest})"
     return DeviceNetwork(
         layers=tuple(
             device_layer(layer, int8_layer.weight)
@@ -189,7 +191,14 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
 
 
 def _observation_value(normalization: Normalization | None) -> str:
-    return "observation[i]" if normalization is None else "((observation[i] - mean[i]) * scale[i])"
+    if normalization is None:
+        return "observation[i]"
+    normalized, clip = "((observation[i] - mean[i]) * scale[i])", normalization.clip
+    return normalized if clip is None else f"clipped({normalized}, {float(np.float32(clip))!r}f)"
+
+
+def _clipping_parts(normalization: Normalization | None) -> tuple[str, ...]:
+    return () if normalization is None or normalization.clip is None else ("clipped",)
 
 
 def _normalization_arrays(normalization: Normalization | None) -> NamedArrays:

@@ -54,9 +54,13 @@ def model(policy: Policy) -> Any:
     flat = np.array([-1, spaces.observation_size], np.int64)
     x = node("Reshape", "flat", "observation", constant("flat_shape", flat))
     if policy.normalization is not None:
-        mean, scale = (np.asarray(array) for array in policy.normalization)
+        mean, scale = map(np.asarray, policy.normalization[:2])
         x = node("Sub", "centred", x, constant("observation_mean", mean))
         x = node("Mul", "normalized", x, constant("observation_scale", scale))
+        if (clip := policy.normalization.clip) is not None:
+            most = np.array([clip], np.float32)
+            x = node("Max", "clipped_below", x, constant("least_seen", -most))
+            x = node("Min", "clipped", x, constant("most_seen", most))
     network = policy.network
 
     def numbered(operator: str, *inputs: str, **attributes: Any) -> str:

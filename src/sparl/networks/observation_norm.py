@@ -25,6 +25,9 @@ class Normalization(NamedTuple):
     """Is subtracted first."""
     scale: Float[np.ndarray, " obs"] | Float[jax.Array, " obs"]
     """Multiplies the difference."""
+    clip: float | None = None
+    """The product is clipped to within this of 0, as VecNormalize of Stable-Baselines3 does it; not
+    at all if None."""
 
     def __call__(self, observation: Any) -> Any:
         """Normalised observations.
@@ -32,7 +35,8 @@ class Normalization(NamedTuple):
         Args:
             observation: float32 [..., obs], of NumPy or JAX.
         """
-        return (observation - self.mean) * self.scale
+        normalized = (observation - self.mean) * self.scale
+        return normalized if self.clip is None else normalized.clip(-self.clip, self.clip)
 
 
 class RunningStatistics(NamedTuple):

@@ -45,6 +45,7 @@ class _Observation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     shape: tuple[Size, ...]
     normalized: bool = False
+    clip: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -96,7 +97,9 @@ def write(folder: Path, policy: StoredPolicy, outputs: NDArray[np.float32]) -> N
     observation: dict[str, Any] = {"shape": policy.spaces.observation_shape}
     if policy.normalization is not None:
         observation["normalized"] = True
-        arrays |= {f"observation.{k}": v for k, v in policy.normalization._asdict().items()}
+        mean, scale, clip = policy.normalization
+        arrays |= {"observation.mean": np.asarray(mean), "observation.scale": np.asarray(scale)}
+        observation |= {} if clip is None else {"clip": clip}
     layers = []
     for i, layer in enumerate(policy.network.layers):
         description, stored = pack(layer)
@@ -138,7 +141,7 @@ def read(folder: Path) -> tuple[StoredPolicy, NDArray[np.float32]]:
     normalization = None
     if content.observation.normalized:
         mean, scale = (stored.take(f"observation.{n}", (inputs,)) for n in ("mean", "scale"))
-        normalization = Normalization(mean, scale)
+        normalization = Normalization(mean, scale, content.observation.clip)
     golden = stored.take("golden.observation", (None, inputs))
     policy = StoredPolicy(network, spaces, normalization, golden)
     return policy, stored.take(golden_output(spaces), (len(golden), outputs))

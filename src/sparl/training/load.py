@@ -39,7 +39,8 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
         raise BadRun(f"{folder.path} has no checkpoint yet")
     refuse_beyond(folder, saved[-1], agent, spaces)
     columns = columns_of(run, agent, spaces)
-    engine = Engine(agent, method, columns, run.seed, run.normalize_observations)
+    seen = run.normalize_observations, None, run.clip_observations
+    engine = Engine(agent, method, columns, run.seed, *seen)
     loaded = folder.checkpoints.load(saved[-1], lambda layouts: engine.template(layouts).arrays)
     engine.restore(loaded.arrays, engine.template(loaded.layouts))
     return engine, LoopState.from_json(loaded.state, loaded.file)

@@ -65,7 +65,8 @@ class Trainer(Host):
         self.replay = self.collector.make_replay(columns)
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)
-        self.engine = Engine(agent, method, columns, run.seed, run.normalize_observations, planned)
+        seen = run.normalize_observations, planned, run.clip_observations
+        self.engine = Engine(agent, method, columns, run.seed, *seen)
         self.agent = self.engine.agent
         self.rng = np.random.default_rng([run.seed, 1])
         self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)

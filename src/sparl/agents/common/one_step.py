@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sparl import validation
 from sparl.agents.agent import Acting, Actions
 from sparl.agents.common.discrete import chosen, greedy
+from sparl.agents.common.distribution import draw
 from sparl.agents.common.on_policy import OnPolicyAgent
 from sparl.learner import AgentState
 from sparl.networks import Network, Networks
@@ -94,8 +95,7 @@ class OneStepAgent(OnPolicyAgent):
         rng: np.random.Generator,
     ) -> int:
         """A choice drawn from the policy."""
-        # The largest of the logits with Gumbel noise added is distributed as their softmax.
-        return int(np.argmax(network(observation[:, None])[:, 0] + rng.gumbel(size=action_size)))
+        return draw(network(observation[:, None])[:, 0], rng)
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
