@@ -7,8 +7,10 @@ from typing import Any
 from sparl import agents
 from sparl.agents import Agent
 from sparl.config import RunConfig
+from sparl.engine import Engine
 from sparl.envs import Spaces, views_of
 from sparl.errors import BadValue
+from sparl.methods import Method
 from sparl.replay import Columns
 
 
@@ -52,6 +54,14 @@ def columns_of(run: RunConfig, agent: Agent, spaces: Spaces) -> Columns:
     views = views_of(spaces, run.actor_obs, run.critic_obs)
     sizes = spaces.observation_size, spaces.action_size
     return Columns(*sizes, spaces.discrete, agent.extras, views)
+
+
+def engine_of(
+    run: RunConfig, agent: Agent, method: Method, columns: Columns, planned: int | None = None
+) -> Engine:
+    """The engine of a run; for `planned` see `Engine`."""
+    seen = run.normalize_observations, planned, run.clip_observations
+    return Engine(agent, method, columns, run.seed, *seen)
 
 
 def _refuse_with_views(run: RunConfig, agent: Agent) -> None:

@@ -18,7 +18,7 @@ from sparl.layouts import blank
 from sparl.networks import accounting, plain
 from sparl.policy import Policy
 from sparl.storage import RunFolder, StateFile
-from sparl.training.compatibility import columns_of
+from sparl.training.compatibility import columns_of, engine_of
 from sparl.training.state import LoopState
 from sparl.validation import shown
 
@@ -38,9 +38,7 @@ def snapshot(folder: RunFolder) -> tuple[Engine, LoopState]:
     if not saved:
         raise BadRun(f"{folder.path} has no checkpoint yet")
     refuse_beyond(folder, saved[-1], agent, spaces)
-    columns = columns_of(run, agent, spaces)
-    seen = run.normalize_observations, None, run.clip_observations
-    engine = Engine(agent, method, columns, run.seed, *seen)
+    engine = engine_of(run, agent, method, columns_of(run, agent, spaces))
     loaded = folder.checkpoints.load(saved[-1], lambda layouts: engine.template(layouts).arrays)
     engine.restore(loaded.arrays, engine.template(loaded.layouts))
     return engine, LoopState.from_json(loaded.state, loaded.file)

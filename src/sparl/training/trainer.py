@@ -26,7 +26,7 @@ from sparl.storage import RunFolder
 from sparl.training import startup
 from sparl.training.callbacks import Callback, Callbacks
 from sparl.training.collector import Collected, Collector, Host, LocalCollector, close_all
-from sparl.training.compatibility import columns_of, refuse_misfit
+from sparl.training.compatibility import columns_of, engine_of, refuse_misfit
 from sparl.training.evaluation import Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted, Overdue
 from sparl.training.logger import Logger
@@ -65,8 +65,7 @@ class Trainer(Host):
         self.replay = self.collector.make_replay(columns)
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)
-        seen = run.normalize_observations, planned, run.clip_observations
-        self.engine = Engine(agent, method, columns, run.seed, *seen)
+        self.engine = engine_of(run, agent, method, columns, planned)
         self.agent = self.engine.agent
         self.rng = np.random.default_rng([run.seed, 1])
         self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
