@@ -257,22 +257,23 @@ def import_sb3(
     *,
     steps: int = 10_000,
     learning_rate: float | None = None,
+    vecnormalize: str | Path | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     **options: Any,
 ) -> Run:
-    """Makes a run of an agent that Stable-Baselines3 saved: TD3, SAC or DQN, `model.save(path)`.
+    """Makes a run of an agent that Stable-Baselines3 saved: `model.save(path)`.
 
     The file has no replay, so the run consists of `steps` environment steps in which the agent
-    acts, exploring, and learns nothing. Then it is like any other: `prune` and `resume` go on from
-    it. PyTorch is not needed, and no code of the file is run.
+    acts and learns nothing. From one of PPO, TD3, SAC or DQN `prune` and `resume` go on; of all
+    others it is the policy, to evaluate and export. PyTorch is not needed, and no code is run.
 
     Args:
-        env: As for `train`: that it was trained in, which the file does not name. If that was
-            within VecNormalize, one that gives what that gave: its statistics are not in the file.
-        learning_rate: In place of the file's; needed where that is a schedule.
+        env: As for `train`: that it was trained in, which the file does not name.
+        learning_rate: In place of the file's.
+        vecnormalize: What VecNormalize saved, if it was trained within that.
         seed: Of exploration, sampling and episodes; the file's, or 0, if not given.
         options: Of `sparl.RunConfig`; `buffer_size` is the file's if not given.
 
@@ -283,7 +284,8 @@ def import_sb3(
         BadEnvironment: An environment that it was not trained in.
     """
     folder = launch.import_sb3(
-        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet), options
+        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet),
+        *(None if vecnormalize is None else Path(vecnormalize), options),
     )
     return Run(folder.path)
 

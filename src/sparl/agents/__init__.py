@@ -9,6 +9,7 @@ from sparl.agents.common.schedule import UpdateSchedule
 from sparl.agents.common.twin_critics import TwinCriticAgent
 from sparl.agents.crossq import CrossQ
 from sparl.agents.dqn import DQN
+from sparl.agents.imported import Imported
 from sparl.agents.ppo import PPO
 from sparl.agents.primal_dual import PrimalDual
 from sparl.agents.registry import AGENTS, fitting, name_of, refuse_misfit
@@ -28,6 +29,7 @@ __all__ = [
     "ActorCritic",
     "Agent",
     "CrossQ",
+    "Imported",
     "OffPolicyAgent",
     "OnPolicyAgent",
     "OneStepAgent",

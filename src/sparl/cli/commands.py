@@ -60,10 +60,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Import:
-    """Make a run of an agent of another library, to prune it or to go on training it: TD3, SAC or
-    DQN, saved by Stable-Baselines3's model.save. The file has no replay, so the agent first acts
-    for some steps without learning. If it was trained with VecNormalize, --env must give values
-    normalised as VecNormalize did: its statistics are not in the file."""
+    """Make a run of an agent that Stable-Baselines3's model.save saved. The file has no replay, so
+    the agent first acts for some steps without learning. PPO, TD3, SAC and DQN can be pruned and
+    trained on; of A2C, TRPO, DDPG, TQC, QR-DQN and gSDE it is the policy, to evaluate and export.
+    """
 
     library: tyro.conf.Positional[Literal["sb3"]]
     """The library that saved it: Stable-Baselines3."""
@@ -81,7 +81,10 @@ class Import:
     steps: int = 10_000
     """Environment steps for which the agent acts, to fill its replay."""
     learning_rate: float | None = None
-    """Adam's step size from now on, in place of the file's; needed if that is a schedule."""
+    """Adam's step size from now on, in place of the file's."""
+    vecnormalize: Path | None = None
+    """What VecNormalize saved, if it was trained within that: observations are seen through its
+    statistics from then on. No code of the file is run."""
     seed: int | None = None
     """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
     threads: int | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from sparl import api, launch, training
+from sparl.agents import Imported
 from sparl.cli import commands
 from sparl.config import options, run_file
 from sparl.errors import BadValue
@@ -76,13 +77,15 @@ def import_agent(arguments: list[str]) -> None:
         wrappers=args.wrappers,
         steps=args.steps,
         learning_rate=args.learning_rate,
+        vecnormalize=args.vecnormalize,
         seed=args.seed,
         out=args.out,
         quiet=args.quiet,
     )
     if not args.quiet:
         _conclude(args.out)
-        print(f"  sparl prune {quoted(args.out)}")
+        if not isinstance(RunFolder(args.out).read_config().agent, Imported):
+            print(f"  sparl prune {quoted(args.out)}")
 
 
 def _conclude(out: Path) -> None:

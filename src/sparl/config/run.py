@@ -17,7 +17,10 @@ ROLLOUT = 50
 """Steps of a rollout, if not given, where there are several actors."""
 
 
-RECORDED = ("env_spec", "env_folder", "replay_sha256", "replay_transitions", "begun_from")
+RECORDED = (
+    *("env_spec", "env_folder", "replay_sha256", "replay_transitions"),
+    *("begun_from", "vecnormalize"),
+)
 """Fields of `RunConfig` that sparl fills in itself."""
 
 
@@ -147,6 +150,8 @@ class RunConfig:
     begun_from: tyro.conf.Suppress[str] = ""
     """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
     another library (`sparl import`)."""
+    vecnormalize: tyro.conf.Suppress[str] = ""
+    """The file of the statistics that such an agent saw observations through."""
 
     def __post_init__(self) -> None:
         validation.kinds(self)

@@ -29,6 +29,7 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     usual_run = RunConfig(run.env, **{name: getattr(run, name) for name in found})
     if run.begun_from and begun_from.parent.name != "checkpoints":
         line = ["sparl", "import", "sb3", run.begun_from, "--env", run.env, "--out", "imported"]
+        line += ["--vecnormalize", run.vecnormalize] if run.vecnormalize else []
         line += _spelled("learning-rate", options_of(agent).get("learning_rate"))
         line += [*_spelled("seed", run.seed), *_spelled("steps", run.steps)]
         changed = _changed(run, usual_run)

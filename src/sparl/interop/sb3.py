@@ -1,21 +1,20 @@
-"""Reads TD3, SAC and DQN agents that Stable-Baselines3 saved with `model.save(FILE)`.
+"""Reads agents that Stable-Baselines3 saved with `model.save(FILE)`.
 
 The file is a zip of PyTorch's state dicts (`policy.pth`, `*.optimizer.pth`,
 `pytorch_variables.pth`) and of `data`, the model's other attributes as JSON. For an attribute that
 JSON cannot hold, `data` has a pickle and a description in text. The pickle is never read; the text
 is.
 
-Networks, targets, Adam's moments and SAC's temperature are taken over unchanged, and
-hyperparameters where sparl has the same. Two things differ from then on: sparl makes one update per
-environment step, whatever `train_freq` was, and DQN's gradients are not clipped by their norm. The
-replay, the environment and the statistics of VecNormalize are not in such a file.
+Of PPO, TD3, SAC and DQN the networks, targets, Adam's moments and SAC's temperature are taken over
+unchanged, and hyperparameters where sparl has the same: they go on learning. From then on sparl
+makes one update of TD3, SAC and DQN per environment step, whatever `train_freq` was, and DQN's
+gradients are not clipped by their norm. Of all others the policy is taken over. The replay and the
+environment are not in such a file; what VecNormalize knew is in a file of its own.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,24 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents import DQN, SAC, TD3
-from sparl.errors import BadFile, BadValue
-from sparl.interop.sb3_file import SB3File, numbers_in
-from sparl.interop.trained_agent import Members, Moments, TrainedAgent, TrainedPart
+from sparl.agents import DQN, SAC, TD3, Agent
+from sparl.errors import BadFile
+from sparl.interop import sb3_on_policy, sb3_policies
+from sparl.interop.sb3_file import SB3File
+from sparl.interop.sb3_networks import (
+    Build,
+    Tensors,
+    assembled_of,
+    dense,
+    layers,
+    mlp,
+    moments,
+    widths,
+)
+from sparl.interop.sb3_spaces import numbers_in
+from sparl.interop.trained_agent import Members, TrainedAgent, TrainedPart
 from sparl.layouts import Dense
-from sparl.networks import Network, plain
 from sparl.validation import shown
-
-Tensors = dict[str, NDArray[Any]]
-"""A state dict: `actor.mu.0.weight` [out, in], `actor.mu.0.bias` [out], …"""
-
-Build = Callable[[Tensors], Members]
-"""Builds networks from a state dict; also from moments, which are aligned with the weights."""
 
 
 def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
@@ -50,35 +54,43 @@ def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
         BadValue: sparl has no equal of this agent. The message says why and what can be done.
     """
     file = SB3File(path)
-    reader = {"td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm]
     try:
-        parts, agent = reader(file, learning_rate)
+        parts, agent = _read(file, learning_rate)
     except (OverflowError, RecursionError) as error:
         raise BadFile(f"{path} has a number out of bounds: {error}", file=path) from error
     seed = 0 if file.data.get("seed") is None else file.integer("seed")
-    run = {"buffer_size": file.integer("buffer_size"), "seed": seed}
+    run = {"seed": seed}
+    if "buffer_size" in file.data:
+        run["buffer_size"] = file.integer("buffer_size")
     return TrainedAgent(agent, parts, run, file.spaces, tuple(file.notes))
+
+
+def _read(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], Agent]:
+    """An agent that goes on learning, where sparl has its algorithm; else what acts of it."""
+    if why := sb3_policies.why_it_cannot_learn(file):
+        return sb3_policies.acting(file, why)
+    own = {"ppo": sb3_on_policy.ppo, "td3": _td3, "sac": _sac, "dqn": _dqn}[file.algorithm]
+    return own(file, learning_rate)
 
 
 def _td3(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPart], TD3]:
     policy = file.policy(r"(actor|actor_target)\.mu\.\d+|(critic|critic_target)\.qf[01]\.\d+")
 
     def actor(prefix: str) -> Build:
-        return lambda tensors: {"actor": _mlp(tensors, f"{prefix}.mu", squash=True)}
+        return lambda tensors: {"actor": mlp(tensors, f"{prefix}.mu", file.activation, squash=True)}
 
     parts = {
         "actor": TrainedPart(
             actor("actor")(policy),
             actor("actor_target")(policy),
-            _moments(file, "actor.optimizer", "actor.", actor("actor")),
+            moments(file, "actor.optimizer", "actor.", actor("actor")),
         ),
         "critics": _critics(file, policy),
     }
-    config = _configured(
-        file,
+    config = file.configured(
         TD3,
-        **_common(file, learning_rate),
-        **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
+        **_common(file, TD3, learning_rate),
+        **widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         policy_noise=file.number("target_policy_noise"),
         noise_clip=file.number("target_noise_clip"),
         policy_delay=file.integer("policy_delay"),
@@ -91,14 +103,15 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
     policy = file.policy(r"actor\.(latent_pi\.\d+|mu|log_std)|(critic|critic_target)\.qf[01]\.\d+")
 
     def actor(tensors: Tensors) -> Members:
-        heads = [_dense(tensors, f"actor.{name}") for name in ("mu", "log_std")]
+        heads = [dense(tensors, f"actor.{name}") for name in ("mu", "log_std")]
         head = Dense(
             jnp.concatenate([head.weight for head in heads]),
             jnp.concatenate([head.bias for head in heads]),
         )
-        return {"actor": plain((*_mlp(tensors, "actor.latent_pi").layers, head))}
+        hidden = layers(tensors, "actor.latent_pi")
+        return {"actor": assembled_of([*hidden, head], file.activation)}
 
-    variables = file.tensors("pytorch_variables")
+    variables = file.variables
     if "log_ent_coef" in variables:
         logarithm = _scalar(file, variables, "log_ent_coef")
     elif "ent_coef_tensor" in variables:
@@ -117,21 +130,20 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
     coefficient = {"log_ent_coef": logarithm}
     parts = {
         "actor": TrainedPart(
-            actor(policy), None, _moments(file, "actor.optimizer", "actor.", actor)
+            actor(policy), None, moments(file, "actor.optimizer", "actor.", actor)
         ),
         "critics": _critics(file, policy),
         "temperature": TrainedPart(
             temperature(coefficient),
             None,
-            _moments(file, "ent_coef_optimizer", "", temperature, coefficient),
+            moments(file, "ent_coef_optimizer", "", temperature, coefficient),
         ),
     }
     target_entropy = file.data.get("target_entropy")
-    config = _configured(
-        file,
+    config = file.configured(
         SAC,
-        **_common(file, learning_rate),
-        **_widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
+        **_common(file, SAC, learning_rate),
+        **widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
         target_entropy=target_entropy if isinstance(target_entropy, float) else None,
         initial_temperature=math.exp(logarithm),
     )
@@ -142,19 +154,18 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
     policy = file.policy(r"(q_net|q_net_target)\.q_net\.\d+")
 
     def q(prefix: str) -> Build:
-        return lambda tensors: {"q": _mlp(tensors, f"{prefix}.q_net")}
+        return lambda tensors: {"q": mlp(tensors, f"{prefix}.q_net", file.activation)}
 
     part = TrainedPart(
         q("q_net")(policy),
         q("q_net_target")(policy),
-        _moments(file, "policy.optimizer", "q_net.", q("q_net")),
+        moments(file, "policy.optimizer", "q_net.", q("q_net")),
     )
     exploring = file.number("exploration_fraction") * file.number("_total_timesteps")
-    config = _configured(
-        file,
+    config = file.configured(
         DQN,
-        **_common(file, learning_rate),
-        **_widths(part.members["q"]),
+        **_common(file, DQN, learning_rate),
+        **widths(part.members["q"]),
         double=False,
         # Stable-Baselines3 counts environment steps, sparl updates; it makes one per step.
         target_update_interval=file.integer("target_update_interval"),
@@ -163,16 +174,6 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         epsilon_steps=max(0, round(exploring) - file.integer("num_timesteps")),
     )
     return {"q": part}, config
-
-
-def _configured(file: SB3File, kind: Any, **options: Any) -> Any:
-    """The agent's configuration; options that it refuses are the file's fault."""
-    try:
-        return kind(**options)
-    except BadValue as error:
-        raise BadFile(
-            f"{file.path} is not as sparl can take it: {error}", file=file.path
-        ) from error
 
 
 def _scalar(file: SB3File, variables: Tensors, name: str) -> NDArray[Any]:
@@ -191,87 +192,23 @@ def _scalar(file: SB3File, variables: Tensors, name: str) -> NDArray[Any]:
 
 def _critics(file: SB3File, policy: Tensors) -> TrainedPart:
     def critics(prefix: str) -> Build:
-        return lambda tensors: {f"critic_{i}": _mlp(tensors, f"{prefix}.qf{i}") for i in range(2)}
+        return lambda tensors: {
+            f"critic_{i}": mlp(tensors, f"{prefix}.qf{i}", file.activation) for i in range(2)
+        }
 
     return TrainedPart(
         critics("critic")(policy),
         critics("critic_target")(policy),
-        _moments(file, "critic.optimizer", "critic.", critics("critic")),
+        moments(file, "critic.optimizer", "critic.", critics("critic")),
     )
 
 
-def _mlp(tensors: Tensors, prefix: str, squash: bool = False) -> Network:
-    """Builds a network of linear layers `PREFIX.0`, `PREFIX.2`, … with ReLUs between them."""
-    numbers = sorted(
-        int(name.removeprefix(f"{prefix}.").removesuffix(".weight"))
-        for name in tensors
-        if name.startswith(f"{prefix}.") and name.endswith(".weight")
-    )
-    if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
-        raise BadValue(
-            f"{prefix} has its linear layers at {numbers}; sparl imports linear layers with a ReLU "
-            "after each (0, 2, 4, …), and at least one hidden layer"
-        )
-    return plain([_dense(tensors, f"{prefix}.{number}") for number in numbers], squash)
-
-
-def _dense(tensors: Tensors, name: str) -> Dense:
-    try:
-        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    except KeyError as error:
-        raise BadFile(f"the policy lacks {error}") from error
-    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise BadFile(
-            f"{name} has weights {weight.shape} and biases {bias.shape}",
-            field=name,
-            value=weight.shape,
-        )
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise BadFile(f"{name} has numbers that are not finite", field=name)
-    return Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
-
-
-def _widths(acting: Network, critic: Network | None = None) -> dict[str, Any]:
-    """Gives the options `hidden` and, where it differs, `critic_hidden`."""
-    networks = [acting] if critic is None else [acting, critic]
-    widths = []
-    for network in networks:
-        layers = network.layers
-        if len(layers) == 1:
-            raise BadValue(
-                "a network of the file has no hidden layer; networks of sparl have at least one"
-            )
-        if any(a.out_features != b.in_features for a, b in itertools.pairwise(layers)):
-            raise BadFile(f"layers do not fit together: {[la.shape for la in layers]}")
-        widths.append(tuple(layer.out_features for layer in layers[:-1]))
-    options: dict[str, Any] = {"hidden": widths[0]}
-    return options if len(set(widths)) == 1 else options | {"critic_hidden": widths[1]}
-
-
-def _moments(
-    file: SB3File, name: str, prefix: str, build: Build, tensors: Tensors | None = None
-) -> Moments | None:
-    """Gives Adam's moments of the tensors under `prefix`; None if the file has none."""
-    states = file.adam(name)
-    if states is None:
-        return None
-    all_tensors = file.tensors("policy") if tensors is None else tensors
-    names = [tensor for tensor in all_tensors if tensor.startswith(prefix)]
-    try:
-        first = build({tensor: states[i]["exp_avg"] for i, tensor in enumerate(names)})
-        second = build({tensor: states[i]["exp_avg_sq"] for i, tensor in enumerate(names)})
-        steps = int(states[0]["step"])
-        if not 0 <= steps < 2**31:
-            raise ValueError(f"{steps} steps")
-        return Moments(steps, first, second)
-    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        raise BadFile(f"{name}.pth of {file.path} has other moments than Adam's") from error
-
-
-def _common(file: SB3File, learning_rate: float | None) -> dict[str, Any]:
-    """Gives the options that all agents have."""
+def _common(file: SB3File, kind: type[Agent], learning_rate: float | None) -> dict[str, Any]:
+    """Gives the options that all these agents have."""
+    rate = file.learning_rate(kind.learning_rate) if learning_rate is None else learning_rate
     return {
-        "learning_rate": file.learning_rate() if learning_rate is None else learning_rate,
+        "learning_rate": rate,
+        "activation": file.activation,
         "weight_decay": file.weight_decay(),
         "batch_size": file.integer("batch_size"),
         "gamma": file.number("gamma"),

@@ -11,32 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.errors import BadFile, BadValue
-from sparl.interop import torch_file
+from sparl.interop import sb3_kind, sb3_spaces, torch_file
 from sparl.interop.bounded_zip import BoundedZip
-from sparl.interop.trained_agent import FileSpaces
+from sparl.interop.sb3_spaces import LARGEST, bad
+from sparl.kernels import Activation
 from sparl.storage import schema
-from sparl.validation import shown
 
-LARGEST = 2**31 - 1
-"""The largest whole number that is taken over."""
 MOST_DATA = 16 * 2**20
 """Bytes of the model's attributes."""
 
-POLICIES = {
-    "stable_baselines3.td3.policies": "td3",
-    "stable_baselines3.sac.policies": "sac",
-    "stable_baselines3.dqn.policies": "dqn",
-}
-"""Modules of Stable-Baselines3's policies, and sparl's names of their algorithms."""
-
 
 class SB3File:
-    """A file that `model.save` wrote, of an agent that sparl has an equal of.
-
-    Attributes:
-        algorithm: td3, sac or dqn.
-        data: The model's attributes.
-        notes: What a reader could not take over, a sentence each.
+    """A file that `model.save` wrote, of a policy that sparl can compute.
 
     Raises:
         BadFile: The file is missing, truncated, or not from Stable-Baselines3.
@@ -49,9 +35,16 @@ class SB3File:
         """Tensors by the name of their file."""
         self._zip = BoundedZip(path)
         self.notes: list[str] = []
+        """What a reader could not take over, a sentence each."""
         self.data = self._attributes()
-        self.algorithm = self._recognise_algorithm()
-        self._refuse_other_networks()
+        """The model's attributes."""
+        self.algorithm = sb3_kind.algorithm_of(self.data, path)
+        """As Stable-Baselines3 calls it, in small letters."""
+        self.activation: Activation = sb3_kind.activation_of(self.data, path, self.algorithm)
+        """The function between layers."""
+        self.spaces = sb3_spaces.read(self.data, path)
+        """Of the environment, as far as the file has them in readable text."""
+        sb3_kind.refuse_other_networks(self.data, path)
 
     def number(self, name: str) -> float:
         """Gives an attribute that is a finite number.
@@ -62,7 +55,7 @@ class SB3File:
         value = self.data.get(name)
         if isinstance(value, int | float) and type(value) is not bool and math.isfinite(value):
             return float(value)
-        raise self._bad(name, value, "a number")
+        raise bad(self.path, name, value, "a number")
 
     def integer(self, name: str) -> int:
         """Gives an attribute that is a whole number.
@@ -73,20 +66,52 @@ class SB3File:
         number = self.number(name)
         if number.is_integer() and abs(number) <= LARGEST:
             return int(number)
-        raise self._bad(name, number, "a whole number")
+        raise bad(self.path, name, number, "a whole number")
 
-    def learning_rate(self) -> float:
-        """Gives the learning rate of the file.
+    def learning_rate(self, usual: float) -> float:
+        """Gives the learning rate of the file; of a schedule the last one.
 
-        Raises:
-            BadValue: It is a schedule, which the file has only as a pickled function.
+        The file has a schedule only as a pickled function. The number that it came to is among the
+        options of the optimizer.
+
+        Args:
+            usual: Where a schedule had come to 0.
         """
-        if isinstance(self.data.get("learning_rate"), dict):
-            raise BadValue(
-                f"the learning rate of {self.path} follows a schedule, which cannot be read "
-                "without running code from the file. Choose the one to go on with: learning_rate"
+        if not isinstance(self.data.get("learning_rate"), dict):
+            return self.number("learning_rate")
+        last = self._optimizer(self.optimizer)[0].get("lr")
+        if type(last) is float and 0 < last < math.inf:
+            self.notes.append(
+                f"its learning rate followed a schedule: here it stays at the last, {last:.3g}"
             )
-        return self.number("learning_rate")
+            return last
+        self.notes.append(
+            f"its learning rate followed a schedule that had come to its end: here it is {usual:g}"
+        )
+        return usual
+
+    def schedule(self, name: str, usual: float) -> float:
+        """Gives an attribute that is a number, or a schedule that always gives the same one.
+
+        Args:
+            name: Of the attribute.
+            usual: Where the file has a pickled function alone.
+        """
+        value = self.data.get(name)
+        if not isinstance(value, dict):
+            return self.number(name)
+        found = re.fullmatch(
+            r"ConstantSchedule\(val=([-+.\de]+)\)", str(value.get("value_schedule"))
+        )
+        if found is None:
+            self.notes.append(f"its {name} is a function, which is not read: here it is {usual:g}")
+            return usual
+        return float(found[1])
+
+    @property
+    def optimizer(self) -> str:
+        """The name of the optimizer of the networks that act."""
+        return "actor.optimizer" if self.algorithm in sb3_kind.WITH_ACTOR else "policy.optimizer"
 
     def tensors(self, name: str) -> dict[Any, Any]:
         """Gives the content of `NAME.pth`: tensors by name, or the state of an optimizer.
@@ -112,30 +137,38 @@ class SB3File:
             linear_layers: Regular expression of the names of the linear layers.
 
         Raises:
-            BadValue: The networks have anything besides those linear layers.
+            BadValue: The networks have anything besides those linear layers, and deviations.
         """
         tensors = self.tensors("policy")
         if not all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
             raise BadFile(f"policy.pth of {self.path} is no state dict")
         for name in map(str, tensors):
-            if re.fullmatch(rf"({linear_layers})\.(weight|bias)", name):
-                continue
             if "features_extractor" in name:
                 raise BadValue(
                     f"{self.path} has a features extractor with weights ({name}), as CNNs for "
                     "images are; sparl's networks take vectors. Train with MlpPolicy on features"
                 )
-            if re.search(r"\.qf\d+\.", name):
-                raise BadValue(f"{self.path} has more than two critics ({name}); sparl has two")
+            if re.fullmatch(rf"(actor\.)?log_std|({linear_layers})\.(weight|bias)", name):
+                continue
             raise BadValue(
                 f"{self.path} has {name}: no part of a plain MLP, which is all that is imported"
             )
-        if self.algorithm != "dqn" and not any(name.startswith("critic.qf1") for name in tensors):
-            raise BadValue(
-                f"{self.path} has one critic (as DDPG's); {self.algorithm} in sparl has two. Train "
-                "with n_critics=2"
-            )
         return tensors
+
+    @property
+    def variables(self) -> dict[Any, Any]:
+        """Tensors that are in no network; old files call them otherwise."""
+        old = "pytorch_variables.pth" not in self._zip.names and "tensors.pth" in self._zip.names
+        return self.tensors("tensors" if old else "pytorch_variables")
+
+    def configured(self, kind: Any, **options: Any) -> Any:
+        """The agent's configuration; options that it refuses are the file's fault."""
+        try:
+            return kind(**options)
+        except BadValue as error:
+            raise BadFile(
+                f"{self.path} is not as sparl can take it: {error}", file=self.path
+            ) from error
 
     def adam(self, name: str) -> dict[int, dict[str, Any]] | None:
         """Gives the state of Adam by the number of the tensor.
@@ -147,39 +180,21 @@ class SB3File:
         if not state:
             return None
         constants = repr([options.get(key) for key in ("betas", "eps", "amsgrad")])
-        if constants != repr([[0.9, 0.999], 1e-8, False]) or not self._by_adam:
+        epsilon = 1e-5 if self.algorithm in sb3_kind.ON_POLICY else 1e-8
+        if constants != repr([[0.9, 0.999], epsilon, False]) or not self._by_adam:
             self.notes.append(f"{name} is not Adam as sparl has it: its moments start afresh")
             return None
-        return state
+        # Old files have addresses in memory in place of numbers.
+        numbers = options.get("params", ())
+        return {i: state[key] for i, key in enumerate(numbers) if key in state}
 
     def weight_decay(self) -> float:
         """Gives the L2 penalty, which Adam in PyTorch and in sparl adds to the gradient."""
-        name = "policy.optimizer" if self.algorithm == "dqn" else "actor.optimizer"
+        name = self.optimizer
         decay = self._optimizer(name)[0].get("weight_decay", 0.0) if self._by_adam else 0.0
         if type(decay) not in (int, float) or not 0 <= decay < math.inf:
-            raise self._bad(f"{name}.pth: weight_decay", decay, "a number of at least 0")
+            raise bad(self.path, f"{name}.pth: weight_decay", decay, "a number of at least 0")
         return float(decay)
-
-    @property
-    def spaces(self) -> FileSpaces:
-        """Shapes and bounds of the spaces, as far as the file has them in readable text."""
-        shape, action = self.data["observation_space"].get("_shape"), self.data["action_space"]
-        low, high = (
-            numbers_in(action[name]) if name in action else None for name in ("low", "high")
-        )
-        if not isinstance(shape, list):
-            return FileSpaces(None, low, high)
-        if not all(type(size) is int and 0 < size <= LARGEST for size in shape):
-            raise self._bad("observation_space._shape", shape, "sizes above 0")
-        return FileSpaces(tuple(shape), low, high)
-
-    def _bad(self, field: str, value: Any, wanted: str) -> BadFile:
-        return BadFile(
-            f"{self.path} has {field} {shown(value)}, which should be {wanted}",
-            file=self.path,
-            field=field,
-            value=value,
-        )
 
     def _optimizer(self, name: str) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
         """Gives options and state of an optimizer; both empty where the file has none."""
@@ -193,11 +208,9 @@ class SB3File:
 
     @property
     def _by_adam(self) -> bool:
-        return self._option("optimizer_class", ".adam.Adam'>").endswith(".adam.Adam'>")
-
-    def _option(self, name: str, default: str) -> str:
-        """Gives one of the policy's options, as text."""
-        return str(self.data["policy_kwargs"].get(name, default))
+        return sb3_kind.option(self.data, "optimizer_class", ".adam.Adam'>").endswith(
+            ".adam.Adam'>"
+        )
 
     def _attributes(self) -> dict[str, Any]:
         try:
@@ -214,56 +227,3 @@ class SB3File:
                 file=self.path,
                 field="data",
             ) from error
-
-    def _recognise_algorithm(self) -> str:
-        module = str(self.data["policy_class"].get("__module__"))
-        if module in POLICIES:
-            return POLICIES[module]
-        if module.startswith("sbx."):
-            raise BadValue(
-                f"{self.path} was saved by SBX, which keeps its networks as a pickle: reading it "
-                "could run any code. Train with Stable-Baselines3, or with sparl"
-            )
-        kind = "PPO or A2C" if module == "stable_baselines3.common.policies" else "another kind"
-        raise BadValue(
-            f"{self.path} is of {kind} (its policy is from {module}); sparl imports TD3, SAC and "
-            "DQN, with the policies of Stable-Baselines3"
-        )
-
-    def _refuse_other_networks(self) -> None:
-        """Refuses networks that compute something else than sparl's from the same weights."""
-        if self.data.get("use_sde"):
-            raise BadValue(
-                f"{self.path} explores with gSDE, which sparl does not have. Train with "
-                "use_sde=False"
-            )
-        kind = str(self.data["observation_space"].get(":type:"))
-        if not kind.endswith(".box.Box'>"):
-            raise BadValue(
-                f"{self.path} takes observations of {kind}; sparl takes a Box. Train with "
-                "gymnasium.wrappers.FlattenObservation"
-            )
-        activation = self._option("activation_fn", ".activation.ReLU'>")
-        if not activation.endswith(".activation.ReLU'>"):
-            raise BadValue(
-                f"{self.path} has the activation function {activation}; sparl's networks have "
-                "ReLU. Train with activation_fn=torch.nn.ReLU"
-            )
-        extractor = self._option("features_extractor_class", ".FlattenExtractor'>")
-        if not extractor.endswith(".FlattenExtractor'>"):
-            raise BadValue(
-                f"{self.path} has the features extractor {extractor}; sparl's networks take "
-                "what the environment gives. Wrap it to give features, and train on those"
-            )
-
-
-def numbers_in(text: Any) -> tuple[float, ...] | None:
-    """Gives the numbers of a list, or of an array as NumPy prints it.
-
-    None where some are elided, or are no finite numbers.
-    """
-    try:
-        numbers = tuple(map(float, re.sub(r"[\[\],]", " ", str(text)).split()))
-    except ValueError:
-        return None
-    return numbers if all(map(math.isfinite, numbers)) else None

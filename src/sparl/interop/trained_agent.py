@@ -42,6 +42,8 @@ class FileSpaces(NamedTuple):
     high: tuple[float, ...] | None = None
     first: int = 0
     """The number of the first choice of discrete actions."""
+    nvec: tuple[int, ...] | None = None
+    """Choices of each number of an action of several."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class TrainedAgent:
             raise BadEnvironment(
                 f"{env} counts its choices from {spaces.first}, and the agent from "
                 f"{self.spaces.first}. A wrapper of the environment can count them anew"
+            )
+        if (self.spaces.nvec or ()) != spaces.nvec:
+            raise BadEnvironment(
+                f"{env} has actions of {spaces.nvec or 'one'} choices; the agent was trained with "
+                f"{self.spaces.nvec or 'one'}. Choose the environment that it was trained in"
             )
         for name, trained_bounds, bounds in (
             ("low", self.spaces.low, spaces.low),

@@ -3,11 +3,13 @@
 from sparl.networks.accounting import Footprint, Shapes
 from sparl.networks.builders import KINDS, Kind, build, feature_tower
 from sparl.networks.by_batch import all_by_batch, by_batch, with_statistics
+from sparl.networks.clipped import with_clipped_output
 from sparl.networks.folding import folded
 from sparl.networks.network import (
     Network,
     Networks,
     apply_all,
+    assembled,
     dense_copy,
     layer_names,
     plain,
@@ -66,6 +68,7 @@ __all__ = [
     "Wiring",
     "all_by_batch",
     "apply_all",
+    "assembled",
     "build",
     "by_batch",
     "chain",
@@ -78,5 +81,6 @@ __all__ = [
     "run",
     "select_ranges",
     "then",
+    "with_clipped_output",
     "with_statistics",
 ]

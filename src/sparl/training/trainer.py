@@ -153,9 +153,11 @@ class Trainer(Host):
 
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
-        self.engine.observe(observation)
-        # An agent that has learned elsewhere fills the replay better than chance does.
-        if self.state.step < self.agent.learning_starts and not self.config.begun_from:
+        early = self.state.step < self.agent.learning_starts
+        # What has learned elsewhere fills the replay better than chance, and sees as it did there.
+        if not (early and self.config.begun_from):
+            self.engine.observe(observation)
+        if early and not self.config.begun_from:
             return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 
