@@ -41,6 +41,9 @@ from sparl.interop.trained_agent import Members, TrainedAgent, TrainedPart
 from sparl.layouts import Dense
 from sparl.validation import shown
 
+MOST_SEED = 2**32 - 1
+"""Of NumPy and PyTorch; the Zoo of Stable-Baselines3 draws seeds up to it."""
+
 
 def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
     """Gives the agent in a file that `model.save` wrote.
@@ -58,7 +61,7 @@ def read(path: Path, learning_rate: float | None = None) -> TrainedAgent:
         parts, agent = _read(file, learning_rate)
     except (OverflowError, RecursionError) as error:
         raise BadFile(f"{path} has a number out of bounds: {error}", file=path) from error
-    seed = 0 if file.data.get("seed") is None else file.integer("seed")
+    seed = 0 if file.data.get("seed") is None else file.integer("seed", MOST_SEED)
     run = {"seed": seed}
     if "buffer_size" in file.data:
         run["buffer_size"] = file.integer("buffer_size")

@@ -57,14 +57,14 @@ class SB3File:
             return float(value)
         raise bad(self.path, name, value, "a number")
 
-    def integer(self, name: str) -> int:
-        """Gives an attribute that is a whole number.
+    def integer(self, name: str, most: int = LARGEST) -> int:
+        """Gives an attribute that is a whole number, of which none is further from 0 than `most`.
 
         Raises:
             BadFile: It is missing, or no whole number.
         """
         number = self.number(name)
-        if number.is_integer() and abs(number) <= LARGEST:
+        if number.is_integer() and abs(number) <= most:
             return int(number)
         raise bad(self.path, name, number, "a whole number")
 
