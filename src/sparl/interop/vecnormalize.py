@@ -172,6 +172,8 @@ def _array(saved: Any) -> NDArray[np.float64]:
         (dtype, content), shape, by_columns = saved.arguments, (), False
     else:
         raise BadFile(f"it has {saved.asked} in place of numbers")
+    if isinstance(content, _Remains) and content.asked == "_codecs.encode":  # of old protocols
+        content = content.arguments[0].encode("latin1")
     sizes = all(type(size) is int and 0 <= size < 2**31 for size in shape) and len(shape) <= 32
     if not sizes or not isinstance(content, bytes | bytearray):
         raise BadFile(f"it has an array of shape {shown(shape)}")

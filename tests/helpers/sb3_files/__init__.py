@@ -17,6 +17,26 @@ ENVS = {
     "sac": "LunarLanderContinuous-v3",
     "dqn": "CartPole-v1",
 }
+POINT = "environments:Point-v0"
+OTHERS = {
+    "ppo": POINT,
+    "ppo_discrete": "CartPole-v1",
+    "ppo_sde": POINT,
+    "ppo_choices": "environments:TwoChoices-v0",
+    "a2c": "Pendulum-v1",
+    "trpo": POINT,
+    "ddpg": POINT,
+    "td3_three": POINT,
+    "sac_sde": POINT,
+    "sac_tanh": POINT,
+    "tqc": POINT,
+    "qrdqn": "CartPole-v1",
+}
+"""Further agents with their environments; `predicted` has what they do."""
+LEARNING = {"ppo": "ppo", "ppo_discrete": "ppo", "ppo_choices": "ppo", "sac_tanh": "sac"}
+"""Those of them that go on learning, and by which agent of sparl."""
+VECNORMALIZE = HERE / "vecnormalize.pkl"
+"""What VecNormalize saved beside `ppo`."""
 
 
 def saved(name: str) -> Path:
@@ -28,6 +48,12 @@ def computed(name: str) -> dict[str, np.ndarray]:
     """What that agent computes in Stable-Baselines3: see make.py."""
     with np.load(HERE / f"{name}.npz") as arrays:
         return dict(arrays)
+
+
+def predicted(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Observations, and the actions that one of `OTHERS` gives to them in its library."""
+    with np.load(HERE / "predicted.npz") as arrays:
+        return arrays[f"{name}_seen"], arrays[name]
 
 
 def rezipped(content: bytes, change: Callable[[str, bytes], bytes | None]) -> bytes:
