@@ -115,7 +115,10 @@ def test_a_policy_that_does_not_learn_is_evaluated_inspected_reported_and_export
     assert main(["eval", folder, "--episodes", "2"]) == 0
     assert main(["inspect", folder]) == 0
     assert main(["report", folder, "--out", str(tmp_path / "r.html"), "--no-video", "--quiet"]) == 0
-    assert "sparl import sb3" in (tmp_path / "r.html").read_text()
+    words = ["import", "sb3", str(saved("sac_sde")), "--env"]
+    page = (tmp_path / "r.html").read_text()
+    assert " ".join(f"<span>{word}</span>" for word in words) in page
+    assert "does not import" not in page
     capsys.readouterr()
     seen, expected = predicted("sac_sde")
     report = sparl.export(policy.folder, out=tmp_path / "c")  # which runs its self-test

@@ -8,7 +8,9 @@ from sparl.agents.agent import Actions, Agent
 from sparl.errors import BadEnvironment
 from sparl.plugins import Registry
 
-AGENTS: Registry[Agent] = Registry("agent", Agent)
+AGENTS: Registry[Agent] = Registry(
+    "agent", Agent, unlisted={"imported": "sparl.agents.imported:Imported"}
+)
 
 
 def name_of(agent: Agent) -> str:

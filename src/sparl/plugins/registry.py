@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -25,14 +26,18 @@ Plugin = TypeVar("Plugin")
 class Registry(Generic[Plugin]):
     """The classes of one kind, by name."""
 
-    def __init__(self, kind: str, base: type[Plugin]) -> None:
+    def __init__(
+        self, kind: str, base: type[Plugin], unlisted: Mapping[str, str] | None = None
+    ) -> None:
         """
         Args:
             kind: What a class is, in messages: "agent" or "method". The group of entry points is
                 `sparl.KINDs`.
             base: What every class must derive from.
+            unlisted: Places of sparl's own classes by names that `find` knows and no list has.
         """
         self.kind, self.base = kind, base
+        self._unlisted = dict(unlisted or {})
         self._specs: dict[type[Plugin], str] = {}
 
     @cached_property
@@ -86,6 +91,8 @@ class Registry(Generic[Plugin]):
             if self._specs.get(kind) is None and self._registered(kind) is None:
                 self._specs[kind] = absolute(spec)
             return kind
+        if spec in self._unlisted:
+            return self._checked(imported(self._unlisted[spec], self.kind), spec)
         points = self._points.get(spec)
         if points is None:
             near = difflib.get_close_matches(spec, self.names, 1)
@@ -121,6 +128,9 @@ class Registry(Generic[Plugin]):
     def _registered(self, kind: type[Plugin]) -> str | None:
         value = f"{kind.__module__}:{kind.__qualname__}"
         points = self._points.items()
+        for name, place in self._unlisted.items():
+            if place == value:
+                return name
         return next((name for name, found in points if [p.value for p in found] == [value]), None)
 
     def _checked(self, kind: Any, spec: str) -> type[Plugin]:

@@ -25,8 +25,6 @@ from sparl.errors import Untrusted
 KEY_SIZE = 32
 LONGEST = 200
 """Characters that a message shows of what is named."""
-OWN = "sparl.agents.imported:Imported"
-"""A class of sparl that is not registered, for nobody trains by it; this name alone is trusted."""
 _accepted: set[Path] = set()
 """Folders that the user has trusted in this process."""
 
@@ -44,8 +42,7 @@ def code(config: dict[str, Any]) -> list[str]:
     packages that the user has installed, and count as trusted.
     """
     plugins = {part: config[part]["name"] for part in ("agent", "method")}
-    foreign = {part: spec for part, spec in plugins.items() if spec != OWN}
-    named = [f"{part} {spec}" for part, spec in foreign.items() if ":" in spec]
+    named = [f"{part} {spec}" for part, spec in plugins.items() if ":" in spec]
     data = ("begun_from", "vecnormalize", "replay")
     run = {name: value for name, value in config["run"].items() if name not in data}
     if run.pop("env_folder", ""):  # modules are looked for there, whatever they are called
