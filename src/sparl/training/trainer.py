@@ -66,8 +66,7 @@ class Trainer(Host):
         schedule = self.collector.schedule(agent)
         planned = schedule.planned(run.steps)
         self.engine = engine_of(run, agent, method, columns, planned)
-        self.agent = self.engine.agent
-        self.rng = np.random.default_rng([run.seed, 1])
+        self.agent, self.rng = self.engine.agent, np.random.default_rng([run.seed, 1])
         self.logger = Logger(folder, run, self.engine, quiet, self.collector.columns)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
@@ -154,11 +153,10 @@ class Trainer(Host):
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
         early = self.state.step < self.agent.learning_starts
-        # What has learned elsewhere fills the replay better than chance, and sees as it did there.
-        if not (early and self.config.begun_from):
+        if not (early and self.config.begun_from):  # else it sees, and acts, as where it learned
             self.engine.observe(observation)
-        if early and not self.config.begun_from:
-            return self.spaces.random(self.rng)
+            if early:
+                return self.spaces.random(self.rng)
         return self.engine.explore(observation, self.state.step, self.rng)
 
     def another_episode(self) -> bool:
