@@ -55,11 +55,6 @@ class _Tensor(NamedTuple):
 class _Unpickler(pickle.Unpickler):
     """Makes containers, numbers, strings and the two tuples above, and calls nothing else."""
 
-    def __init__(self, stream: BytesIO) -> None:
-        super().__init__(stream)
-        self.storages: dict[Any, Any] = {}
-        """The types of the numbers of all storages, by their names."""
-
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         allowed = {
             "collections.OrderedDict": OrderedDict,
@@ -76,7 +71,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any, /) -> Any:
         # "storage", its type, its name, the device, how many numbers it has
         _, numbers, key, *_ = pid
-        self.storages[key] = numbers
+        vars(self).setdefault("storages", {})[key] = numbers
         return _Storage(key, numbers)
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any:
@@ -99,7 +94,7 @@ def unpickle(stream: BytesIO, storages: dict[Any, Any] | None = None) -> Any:
     unpickler = _Unpickler(stream)
     saved = unpickler.load()
     if storages is not None:
-        storages |= unpickler.storages
+        storages |= vars(unpickler).get("storages", {})
     return saved
 
 
