@@ -38,7 +38,7 @@ def test_a_damaged_zip_is_read_or_refused(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "ppo", "ppo_choices", "qrdqn", "sac_sde"])
 def test_attributes_of_other_kinds_are_read_or_refused(name, tmp_path):
     content = saved(name).read_bytes()
     with zipfile.ZipFile(saved(name)) as archive:
@@ -77,6 +77,20 @@ def test_damaged_members_are_read_or_refused(name, tmp_path):
         path = tmp_path / "agent.zip"
         path.write_bytes(rezipped(content, lambda n, was: inner if n == member else was))
         imported(path, "zip, members")
+
+    case()
+
+
+def test_damaged_files_from_before_pytorch_1_6_are_read_or_refused():
+    with zipfile.ZipFile(saved("sac_sde")) as archive:
+        policy = archive.read("policy.pth")
+
+    @cases(30)
+    @given(damaged(policy))
+    def case(content: bytes) -> None:
+        with allowed("stream, damaged") as ended:
+            torch_file.read(content, "policy.pth")
+            ended("read")
 
     case()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,18 @@ def test_a_policy_that_does_not_learn_is_not_trained_on(policy, tmp_path):
     engine, _ = snapshot(RunFolder(policy.folder))
     assert engine.updates == 0
     np.testing.assert_array_equal(engine.learner.parts["policy"].values, before)
+
+
+def test_environments_with_other_actions_are_refused(tmp_path):
+    """Two numbers of an action are as many outputs as two choices."""
+    with pytest.raises(BadValue, match="has discrete actions, and the environment continuous ones"):
+        Imported(discrete=True).for_actions("continuous")
+    with pytest.raises(SparlError, match="distribution is gaussian, and actions are discrete"):
+        sparl.import_sb3(saved("ppo"), "CartPole-v1", out=tmp_path / "run", **FEW)
+    spaces = replace(spaces_of(gym.make(OTHERS["ppo_choices"])), nvec=(3, 2))
+    with pytest.raises(SparlError, match=r"actions of .3, 2. choices; .* trained with .2, 3."):
+        sb3.read(saved("ppo_choices")).refuse_other_spaces("Other-v0", spaces)
+    assert not (tmp_path / "run").exists()
 
 
 def test_combinations_have_the_logits_of_their_parts():

@@ -162,3 +162,20 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(data):
         torch_file.read(damaged, "policy.pth")
     except BadFile as error:
         assert "policy.pth" in str(error)
+
+
+def test_files_from_before_pytorch_1_6_run_nothing_either(tmp_path):
+    """They are several pickles, each of which could name a function."""
+    with zipfile.ZipFile(saved("sac_sde")) as archive:
+        policy = archive.read("policy.pth")
+    assert not policy.startswith(b"PK") and len(torch_file.read(policy, "policy.pth")) > 10
+    made = tmp_path / "made"
+    call = pickle.dumps(Runs(os.mkdir, str(made)), 2)
+    magic, version = (pickle.dumps(number, 2) for number in (0x1950A86A20F9469CFC6C, 1001))
+    assert policy.startswith(magic + version)
+    for content in (call, magic + call, magic + version + call):
+        with pytest.raises(BadFile, match=r"refused, and nothing in it was run: it asks for posix"):
+            torch_file.read(content, "policy.pth")
+    assert not made.exists()
+    with pytest.raises(BadFile, match="none of PyTorch's files"):
+        torch_file.read(version + magic, "policy.pth")

@@ -62,6 +62,15 @@ class Imported(Agent):
             network = with_clipped_output(network, self.clip_output)
         return {"policy": {"policy": network}}
 
+    def for_actions(self, actions: Actions) -> Agent:
+        if (actions == "discrete") != self.discrete:
+            own = "discrete" if self.discrete else "continuous"
+            raise BadValue(
+                f"the policy has {own} actions, and the environment {actions} ones: name the one "
+                "that it was trained in"
+            )
+        return self
+
     @property
     def schedule(self) -> UpdateSchedule:
         return UpdateSchedule(NEVER)

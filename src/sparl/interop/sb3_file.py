@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparl.errors import BadFile, BadValue
 from sparl.interop import sb3_kind, sb3_spaces, torch_file
 from sparl.interop.bounded_zip import BoundedZip
-from sparl.interop.sb3_spaces import LARGEST, bad
+from sparl.interop.sb3_spaces import LARGEST, bad, numbers_in
 from sparl.kernels import Activation
 from sparl.storage import schema
 
@@ -103,10 +103,11 @@ class SB3File:
         found = re.fullmatch(
             r"ConstantSchedule\(val=([-+.\de]+)\)", str(value.get("value_schedule"))
         )
-        if found is None:
+        constant = None if found is None else numbers_in(found[1])
+        if constant is None:
             self.notes.append(f"its {name} is a function, which is not read: here it is {usual:g}")
             return usual
-        return float(found[1])
+        return constant[0]
 
     @property
     def optimizer(self) -> str:
@@ -185,8 +186,11 @@ class SB3File:
             self.notes.append(f"{name} is not Adam as sparl has it: its moments start afresh")
             return None
         # Old files have addresses in memory in place of numbers.
-        numbers = options.get("params", ())
-        return {i: state[key] for i, key in enumerate(numbers) if key in state}
+        try:
+            numbered = enumerate(options.get("params", ()))
+            return {i: state[key] for i, key in numbered if key in state}
+        except TypeError as error:
+            raise BadFile(f"{name}.pth of {self.path} is no optimizer's state") from error
 
     def weight_decay(self) -> float:
         """Gives the L2 penalty, which Adam in PyTorch and in sparl adds to the gradient."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparl.agents import PPO, Agent
-from sparl.errors import BadValue
+from sparl.errors import BadFile, BadValue
 from sparl.interop import sb3_spaces
 from sparl.interop.sb3_file import SB3File
 from sparl.interop.sb3_networks import Build, Tensors, assembled_of, dense, layers, moments, widths
@@ -56,6 +56,7 @@ def ppo(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPa
     discrete = sb3_spaces.is_discrete(file.data)
     if not discrete:
         half = _bounds(file)[1]
+        _refuse_other_size(file, np.size(policy.get("log_std", ())), len(half))
         members = log_std(np.log(half))(policy)
         parts["log_std"] = trained(members, log_std(np.zeros_like(half)))
     networks = parts["actor"].members["actor"], parts["critic"].members["critic"]
@@ -90,7 +91,12 @@ def head(file: SB3File) -> tuple[Head, bool]:
     nvec = file.spaces.nvec
     if nvec is not None:
         combined = combinations(nvec, binary=_is_binary(file))
-        return lambda last: Dense(combined @ last.weight, combined @ last.bias), True
+
+        def joined(last: Dense) -> Dense:
+            _refuse_other_size(file, last.out_features, combined.shape[1])
+            return Dense(combined @ last.weight, combined @ last.bias)
+
+        return joined, True
     if sb3_spaces.is_discrete(file.data):
         return lambda last: last, False
     middle, half = _bounds(file)
@@ -98,6 +104,7 @@ def head(file: SB3File) -> tuple[Head, bool]:
         return lambda last: last, False
 
     def scaled(last: Dense) -> Dense:
+        _refuse_other_size(file, last.out_features, len(half))
         weight = np.asarray(last.weight, np.float64) / half[:, None]
         bias = (np.asarray(last.bias, np.float64) - middle) / half
         return Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
@@ -122,6 +129,11 @@ def combinations(nvec: tuple[int, ...], binary: bool = False) -> jnp.ndarray:
         return jnp.asarray(choices, jnp.float32)
     of_each = [np.eye(count)[chosen] for count, chosen in zip(nvec, choices.T, strict=True)]
     return jnp.asarray(np.concatenate(of_each, axis=1), jnp.float32)
+
+
+def _refuse_other_size(file: SB3File, size: int, wanted: int) -> None:
+    if size != wanted:
+        raise BadFile(f"{file.path} has an action of {wanted} numbers, and {size} of its network")
 
 
 def _is_binary(file: SB3File) -> bool:

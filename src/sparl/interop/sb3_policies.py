@@ -16,9 +16,11 @@ from sparl.interop import sb3_on_policy, sb3_spaces
 from sparl.interop.sb3_file import SB3File
 from sparl.interop.sb3_kind import ON_POLICY, option
 from sparl.interop.sb3_networks import Tensors, assembled_of, dense, layers, widths
+from sparl.interop.sb3_spaces import numbers_in
 from sparl.interop.trained_agent import TrainedPart
 from sparl.layouts import Dense
 from sparl.networks import with_clipped_output
+from sparl.validation import shown
 
 CLIP_MEAN = 2.0
 """What gSDE clips means at, if it is not told otherwise."""
@@ -102,11 +104,12 @@ def _mean_of_quantiles(file: SB3File) -> list[Dense]:
     policy: Tensors = file.policy(r"quantile_net(_target)?\.quantile_net\.\d+")
     *hidden, last = layers(policy, "quantile_net.quantile_net")
     choices = file.data["action_space"].get("n")
-    if not isinstance(choices, int | str) or last.out_features % max(1, int(choices)):
+    count = int((numbers_in(choices) or (0.0,))[0])
+    if count < 1 or last.out_features % count:
         raise BadFile(
-            f"{file.path} has {last.out_features} quantiles of {choices} choices", value=choices
+            f"{file.path} has {last.out_features} quantiles of {shown(choices)} choices",
+            value=choices,
         )
-    count = int(choices)
     weight = last.weight.reshape(-1, count, last.in_features)
     return [
         *hidden,

@@ -14,6 +14,7 @@ from sparl.validation import shown
 LARGEST = 2**31 - 1
 """The largest whole number that is taken over."""
 MOST_SWITCHES = 30
+"""Numbers of an action of several choices."""
 
 
 def read(data: dict[str, Any], path: Path) -> FileSpaces:
@@ -48,7 +49,8 @@ def _several_choices(action: dict[str, Any], path: Path) -> tuple[int, ...] | No
         return (2,) * count
     if not kind.endswith("MultiDiscrete'>"):
         return None
-    if sizes is None or not all(size.is_integer() and 0 < size <= LARGEST for size in sizes):
+    whole = sizes is not None and all(s.is_integer() and 0 < s <= LARGEST for s in sizes)
+    if sizes is None or not whole or len(sizes) > MOST_SWITCHES:
         raise bad(path, "action_space.nvec", action.get("nvec"), "sizes above 0")
     return tuple(map(int, sizes))
 

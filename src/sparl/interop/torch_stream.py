@@ -39,6 +39,8 @@ def read(content: bytes, most: int) -> Any:
     places: dict[Any, tuple[int, int]] = {}
     at = stream.tell()
     for name in names:
+        if kinds[name] not in tensors.NUMBER_TYPES.values():
+            raise BadFile("it has a storage of no numbers")
         count = int(np.frombuffer(content, f"{order}i8", 1, at)[0])
         size = count * np.dtype(kinds[name]).itemsize
         if not 0 <= size <= len(content) - at - 8:
