@@ -95,7 +95,12 @@ def test_help_shows_the_main_options_and_help_all_every_one(capsys, monkeypatch)
 
 def test_the_shell_completes_commands_options_and_values(capsys):
     assert main(["completion"]) == 0
-    tries = ("sparl tr", "sparl train E --agent d", "sparl export r --dtype i", "sparl eval r --vi")
+    tries = (
+        "sparl tr",
+        "sparl train E --agent dq",
+        "sparl export r --dtype i",
+        "sparl eval r --vi",
+    )
     typed = [
         f"COMP_WORDS=({words}) COMP_CWORD={len(words.split()) - 1}; _sparl; echo ${{COMPREPLY[*]}}"
         for words in tries

@@ -59,6 +59,7 @@ COMMANDS: dict[str, type] = {
     "features": commands.Features,
     "export": commands.Export,
     "list": commands.List,
+    "completion": commands.Completion,
 }
 
 
@@ -100,7 +101,7 @@ def command_lines(code: str) -> Iterator[list[str]]:
             while command and re.match(r"\w+=", command[0]):  # variables of the environment
                 command = command[1:]
             if command and Path(command[0]).name == "sparl":
-                yield command[1:]
+                yield command[1 : command.index(">")] if ">" in command else command[1:]
 
 
 def parse(words: list[str]) -> None:

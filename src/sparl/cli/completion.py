@@ -72,6 +72,9 @@ def script() -> str:
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }
+    known["distill"] = known["train"] - {"vs", "seeds", "jobs", "resume"} | _options(
+        commands.Distill
+    )
     spelled = {
         name: " ".join(f"--{n.replace('_', '-')}" for n in sorted(names | {"help"}))
         for name, names in known.items()
@@ -81,7 +84,7 @@ def script() -> str:
     for kind in (*learning, *KINDS.values(), commands.Resume):
         values |= {n: v for n, hint in get_type_hints(kind).items() if (v := _choices(hint))}
     return SCRIPT.format(
-        commands=" ".join(["train", "prune", *KINDS, "bench", "completion", "list"]),
+        commands=" ".join(["train", "prune", "distill", *KINDS, "bench", "completion", "list"]),
         values=_cases("      ", {f"--{n.replace('_', '-')}": v for n, v in values.items()}),
         options=_cases("        ", {name: (words,) for name, words in spelled.items()}),
     )
