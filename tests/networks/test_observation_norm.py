@@ -188,9 +188,7 @@ def test_exported_c_normalises_as_predict_does(name, discrete, clip, dtype, most
     policy, tried = normalized(name, discrete, clip)
     network = device_network(policy, dtype, tried)
     made = CProgram(policy, network)
-    files = made.files()
-    for file, text in files.items():
-        (tmp_path / file).write_text(text)
+    made.write(tmp_path)
     compiled = CompiledPolicy(made, tmp_path, tmp_path / "policy.so", compiler())
     assert compiled.failed_test() == 0
     outputs = policy.outputs(tried)
@@ -198,7 +196,7 @@ def test_exported_c_normalises_as_predict_does(name, discrete, clip, dtype, most
     assert error.max() < most * max(1.0, np.abs(outputs).max())
     found = np.abs(compiled.outputs(tried) - network.outputs(tried))
     assert found.max() <= network.tolerance(outputs)
-    assert "(normalised inside)" in files["policy.h"]
+    assert "(normalised inside)" in made.files()["policy.h"]
     if clip is not None:
         return
     # A mean, and for floating point a scale, which int8 has in its steps.

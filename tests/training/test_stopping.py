@@ -102,7 +102,7 @@ def test_exports_and_reports_take_the_policy_that_is_asked_for(whole, tmp_path, 
     assert main(words) == 0
     golden = run.best.policy.golden
     assert not np.array_equal(golden, run.policy.golden)
-    assert f"{golden[0, 0]:.6g}"[:6] in (exported / "policy_test.c").read_text()
+    assert f"{golden[0, 0]:.6g}"[:6] in (exported / "test" / "policy_test.c").read_text()
     page = run.best.report(tmp_path / "report.html", video=False)
     assert "policy-best/policy.json" in page.read_text()
     capsys.readouterr()

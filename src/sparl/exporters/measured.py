@@ -36,8 +36,8 @@ def measured(policy: Policy) -> Measured:
             return Measured(weights, program.nbytes, None)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for file, text in program.files().items():
-                (folder / file).write_text(text, encoding="utf-8")
-            compiled = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
+            compiled = CompiledPolicy(
+                program, program.write(folder), folder / "policy.so", compiled_by
+            )
             return Measured(weights, program.nbytes, compiled.microseconds(len(policy.golden)))
     return Measured(weights, stored, None)
