@@ -57,8 +57,8 @@ class NumpyProgram:
 
     def files(self) -> dict[str, bytes]:
         """Gives the content of every file by its name."""
-        packed = io.BytesIO()
-        np.savez_compressed(packed, **self._arrays)
+        packed, arrays = io.BytesIO(), dict[str, Any](self._arrays)
+        np.savez_compressed(packed, **arrays)
         return {f"{self._name}.py": self._text.encode(), f"{self._name}.npz": packed.getvalue()}
 
     @property
