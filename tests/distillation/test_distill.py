@@ -142,6 +142,18 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
     recorded = RunFolder(out).read_config()
     assert isinstance(recorded.agent, DAgger) and recorded.agent.teacher == str(teacher)
     assert recorded.method.pattern.n == 2
+    again = [
+        "distill",
+        str(teacher),
+        "--env",
+        STEPS,
+        "--agent",
+        "dqn",
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    assert main(again) == 1
+    assert "agent is dqn: a student learns by dagger" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import tyro
 from sparl import distillation, launch, training
 from sparl.cli import commands, tables
 from sparl.config import options, run_file
-from sparl.distillation import DAgger
+from sparl.distillation import STEPS, DAgger
+from sparl.errors import BadValue
 from sparl.methods import Dense
 from sparl.storage import quoted
 
 PROG = "sparl distill"
-STEPS = 50_000
 
 
 def distill(arguments: list[str]) -> None:
@@ -29,7 +29,8 @@ def distill(arguments: list[str]) -> None:
     asked = options.parse([run.env, "--config", str(args.teacher), *further], usual, PROG)
     training.limit_threads(asked.threads)
     out = asked.out or launch.default_folder(asked.run, asked.method)
-    assert isinstance(asked.agent, DAgger)
+    if not isinstance(asked.agent, DAgger):
+        raise BadValue(f"agent is {asked.agent.name}: a student learns by dagger. Leave it out")
     found = distillation.train_students(
         *(asked.run, asked.agent, asked.method),
         until=args.until,

@@ -16,6 +16,8 @@ from sparl.methods import Method
 from sparl.storage import RunFolder
 from sparl.training import Callback, load_policy
 
+STEPS = 50_000
+"""Environment steps of a student at most, if not given."""
 NAMED = ("env", "env_spec", "env_folder")
 OF_ENVIRONMENT = (
     *(*NAMED, "env_kwargs", "wrappers", "max_episode_steps"),
@@ -30,7 +32,7 @@ def distill(
     method: Method | str = "dense",
     *,
     env: Any = None,
-    steps: int = 50_000,
+    steps: int = STEPS,
     until: float | None = None,
     episodes: int = 20,
     out: str | Path | None = None,
