@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from sparl.analysis.differences import Difference
 from sparl.analysis.variant import Variant
 
 Column = tuple[str, Callable[[Variant], str]]
@@ -53,6 +54,24 @@ COLUMNS: tuple[Column, ...] = (
     ("steps to\nreach", lambda v: _time_text(v.steps_to_reach)),
     ("seconds\nto reach", lambda v: _time_text(v.seconds_to_reach)),
 )
+
+
+def difference_rows(differences: Sequence[Difference]) -> list[list[str]]:
+    """Gives the headings and a row for each difference from one variant; nothing without any."""
+    if not differences:
+        return []
+    headings = [f"beside {differences[0].against}", "seeds", "difference"]
+    rows = [[*headings, "smallest\ntold", "better\nin", ""]]
+    for found in differences:
+        told = "" if found.resolution is None else _return_text(found.resolution)
+        mean = _return_text(found.mean)
+        rows.append(
+            [
+                *(found.label, str(len(found.seeds)), mean if found.mean < 0 else f"+{mean}"),
+                *(told, f"{found.probability_of_improvement:.0%}", found.verdict),
+            ]
+        )
+    return rows
 
 
 def headline_of(env: str, steps: int, reach: float | None, reach_meaning: str) -> str:

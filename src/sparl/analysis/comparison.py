@@ -18,6 +18,7 @@ import numpy as np
 
 from sparl.analysis import statistics
 from sparl.analysis.columns import Column, columns_of, headline_of
+from sparl.analysis.differences import Difference, differences
 from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, Unfinished, read, run_folders
 from sparl.analysis.variant import Variant
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
@@ -52,6 +53,8 @@ class Comparison:
     reach_meaning: str
     """How `reach` was chosen, or why there is none, for a reader."""
     variants: tuple[Variant, ...]
+    differences: tuple[Difference, ...]
+    """Between each variant and one of them."""
     notes: tuple[str, ...]
     """What a reader of the figures must know, one sentence each."""
 
@@ -59,6 +62,7 @@ class Comparison:
         """Gives everything for JSON; runs are given by their folders."""
         content = {key: value for key, value in vars(self).items() if key != "variants"}
         content["notes"] = list(self.notes)
+        content["differences"] = [difference.as_dict() for difference in self.differences]
         content["variants"] = [
             variant.figures() | {"runs": [str(run.path) for run in variant.runs]}
             for variant in self.variants
@@ -83,19 +87,26 @@ class Comparison:
         return table_as_html(self.headline, headings, rows) + f"<ul>{notes}</ul>"
 
 
-def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = None) -> Comparison:
+def compare(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    reach: float | None = None,
+    against: str | None = None,
+) -> Comparison:
     """Compares finished runs of one environment. Runs that differ only in seed are one variant.
 
     Args:
         runs: Run folders, and folders that contain run folders directly.
         reach: The return to which variants are timed. If not given: 90 % of the way from the
             lowest first evaluation of any run to the best variant's return.
+        against: The variant that all others are set beside, seed by seed; if not given, the one
+            called `dense`, or else the first.
 
     Raises:
         BadRun: Runs are missing, none is finished, or they are not comparable; the message says
             what to do.
         BadFile: A file cannot be read.
-        BadValue: `reach` is not finite.
+        BadValue: `reach` is not finite, or there is no variant `against`.
     """
     if reach is not None and not np.isfinite(reach):
         raise BadValue(f"reach is {reach}: it must be a finite return")
@@ -132,7 +143,7 @@ def compare(runs: str | Path | Sequence[str | Path], *, reach: float | None = No
     notes = _notes(variants, list(groups), config.eval_episodes)
     notes = (*(f"left out: {error}" for error in left_out), *notes)
     size = (config.env, config.steps, config.eval_episodes)
-    return Comparison(*size, reach, meaning, variants, notes)
+    return Comparison(*size, reach, meaning, variants, differences(variants, against), notes)
 
 
 def _finished(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[Unfinished]]:
@@ -228,9 +239,14 @@ def _notes(
         notes.append("1 seed: no interval")
     if min(seeds) < 4:
         notes.append("with fewer than 4 seeds nothing is trimmed: the IQM is the mean")
-    differences = other_differences(configs)
-    if differences:
-        notes.append(f"these variants also differ in: {', '.join(differences)}")
+    others = other_differences(configs)
+    if others:
+        notes.append(f"these variants also differ in: {', '.join(others)}")
+    if len(variants) > 1 and max(seeds) > 1:
+        notes.append(
+            "difference: of the policies' returns, seed by seed; none that is smaller than two "
+            "standard errors is called one. better in: the share of pairs of runs"
+        )
     notes.append(
         "steps/s and seconds are medians over the seeds and include evaluations; runs made side by "
         "side compete for the machine"

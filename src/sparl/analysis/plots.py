@@ -92,6 +92,28 @@ def return_against_size(comparison: Comparison) -> Figure:
     return figure
 
 
+def profiles(comparison: Comparison) -> Figure:
+    """Plots the share of each variant's runs whose policies return more than so much.
+
+    The performance profile of 2108.13264: a line that is above another everywhere is the better
+    one, whatever return is asked for.
+    """
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(8, 4.8), layout="constrained")
+        axes = figure.subplots()
+        every = [value for variant in comparison.variants for value in variant.policy_returns]
+        for i, variant in enumerate(comparison.variants):
+            values = sorted(variant.policy_returns)
+            shares = 1.0 - np.arange(len(values) + 1) / len(values)
+            x, y = [min(every), *values, max(every)], [*shares, 0.0]
+            axes.plot(x, y, drawstyle="steps-post", lw=1.4, label=variant.label, **style(i))
+        axes.set(title=comparison.env, xlabel="return of the policy")
+        axes.set(ylabel="share of runs above it", ylim=(0.0, 1.05))
+        axes.grid()
+        axes.legend(frameon=False)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the look that it was drawn in."""
     with mpl.rc_context(LOOK):  # colours are looked up when a figure is saved

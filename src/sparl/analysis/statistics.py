@@ -67,6 +67,25 @@ def interval(
     return float(low), float(high)
 
 
+def probability_of_improvement(values: Sequence[float], others: Sequence[float]) -> float:
+    """Gives how likely a random one of `values` is above a random one of `others`; a tie is half.
+
+    P(X > Y) of the paper: all pairs are counted (the Mann-Whitney U statistic).
+    """
+    one, other = np.asarray(values, float)[:, None], np.asarray(others, float)[None]
+    return float(np.mean((one > other) + 0.5 * (one == other)))
+
+
+def resolution(differences: Sequence[float]) -> float | None:
+    """Gives two standard errors of the mean of differences; None of fewer than two.
+
+    A mean difference that is smaller may well be luck.
+    """
+    if len(differences) < 2:
+        return None
+    return float(2.0 * np.std(differences, ddof=1) / np.sqrt(len(differences)))
+
+
 def _trimmed_mean(values: Any, axis: int = -1) -> Any:
     from scipy.stats import trim_mean
 

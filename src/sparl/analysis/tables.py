@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from sparl.analysis.columns import Column
+from sparl.analysis.columns import Column, difference_rows
 from sparl.analysis.comparison import Comparison
 from sparl.analysis.variant import Variant
 from sparl.errors import BadValue
@@ -42,8 +42,22 @@ def print_comparison(comparison: Comparison) -> None:
         for variant in comparison.variants:
             table.add_row(*(cell(variant) for _, cell in columns))
         console.print(table)
+    _print_differences(console, difference_rows(comparison.differences))
     for note in comparison.notes:
         console.print(f"- {note}")
+
+
+def _print_differences(console: Console, rows: list[list[str]]) -> None:
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    last = len(rows[0]) - 1
+    for i, heading in enumerate(rows[0]):
+        justify = "left" if i in (0, last) else "right"
+        table.add_column(heading, justify=justify, no_wrap=0 < i < last, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _stacked(columns: list[Column], variants: Sequence[Variant], width: int) -> list[list[Column]]:
@@ -76,6 +90,11 @@ def markdown(comparison: Comparison) -> str:
             for variant in comparison.variants
         ),
     ]
+    rows = difference_rows(comparison.differences)
+    if rows:
+        headings, *cells = [[cell.replace("\n", " ") for cell in row] for row in rows]
+        lines += ["", "| " + " | ".join(headings) + " |", "|---|" + "---:|" * 4 + "---|"]
+        lines += ["| " + " | ".join(row) + " |" for row in cells]
     notes = "\n".join(f"- {note}" for note in comparison.notes)
     return f"{comparison.headline}\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
 
@@ -125,7 +144,9 @@ def write_curves(comparison: Comparison, path: Path) -> None:
 
 
 def write_plots(comparison: Comparison, folder: Path) -> None:
-    """Writes `curves.png` and `return_against_size.png` into a folder, which is made if missing.
+    """Writes `curves.png`, `return_against_size.png` and, of several seeds, `profiles.png`.
+
+    The folder is made if it is missing.
 
     Raises:
         BadValue: The files cannot be written.
@@ -134,10 +155,13 @@ def write_plots(comparison: Comparison, folder: Path) -> None:
     from sparl.analysis import plots
 
     _write(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
-    for name, figure in (
-        ("curves.png", plots.curves(comparison)),
-        ("return_against_size.png", plots.return_against_size(comparison)),
-    ):
+    figures = {
+        "curves.png": plots.curves(comparison),
+        "return_against_size.png": plots.return_against_size(comparison),
+    }
+    if max(len(variant.seeds) for variant in comparison.variants) > 1:
+        figures["profiles.png"] = plots.profiles(comparison)
+    for name, figure in figures.items():
         path = folder / name
         _write(path, lambda figure=figure, path=path: plots.save(figure, path))
 

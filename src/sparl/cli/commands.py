@@ -162,8 +162,11 @@ class Compare:
     reach: float | None = None
     """The return to which variants are timed. If not given: 90 % of the way from the lowest first
     evaluation to the best final return."""
+    against: str | None = None
+    """The variant that the others are set beside, seed by seed. If not given: the one called dense,
+    or else the first."""
     out: Path | None = None
-    """Write table.md, table.csv, curves.csv and both plots into this folder."""
+    """Write table.md, table.csv, curves.csv and the plots into this folder."""
     markdown: Path | None = None
     """Write the table as Markdown into this file."""
     csv: Path | None = None
@@ -171,7 +174,7 @@ class Compare:
     curves: Path | None = None
     """Write a row per evaluation of every run into this CSV file."""
     plots: Path | None = None
-    """Draw curves.png and return_against_size.png into this folder."""
+    """Draw curves.png, return_against_size.png and profiles.png into this folder."""
     json: bool = False
     """Print JSON."""
 

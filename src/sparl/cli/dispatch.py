@@ -152,7 +152,7 @@ def inspect(arguments: list[str]) -> None:
 def compare(arguments: list[str]) -> None:
     """`sparl compare`."""
     args = tyro.cli(commands.Compare, prog="sparl compare", args=arguments)
-    compared = comparison.compare(args.runs, reach=args.reach)
+    compared = comparison.compare(args.runs, reach=args.reach, against=args.against)
     for path, write in (
         (args.out, comparison_tables.save),
         (args.markdown, comparison_tables.write_markdown),
