@@ -173,6 +173,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sparl, "train", small_train)
     for owner, name, fixed in (
         (sparl, "prune", SHORT),
+        (sparl, "distill", SHORT | {"episodes": 2, "eval_episodes": 1, "hidden": (4,)}),
         (sparl, "import_sb3", SHORT),
         (sparl.Run, "resume", SHORT),
         (sparl.Run, "prune", SHORT),

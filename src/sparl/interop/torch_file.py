@@ -68,12 +68,17 @@ def _of_zip(archive: zipfile.ZipFile, pickled: str, most: int) -> Any:
             raise BadFile(f"its {name} has {info.file_size} bytes, and may have {most}")
         return archive.read(info)
 
+    # A storage may be named any number of times; it is inflated once.
+    read: dict[Any, bytes] = {}
+
     def storage(key: Any) -> tuple[int, Callable[[int], bytes]]:
         info = archive.getinfo(f"{folder}data/{key}")
 
         def first(count: int) -> bytes:
-            with archive.open(info) as file:
-                return file.read(count)
+            if len(read.get(key, b"")) < count:
+                with archive.open(info) as file:
+                    read[key] = file.read(count)
+            return read.get(key, b"")[:count]
 
         return info.file_size, first
 
