@@ -153,7 +153,7 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
         str(tmp_path / "x"),
     ]
     assert main(again) == 1
-    assert "agent is dqn: a student learns by dagger" in capsys.readouterr().err
+    assert "a student learns by dagger: leave --agent out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ PROG = "sparl distill"
 def distill(arguments: list[str]) -> None:
     """Trains students, and prints what they keep of their teacher's return."""
     args, further = tyro.cli(commands.Distill, prog=PROG, args=arguments, return_unknown_args=True)
+    if any(word.partition("=")[0] == "--agent" for word in further):
+        raise BadValue("a student learns by dagger: leave --agent out")
     run, student = distillation.configured(args.teacher, args.env, {"steps": STEPS}, args.trust)
 
     def usual(_: Path) -> dict[str, Any]:
@@ -29,8 +31,7 @@ def distill(arguments: list[str]) -> None:
     asked = options.parse([run.env, "--config", str(args.teacher), *further], usual, PROG)
     training.limit_threads(asked.threads)
     out = asked.out or launch.default_folder(asked.run, asked.method)
-    if not isinstance(asked.agent, DAgger):
-        raise BadValue(f"agent is {asked.agent.name}: a student learns by dagger. Leave it out")
+    assert isinstance(asked.agent, DAgger)
     found = distillation.train_students(
         *(asked.run, asked.agent, asked.method),
         until=args.until,
