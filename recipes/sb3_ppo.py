@@ -9,21 +9,15 @@ episodes of the policy without noise is added to `results/ppo/`. It needs nothin
 
 from __future__ import annotations
 
-import argparse
-import csv
-from pathlib import Path
 from typing import Any
 
 import torch
+from peers import Evaluate, asked, record
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
+from stable_baselines3.common.vec_env import VecNormalize
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "ppo"
-VARIANT, EPISODES = "sb3", 10
-COLUMNS = ("env", "variant", "seed", "step", "eval_return")
+VARIANT = "sb3"
 
 
 def falling(progress: float) -> float:
@@ -76,52 +70,20 @@ OF_ENVS: dict[str, dict[str, Any]] = {
 }
 
 
-class Evaluate(BaseCallback):
-    """Evaluates every so many steps and keeps the mean returns."""
-
-    def __init__(self, env: Any, every: int) -> None:
-        super().__init__()
-        self.env, self.every = env, every
-        self.returns: list[tuple[int, float]] = []
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps // self.every > len(self.returns):
-            if isinstance(self.env, VecNormalize):
-                sync_envs_normalization(self.training_env, self.env)
-            mean, _ = evaluate_policy(self.model, self.env, EPISODES, warn=False)
-            self.returns.append((self.every * (len(self.returns) + 1), float(mean)))
-            print(f"step {self.num_timesteps:,}: {mean:.1f}", flush=True)
-        return True
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--env", choices=OF_ENVS, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
+    wanted = asked(__doc__, list(OF_ENVS), "ppo")
     torch.set_num_threads(1)
-    options = dict(OF_ENVS[asked.env])
+    options = dict(OF_ENVS[wanted.env])
     steps, count = options.pop("steps"), options.pop("envs")
-    env = make_vec_env(asked.env, count, seed=asked.seed)
-    evaluated: Any = make_vec_env(asked.env, 1, seed=10_000 + asked.seed)
+    env = make_vec_env(wanted.env, count, seed=wanted.seed)
+    evaluated: Any = make_vec_env(wanted.env, 1, seed=10_000 + wanted.seed)
     if options.pop("normalize", False):
         env = VecNormalize(env, gamma=options["gamma"])
         evaluated = VecNormalize(evaluated, training=False, norm_reward=False)
-    model = PPO("MlpPolicy", env, seed=asked.seed, device="cpu", **options)
+    model = PPO("MlpPolicy", env, seed=wanted.seed, device="cpu", **options)
     evaluate = Evaluate(evaluated, steps // 10)
     model.learn(steps, callback=evaluate)
-    path = asked.results / asked.env.partition("-")[0].lower() / "curves.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(COLUMNS)
-        for step, value in evaluate.returns:
-            writer.writerow((asked.env, VARIANT, asked.seed, step, f"{value:.6g}"))
+    record(wanted, VARIANT, evaluate.returns)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_a_student_may_see_less_than_its_teacher(tmp_path):
     assert layers[0].in_features == 1
 
 
-def test_the_smallest_student_that_keeps_enough_is_looked_for(tmp_path, capfd):
+def test_the_smallest_student_that_keeps_enough_is_looked_for(tmp_path):
     teacher = save_teacher(tmp_path / "teacher", POINT)
     options = SHORT | {"hidden": (4,), "until": 0.8}
     found = sparl.distill(teacher, env=POINT, out=tmp_path / "students", **options)
@@ -142,18 +142,40 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
     recorded = RunFolder(out).read_config()
     assert isinstance(recorded.agent, DAgger) and recorded.agent.teacher == str(teacher)
     assert recorded.method.pattern.n == 2
-    again = [
-        "distill",
-        str(teacher),
-        "--env",
-        STEPS,
-        "--agent",
-        "dqn",
-        "--out",
-        str(tmp_path / "x"),
-    ]
-    assert main(again) == 1
-    assert "a student learns by dagger: leave --agent out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--agent", "dqn"], "a student learns by dagger: leave --agent out"),
+        (["--seeds", "0-3"], "seeds is given: sparl sweep trains students with several seeds"),
+        (["--vs", "dense"], "vs is given"),
+    ],
+)
+def test_options_that_are_no_students_are_refused(words, says, tmp_path, capsys):
+    teacher = save_teacher(tmp_path / "teacher", STEPS)
+    out = tmp_path / "student"
+    assert main(["distill", str(teacher), "--env", STEPS, "--out", str(out), *words]) == 1
+    assert says in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_options_of_a_student_are_a_file_that_trains_it(tmp_path, capsys):
+    teacher = save_teacher(tmp_path / "teacher", STEPS)
+    assert main(["distill", str(teacher), "--env", STEPS, "--hidden", "4", "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert f"teacher: {teacher}" in printed and "hidden: [4]" in printed
+
+
+def test_a_teacher_that_has_learned_on_is_asked_anew(tmp_path):
+    """In one process: another policy lies at the same place."""
+    place = tmp_path / "teacher"
+    student = DAgger(teacher=str(save_teacher(place, STEPS)))
+    observation = np.array([[0.5, 0.0]], np.float32)
+    before = student.for_actions("discrete").labels(observation)
+    save_teacher(place, STEPS, sign=-1.0)
+    after = student.for_actions("discrete").labels(observation)
+    assert before.item() == 0 and after.item() == 2
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ import tyro
 
 import sparl
 from sparl import bench, launch
-from sparl.cli import commands
+from sparl.cli import commands, completion
 from sparl.config import options
 
 ROOT = Path(__file__).parents[2]
@@ -48,19 +48,7 @@ COMMENT_OR_BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
-COMMANDS: dict[str, type] = {
-    "import": commands.Import,
-    "sweep": commands.Sweep,
-    "eval": commands.Eval,
-    "inspect": commands.Inspect,
-    "compare": commands.Compare,
-    "report": commands.Report,
-    "check": commands.Check,
-    "features": commands.Features,
-    "export": commands.Export,
-    "list": commands.List,
-    "completion": commands.Completion,
-}
+COMMANDS = completion.KINDS | {"list": commands.List, "completion": commands.Completion}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -20,8 +21,6 @@ def written(program, folder, name="policy"):
     """What the file gives to whoever imports it."""
     for file, content in program.files().items():
         (folder / file).write_bytes(content)
-    import runpy
-
     return runpy.run_path(str(folder / f"{name}.py"))
 
 
@@ -80,6 +79,9 @@ def test_a_run_is_exported_with_a_self_test_that_needs_neither_jax_nor_sparl(tmp
 def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(BadValue, match="dtype is int8: NumPy computes in floats"):
         NumpyProgram(policy_like("dense"), "int8")
+    for name in ("../up", "x; import os", "Hover", ""):
+        with pytest.raises(BadValue, match="files and symbols begin with it"):
+            NumpyProgram(policy_like("one layer"), name=name)
     module = written(NumpyProgram(policy_like("dense")), tmp_path)
     with pytest.raises(ValueError, match="an observation is not finite"):
         module["predict"](np.full(17, np.nan))

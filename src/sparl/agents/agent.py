@@ -48,6 +48,8 @@ class Agent(ABC):
     """The parts that have target networks."""
     metrics: ClassVar[Mapping[str, str]]
     """What `update` tells, with the name of each in TensorBoard."""
+    first_phase: ClassVar[str] = "random"
+    """What `first_action` is, in a word."""
     adam_epsilon: ClassVar[float] = 1e-8
     """Keeps Adam from dividing by 0."""
 
@@ -226,11 +228,7 @@ class Agent(ABC):
         return replace(self, learning_starts=max(0, self.learning_starts - step))
 
     def for_actions(self, actions: Actions) -> Agent:
-        """The same agent in an environment with such actions, which it can act by.
-
-        Raises:
-            BadValue: An option is for other actions.
-        """
+        """The same agent where actions are such; raises `BadValue` if an option is for others."""
         return self
 
     @property

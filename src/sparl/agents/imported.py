@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.agent import Acting, Actions, Agent
-from sparl.agents.common.discrete import greedy
+from sparl.agents.common.deterministic import best_action, best_actions
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.errors import BadValue
 from sparl.learner import AgentState
@@ -78,9 +78,7 @@ class Imported(Agent):
     def act(
         self, network: Acting, observation: NDArray[np.float32]
     ) -> NDArray[np.float32] | NDArray[np.integer]:
-        if self.discrete:
-            return greedy(network, observation)
-        return np.clip(network(observation.T).T, -1.0, 1.0)
+        return best_actions(network, observation, self.discrete)
 
     def explore(
         self,
@@ -91,8 +89,7 @@ class Imported(Agent):
         rng: np.random.Generator,
     ) -> NDArray[np.float32] | int:
         """The best action: how it explored is not known."""
-        (action,) = self.act(network, observation[None])
-        return int(action) if self.discrete else action
+        return best_action(network, observation, self.discrete)
 
     def update(
         self, state: AgentState, batch: Batch, key: jax.Array

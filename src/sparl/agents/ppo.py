@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.agent import Acting, Actions, Agent
-from sparl.agents.common.discrete import greedy
+from sparl.agents.common.deterministic import best_actions
 from sparl.agents.common.distribution import draw, log_probability
 from sparl.agents.common.initial_weights import orthogonal
 from sparl.agents.common.of_networks import check_widths
@@ -202,9 +202,7 @@ class PPO(OnPolicyAgent):
     def act(
         self, network: Acting, observation: NDArray[np.float32]
     ) -> NDArray[np.float32] | NDArray[np.integer]:
-        if not self.is_gaussian:
-            return greedy(network, observation)
-        return np.clip(network(observation.T).T, -1.0, 1.0)
+        return best_actions(network, observation, discrete=not self.is_gaussian)
 
     def explore(
         self,

@@ -7,7 +7,6 @@ are counted, not timed. For aarch64 the self-test runs in QEMU's user mode.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ import tyro
 from sparl.bench import report
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import DEVICE_FILE, REPORT_FILE, renamed, template_text
+from sparl.storage import files
 
 CORTEX: tuple[str, ...] = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 """Tools that measuring on a Cortex-M4F needs."""
@@ -178,10 +178,10 @@ def _sources(export: Path, *others: str) -> list[str]:
 
 
 def _name(export: Path) -> str:
-    """What its files and symbols begin with."""
+    """What its files and symbols begin with; `renamed` refuses what is no name."""
     report = export / REPORT_FILE
-    content = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    return content.get("name", "policy")
+    content = files.read_json(report) if report.exists() else {}
+    return str(content.get("name", "policy")) if isinstance(content, dict) else "policy"
 
 
 def _named(export: Path, ending: str, stem: str = "policy") -> str:

@@ -216,8 +216,8 @@ class Export:
     """Type of the stored weights in C. int8 computes with integers; their ranges come from
     observations in the run's replay."""
     name: str = "policy"
-    """What files and symbols of the C begin with: hover gives hover.h and hover_act. A program with
-    several policies needs several names."""
+    """What files, and symbols of the C, begin with: hover gives hover.h and hover_act. A program
+    with several policies needs several names."""
     episodes: int = 10
     """Episodes over which a float16 or int8 policy is compared with the original in the
     environment; 0 for none."""

@@ -9,6 +9,7 @@ import tyro
 
 from sparl import distillation, launch, training
 from sparl.cli import commands, tables
+from sparl.cli.training_commands import callbacks_of
 from sparl.config import options, run_file
 from sparl.distillation import STEPS, DAgger
 from sparl.errors import BadValue
@@ -29,6 +30,12 @@ def distill(arguments: list[str]) -> None:
         return run_file.options_of_run(run, student, Dense())
 
     asked = options.parse([run.env, "--config", str(args.teacher), *further], usual, PROG)
+    if asked.print_config:
+        print(run_file.text(asked.run, asked.agent, asked.method), end="")
+        return
+    for name in ("vs", "seeds", "jobs"):
+        if getattr(asked, name):
+            raise BadValue(f"{name} is given: sparl sweep trains students with several seeds")
     training.limit_threads(asked.threads)
     out = asked.out or launch.default_folder(asked.run, asked.method)
     assert isinstance(asked.agent, DAgger)
@@ -37,6 +44,7 @@ def distill(arguments: list[str]) -> None:
         until=args.until,
         episodes=args.episodes,
         out=out,
+        callbacks=callbacks_of(asked.wandb),
         quiet=asked.quiet,
         progress=asked.progress,
     )

@@ -26,7 +26,7 @@ def train(arguments: list[str]) -> None:
         args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
         given: dict[str, Any] = dict(vars(args))
         training.limit_threads(given.pop("threads"))
-        given["callbacks"] = _wandb(given.pop("wandb"))
+        given["callbacks"] = callbacks_of(given.pop("wandb"))
         api.resume(given.pop("resume"), **given)
         return
     args = options.parse(arguments, _options_in)
@@ -35,6 +35,9 @@ def train(arguments: list[str]) -> None:
         return
     training.limit_threads(args.threads)
     if args.vs or args.seeds is not None:
+        for name in ("wandb", "ray_address"):
+            if getattr(args, name) is not None:
+                raise BadValue(f"{name} is given with seeds or vs: it is for one run. Leave it out")
         how = {"seeds": args.seeds, "out": args.out, "jobs": args.jobs, "quiet": args.quiet}
         sweep_command.tell(sweeps.beside(args.run, args.agent, args.method, args.vs, **how))
         return
@@ -47,7 +50,7 @@ def train(arguments: list[str]) -> None:
         out=out,
         quiet=args.quiet,
         progress=args.progress,
-        callbacks=_wandb(args.wandb),
+        callbacks=callbacks_of(args.wandb),
         ray_address=args.ray_address,
         **vars(args.run),
     )
@@ -55,7 +58,8 @@ def train(arguments: list[str]) -> None:
         _conclude(out)
 
 
-def _wandb(project: str | None) -> list[training.Callback]:
+def callbacks_of(project: str | None) -> list[training.Callback]:
+    """What --wandb asks for."""
     return [] if project is None else [training.LogToWandb(project)]
 
 

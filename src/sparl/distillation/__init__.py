@@ -1,7 +1,7 @@
 """Small students of trained policies."""
 
 from sparl.distillation.dagger import DAgger
-from sparl.distillation.distill import STEPS, configured, distill
+from sparl.distillation.from_teacher import STEPS, configured, distill
 from sparl.distillation.students import Distilled, Student, train_students
 
 __all__ = ["STEPS", "DAgger", "Distilled", "Student", "configured", "distill", "train_students"]

@@ -26,7 +26,8 @@ from jaxtyping import Array, UInt32
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.agents import Agent, UpdateSchedule
+from sparl.agents import Actions, Agent, UpdateSchedule
+from sparl.agents.common.deterministic import best_action, best_actions
 from sparl.errors import BadValue
 from sparl.learner import AgentState
 from sparl.networks import Networks
@@ -41,6 +42,7 @@ class DAgger(Agent):
 
     name: ClassVar[str] = "dagger"
     actions: ClassVar[Literal["both"]] = "both"
+    first_phase: ClassVar[str] = "teacher"
     roles: ClassVar[Any] = {"actor": "actor"}
     metrics: ClassVar[Any] = {"loss": "train/loss", "difference": "train/difference"}
 
@@ -73,12 +75,17 @@ class DAgger(Agent):
             raise BadValue("teacher is not given: name the folder of a run, or of a policy")
         return _teacher(self.teacher)
 
-    def for_actions(self, actions: Any) -> Agent:
-        discrete = self.policy_of_teacher.spaces.discrete
-        if discrete != (actions == "discrete"):
+    @property
+    def _discrete(self) -> bool:
+        return self.policy_of_teacher.spaces.discrete
+
+    def for_actions(self, actions: Actions) -> Agent:
+        _teacher.cache_clear()  # it may have learned on since another run asked it
+        if self._discrete != (actions == "discrete"):
+            own = "discrete" if self._discrete else "continuous"
             raise BadValue(
-                f"teacher is {self.teacher}, whose actions are "
-                f"{'discrete' if discrete else 'continuous'}; the environment's are {actions}"
+                f"teacher is {self.teacher}, whose actions are {own}; the environment's are "
+                f"{actions}"
             )
         return self
 
@@ -86,17 +93,15 @@ class DAgger(Agent):
         self, key: jax.Array, observation_size: int, action_size: int
     ) -> dict[str, Networks]:
         """`actor`: actions in [-1, 1], or an output for each of the `action_size` choices."""
-        squash = not self.policy_of_teacher.spaces.discrete
         sizes = (observation_size, *self.hidden, action_size)
-        return {"actor": {"actor": self.build(key, sizes, squash)}}
+        return {"actor": {"actor": self.build(key, sizes, squash=not self._discrete)}}
 
     @property
     def schedule(self) -> UpdateSchedule:
         return UpdateSchedule(self.learning_starts, self.train_freq, self.gradient_steps)
 
     def act(self, network: Any, observation: NDArray[np.float32]) -> NDArray[Any]:
-        outputs = network(observation.T)
-        return outputs.argmax(axis=0) if self.policy_of_teacher.spaces.discrete else outputs.T
+        return best_actions(network, observation, self._discrete)
 
     def explore(
         self,
@@ -107,13 +112,12 @@ class DAgger(Agent):
         rng: np.random.Generator,
     ) -> NDArray[np.float32] | int:
         """What the student takes for best: its own mistakes are what it has to see."""
-        (action,) = self.act(network, observation[None])
-        return _as_explored(action)
+        return best_action(network, observation, self._discrete)
 
     def first_action(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
         """The teacher's."""
         (action,) = self.labels(observation[None])
-        return _as_explored(action)
+        return int(action) if self._discrete else action
 
     def labels(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """What the teacher would do: [batch, obs] to [batch, act] in [-1, 1], or choices [batch].
@@ -129,7 +133,7 @@ class DAgger(Agent):
                 f"environment's have {seen}"
             )
         actions = teacher.act(observation)
-        return actions if teacher.spaces.discrete else np.clip(actions, -1.0, 1.0)
+        return actions if self._discrete else np.clip(actions, -1.0, 1.0)
 
     def batches(
         self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
@@ -143,7 +147,7 @@ class DAgger(Agent):
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
     ) -> tuple[AgentState, dict[str, jax.Array]]:
-        discrete = self.policy_of_teacher.spaces.discrete
+        discrete = self._discrete
 
         def imitation_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             (outputs,), seen = self.by_batch(state, networks, batch.observation.T)
@@ -169,10 +173,6 @@ class DAgger(Agent):
                     f"{name} is {getattr(run, name)}: a student asks its teacher about what it "
                     "meets itself. Leave it out"
                 )
-
-
-def _as_explored(action: Any) -> Any:
-    return np.asarray(action, np.float32) if np.ndim(action) else int(action)
 
 
 @lru_cache(maxsize=4)

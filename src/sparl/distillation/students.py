@@ -25,8 +25,10 @@ REPORT_FILE = "distillation.json"
 """In the folder of students: what they came to."""
 LARGEST_FACTOR = 8
 """How much wider than it was asked for a student may become, to keep the share of return."""
-JUDGES = 1
-"""Added to a run's seed: the episodes that judge are not those that a run is stopped by."""
+ANOTHER_SEED = 1
+"""Added to a run's: the episodes that decide are not those that a run is stopped by."""
+Act = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""[batch, obs] to actions, as of `Policy.act`."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,21 @@ def train_students(
         target = judge.random_return + until * (judge.teacher_return - judge.random_return)
         run = replace(run, stop_at_return=target)
 
-    def student(hidden: tuple[int, ...], folder: Path) -> Student:
+    def train(hidden: tuple[int, ...], folder: Path) -> Student:
         student = replace(agent, hidden=hidden)
-        return judge(hidden, _trained(run, student, method, folder, callbacks, quiet, progress))
+        _train(run, student, method, folder, callbacks, quiet, progress)
+        return judge.student(hidden, folder)
 
     if until is None:
-        tried = {0: student(agent.hidden, folder)}
+        tried = [train(agent.hidden, folder)]
     else:
-        tried = _search(agent.hidden, until, folder, student)
-    keeping = [s for s in tried.values() if until is None or s.kept >= until]
-    chosen = min(keeping or tried.values(), key=lambda s: s.bytes if keeping else -s.kept)
-    distilled = judge.said(tuple(tried.values()), chosen)
+        tried = _search(agent.hidden, until, folder, train)
+    keeping = [student for student in tried if until is None or student.kept >= until]
+    if keeping:
+        chosen = min(keeping, key=lambda student: student.bytes)
+    else:
+        chosen = max(tried, key=lambda student: student.kept)
+    distilled = judge.distilled(tuple(tried), chosen)
     files.write_json(folder / REPORT_FILE, distilled.as_dict())
     if not keeping:
         raise BadRun(
@@ -104,23 +110,26 @@ def train_students(
 
 
 def _search(
-    hidden: tuple[int, ...], until: float, folder: Path, student: Any
-) -> dict[int, Student]:
+    hidden: tuple[int, ...],
+    until: float,
+    folder: Path,
+    train: Callable[[tuple[int, ...], Path], Student],
+) -> list[Student]:
     """Students of widths that are halved while they keep enough, or else doubled until they do."""
-    tried: dict[int, Student] = {}
+    tried: dict[int, Student] = {}  # by the power of 2 that widths are multiplied by
     power = 0
     while power not in tried:
         widths = tuple(max(1, round(width * 2.0**power)) for width in hidden)
-        tried[power] = student(widths, folder / "-".join(map(str, widths)))
+        tried[power] = train(widths, folder / "-".join(map(str, widths)))
         keeps = tried[power].kept >= until
         if keeps and max(widths) > 1:
             power -= 1
         elif not keeps and 2 ** (power + 1) <= LARGEST_FACTOR:
             power += 1
-    return tried
+    return list(tried.values())
 
 
-def _trained(
+def _train(
     run: RunConfig,
     agent: DAgger,
     method: Method,
@@ -128,22 +137,18 @@ def _trained(
     callbacks: Sequence[Callback],
     quiet: bool,
     progress: Show | None,
-) -> Path:
-    """The folder of a student's run: trained, gone on with, or as it ended before."""
+) -> None:
+    """Trains a student in a folder, or goes on there, or leaves it as it ended before."""
     known = RunFolder(folder)
     if (folder / "config.json").exists():
         if known.read_config().agent != agent:
             raise BadRun(f"{folder} holds another student: choose another folder")
         if known.read_summary() is None:
             launch.resume(folder, {}, callbacks=callbacks, quiet=quiet, progress=progress)
-        return folder
+        return
     known.refuse_if_taken()
     with launch.trainer(known, run, agent, method, callbacks, quiet, progress) as trainer:
         launch.begin(trainer)
-    return folder
-
-
-Act = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 class _Judge:
@@ -180,20 +185,23 @@ class _Judge:
 
     def _mean_return(self, act: Act) -> float:
         """In environments of its own, which are closed again: a simulator may exist once."""
-        play = Evaluator(self._run, self._teacher.spaces, self._episodes, self._run.seed + JUDGES)
+        play = Evaluator(
+            self._run, self._teacher.spaces, self._episodes, self._run.seed + ANOTHER_SEED
+        )
         try:
             return play(act).mean_return
         finally:
             play.close()
 
-    def __call__(self, hidden: tuple[int, ...], folder: Path) -> Student:
+    def student(self, hidden: tuple[int, ...], folder: Path) -> Student:
+        """The figures of a student whose run has ended."""
         policy = load_policy(folder)
         earned = self._mean_return(policy.act)
         kept = (earned - self.random_return) / (self.teacher_return - self.random_return)
         return Student(str(folder), hidden, earned, kept, *_sizes(policy))
 
-    def said(self, students: tuple[Student, ...], chosen: Student) -> Distilled:
-        """All that was found out."""
+    def distilled(self, students: tuple[Student, ...], chosen: Student) -> Distilled:
+        """All figures."""
         returns = (self.teacher_return, self.random_return)
         return Distilled(*returns, *_sizes(self._teacher), self._episodes, students, chosen)
 

@@ -1,4 +1,8 @@
-"""The compiled functions of a learner as it is stored, and its acting networks."""
+"""The compiled functions of a learner as it is stored, and its acting networks.
+
+Functions are kept for a while. So another seed of the same run in this process, or the same run
+resumed, compiles nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,10 @@ from sparl.engine.restructure import restructure_function
 from sparl.engine.update import Algorithm, evaluate_function, update_function
 from sparl.learner import Learner, Role, Structure
 from sparl.methods import Method
+
+KEPT = 16
+"""Most that is kept of what was compiled lately."""
+_recent: OrderedDict[Hashable, Any] = OrderedDict()
 
 
 class Functions:
@@ -55,12 +63,6 @@ def start_function(method: Method, roles: Mapping[str, Role]) -> Callable[..., A
         (method, tuple(roles.items())),
         lambda: jax.jit(lambda networks, key: method.start(networks, key, roles)),
     )
-
-
-KEPT = 16
-"""What was compiled lately and is kept: another seed of the same run in this process, or the same
-run resumed, has nothing to compile."""
-_recent: OrderedDict[Hashable, Any] = OrderedDict()
 
 
 def _kept(key: Hashable, make: Callable[[], Any]) -> Any:

@@ -34,6 +34,7 @@ from sparl.exporters.text import (
 )
 from sparl.networks import LAYER_EPSILON
 from sparl.policy import Policy
+from sparl.validation import shown
 
 RANGE_NOTE = """Observations
  * more than twice as large as the recorded ones may be clipped."""
@@ -52,8 +53,22 @@ FILES = {
 """The template of each file."""
 
 
+def check_name(name: str) -> None:
+    """Raises `BadValue` for what files and symbols cannot begin with. It gets into code."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise BadValue(
+            f"name is {shown(name)}: files and symbols begin with it, so it takes small letters, "
+            "digits and underscores, a letter first"
+        )
+
+
 def renamed(text: str, name: str) -> str:
-    """A text of the templates whose files and symbols begin with another name."""
+    """A text of the templates whose files and symbols begin with another name.
+
+    Raises:
+        BadValue: None can begin with that.
+    """
+    check_name(name)
     text = re.sub(r"\bpolicy(?=_\w|\.[cho]\b)", name, text)
     return re.sub(r"\bPOLICY(?=_\w)", name.upper(), text)
 
@@ -80,11 +95,7 @@ class CProgram:
 
     def __post_init__(self) -> None:
         check_policy(self.policy)
-        if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
-            raise BadValue(
-                f"name is {self.name!r}: C's symbols begin with it, so it takes small letters, "
-                "digits and underscores, a letter first"
-            )
+        check_name(self.name)
 
     @property
     def nbytes(self) -> int:

@@ -14,7 +14,7 @@ from sparl.agents.common import ofenet
 from sparl.config import NotImported
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
-from sparl.exporters.c import NAME, CProgram
+from sparl.exporters.c import NAME, CProgram, check_name
 from sparl.exporters.measured import measured
 from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
@@ -52,7 +52,7 @@ def export(
 
     Args:
         path: A run folder, or the folder of a saved policy.
-        to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `policy.onnx`, `"numpy"`
+        to: `"c"` writes a folder of C99 with a self-test, `"onnx"` writes `NAME.onnx`, `"numpy"`
             a Python file that needs NumPy alone.
         out: The folder to write; DIR/export/TO-DTYPE if not given, and with `which="best"`
             DIR/export/best-TO-DTYPE.
@@ -61,7 +61,7 @@ def export(
         episodes: Episodes in the run's environment over which the returns of a float16 or int8
             policy are compared with those of the original; 0 for none.
         which: Of a run's policies: the final one, or the one of the best evaluation.
-        name: What files and symbols of the C begin with; a program with several policies needs
+        name: What files, and symbols of the C, begin with; a program with several policies needs
             several names.
         trust: Import what a run names, though somebody else wrote it: see `Untrusted`. Only
             episodes need that, and runs without a final policy.
@@ -103,7 +103,8 @@ def export(
     }
     if to == "onnx":
         model = onnx.model(policy).SerializeToString(deterministic=True)
-        contents = {"policy.onnx": model}
+        check_name(name)
+        contents = {f"{name}.onnx": model}
         report |= _check_onnx(policy, model, observations)
     elif to == "numpy":
         in_numpy = NumpyProgram(policy, dtype, name)

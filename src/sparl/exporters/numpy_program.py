@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparl import kernels
 from sparl.envs import inner_float32
 from sparl.errors import BadRun, BadValue
-from sparl.exporters.c import NAME
+from sparl.exporters.c import NAME, check_name
 from sparl.exporters.interface import Interface
 from sparl.exporters.layers import UNSIGNED
 from sparl.exporters.network import Dtype, device_network
@@ -39,10 +39,11 @@ class NumpyProgram:
         name: Of the file.
 
     Raises:
-        BadValue: The type is int8, or a weight is too large for float16.
+        BadValue: The type is int8, a weight is too large for float16, or no file has such a name.
     """
 
     def __init__(self, policy: Policy, dtype: Dtype = "float32", name: str = NAME) -> None:
+        check_name(name)
         if dtype == "int8":
             raise BadValue("dtype is int8: NumPy computes in floats. Take float32 or float16, or c")
         network = device_network(policy, dtype)
@@ -84,8 +85,13 @@ class NumpyProgram:
             action, _ = module["predict"](frame.reshape(self._shape))
         expected, _ = policy.predict(frame.reshape(self._shape))
         same = np.shape(action) == np.shape(expected) and action.dtype == expected.dtype
-        if not passed or not same:
-            raise BadRun("the NumPy export does not act as the policy does, and is not written")
+        wanted = policy.outputs(observations)
+        worst = float(np.abs(outputs - wanted).max(initial=0.0))
+        if not passed or not same or not worst <= _tolerance(wanted):
+            raise BadRun(
+                f"outputs of the NumPy export are off by {worst:.1e}, or its actions differ "
+                "in shape or type, and it is not written. Please report it"
+            )
         return outputs
 
     @property
@@ -124,7 +130,7 @@ class NumpyProgram:
             "action": _indented(self._action()),
             "body": _indented([*self._lines, f"return {result}"]),
             "constants": Source("\n".join(self._constants)),
-            "tolerance": Source(repr(TOLERANCE * float(np.abs(expected).max(initial=1.0)))),
+            "tolerance": Source(repr(_tolerance(expected))),
         }
         written = {name: Source(w) if isinstance(w, str) else w for name, w in words.items()}
         return fill("policy.py.in", written)
@@ -243,6 +249,11 @@ FRAMES = [
     "    state = np.concatenate([state[:, 1:], newest], axis=1)",
     "seen = state.reshape(len(state), -1)",
 ]
+
+
+def _tolerance(outputs: NDArray[np.float32]) -> float:
+    """How far from these outputs another order of sums may lead."""
+    return TOLERANCE * float(np.abs(outputs).max(initial=1.0))
 
 
 def _indented(lines: list[str]) -> str:

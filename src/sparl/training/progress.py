@@ -49,6 +49,7 @@ class Progress:
         if show is not None:
             validation.one_of(get_args(Show), progress=show)
         self._run, self._starts = run, agent.learning_starts
+        self._first_phase = agent.first_phase
         self.console = Console(stderr=True, quiet=quiet, soft_wrap=True)
         notebook = in_notebook()
         usual = "rich" if notebook or self.console.is_terminal else "plain"
@@ -147,7 +148,7 @@ class Progress:
         """What the run does before it learns; empty from then on."""
         if updates or step >= self._starts:
             return ""
-        does = "acting" if self._run.begun_from else "random"
+        does = "acting" if self._run.begun_from else self._first_phase
         return f"{does} until {self._starts:,}"
 
 

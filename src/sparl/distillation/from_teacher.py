@@ -19,6 +19,7 @@ from sparl.training import Callback, load_policy
 STEPS = 50_000
 """Environment steps of a student at most, if not given."""
 NAMED = ("env", "env_spec", "env_folder")
+"""Options of a run that name its environment."""
 OF_ENVIRONMENT = (
     *(*NAMED, "env_kwargs", "wrappers", "max_episode_steps"),
     *("frame_stack", "round_actions", "eval_env", "eval_max_steps", "nonfinite"),
