@@ -1,7 +1,8 @@
 """Many runs from one file: environments x variants x seeds, side by side, resumable."""
 
 from sparl.sweeps.controls import Control, beside
+from sparl.sweeps.runner import SweepResult, Trial
 from sparl.sweeps.study import Job, Study
-from sparl.sweeps.sweep import SweepResult, sweep
+from sparl.sweeps.sweep import sweep
 
-__all__ = ["Control", "Job", "Study", "SweepResult", "beside", "sweep"]
+__all__ = ["Control", "Job", "Study", "SweepResult", "Trial", "beside", "sweep"]

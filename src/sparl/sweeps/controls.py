@@ -23,8 +23,9 @@ from sparl.errors import BadValue
 from sparl.learner import holds_networks
 from sparl.methods import Dense, Method
 from sparl.storage import RunFolder
+from sparl.sweeps.runner import SweepResult
 from sparl.sweeps.study import folder_name
-from sparl.sweeps.sweep import SweepResult, sweep
+from sparl.sweeps.sweep import sweep
 from sparl.training import Console
 from sparl.training.compatibility import columns_of
 

@@ -6,6 +6,8 @@ ENV/curves.csv          every evaluation of the runs that are done
 ENV/runs.csv            the final figures of each
 ENV/comparison/         what `sparl compare --out` writes
 failed/ENV/…            runs that failed, with their logs
+search.journal          of a search: Optuna's storage
+trials.csv              and its trials, the best first
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sparl.storage import RunFolder, exclusive_folder, files, read_table
 from sparl.sweeps.study import Job
 
 STUDY, FAILED = "study.json", "failed"
+JOURNAL, TRIALS = "search.journal", "trials.csv"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ class SweepFolder:
                 None if np.isnan(returns).all() else float(np.nanmax(returns)),
             )
         return Standing()
+
+    def evaluations(self, job: Job) -> list[tuple[int, float]]:
+        """The steps and the returns of the evaluations that its log has; none if it has no log."""
+        with suppress(SparlError, KeyError):
+            table = read_table(self.run(job) / "metrics.csv")
+            pairs = zip(table["step"], table["eval_return"], strict=True)
+            return [(int(step), float(value)) for step, value in pairs if not np.isnan(value)]
+        return []
 
     def words(self, job: Job) -> list[str]:
         """The words behind `sparl` that begin a run, or go on with it."""

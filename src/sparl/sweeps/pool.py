@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sparl.sweeps import child
@@ -84,7 +84,8 @@ class Pool:
                 del self._running[name]
         return found
 
-    def stop(self) -> None:
-        """Asks every run to save and to stop; asked once more they leave at once."""
-        for process, _ in self._running.values():
-            process.send_signal(signal.SIGTERM)  # SIGINT is ignored in jobs in the background
+    def stop(self, names: Collection[str] | None = None) -> None:
+        """Asks runs, all if not named, to save and to stop; asked once more they leave at once."""
+        for name, (process, _) in self._running.items():
+            if names is None or name in names:
+                process.send_signal(signal.SIGTERM)  # SIGINT is ignored in jobs in the background

@@ -17,7 +17,7 @@ from sparl.training import Console
 
 PLAIN_SECONDS = 60.0
 """Least time between two plain lines that nothing has ended before."""
-State = Literal["waiting", "running", "done", "failed", "stopped"]
+State = Literal["waiting", "running", "done", "pruned", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Tally:
     done: int
     running: int
     failed: int
+    pruned: int
     steps_per_second: float
     """Of those that are running, together."""
     best_return: float | None
@@ -52,6 +53,7 @@ class Tally:
             states_of.count("done"),
             len(running),
             states_of.count("failed"),
+            states_of.count("pruned"),
             speed,
             max(returns, default=None),
             to_go / speed if speed > 0 else None,
@@ -61,8 +63,14 @@ class Tally:
 class Progress:
     """Shows the tallies of every variant and of all runs; a context that opens and closes it."""
 
-    def __init__(self, jobs: Sequence[Job], quiet: bool = False) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: Sequence[Job], quiet: bool = False, searches: bool = False) -> None:
+        """
+        Args:
+            jobs: All runs.
+            quiet: Show nothing.
+            searches: They are trials of a search: no rows of variants, and some may be pruned.
+        """
+        self._jobs, self._searches = jobs, searches
         self._groups: dict[tuple[str, str], list[Job]] = {}
         for job in jobs:
             self._groups.setdefault((job.env, job.variant), []).append(job)
@@ -106,27 +114,30 @@ class Progress:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         table.add_column("environment")
         table.add_column("variant")
-        for heading in ("done", "running", "failed", "steps/s", "best return", "time left"):
+        pruned = ["pruned"] if self._searches else []
+        headings = ("done", "running", *pruned, "failed", "steps/s", "best return", "time left")
+        for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
-        for (env, variant), jobs in self._groups.items():
+        for (env, variant), jobs in () if self._searches else self._groups.items():
             tally = Tally.of(jobs, states, at)
             # Runs of one variant have to wait for others: no time is told of it.
-            table.add_row(env, variant, *_cells(tally), "")
+            table.add_row(env, variant, *self._cells(tally), "")
         table.add_section()
         tally = Tally.of(self._jobs, states, at)
-        table.add_row("all", "", *_cells(tally), _duration(tally.seconds_left), style="bold")
+        table.add_row("all", "", *self._cells(tally), _duration(tally.seconds_left), style="bold")
         return table
 
-
-def _cells(tally: Tally) -> list[str]:
-    best = "" if tally.best_return is None else f"{tally.best_return:.1f}"
-    speed = f"{tally.steps_per_second:.0f}" if tally.steps_per_second else ""
-    counts = (f"{tally.done}/{tally.runs}", str(tally.running or ""), str(tally.failed or ""))
-    return [*counts, speed, best]
+    def _cells(self, tally: Tally) -> list[str]:
+        best = "" if tally.best_return is None else f"{tally.best_return:.1f}"
+        speed = f"{tally.steps_per_second:.0f}" if tally.steps_per_second else ""
+        counts = [f"{tally.done}/{tally.runs}", str(tally.running or "")]
+        counts += [str(tally.pruned or "")] if self._searches else []
+        return [*counts, str(tally.failed or ""), speed, best]
 
 
 def _line(tally: Tally) -> str:
     figures = [f"{tally.done} of {tally.runs} runs done", f"{tally.running} running"]
+    figures += [f"{tally.pruned} pruned"] if tally.pruned else []
     figures += [f"{tally.failed} failed"] if tally.failed else []
     figures += [f"{tally.steps_per_second:.0f} steps/s"] if tally.steps_per_second else []
     figures += [] if tally.best_return is None else [f"best return {tally.best_return:.1f}"]

@@ -8,6 +8,8 @@ options:
 variants:
   dense: {}
   sparse: {method: rnm, pattern: 1:8}
+
+In place of variants a study may have a search: see `Search`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from sparl.methods import METHODS, Method
 from sparl.topology import NofM
 from sparl.validation import shown
 
-KEYS = ("envs", "variants", "seeds", "steps", "options")
+KEYS = ("envs", "variants", "seeds", "steps", "options", "search")
 """What a study may have."""
 NOT_OPTIONS = {"env", "seed", "env_spec", "env_folder", "replay_sha256", "begun_from"}
 NOT_OPTIONS |= {"replay_transitions"}
@@ -82,6 +84,8 @@ class Study:
     seeds: tuple[int, ...]
     options: Mapping[str, Any]
     """What all variants have, unless they say otherwise; steps among it."""
+    search: Mapping[str, Any] | None = None
+    """In place of variants: see `Search`."""
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -102,19 +106,26 @@ class Study:
             called: What messages call it.
 
         Raises:
-            BadValue: A name that a study does not have, or a value of another kind.
+            BadValue: A name that a study does not have, or a value of another kind; variants
+                beside a search.
         """
         for name in content:
             if name not in KEYS:
                 raise BadValue(f"{called} has {shown(name)}: a study has {', '.join(KEYS)}")
-        for name in ("envs", "variants"):
+        searches = content.get("search") is not None
+        if searches and content.get("variants"):
+            raise BadValue(
+                f"{called} has variants and a search, which makes its own: leave one of them out. "
+                "What variants differ in can be options of the search"
+            )
+        for name in ("envs",) if searches else ("envs", "variants"):
             if not content.get(name):
                 raise BadValue(f"{called} has no {name}: give one at least")
         given = content["envs"]
         envs = [given] if isinstance(given, str) else given
         if not isinstance(envs, list | tuple) or not all(isinstance(env, str) for env in envs):
             raise BadValue(f"{called}: envs is {shown(given)}: it must be a list of names")
-        variants = _mapping(content["variants"], f"{called}: variants")
+        variants = _mapping(content.get("variants"), f"{called}: variants")
         for name in variants:
             if not NAME.fullmatch(name):
                 raise BadValue(
@@ -125,7 +136,19 @@ class Study:
         shared = _mapping(content.get("options"), f"{called}: options")
         steps = {"steps": content["steps"]} if "steps" in content else {}
         seeds = _seeds(content.get("seeds", 0), called)
-        return cls(tuple(envs), made, seeds, steps | shared)
+        search = _mapping(content["search"], f"{called}: search") if searches else None
+        return cls(tuple(envs), made, seeds, steps | shared, search)
+
+    def job(self, env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
+        """The run of a variant.
+
+        Args:
+            given: What makes it, by names as in `variants`.
+
+        Raises:
+            BadValue: An option that it does not have, or that has no such value.
+        """
+        return _job(env, variant, {**self.options, **given}, seed)
 
     def jobs(self) -> list[Job]:
         """All runs, seed by seed: of each seed every variant in every environment.
@@ -135,7 +158,7 @@ class Study:
                 variants or two environments that could not be told apart.
         """
         jobs = [
-            _job(env, name, {**self.options, **self.variants[name]}, seed)
+            self.job(env, name, self.variants[name], seed)
             for seed, env, name in product(self.seeds, self.envs, self.variants)
         ]
         for what in ("name", "words"):
@@ -148,6 +171,24 @@ class Study:
                         f"same with seed {job.seed}: leave one out, or let them differ"
                     )
         return jobs
+
+
+def kinds_of(given: Mapping[str, Any]) -> tuple[type[Agent], type[Method]]:
+    """The agent and the method that options name.
+
+    Raises:
+        BadValue: There is none of that name.
+    """
+    agent = AGENTS.find(str(given.get("agent", "td3")))
+    return agent, METHODS.find(str(given.get("method", "dense")))
+
+
+def option_names(agent: type[Agent], method: type[Method]) -> tuple[set[str], set[str], set[str]]:
+    """The options of a run, of an agent and of a method that a study may give."""
+    of_method = _names(method)
+    if spelling.has_pattern(method):  # N, M and V are one option, as on the command line
+        of_method = of_method - set(spelling.PATTERN) | {"pattern"}
+    return _names(RunConfig) - NOT_OPTIONS, _names(agent), of_method
 
 
 def folder_name(env: str) -> str:
@@ -181,13 +222,9 @@ def _seeds(given: Any, called: str) -> tuple[int, ...]:
 
 def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
     try:
-        agent = AGENTS.find(str(given.get("agent", "td3")))
-        method = METHODS.find(str(given.get("method", "dense")))
+        agent, method = kinds_of(given)
         own = {n.replace("-", "_"): v for n, v in given.items() if n not in ("agent", "method")}
-        of_run, of_agent = _names(RunConfig) - NOT_OPTIONS, _names(agent)
-        # N, M and V are one option, as on the command line.
-        patterned = {"n", "m", "v"} <= {f.name for f in dataclasses.fields(method)}
-        of_method = _names(method) - {"n", "m", "v"} | ({"pattern"} if patterned else set())
+        of_run, of_agent, of_method = option_names(agent, method)
         for name in own.keys() - of_run - of_agent - of_method:
             raise BadValue(
                 f"there is no option {name} of a run, of agent {agent.name} or of method "
@@ -199,7 +236,7 @@ def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
         if isinstance(wrappers, list) and all(isinstance(word, str) for word in wrappers):
             run["wrappers"] = words.wrappers_of(wrappers)
         for_method = {name: own[name] for name in own.keys() & of_method}
-        if patterned:
+        if spelling.has_pattern(method):
             pattern = NofM.parse(str(for_method.pop("pattern", "2:4")))
             for_method |= {"n": pattern.n, "m": pattern.m, "v": pattern.v}
         for_agent = {name: own[name] for name in own.keys() & of_agent}
