@@ -54,7 +54,7 @@ class Sweep:
 
     study: tyro.conf.Positional[Path]
     """YAML file with envs, variants (names, and the options of sparl train that make each), seeds,
-    steps and options that all variants have."""
+    steps and options that all variants have. A search in place of variants chooses options."""
     out: Path | None = None
     """Folder of the runs and the tables. If not given: runs/STUDY, by the file's name."""
     jobs: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ from sparl.training import Console
 
 SHOWN = 10
 """Trials of a search that are printed."""
+WIDTH = 120
+"""Columns of their table where there is no terminal."""
 SEEDS = 10
 """With so many others the best one is to be trained."""
 
@@ -72,7 +75,7 @@ def _tell_trials(result: sweeps.SweepResult) -> None:
         options = (_cell(trial.options.get(name)) for name in names)
         reached = (_cell(trial.value), f"{trial.step:,}", _cell(trial.last_return))
         table.add_row(str(trial.number), trial.state, *reached, *options)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     if result.failed:
         lines = _last_lines(result.failed)
         print(f"The same command makes new trials for those that failed. {lines}")
@@ -83,8 +86,8 @@ def _tell_trials(result: sweeps.SweepResult) -> None:
     words = spelling.command(replace(run, seed=0), agent, method)
     next_seed = max(record.run.seed for record in records) + 1
     print(
-        f"The best of {len(result.trials)} trials was chosen by its return with these seeds: that is "
-        "more than it will return with others. Train it with others before you compare it:"
+        f"The best of {len(result.trials)} trials was chosen by its return with these seeds, which "
+        "is more than it will return with others. Train it with others before you compare it:"
     )
     print(f"  {shlex.join(words)} --seeds {next_seed}-{next_seed + SEEDS - 1}")
 

@@ -8,8 +8,9 @@ search that was killed draws what it would have drawn.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,9 @@ WARM_UP = 3
 """Trials are not pruned in the first of so many parts of their steps."""
 BEFORE = 5
 """So many trials are done before one is pruned."""
+Ended = Literal["done", "pruned", "failed"]
+STATES: dict[str, Ended] = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
+"""By Optuna's names."""
 
 
 def optuna() -> Any:
@@ -40,6 +44,19 @@ def optuna() -> Any:
             'pip install "sparl[search]"'
         ) from error
     return optuna
+
+
+class Asked(NamedTuple):
+    """A trial as Optuna has it."""
+
+    number: int
+    state: Literal["running", "done", "pruned", "failed"]
+    value: float | None
+    """What it came to, if it is done."""
+    evaluations: dict[int, float]
+    """Returns by steps."""
+    options: dict[str, Any] | None
+    """None if the search was killed before it had them all."""
 
 
 class Journal:
@@ -69,41 +86,27 @@ class Journal:
                 f"{path} is of another search, and its trials would not compare with those of this "
                 "one: only trials and prune may change. Choose another folder"
             )
-        for trial in self._all():
-            if self.options(trial.number) is None and not trial.state.is_finished():
+        self._options: dict[int, dict[str, Any]] = {}
+        for trial in self.trials():
+            if trial.options is None and trial.state == "running":
                 self.tell(trial.number, "failed")  # killed while its options were drawn
 
-    def __len__(self) -> int:
-        """How many trials were ever begun; they are numbered from 0."""
-        return len(self._all())
+    def trials(self) -> list[Asked]:
+        """All trials, in the order of their numbers."""
+        return list(map(self._read, self._study.get_trials(deepcopy=False)))
 
-    def ask(self) -> dict[str, Any]:
-        """Begins a trial, whose number is how many there were; gives its options."""
-        made = sum(self.options(trial.number) is not None for trial in self._all())
+    def trial(self, number: int) -> Asked:
+        """One of them."""
+        return self._read(self._study.get_trials(deepcopy=False)[number])
+
+    def ask(self) -> Asked:
+        """Begins a trial."""
+        made = sum(trial.options is not None for trial in self.trials())
         (seed,) = np.random.SeedSequence([self._space.search.seed, made]).generate_state(1)
         self._study.sampler = self._optuna.samplers.TPESampler(seed=int(seed))
-        return self._space.suggest(self._study.ask())
-
-    def options(self, number: int) -> dict[str, Any] | None:
-        """The options of a trial; None if the search was killed before it had them."""
-        try:
-            return self._space.suggest(self._all()[number])
-        except ValueError:
-            return None
-
-    def state(self, number: int) -> Literal["running", "done", "pruned", "failed"]:
-        """Where a trial stands."""
-        names: dict[str, Literal["running", "done", "pruned", "failed"]]
-        names = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
-        return names.get(self._all()[number].state.name, "running")
-
-    def value(self, number: int) -> float | None:
-        """What a trial that is done came to."""
-        return self._all()[number].value if self.state(number) == "done" else None
-
-    def reported(self, number: int) -> dict[int, float]:
-        """A trial's evaluations by their steps."""
-        return dict(self._all()[number].intermediate_values)
+        begun = self._study.ask()
+        self._options[begun.number] = self._space.suggest(begun)
+        return self.trial(begun.number)
 
     def report(self, number: int, step: int, value: float) -> None:
         """Adds an evaluation to a trial that runs."""
@@ -111,15 +114,12 @@ class Journal:
 
     def should_prune(self, number: int) -> bool:
         """Whether a trial's best evaluation is below the median of others at its newest step."""
-        return self._space.search.prune and self._trial(number).should_prune()
+        return self._space.search.prune and bool(self._trial(number).should_prune())
 
-    def tell(
-        self, number: int, state: Literal["done", "pruned", "failed"], value: float | None = None
-    ) -> None:
+    def tell(self, number: int, state: Ended, value: float | None = None) -> None:
         """Ends a trial; `value` is what it came to if it is done."""
-        states = self._optuna.trial.TrialState
-        of = {"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
-        self._study.tell(number, value, state=of[state])
+        (name,) = (name for name, called in STATES.items() if called == state)
+        self._study.tell(number, value, state=self._optuna.trial.TrialState[name])
 
     def _opened(self) -> Any:
         journal = self._optuna.storages.journal
@@ -140,11 +140,22 @@ class Journal:
         finally:
             self._optuna.logging.set_verbosity(verbosity)
 
-    def _all(self) -> list[Any]:
-        return self._study.get_trials(deepcopy=False)
+    def _read(self, trial: Any) -> Asked:
+        if trial.number not in self._options:
+            with suppress(ValueError):  # Optuna's, where one of them is missing
+                self._options[trial.number] = self._space.suggest(trial)
+        state: Ended | Literal["running"] = STATES.get(trial.state.name, "running")
+        return Asked(
+            trial.number,
+            state,
+            trial.value if state == "done" else None,
+            dict(trial.intermediate_values),
+            self._options.get(trial.number),
+        )
 
     def _trial(self, number: int) -> Any:
-        return self._optuna.trial.Trial(self._study, self._all()[number]._trial_id)
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        return self._optuna.trial.Trial(self._study, frozen._trial_id)
 
 
 class _NoLock:

@@ -13,7 +13,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from sparl.errors import BadRun, BadValue
 from sparl.storage import RunFolder, files
 from sparl.sweeps import journal, results
 from sparl.sweeps.folder import JOURNAL, TRIALS, SweepFolder
-from sparl.sweeps.journal import Journal
+from sparl.sweeps.journal import Asked, Ended, Journal
 from sparl.sweeps.pool import Pool
 from sparl.sweeps.progress import Progress
 from sparl.sweeps.runner import Runner, SweepResult, Trial
@@ -57,15 +56,15 @@ class SearchRunner(Runner):
             BadFile: Optuna's file is damaged.
         """
         self.journal = Journal(self.folder.path / JOURNAL, self.space)
-        self._begun = len(self.journal)
-        states = {number: self.journal.state(number) for number in range(self._begun)}
-        known = {number: state for number, state in states.items() if state != "failed"}
+        trials = self.journal.trials()
+        self._begun = len(trials)
+        known = {trial.number: trial.state for trial in trials if trial.state != "failed"}
         to_come = max(0, self.space.search.trials - len(known))
         for number in (*known, *range(self._begun, self._begun + to_come)):
             jobs = self._planned(number)
             state = known.get(number, "waiting")
             if state == "running":
-                jobs = self.space.jobs(number, self.journal.options(number) or {})
+                jobs = self.space.jobs(number, trials[number].options or {})
                 self.folder.record(jobs)
             self.jobs += jobs
             for job in jobs:
@@ -82,7 +81,7 @@ class SearchRunner(Runner):
             self._take_up(number)
         if known:
             ended = len(known) - sum(number in self._open for number in known)
-            self.progress.note(f"{ended} of {self.space.search.trials} trials are done already")
+            self.progress.note(f"{ended} of {self.space.search.trials} trials have ended already")
 
     def next(self) -> Job | None:
         """A run of the first trial of which none is running; begins the trial if it is to come."""
@@ -136,11 +135,11 @@ class SearchRunner(Runner):
     def _ask(self, number: int) -> list[Job]:
         """Begins a trial; no runs where its options do not go together."""
         self._begun += 1
-        options = self.journal.ask()
-        if len(self.journal) != self._begun:
+        asked = self.journal.ask()
+        if asked.number != number:
             raise BadRun(f"{self.folder.path / JOURNAL} is written by another process: stop that")
         try:
-            self._open[number] = self.space.jobs(number, options)
+            self._open[number] = self.space.jobs(number, asked.options or {})
         except BadValue as error:
             job = self._open[number][0]
             log = self.folder.log(job)
@@ -159,7 +158,7 @@ class SearchRunner(Runner):
         """
         number = self._number[job.name]
         before = self.space.study.seeds.index(job.seed) * job.steps
-        reported = self.journal.reported(number)
+        reported = self.journal.trial(number).evaluations
         for step, value in self.folder.evaluations(job):
             # An evaluation may wait for the end of an episode.
             at = before + step - step % job.run.eval_every
@@ -180,48 +179,35 @@ class SearchRunner(Runner):
         value = float(np.mean([summary[self.space.search.maximize] for summary in found]))
         self._tell(number, "done", value)
 
-    def _tell(
-        self, number: int, state: Literal["done", "pruned", "failed"], value: float | None = None
-    ) -> None:
+    def _tell(self, number: int, state: Ended, value: float | None = None) -> None:
         self.journal.tell(number, state, value)
         for job in self._open.pop(number):
             if self.states[job.name] != "done":
                 self.states[job.name] = state
         self._write()
-        trial = self._trial(number)
+        trial = self._told(self.journal.trial(number))
         figure = f"{value:.6g}" if value is not None else f"{state} at step {trial.step:,}"
         options = ", ".join(f"{name} {_cell(value)}" for name, value in trial.options.items())
         self.progress.note(f"trial {number}: {figure} ({options})")
 
     def _trials(self) -> list[Trial]:
-        numbers = range(len(self.journal))
-        ended = [n for n in numbers if self.journal.state(n) != "running"]
-        made = [self._trial(n) for n in ended if self.journal.options(n) is not None]
-
         def place(trial: Trial) -> tuple[float, ...]:
-            known = [trial.value, trial.step, trial.last_return]
-            return (
-                ORDER.index(trial.state),
-                *(math.inf if figure is None else -figure for figure in known),
-            )
+            figures = (trial.value, trial.step, trial.last_return)
+            larger_first = (math.inf if figure is None else -float(figure) for figure in figures)
+            return float(ORDER.index(trial.state)), *larger_first
 
-        return sorted(made, key=place)
+        ended = [trial for trial in self.journal.trials() if trial.state != "running"]
+        return sorted(map(self._told, (t for t in ended if t.options is not None)), key=place)
 
-    def _trial(self, number: int) -> Trial:
-        reported = self.journal.reported(number)
-        step = max(reported, default=0)
-        runs = (self.folder.run(job) for job in self._planned(number))
-        state = self.journal.state(number)
-        assert state != "running"
-        return Trial(
-            number,
-            state,
-            self.journal.value(number),
-            step,
-            reported.get(step),
-            self.journal.options(number) or {},
-            tuple(run for run in runs if run.exists()),
-        )
+    def _told(self, trial: Asked) -> Trial:
+        """A trial that has ended, with its runs."""
+        assert trial.state != "running"
+        step = max(trial.evaluations, default=0)
+        last_return = trial.evaluations.get(step)
+        runs = (self.folder.run(job) for job in self._planned(trial.number))
+        there = tuple(run for run in runs if run.exists())
+        options = trial.options or {}
+        return Trial(trial.number, trial.state, trial.value, step, last_return, options, there)
 
     def _write(self) -> None:
         """Writes the table of the trials."""
