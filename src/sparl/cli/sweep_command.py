@@ -81,13 +81,15 @@ def _tell_trials(result: sweeps.SweepResult) -> None:
         print(f"The same command makes new trials for those that failed. {lines}")
     if best.state != "done":
         raise BadRun("no trial is done: the same command goes on")
+    if not best.runs:  # somebody took them away
+        return
     records = [RunFolder(run).record() for run in best.runs]
     run, agent, method, _ = records[0]
     words = spelling.command(replace(run, seed=0), agent, method)
     next_seed = max(record.run.seed for record in records) + 1
     print(
-        f"The best of {len(result.trials)} trials was chosen by its return with these seeds, which "
-        "is more than it will return with others. Train it with others before you compare it:"
+        f"The best of {len(result.trials)} trials was chosen by its return with these seeds: with "
+        "others expect less. Train it with others before you compare it:"
     )
     print(f"  {shlex.join(words)} --seeds {next_seed}-{next_seed + SEEDS - 1}")
 

@@ -22,7 +22,7 @@ from sparl.sweeps import journal, results
 from sparl.sweeps.folder import JOURNAL, TRIALS, SweepFolder
 from sparl.sweeps.journal import Asked, Ended, Journal
 from sparl.sweeps.pool import Pool
-from sparl.sweeps.progress import Progress
+from sparl.sweeps.progress import Progress, State
 from sparl.sweeps.runner import Runner, SweepResult, Trial
 from sparl.sweeps.space import Space
 from sparl.sweeps.study import Job, Study
@@ -58,7 +58,7 @@ class SearchRunner(Runner):
         self.journal = Journal(self.folder.path / JOURNAL, self.space)
         trials = self.journal.trials()
         self._begun = len(trials)
-        known = {trial.number: trial.state for trial in trials if trial.state != "failed"}
+        known: dict[int, State] = {t.number: t.state for t in trials if t.state != "failed"}
         to_come = max(0, self.space.search.trials - len(known))
         for number in (*known, *range(self._begun, self._begun + to_come)):
             jobs = self._planned(number)
@@ -69,14 +69,14 @@ class SearchRunner(Runner):
             self.jobs += jobs
             for job in jobs:
                 self._number[job.name] = number
-                done = state == "done" or (state == "running" and self.folder.done(job))
-                self.states[job.name] = (
-                    "done" if done else "pruned" if state == "pruned" else "waiting"
-                )
+                self.states[job.name] = state
+                if state == "running":
+                    self.folder.bring_back(job)  # killed before its failure was told
+                    self.states[job.name] = "done" if self.folder.done(job) else "waiting"
             if state in ("running", "waiting"):
                 self._open[number] = jobs
-        if self._of("done"):
-            results.record(self.folder, self.jobs, self._of("done"))
+        there = [job for job in self._of("done") if self.folder.run(job).exists()]
+        results.record(self.folder, self.jobs, there)
         for number in [number for number, state in known.items() if state == "running"]:
             self._take_up(number)
         if known:
@@ -176,8 +176,11 @@ class SearchRunner(Runner):
         if any(self.states[job.name] != "done" for job in jobs):
             return
         found = [RunFolder(self.folder.run(job)).read_summary() or {} for job in jobs]
-        value = float(np.mean([summary[self.space.search.maximize] for summary in found]))
-        self._tell(number, "done", value)
+        values = [v for s in found if (v := s.get(self.space.search.maximize)) is not None]
+        if len(values) == len(jobs):
+            self._tell(number, "done", float(np.mean(values)))
+        else:  # runs that skip what is not finite may have no evaluation
+            self._tell(number, "failed")
 
     def _tell(self, number: int, state: Ended, value: float | None = None) -> None:
         self.journal.tell(number, state, value)

@@ -172,12 +172,13 @@ class Space:
         return name in FIRST or any(name in names for names in option_names(*kinds))
 
     def _checked(self) -> list[Job]:
+        """The runs that `checked` is, for each agent with each method; notes what is whole."""
         options, used = self.search.options, set[str]()
         made: list[Job] = []
         self._whole: set[str] = set()
-        first = [options[name].values.values() for name in FIRST if name in options]
-        for kinds in product(*first):
-            chosen = dict(zip((name for name in FIRST if name in options), kinds, strict=True))
+        first = {name: options[name].values.values() for name in FIRST if name in options}
+        for kinds in product(*first.values()):
+            chosen = dict(zip(first, kinds, strict=True))
             there = [name for name in options if self._has(chosen, name)]
             lowest = {name: next(iter(options[name].values.values())) for name in there} | chosen
             used |= {*there}
