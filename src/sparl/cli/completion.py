@@ -8,7 +8,7 @@ import tyro
 
 from sparl.agents import AGENTS
 from sparl.cli import commands
-from sparl.config import RunConfig, groups, run_file
+from sparl.config import RunConfig, groups, presets, run_file
 from sparl.config.run import RECORDED
 from sparl.methods import METHODS
 
@@ -68,7 +68,7 @@ def script() -> str:
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
         "train": {name for kind in (*learning, commands.Resume) for name in _options(kind)}
-        | {*common, "config", "print_config", "help_all", "vs", "seeds", "jobs", "wandb"},
+        | {*common, "config", "preset", "print_config", "help_all", "vs", "seeds", "jobs", "wandb"},
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }
@@ -81,6 +81,7 @@ def script() -> str:
     }
     spelled["bench"] = " ".join(BENCH)
     values = {"agent": tuple(agents), "method": tuple(methods), "vs": ("dense", "tiny")}
+    values["preset"] = tuple(presets.names())
     for kind in (*learning, *KINDS.values(), commands.Resume):
         values |= {n: v for n, hint in get_type_hints(kind).items() if (v := _choices(hint))}
     return SCRIPT.format(

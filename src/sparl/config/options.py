@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from sparl.agents import AGENTS, Agent
-from sparl.config import groups, hints, run_file, spelling
+from sparl.config import groups, hints, presets, run_file, spelling
 from sparl.config.run import RunConfig, Show
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
@@ -75,7 +75,9 @@ def parse(
             in the file.
         SystemExit: Usage errors and --help, as in argparse.
     """
-    file = _named(prog, arguments, "config", None)
+    file = presets.chosen(
+        *(_named(prog, arguments, option, None) for option in ("config", "preset"))
+    )
     given = run_file.Given({} if file is None else read(Path(file)), file)
     usual = given.of_command()
     agent = AGENTS.find(_named(prog, arguments, "agent", usual.agent))
@@ -282,6 +284,12 @@ CONFIG = (
         None,
         "YAML file of options by their names here, env, agent and method among them, or the folder "
         "of a run. What the command line says comes before it.",
+    ),
+    groups.option(
+        "preset",
+        str | None,
+        None,
+        "Such a file that comes with sparl, by its environment: sparl list tells which there are.",
     ),
     groups.option("print_config", bool, False, "Print all options as such a file, and do nothing."),
 )
