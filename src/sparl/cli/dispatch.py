@@ -27,7 +27,7 @@ from sparl.cli import (
     tables,
     training_commands,
 )
-from sparl.config import RunConfig
+from sparl.config import RunConfig, presets
 from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
@@ -51,7 +51,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl check ENV         whether an environment is fit, and how fast it is
   sparl features ENV      which inputs of an environment matter, of hundreds
   sparl export DIR        a trained policy as C99, as ONNX or for NumPy
-  sparl list              the agents, methods and layouts there are
+  sparl list              the agents, methods, layouts and presets there are
   sparl bench …           speed of layers, of training, of a step's parts
   sparl completion        a script by which bash and zsh complete commands
 
@@ -245,6 +245,7 @@ def show_list(arguments: list[str]) -> None:
             "agents": {name: AGENTS.describe(name) for name in AGENTS.names},
             "methods": {name: METHODS.describe(name) for name in METHODS.names},
             "layouts": {name: kind.__doc__ for name, kind in LAYOUTS.items()},
+            "presets": {name: presets.describe(name) for name in presets.names()},
         }
     )
     why = kernels.why_not_native()

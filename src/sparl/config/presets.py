@@ -18,6 +18,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def describe(name: str) -> str:
+    """What a preset is: the first line of its comment."""
+    return path_of(name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
 def path_of(name: str) -> Path:
     """The file of a preset.
 
