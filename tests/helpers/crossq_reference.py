@@ -178,7 +178,7 @@ class Reference:
         gradients, _ = passed.backward(sample.backward(by_action, by_log_prob))
         self.step("actor", gradients, [passed])
         entropy = -sample.log_prob.mean()
-        gradient = [[np.array(temperature * (entropy + normal.shape[1]))]]
+        gradient = [[np.array(entropy + normal.shape[1])]]  # by the temperature's logarithm
         self.adam["temperature"].step(self.log_temperature, gradient)
 
     def judge(self, layers: Layers, inputs: np.ndarray) -> Evaluated | Passed:

@@ -8,7 +8,9 @@ time, against the critics in evaluation mode.
 
 As in the authors' code, weights begin as Flax draws them (they are 1.7 times PyTorch's), the action
 of s' is drawn from the policy in evaluation mode, and the norms are renormalised (1702.03275). That
-code and SBX's begin with it after 100,000 updates.
+code and SBX's begin with it after 100,000 updates. The temperature's loss has the logarithm of the
+temperature in place of itself (SAC's eq. 18), as theirs: a small temperature then falls as fast as
+a large one, and HalfCheetah-v5 is learned sooner.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class CrossQ(SAC):
     name: ClassVar[str] = "crossq"
     with_target: ClassVar[frozenset[str]] = frozenset()
     metrics: ClassVar[Any] = SAC.metrics
+    log_temperature_loss: ClassVar[bool] = True
 
     norm: Literal["none", "batch", "layer"] = "batch"
     norm_place: NormPlace = "behind"

@@ -58,6 +58,8 @@ class SAC(TwinCriticAgent):
 
     entropy_per_action: ClassVar[float] = 1.0
     """Minus the entropy that is aimed at by default, for each number of an action."""
+    log_temperature_loss: ClassVar[bool] = False
+    """Whether the temperature's loss has its logarithm in place of itself."""
 
     target_entropy: float | None = None
     """Entropy that the temperature is trained for; if not given, minus the actions' dimensions."""
@@ -172,7 +174,9 @@ class SAC(TwinCriticAgent):
             target_entropy = -self.entropy_per_action * len(normal)
 
         def temperature_loss(trained: dict[str, jax.Array]) -> tuple[jax.Array, None]:
-            return jnp.exp(trained["log_temperature"]) * (entropy - target_entropy), None
+            weight = trained["log_temperature"]
+            weight = weight if self.log_temperature_loss else jnp.exp(weight)
+            return weight * (entropy - target_entropy), None
 
         return state.step("temperature", temperature_loss)[0], metrics
 
