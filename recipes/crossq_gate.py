@@ -5,12 +5,12 @@
 Walker2d-v5, 100,000 steps, seeds 0 and 1, learning rates 3e-3 and 1e-3. The actor is 2x256 and
 dense in all of them; the study is a file in `recipes/studies/`:
 
-    dense, dense-512                 dense critics of 256 and of 512
+    dense, dense-512                 dense critics of 256 and of 512 (each name ends with the rate)
     rnm-1-8-of-512, rnm-1-8-of-256   1:8 in the hidden layer of both critics, every 1,000 updates
                                      chosen anew
     tiny                             dense critics with as many weights as those 1:8 of 256
 
-Level means: the mean of the last three evaluations is within 10 % of that of dense, in both
+Level means: the mean of the last three evaluations is within 10 % of that of dense 256, in both
 seeds, each at its better learning rate; what is printed last says it. (The table's final return is
 the mean of ten evaluations, here the whole curve.) Stop it, and the same command goes on where it
 was. Curves and tables go to `results/crossq_gate/`.
@@ -26,27 +26,28 @@ from drawing.data import CURVES, recorded
 from swept import main
 
 LAST = 3
+"""Evaluations whose mean counts."""
 RATES = ("3e-3", "1e-3")
 
 
 def verdicts(results: Path) -> list[str]:
-    """Of each arm and learning rate the mean of the last evaluations of every seed, and its share
-    of that of dense."""
-    curves = recorded(results / CURVES)
+    """Of each variant the mean of the last evaluations, by seed, and its share of that of the best
+    dense 256."""
     last: dict[str, dict[int, float]] = defaultdict(dict)
-    for (variant, seed), rows in curves.items():
+    for (variant, seed), rows in recorded(results / CURVES).items():
         last[variant][seed] = fmean(float(row["eval_return"]) for row in rows[-LAST:])
+    dense = [last[name] for rate in RATES if (name := f"dense-{rate}") in last]
+    best = max(dense, key=lambda returns: fmean(returns.values()), default={})
     lines = []
     for variant, returns in last.items():
-        rate = next(rate for rate in RATES if variant.endswith(rate))
-        dense = last.get(f"dense-{rate}", {})
-        shares = [
-            f"{value:.0f}" + (f" ({value / dense[seed]:.2f} of dense)" if seed in dense else "")
+        shares = (
+            f"seed {seed}: {value:.0f}" + (f" ({value / best[seed]:.2f})" if seed in best else "")
             for seed, value in sorted(returns.items())
-        ]
+        )
         lines.append(f"{variant}: {', '.join(shares)}")
     return lines
 
 
 if __name__ == "__main__":
-    print("\n".join(verdicts(main(__doc__, "crossq_gate", ("walker2d",)) / "walker2d")))
+    results = main(__doc__, "crossq_gate", ("walker2d",))
+    print("\n".join(verdicts(results / "walker2d")))

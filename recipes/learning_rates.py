@@ -2,8 +2,9 @@
 
     python recipes/learning_rates.py
 
-HalfCheetah-v5, 100,000 steps, seed 0, 1e-4, 3e-4, 1e-3 and 3e-3 for each of the three. Stop it, and
-the same command goes on where it was. Curves and tables go to `results/learning_rates/`.
+HalfCheetah-v5, 50,000 steps, seeds 0 and 1; 1e-4, 3e-4, 1e-3 and 3e-3 for each of the three, and
+1:8 by density (SµPar), too. Stop it, and the same command goes on where it was. Curves and tables
+go to `results/learning_rates/`.
 """
 
 from __future__ import annotations

@@ -19,8 +19,12 @@ COLUMNS = {CURVES: (*KEYS, "step", "eval_return"), RUNS: (*KEYS, "steps", *SIZES
 """Those of a sweep's tables that results keep."""
 
 
-def main(description: str | None, name: str, studies: Sequence[str]) -> None:
-    """Runs `recipes/studies/NAME_STUDY.yaml`; results go to `results/NAME/STUDY`."""
+def main(description: str | None, name: str, studies: Sequence[str]) -> Path:
+    """Runs `recipes/studies/NAME_STUDY.yaml`; results go to `results/NAME/STUDY`.
+
+    Returns:
+        The folder of results, `results/NAME`.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,6 +47,7 @@ def main(description: str | None, name: str, studies: Sequence[str]) -> None:
             print((asked.results / study / "table.md").read_text())
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+    return asked.results
 
 
 def add(swept: Path, results: Path) -> None:

@@ -25,7 +25,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     # Tests compile far more than they run. Functions are the same, with less of XLA's own tuning.
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0"
     # Where the user's key of run folders lies, which is not for tests.
     os.environ["XDG_STATE_HOME"] = os.path.join(cache.name, "state")
 elif hasattr(os, "sched_setaffinity"):
