@@ -4,7 +4,7 @@
     python recipes/presets.py --presets Pendulum-v1
 
 Stop it, and the same command goes on where it was. Curves and tables go to `results/presets/`, and
-the figures into the comment of each preset, `src/sparl/presets/ENV.yaml`.
+the figures into the comment of each preset, `src/sparl/config/tuned/ENV.yaml`.
 """
 
 from __future__ import annotations

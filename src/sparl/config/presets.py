@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparl.errors import BadValue
 
-FOLDER = Path(__file__).parents[1] / "presets"
+FOLDER = Path(__file__).parent / "tuned"
 
 
 def names() -> list[str]:
