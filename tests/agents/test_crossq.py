@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from crossq_reference import Passed, Reference
-from support import LATE, distance, fields, rows, trajectory
+from support import LATE, adam_state, distance, fields, rows, trajectory
 
 from sparl.agents import CrossQ
 from sparl.engine import Engine
@@ -15,7 +15,7 @@ from sparl.methods import Dense
 from sparl.replay import Columns
 
 COLUMNS = Columns(5, 3)
-CONFIG = CrossQ(hidden=(16, 12), batch_size=32, activation="tanh")
+CONFIG = CrossQ(hidden=(16, 12), learning_rate=1e-3, batch_size=32, activation="tanh")
 UPDATES, SEED = 60, 7
 
 
@@ -168,6 +168,17 @@ def test_several_updates_in_one_call_are_the_same_updates(found):
     assert distance(state(engine), found[6]) < 1e-5
 
 
+def test_a_small_temperature_falls_as_fast_as_a_large_one():
+    """Its loss has its logarithm, as the code's. Of SAC's, eq. 18, the gradient is a tenth here."""
+    gradients = []
+    for temperature in (1.0, 0.1):
+        config = replace(CONFIG, initial_temperature=temperature, policy_delay=1)
+        engine = Engine(config, Dense(), COLUMNS, SEED)
+        engine.update(batches()[0])
+        gradients.append(float(adam_state(engine.learner.parts["temperature"].optimizer).mu[0]))
+    assert gradients[0] == gradients[1] > 0
+
+
 def test_there_are_no_targets(found):
     assert not [name for name in found[0] if name.startswith("target_")]
 
@@ -184,8 +195,8 @@ def test_options_out_of_range():
 
 
 def test_defaults_are_those_of_the_paper():
-    """1902.05605, table of hyperparameters, and its code."""
+    """1902.05605, table of hyperparameters, and its code; but for the learning rate, 1e-3 there."""
     config = CrossQ()
-    assert (config.learning_rate, config.gamma, config.beta1) == (1e-3, 0.99, 0.5)
+    assert (config.learning_rate, config.gamma, config.beta1) == (3e-3, 0.99, 0.5)
     assert (config.hidden, config.batch_size, config.policy_delay) == ((256, 256), 256, 3)
     assert (config.learning_starts, config.norm, config.norm_place) == (5_000, "batch", "behind")

@@ -35,7 +35,8 @@ from sparl.replay import Batch
 class CrossQ(SAC):
     """SAC with batch norms and without target networks, for continuous actions (1902.05605).
 
-    The defaults are the paper's, but for the critics' widths: its own are 2048 2048.
+    The defaults are the paper's, but for the critics' widths, of which its own are 2048 2048, and
+    the learning rate: its own, 1e-3, learns later, dense and sparse (docs/agents/crossq.md).
     """
 
     name: ClassVar[str] = "crossq"
@@ -48,7 +49,7 @@ class CrossQ(SAC):
     renorm_from: int | None = 0
     """Updates after which batch norms are renormalised: in losses, too, they come close to what
     running statistics give (1702.03275). The authors' code has 100000. Never if not given."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     beta1: float = 0.5
     policy_delay: int = 3
     """Critic updates to one update of the policy and of the temperature."""
