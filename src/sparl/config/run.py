@@ -25,17 +25,10 @@ RECORDED = (
 
 
 Vectorization = Literal["sync", "async", "envpool"]
-
-
 Autoreset = Literal["disabled", "next_step", "same_step"]
-
-
 EvalEnv = Literal["own", "shared"]
-
-
 Nonfinite = Literal["stop", "skip"]
-
-
+Pipeline = Literal["on", "off"]
 Show = Literal["off", "plain", "rich"]
 """How a run's progress is shown. off: notes alone. plain: a line now and then. rich: a line that is
 written anew."""
@@ -84,6 +77,10 @@ class RunConfig:
     """Newest observations of the environment that are one of the agent, as a memory."""
     round_actions: bool = False
     """Round continuous actions where the environment takes integers between bounds."""
+    pipeline: Pipeline = "off"
+    """Whether the environment is stepped while updates run. on: an action is chosen by the weights
+    from before the updates of the step before it; only the first of an episode waits for them. off:
+    by the newest weights. Both give the same bytes on any machine, and resume bit for bit."""
     eval_env: EvalEnv = "own"
     """Where evaluations play: own, in environments made for them; shared, in the training's,
     between its episodes, for a simulator that exists once."""
@@ -169,6 +166,7 @@ class RunConfig:
         validation.one_of(get_args(Autoreset), autoreset=self.autoreset)
         validation.one_of(get_args(EvalEnv), eval_env=self.eval_env)
         validation.one_of(get_args(Nonfinite), nonfinite=self.nonfinite)
+        validation.one_of(get_args(Pipeline), pipeline=self.pipeline)
         if self.stop_at_return is not None and not self.eval_episodes:
             raise BadValue(
                 f"stop_at_return is {self.stop_at_return:g}: it goes by evaluations, and "

@@ -1,4 +1,4 @@
-"""The compiled functions of a learner as it is stored, and its acting networks.
+"""The compiled functions of a learner as it is stored.
 
 Functions are kept for a while. So another seed of the same run in this process, or the same run
 resumed, compiles nothing.
@@ -12,12 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
-from numpy.typing import NDArray
 
 from sparl import kernels
-from sparl.agents.common import ofenet
-from sparl.engine.inference import Forward
 from sparl.engine.restructure import restructure_function
 from sparl.engine.update import Algorithm, evaluate_function, update_function
 from sparl.learner import Learner, Role, Structure
@@ -76,20 +72,3 @@ def _kept(key: Hashable, make: Callable[[], Any]) -> Any:
     if len(_recent) > KEPT:
         _recent.popitem(last=False)
     return found
-
-
-class ActingNetworks:
-    """The networks that act, one behind the other, outside compiled code."""
-
-    def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
-        self._networks = [
-            (part, Forward(learner.structures[part], name))
-            for part, name in ofenet.acting(algorithm.agent)
-        ]
-
-    def __call__(self, learner: Learner, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[inputs, batch] to [outputs, batch]; waits for the learner's last update."""
-        for name, network in self._networks:
-            part = learner.parts[name]
-            x = network(part.values, part.indices, x)
-        return x

@@ -2,13 +2,13 @@
 
 The state of an update is donated to it. Only the parts that it changes go in and come out as new
 arrays; the actor of an update that leaves it alone can be used to act while that update is still
-running.
+running, and what is held of another one (`Acting.hold`), too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
 from sparl.engine import malloc
-from sparl.engine.compiled import ActingNetworks, functions, start_function
+from sparl.engine.acting import Acting, ActingNetworks
+from sparl.engine.compiled import functions, start_function
 from sparl.engine.restructure import densified
-from sparl.engine.scales import Seen
 from sparl.engine.sizes import Sizes
 from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs
 from sparl.learner import Learner, holds_networks
@@ -43,7 +43,7 @@ class Template:
     method_state: Any
 
 
-class Engine(Sizes, Seen):
+class Engine(Sizes, Acting):
     """A learner with its method, journal, and compiled forward pass, update and restructuring."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Engine(Sizes, Seen):
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
         size = columns.observation_size if normalize_observations else None
         gamma = agent.gamma if agent.scales_rewards else None
-        Seen.__init__(self, size, gamma, clip_observations)
+        Acting.__init__(self, size, gamma, clip_observations)
         self.updates = 0
         self.td_errors: jax.Array | None = None
         """Of the newest updates, absolute; None if their rows had no importance weights."""
@@ -149,27 +149,10 @@ class Engine(Sizes, Seen):
         self.learner = replace(carry(learner, started), optimizers=self.learner.optimizers)
         self._compile()
 
-    def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
-        """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-        return self.agent.act(self._forward, self.normalized(observation))
-
-    def explore(
-        self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
-    ) -> NDArray[np.float32] | int:
-        """An action to learn from, for one observation [obs]."""
-        seen, part = self.normalized(observation), self.agent.noise_part
-        network = self._forward if part is None else self._with_noise(part)
-        return self.agent.explore(network, seen, self.columns.action_size, step, rng)
-
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         parts = {part: self.learner.networks(part) for part in self.learner.network_parts}
         return ofenet.policy(self.agent, parts)
-
-    @property
-    def acting(self) -> tuple[tuple[str, str], ...]:
-        """The networks that act, one behind the other: (part, name) of each."""
-        return ofenet.acting(self.agent)
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """Makes updates; returns while they may still be running.
@@ -186,6 +169,7 @@ class Engine(Sizes, Seen):
             self.journal,
             self.method_state.get(RUNNING, {}),
         )
+        self._keep_held(moving.parts)
         still = {name: part for name, part in parts.items() if name not in words}
         planned = None
         if self.agent.anneal is not None and self.planned_updates is not None:
@@ -218,6 +202,7 @@ class Engine(Sizes, Seen):
         planned = self.method.plan(stage, self.learner, self.method_state, progress)
         if planned is None:
             return None
+        self.release()
         with self._compiling(("restructure", planned)):
             parts, self.method_state, figures = self._compiled.restructure(
                 self.learner.parts,
@@ -275,19 +260,7 @@ class Engine(Sizes, Seen):
         yield
         self.compile_seconds += time.perf_counter() - started
 
-    def _with_noise(self, part: str) -> Callable[[Any], Any]:
-        """The acting network with a part's numbers behind its outputs."""
-        values = np.asarray(self.learner.parts[part].values)
-
-        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.concatenate([self._forward(x), np.tile(values[:, None], x.shape[1])])
-
-        return forward
-
     def _compile(self) -> None:
         """Takes the functions of the learner as it is stored; another topology needs others."""
         self._compiled = functions(self.algorithm, self.learner)
         self._acting = ActingNetworks(self.algorithm, self.learner)
-
-    def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._acting(self.learner, x)

@@ -42,6 +42,8 @@ def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: An
         _refuse_with_views(run, agent)
     if run.actors:
         _refuse_with_actors(run)
+    if run.pipeline == "on":
+        _refuse_with_pipeline(run, agent)
     agent.check_run(run)
 
 
@@ -89,3 +91,21 @@ def _refuse_with_actors(run: RunConfig) -> None:
     for what, is_asked in wrong.items():
         if is_asked:
             raise BadValue(f"actors {run.actors} does not go with {what}. Leave one of them out")
+
+
+def _refuse_with_pipeline(run: RunConfig, agent: Agent) -> None:
+    """Refuses runs in which no environment is stepped while updates run."""
+    where = "pipeline is on: it steps the environment while updates run"
+    if run.offline:
+        raise BadValue(f"{where}, and with offline there are no steps. Leave one of them out")
+    if run.actors:
+        raise BadValue(f"{where}, and actors do so anyway. Leave one of pipeline and actors out")
+    if not isinstance(agent, agents.OffPolicyAgent):
+        raise BadValue(
+            f"{where}, and {agent.name} learns from what its newest policy has done. Use pipeline "
+            "off, or td3, sac or dqn"
+        )
+    if agent.train_unit == "episodes":
+        raise BadValue(
+            f"{where}, and with train_unit episodes it stands still then. Leave one of the two out"
+        )

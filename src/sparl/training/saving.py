@@ -61,6 +61,8 @@ class Saver:
             return
         state.marks = self._logger.marks()
         state.checkpointed, self._updates = state.step, state.updates
+        # Whoever resumes has no older weights to act by.
+        host.engine.release()
         state.rng = dict(host.rng.bit_generator.state)
         # Whoever resumes begins other episodes than those under way.
         saved = asdict(state) | {"episode": state.episode + self._collector.under_way}

@@ -1,7 +1,8 @@
 """The loop: collect, sample, update, and from time to time restructure, evaluate, save.
 
 An environment step and an update that leaves the policy alone overlap: updates are dispatched and
-run while the environment is stepped, and nothing waits for one but what needs its result. The
+run while the environment is stepped, and nothing waits for one but what needs its result. With
+`--pipeline on` an action needs none but the one before the newest, so that all updates overlap. The
 order of everything that draws random numbers is that of the plain sequential loop.
 """
 
@@ -69,7 +70,7 @@ class Trainer(Host):
         self.logger = Logger(folder, run, self.engine, *told)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
-            *(self.collector.most_updates, self.logger, self.callbacks),
+            *(self.collector.most_updates, self.logger, self.callbacks, run.pipeline == "on"),
         )
         self.saver = Saver(self, self.collector, self.updater, self.logger, self.callbacks)
         shared = self.collector.env if run.eval_env == "shared" else None

@@ -34,15 +34,17 @@ class Updater:
         most_at_once: int | None,
         logger: Logger,
         callbacks: Callbacks,
+        pipelined: bool = False,
     ) -> None:
         """
         Args:
             planned: Updates of the agent in the whole run; those of a representation alone, before
                 the agent's begin, do not count.
             most_at_once: See `Collector.most_updates`.
+            pipelined: Whether the next step's action is chosen by the weights before its updates.
         """
         self.engine, self.replay, self.rng, self.schedule = engine, replay, rng, schedule
-        self.planned, self._most = planned, most_at_once
+        self.planned, self._most, self._pipelined = planned, most_at_once, pipelined
         self._logger, self._callbacks = logger, callbacks
         self._agent, self._before = engine.agent, engine.agent.updates_before
         self.footprint = engine.footprint
@@ -54,7 +56,13 @@ class Updater:
         return self.schedule.due(state.step, state.episode, ended, made)
 
     def learn(self, state: LoopState, ended: bool) -> None:
-        """Makes the updates that are due, or as many as the collector wants at once."""
+        """Makes the updates that are due, or as many as the collector wants at once.
+
+        In a pipeline the environment is stepped on while they run. Where an episode has ended, the
+        next action waits for them: a checkpoint may come in between, and it has the newest weights.
+        """
+        if self._pipelined:
+            self.engine.hold()
         while due := self.due(state, ended):
             # Before the first that is due come those of the representation alone, one by one.
             alone = self._before - state.updates
@@ -63,7 +71,9 @@ class Updater:
             if errors is not None:
                 self.replay.prioritise(errors)
             if self._most is not None:
-                return
+                break
+        if ended:
+            self.engine.release()
 
     def check_finite(self, way_out: Callable[[], str]) -> None:
         """Checks the losses of all updates so far; waits for them.

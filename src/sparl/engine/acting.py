@@ -1,0 +1,115 @@
+"""How a run's learner acts: on its newest weights, or on those from before an update that runs.
+
+The memory of an update's weights is donated to it, so that weights to act by meanwhile are copied
+before. Nothing of that waits for an update that still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from sparl.agents import Agent
+from sparl.agents.common import ofenet
+from sparl.engine.inference import Forward
+from sparl.engine.scales import Seen
+from sparl.engine.update import Algorithm
+from sparl.learner import Learner, Part
+from sparl.replay import Columns
+
+Weights = dict[str, tuple[jax.Array, jax.Array]]
+"""By part: its values and its indices."""
+
+
+class ActingNetworks:
+    """The networks that act, one behind the other, outside compiled code."""
+
+    def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
+        self._networks = [
+            (part, Forward(learner.structures[part], name))
+            for part, name in ofenet.acting(algorithm.agent)
+        ]
+
+    def __call__(self, weights: Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[inputs, batch] to [outputs, batch]; waits for the update that gives these weights."""
+        for name, network in self._networks:
+            x = network(*weights[name], x)
+        return x
+
+    def weights(self, learner: Learner) -> Weights:
+        """What they act by after the learner's last update."""
+        parts = {name: learner.parts[name] for name, _ in self._networks}
+        return {name: (part.values, part.indices) for name, part in parts.items()}
+
+
+class Acting(Seen):
+    """The actions of a run's learner; `Engine` derives from it."""
+
+    agent: Agent
+    columns: Columns
+    learner: Learner
+    _acting: ActingNetworks
+    _held: Weights | None = None
+    """What `explore` acts by; None for the newest weights."""
+
+    @property
+    def acting(self) -> tuple[tuple[str, str], ...]:
+        """The networks that act, one behind the other: (part, name) of each."""
+        return ofenet.acting(self.agent)
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
+        """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
+        return self.agent.act(self._forward, self.normalized(observation))
+
+    def explore(
+        self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
+    ) -> NDArray[np.float32] | int:
+        """An action to learn from, for one observation [obs]; by the weights that are held."""
+        seen, part = self.normalized(observation), self.agent.noise_part
+        network = self._explorer if part is None else self._with_noise(part)
+        return self.agent.explore(network, seen, self.columns.action_size, step, rng)
+
+    def hold(self) -> None:
+        """Lets `explore` act by the weights of this moment, while updates make other ones.
+
+        It does so until `hold` or `release` is called again, or a restructuring makes these weights
+        those of another topology.
+        """
+        self._held = self._acting.weights(self.learner)
+
+    def release(self) -> None:
+        """Lets `explore` act by the newest weights."""
+        self._held = None
+
+    def _keep_held(self, donated: Mapping[str, Part]) -> None:
+        """Copies what is held of parts whose memory an update is about to write over."""
+        held = self._held or {}
+        taken = {n: w for n, w in held.items() if n in donated and w[0] is donated[n].values}
+        if taken:
+            self._held = {**held, **_copied(taken)}
+
+    def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._acting(self._acting.weights(self.learner), x)
+
+    def _explorer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._forward(x) if self._held is None else self._acting(self._held, x)
+
+    def _with_noise(self, part: str) -> Callable[[Any], Any]:
+        """The acting network with a part's numbers behind its outputs."""
+        values = np.asarray(self.learner.parts[part].values)
+
+        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.concatenate([self._forward(x), np.tile(values[:, None], x.shape[1])])
+
+        return forward
+
+
+@jax.jit
+def _copied(weights: Weights) -> Weights:
+    """The same in memory of their own."""
+    return jax.tree.map(jnp.copy, weights)
