@@ -26,7 +26,7 @@ OF_RUN: Mapping[str, tuple[str, ...]] = {
     "saving": ("checkpoint_every", "log_every"),
     "environment": (
         *("env_kwargs", "wrappers", "max_episode_steps", "frame_stack", "round_actions"),
-        *("nonfinite", "normalize_observations", "clip_observations"),
+        *("nonfinite", "normalize_observations", "clip_observations", "pipeline"),
     ),
     "inputs": ("noise_inputs", "inputs", "actor_obs", "critic_obs"),
     "several_environments": ("envs", "vectorization", "autoreset"),
