@@ -80,7 +80,7 @@ class RunConfig:
     pipeline: Pipeline = "off"
     """Whether the environment is stepped while updates run. on: an action is chosen by the weights
     from before the updates of the step before it; only the first of an episode waits for them. off:
-    by the newest weights. Both give the same bytes on any machine, and resume bit for bit."""
+    by the newest weights. Neither depends on timing or threads, and both resume bit for bit."""
     eval_env: EvalEnv = "own"
     """Where evaluations play: own, in environments made for them; shared, in the training's,
     between its episodes, for a simulator that exists once."""
