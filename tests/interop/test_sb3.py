@@ -205,6 +205,7 @@ REFUSED_FOR_ATTRIBUTES = {
     r"activation.LeakyReLU'>; sparl's networks have ReLU, Tanh, ELU, SiLU": option(
         activation_fn="<class 'torch.nn.modules.activation.LeakyReLU'>"
     ),
+    r"its policy is from 'my\\nmodule'\); sparl imports": policy_of("my\nmodule"),
     r"features extractor <class '__main__.Mine'>": option(
         features_extractor_class="<class '__main__.Mine'>"
     ),
@@ -213,7 +214,7 @@ REFUSED_FOR_ATTRIBUTES = {
             {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}
         )
     ),
-    r"its policy is from sb3_contrib.common.recurrent.policies\); sparl imports": policy_of(
+    r"its policy is from 'sb3_contrib.common.recurrent.policies'\); sparl imports": policy_of(
         "sb3_contrib.common.recurrent.policies"
     ),
     "saved by SBX, which keeps its networks as a pickle": policy_of("sbx.td3.policies"),
@@ -246,7 +247,7 @@ def test_a_schedule_goes_on_with_its_last_learning_rate_or_with_a_given_one(tmp_
     ("old", "new", "message"),
     [
         (b"actor_target.mu.0.weight", b"features_extractor.cnn.w", "features extractor with weig"),
-        (b"actor.mu.0.weight", b"actor.mu.0.norm_w", "actor.mu.0.norm_w: no part of a plain MLP"),
+        (b"actor.mu.0.weight", b"actor.mu.0.norm_w", "'actor.mu.0.norm_w': no part of a plain MLP"),
         (b"actor.mu.2", b"actor.mu.3", r"actor.mu has its linear layers at \[0, 3, 4\]"),
         (b"actor.mu.2.bias", b"actor.mu.6.bias", r"lacks 'actor.mu.2.bias'"),
     ],

@@ -16,6 +16,7 @@ from sparl.interop.bounded_zip import BoundedZip
 from sparl.interop.sb3_spaces import LARGEST, bad, numbers_in
 from sparl.kernels import Activation
 from sparl.storage import schema
+from sparl.validation import shown
 
 MOST_DATA = 16 * 2**20
 """Bytes of the model's attributes."""
@@ -146,13 +147,15 @@ class SB3File:
         for name in map(str, tensors):
             if "features_extractor" in name:
                 raise BadValue(
-                    f"{self.path} has a features extractor with weights ({name}), as CNNs for "
-                    "images are; sparl's networks take vectors. Train with MlpPolicy on features"
+                    f"{self.path} has a features extractor with weights ({shown(name)}), as CNNs "
+                    "for images are; sparl's networks take vectors. Train with MlpPolicy on "
+                    "features"
                 )
             if re.fullmatch(rf"(actor\.)?log_std|({linear_layers})\.(weight|bias)", name):
                 continue
             raise BadValue(
-                f"{self.path} has {name}: no part of a plain MLP, which is all that is imported"
+                f"{self.path} has {shown(name)}: no part of a plain MLP, which is all that is "
+                "imported"
             )
         return tensors
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sparl.errors import BadValue
 from sparl.kernels import Activation
+from sparl.validation import shown
 
 POLICIES = {
     "stable_baselines3.td3.policies": "td3",
@@ -42,8 +43,9 @@ def algorithm_of(data: dict[str, Any], path: Path) -> str:
             "could run any code. Train with Stable-Baselines3, or with sparl"
         )
     raise BadValue(
-        f"{path} is of another kind (its policy is from {module}); sparl imports the policies of "
-        "PPO, A2C, TRPO, TD3, DDPG, SAC, TQC, DQN and QR-DQN, as Stable-Baselines3 has them"
+        f"{path} is of another kind (its policy is from {shown(module)}); sparl imports the "
+        "policies of PPO, A2C, TRPO, TD3, DDPG, SAC, TQC, DQN and QR-DQN, as Stable-Baselines3 has "
+        "them"
     )
 
 
