@@ -148,6 +148,7 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
     "words, says",
     [
         (["--agent", "dqn"], "a student learns by dagger: leave --agent out"),
+        (["--preset=CartPole-v1"], "a student learns by dagger: leave --preset out"),
         (["--seeds", "0-3"], "seeds is given: sparl sweep trains students with several seeds"),
         (["--vs", "dense"], "vs is given"),
     ],

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from environments import OFTEN, TINY, TINY_ON_POLICY
-from interruptions import StopAt, Stopped, outcome
+from interruptions import StopAt, Stopped, outcome, python
 from support import at, rows
 
 import sparl
@@ -92,6 +92,19 @@ def test_a_pipelined_run_of_several_environments_resumes_and_one_cut_within_epis
         train(tmp_path / "run", run, callbacks=[StopAt(checkpoint=2 if "envs" in options else 4)])
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == expected
+
+
+def test_a_pipelined_run_is_the_same_on_two_threads(wholes, tmp_path):
+    """Whoever runs many tests at once gives this process a single one."""
+    script = """
+        import sys, sparl
+        from environments import OFTEN, TINY
+        given = OFTEN | {"pipeline": "on", "out": sys.argv[1]}
+        sparl.train("environments:Point-v0", TINY, sparl.RNM(2, 4, interval=15), **given)
+    """
+    process = python(script, str(tmp_path / "two"), NPROC="2")
+    assert process.communicate(timeout=120)[1] == ""
+    assert outcome(tmp_path / "two") == wholes["td3"]
 
 
 def test_an_action_is_chosen_by_the_weights_that_are_held_whatever_updates_do():

@@ -10,7 +10,7 @@ As in the authors' code, weights begin as Flax draws them (they are 1.7 times Py
 of s' is drawn from the policy in evaluation mode, and the norms are renormalised (1702.03275). That
 code and SBX's begin with it after 100,000 updates. The temperature's loss has the logarithm of the
 temperature in place of itself (SAC's eq. 18), as theirs: a small temperature then falls as fast as
-a large one, and HalfCheetah-v5 is learned sooner.
+a large one.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from sparl.replay import Batch
 class CrossQ(SAC):
     """SAC with batch norms and without target networks, for continuous actions (1902.05605).
 
-    The defaults are the paper's, but for the critics' widths, of which its own are 2048 2048, and
-    the learning rate: its own, 1e-3, learns later, dense and sparse (docs/agents/crossq.md).
+    The defaults are the paper's, but for the critics' widths (there 2048 2048) and the learning
+    rate (there 1e-3). Why is in docs/agents/crossq.md.
     """
 
     name: ClassVar[str] = "crossq"

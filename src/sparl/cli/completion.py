@@ -72,9 +72,8 @@ def script() -> str:
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }
-    known["distill"] = known["train"] - {"vs", "seeds", "jobs", "resume"} | _options(
-        commands.Distill
-    )
+    not_of_students = {"vs", "seeds", "jobs", "resume", "agent", "preset"}
+    known["distill"] = known["train"] - not_of_students | _options(commands.Distill)
     spelled = {
         name: " ".join(f"--{n.replace('_', '-')}" for n in sorted(names | {"help"}))
         for name, names in known.items()

@@ -22,8 +22,9 @@ PROG = "sparl distill"
 def distill(arguments: list[str]) -> None:
     """Trains students, and prints what they keep of their teacher's return."""
     args, further = tyro.cli(commands.Distill, prog=PROG, args=arguments, return_unknown_args=True)
-    if any(word.partition("=")[0] == "--agent" for word in further):
-        raise BadValue("a student learns by dagger: leave --agent out")
+    for option in ("--agent", "--preset"):
+        if any(word.partition("=")[0] == option for word in further):
+            raise BadValue(f"a student learns by dagger: leave {option} out")
     run, student = distillation.configured(args.teacher, args.env, {"steps": STEPS}, args.trust)
 
     def usual(_: Path) -> dict[str, Any]:
