@@ -188,7 +188,8 @@ def with_random_moments(learner: Learner, rng: np.random.Generator) -> Learner:
             nu=jnp.abs(normal(rng, size)),
         )
         parts[name] = part._replace(
-            target=normal(rng, part.target.size),
+            # A running variance, which may be among them, is not negative.
+            target=jnp.abs(normal(rng, part.target.size)),
             optimizer=jax.tree.map(
                 lambda state, trained=trained: trained,
                 part.optimizer,

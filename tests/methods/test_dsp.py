@@ -25,7 +25,7 @@ from sparl.training import inspect
 
 AGENTS = {
     "sac": (replace(TINY_SAC, hidden=(12, 10)), Columns(3, 2)),
-    "crossq": (replace(TINY_CROSSQ, hidden=(12, 10)), Columns(3, 2)),
+    "crossq": (replace(TINY_CROSSQ, hidden=(12, 10), policy_average=3), Columns(3, 2)),
     "xqc": (replace(TINY_XQC, hidden=(12, 10), critic_hidden=(12, 10)), Columns(3, 2)),
     "dqn": (replace(TINY_DQN, hidden=(12, 10)), Columns(4, 3, discrete=True)),
 }
@@ -128,11 +128,13 @@ def test_a_cut_keeps_the_function_and_cuts_targets_and_moments_alike(agent):
     rng = train(engine)
     assert set(engine.shapes.values()) == set(engine.originals.values())
     first = look(engine, 0.3)
-    masked, before = networks(engine), aligned(engine)
+    masked, before, policy = networks(engine), aligned(engine), engine.policy()
     on = {name: np.asarray(engine.method_state["alive"][name]) > 0 for name in masked}
     assert any(not mask.all() for mask in on.values())
     figures = look(engine, 0.5, stage="end")
     assert engine.shapes != engine.originals
+    x = jnp.asarray(rng.normal(size=(policy.layers[0].in_features, 5)), jnp.float32)
+    assert np.abs(engine.policy()(x) - policy(x)).max() < 1e-6
     for name, small in networks(engine).items():
         layers = neurons.by_layer(jnp.asarray(on[name], jnp.float32), masked[name])
         kept = [np.flatnonzero(layer) for layer in layers]

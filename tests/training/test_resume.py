@@ -28,7 +28,7 @@ RUNS = {
     **{f"td3-{name}": (POINT, TINY, method) for name, method in METHODS.items()},
     "td3-3-step": (POINT, replace(TINY, n_step=3, n_step_from=100), METHODS["dense"]),
     "xqc-rnm": (POINT, TINY_XQC, METHODS["rnm"]),
-    "crossq-rnm": (POINT, TINY_CROSSQ, METHODS["rnm"]),
+    "crossq-rnm": (POINT, replace(TINY_CROSSQ, policy_average=20), METHODS["rnm"]),
     "dqn-rnm": (STEPS, replace(TINY_DQN, n_step=3), METHODS["rnm"]),
     "td3-simba": (POINT, replace(TINY, network="simba", hidden=(16,)), METHODS["rnm"]),
     "dqn-d2rl": (STEPS, replace(TINY_DQN, network="d2rl"), methods.SET(sparsity=0.5, interval=15)),

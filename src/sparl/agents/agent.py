@@ -238,6 +238,12 @@ class Agent(ABC):
         return False
 
     @property
+    def averages_policy(self) -> bool:
+        """Whether what is evaluated and saved is the acting part's target: a slow average of its
+        weights, and not the newest."""
+        return False
+
+    @property
     def noise_part(self) -> str | None:
         """The part of bare arrays whose numbers stand behind the acting network's outputs in
         `explore`; None where that network says all."""
@@ -259,6 +265,12 @@ class Agent(ABC):
         return None
 
     # What follows from it.
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The parts that have a second vector of weights, which follows the first slowly."""
+        averaged = {self.acting[0]} if self.averages_policy else set()
+        return self.with_target | averaged
 
     @property
     def anneal(self) -> Callable[[Any], Any] | None:

@@ -54,6 +54,7 @@ class CrossQ(SAC):
     policy_delay: int = 3
     """Critic updates to one update of the policy and of the temperature."""
     learning_starts: int = 5_000
+    policy_average: int = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -67,14 +67,23 @@ class SAC(TwinCriticAgent):
     """Weight of the entropy in the first update."""
     ent_coef: float | None = None
     """The weight of the entropy in all updates; learned if not given."""
+    policy_average: int = 0
+    """Updates of the policy over which its weights are averaged, the newest counting most
+    (Polyak): evaluations, saved policies and exports are of the average, exploration and losses go
+    by the newest. 0: the newest everywhere."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.positive(initial_temperature=self.initial_temperature)
+        validation.at_least(0, policy_average=self.policy_average)
         if self.ent_coef is not None:
             validation.positive(ent_coef=self.ent_coef)
         if not math.isfinite(self.target_entropy or 0.0):
             raise BadValue(f"target_entropy is {self.target_entropy}: it must be a finite number")
+
+    @property
+    def averages_policy(self) -> bool:
+        return self.policy_average > 0
 
     def networks(
         self, key: jax.Array, observation_size: int, action_size: int
@@ -166,6 +175,8 @@ class SAC(TwinCriticAgent):
 
         state, loss, (entropy, seen) = state.step("actor", actor_loss)
         state = state.with_statistics("actor", seen)
+        if self.averages_policy:
+            state = state.polyak(1.0 / self.policy_average, "actor")
         metrics = {"actor_loss": loss, "entropy": entropy}
         if "temperature" not in state.due:
             return state, metrics

@@ -34,6 +34,8 @@ class ActingNetworks:
             (part, Forward(learner.structures[part], name))
             for part, name in ofenet.acting(algorithm.agent)
         ]
+        agent = algorithm.agent
+        self._averaged = agent.acting[0] if agent.averages_policy else None
 
     def __call__(self, weights: Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """[inputs, batch] to [outputs, batch]; waits for the update that gives these weights."""
@@ -42,9 +44,17 @@ class ActingNetworks:
         return x
 
     def weights(self, learner: Learner) -> Weights:
-        """What they act by after the learner's last update."""
+        """What they explore by after the learner's last update."""
         parts = {name: learner.parts[name] for name, _ in self._networks}
         return {name: (part.values, part.indices) for name, part in parts.items()}
+
+    def best(self, learner: Learner) -> Weights:
+        """What they act by without exploration: the average, if the agent has one."""
+        weights = self.weights(learner)
+        if self._averaged is not None:
+            part = learner.parts[self._averaged]
+            weights[self._averaged] = (part.target, part.indices)
+        return weights
 
 
 class Acting(Seen):
@@ -64,7 +74,11 @@ class Acting(Seen):
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-        return self.agent.act(self._forward, self.normalized(observation))
+
+        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self._acting(self._acting.best(self.learner), x)
+
+        return self.agent.act(forward, self.normalized(observation))
 
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator

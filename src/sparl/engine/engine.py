@@ -75,7 +75,7 @@ class Engine(Sizes, Acting):
         self.original_policy = accounting.shapes_of(ofenet.policy(agent, networks))
         self.roles = ofenet.roles(agent)
         networks = self._started(networks, method_key)
-        self.learner = Learner.start(dense | networks, optimizers, agent.with_target, self.roles)
+        self.learner = Learner.start(dense | networks, optimizers, agent.targets, self.roles)
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
         size = columns.observation_size if normalize_observations else None
         gamma = agent.gamma if agent.scales_rewards else None
@@ -152,6 +152,9 @@ class Engine(Sizes, Acting):
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         parts = {part: self.learner.networks(part) for part in self.learner.network_parts}
+        if self.agent.averages_policy:
+            part = self.agent.acting[0]
+            parts[part] = self.learner.targets(part)
         return ofenet.policy(self.agent, parts)
 
     def update(self, rows: NDArray[np.float32]) -> None:

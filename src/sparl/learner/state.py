@@ -85,6 +85,10 @@ class Learner:
         """The online networks of a part."""
         return self.structures[name].online(self.parts[name])
 
+    def targets(self, name: str) -> Networks:
+        """The target networks of a part; empty where it has none."""
+        return self.structures[name].target(self.parts[name])
+
     def outline(self) -> dict[str, Any]:
         """`all_networks`, with shapes in place of arrays."""
         outlines = {}
