@@ -75,12 +75,21 @@ def test_an_environment_of_an_extra_names_the_extra(monkeypatch, tmp_path):
         sparl.train("highway-fast-v0", TINY, out=tmp_path / "run", **OFTEN)
 
 
-def test_a_package_missing_below_gymnasium_is_named(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (gym.error.DependencyNotInstalled("pip install gymnasium[mujoco]"), r"gymnasium\[mujoco\]"),
+        (ModuleNotFoundError("No module named 'walls'", name="walls"), "the Python module 'walls'"),
+        # In an environment's own words; not every such error has a name.
+        (ModuleNotFoundError("no model: pip install walls"), "no model: pip install walls"),
+    ],
+)
+def test_a_package_that_an_environment_misses_is_named(error, told, monkeypatch, tmp_path):
     def missing(*_, **__):
-        raise gym.error.DependencyNotInstalled("pip install gymnasium[mujoco]")
+        raise error
 
     monkeypatch.setattr(maker.gym, "make", missing)
-    with pytest.raises(BadEnvironment, match=r"gymnasium\[mujoco\]"):
+    with pytest.raises(BadEnvironment, match=told):
         sparl.train("HalfCheetah-v5", TINY, out=tmp_path / "run", **OFTEN)
 
 

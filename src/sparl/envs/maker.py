@@ -114,9 +114,10 @@ class EnvMaker:
         except gym.error.DependencyNotInstalled as error:
             raise BadEnvironment(f"{self.env} needs a package that is missing: {error}") from error
         except ModuleNotFoundError as error:
-            raise BadEnvironment(
-                f"{self.env} needs the Python module {error.name!r}, which is not installed"
-            ) from error
+            needs = f"the Python module {error.name!r}, which is not installed"
+            if not str(error).startswith("No module named"):  # in the environment's own words
+                needs = f"a package that is missing: {error}"
+            raise BadEnvironment(f"{self.env} needs {needs}") from error
         except (Exception, SystemExit) as error:
             raise BadEnvironment(
                 f"{self.env} cannot be made: {_told(error)}{self._hint(error)}"
