@@ -48,6 +48,9 @@ FASTEST: Floats = np.array([1.2, 0.6, 1.0])
 """The largest commands: forward and sideways in m/s, turning in rad/s."""
 TURNING: Floats = np.array([1.0, 1.0, 0.5])
 """What a rad/s counts beside a m/s."""
+AHEAD, ASKED = 0.5, 0.6
+"""Share of the commands that are to walk ahead, which is learned first, and of the others the share
+that each of the three directions is a part of."""
 COMMAND_STEPS = 250
 """Steps after which a robot that may be told anything is told something else."""
 
@@ -200,10 +203,10 @@ class Go1(gym.Env):
         elif self._commands == "forward":
             self.command = np.array([self._speed, 0.0, 0.0])
         else:
-            drawn = self.np_random.uniform(-FASTEST, FASTEST)
-            # A third of them are told to do one thing alone, some to stand.
-            kept = np.ones(3) if self.np_random.random() < 0.6 else self.np_random.random(3) < 0.33
-            self.command = drawn * kept
+            draw = self.np_random
+            self.command = draw.uniform(-FASTEST, FASTEST) * (draw.random(3) < ASKED)
+            if draw.random() < AHEAD:
+                self.command = np.array([draw.uniform(0.4, FASTEST[0]), 0.0, 0.0])
 
     def _rotation(self) -> Floats:
         rotation = np.empty(9)

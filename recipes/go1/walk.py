@@ -2,6 +2,7 @@
 
     python recipes/go1/walk.py runs/go1                     # ahead at 1 m/s
     python recipes/go1/walk.py runs/go1 --commands any      # ahead, sideways, turning
+    python recipes/go1/walk.py runs/go1/export/c-int8       # the exported C steers the robot
 
 Each command is given for whole episodes of 20 s, of seeds that training does not use. The error is
 that of the velocity's mean over a second, because a gait sways, and is taken after the first two
@@ -12,7 +13,11 @@ seconds. Zero actions, which stand, are shown beside. The gate is met when every
 from __future__ import annotations
 
 import argparse
+import ctypes
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,27 +86,57 @@ def walked(act: Callable[[Any], Any], command: tuple[float, float, float], episo
     )
 
 
+class Exported:
+    """A policy that `sparl export` wrote as C, compiled and called."""
+
+    def __init__(self, folder: Path) -> None:
+        library = Path(tempfile.mkdtemp()) / "policy.so"
+        build = [
+            "cc",
+            "-O2",
+            "-std=c99",
+            "-shared",
+            "-fPIC",
+            "-o",
+            library,
+            folder / "policy.c",
+            "-lm",
+        ]
+        subprocess.run(build, check=True)
+        self._act = ctypes.CDLL(str(library)).policy_act
+        # `policy_scratch` is smaller than this for any network that fits such a robot.
+        self._scratch = (ctypes.c_double * 8192)()
+
+    def __call__(self, seen: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        state, action = np.ascontiguousarray(seen["state"]), np.empty(12, np.float32)
+        pointers = (a.ctypes.data_as(ctypes.POINTER(ctypes.c_float)) for a in (state, action))
+        if self._act(*pointers, self._scratch):
+            raise ValueError("the exported policy refused an observation")
+        return action
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", help="a run folder, or a policy")
+    parser.add_argument("run", type=Path, help="a run folder, a policy, or exported C")
     parser.add_argument("--which", choices=("best", "final"), default="final")
     parser.add_argument("--commands", choices=COMMANDS, default="forward")
     parser.add_argument("--episodes", type=int, default=20)
     options = parser.parse_args()
-    trained = sparl.load(options.run, which=options.which, trust=True)
+    if (options.run / "policy.c").exists():
+        act: Callable[[Any], Any] = Exported(options.run)
+    else:
+        trained = sparl.load(options.run, which=options.which, trust=True)
+        act = lambda seen: trained.predict(seen)[0]  # noqa: E731
     stands = np.zeros(12, np.float32)
     print(
         f"{'command':22} {'who':8} {'error':>6} {'ahead':>6} {'aside':>6} {'turn':>6} falls return"
     )
     enough = True
     for name, command in COMMANDS[options.commands].items():
-        for who, act in (
-            ("policy", lambda seen: trained.predict(seen)[0]),
-            ("zero", lambda seen: stands),
-        ):
-            found = walked(act, command, options.episodes if who == "policy" else 1)
+        for who, acts in (("policy", act), ("zero", lambda seen: stands)):
+            found = walked(acts, command, options.episodes if who == "policy" else 1)
             speeds = " ".join(f"{v:6.2f}" for v in found.mean)
             figures = f"{found.error:6.2f} {speeds} {found.falls:5} {found.returned:6.0f}"
             print(f"{name:22} {who:8} {figures}")
