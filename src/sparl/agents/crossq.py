@@ -35,8 +35,8 @@ from sparl.replay import Batch
 class CrossQ(SAC):
     """SAC with batch norms and without target networks, for continuous actions (1902.05605).
 
-    The defaults are the paper's, but for the critics' widths (there 2048 2048) and the learning
-    rate (there 1e-3). Why is in docs/agents/crossq.md.
+    The defaults are the paper's, but for the critics' widths (there 2048 2048), the learning rate
+    (there 1e-3) and the average of the policy (there none). Why is in docs/agents/crossq.md.
     """
 
     name: ClassVar[str] = "crossq"
