@@ -77,6 +77,7 @@ def go1() -> mujoco.MjModel:
     spec.option.iterations, spec.option.ls_iterations = 4, 8
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.impratio = 1.0
+    spec.visual.quality.offsamples = 0
     spec.worldbody.add_geom(
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -183,6 +184,7 @@ class Go1(gym.Env):
         camera.lookat[:] = self.data.qpos[:3]
         camera.distance, camera.azimuth, camera.elevation = 1.6, 120.0, -15.0
         self._renderer.update_scene(self.data, camera)
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0  # slow without a GPU
         picture = Image.fromarray(self._renderer.render())
         for line, (who, velocity) in enumerate(
             (("command", self.command), ("robot", self.velocity()))

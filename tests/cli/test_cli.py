@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import environments
 import pytest
 from environments import TINY
 
@@ -174,10 +175,22 @@ def test_eval_gives_the_returns_of_the_runs_own_evaluation(run, capsys):
     assert "over 10 episodes of 20 steps" in capsys.readouterr().out
 
 
-def test_eval_films_an_episode(run, tmp_path, capsys):
+def test_eval_films_an_episode(run, tmp_path, capsys, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+        monkeypatch.setenv(name, "")  # so that it is as it was in the end, whatever sets it
+        monkeypatch.delenv(name)
+    told, made = [], environments.Point.__init__
+
+    def noted(self, *args, **options):
+        told.append(os.environ.get("MUJOCO_GL"))
+        made(self, *args, **options)
+
+    monkeypatch.setattr(environments.Point, "__init__", noted)
     film = tmp_path / "film.gif"
     assert main(["eval", str(run), "--episodes", "1", "--video", str(film)]) == 0
     assert film.read_bytes()[:4] == b"GIF8"
+    # MuJoCo looks at it when it is imported, which is when the first environment is made.
+    assert set(told) == ({"egl"} if sys.platform == "linux" else {None})
     assert main(["eval", str(run), "--video", str(tmp_path / "film.doc")]) == 1
     assert "a video is a .gif or an .mp4" in capsys.readouterr().err
 

@@ -74,6 +74,12 @@ def film(
     return len(frames) / fps
 
 
+def draw_without_a_screen() -> None:
+    """Lets MuJoCo draw where there is no screen: before it is imported, for it looks then."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
 Frames = Generator[NDArray[np.uint8], None, None]
 """Frames [height, width, 3], made one by one. Closing the generator closes the environment."""
 
@@ -99,9 +105,7 @@ def play(run: RunConfig, policy: Policy, seed: int, most: float = math.inf) -> P
     Raises:
         BadEnvironment: The environment cannot be made or rendered here.
     """
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        # There is no screen. MuJoCo reads this variable when it is imported, if it is not yet.
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    draw_without_a_screen()
     try:
         env = run.maker()(render_mode="rgb_array")
     except SparlError:

@@ -18,7 +18,7 @@ from sparl import bench, envs, exporters, kernels, training
 from sparl.agents import AGENTS
 from sparl.analysis import comparison
 from sparl.analysis import tables as comparison_tables
-from sparl.analysis.video import film
+from sparl.analysis.video import draw_without_a_screen, film
 from sparl.cli import (
     commands,
     completion,
@@ -122,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
     args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
+    if args.video is not None:
+        draw_without_a_screen()  # the environment of the evaluation imports MuJoCo
     run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir, args.which)
     evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
