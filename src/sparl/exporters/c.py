@@ -210,7 +210,9 @@ class CProgram:
             text = template_text(f"parts/{name}.c")
             functions[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
         for layer in self.network.layers:
-            text = template_text(f"parts/{layer.loop}.c")
+            if "BITS" in layer.fixed:
+                functions["places"] = template_text("parts/places.c")
+            text = _each_row(template_text(f"parts/{layer.loop}.c"), layer.fixed.get("SHARE", 1))
             for index, array in layer.indices.items():
                 text = text.replace(f"{index}_t", C_TYPES[array.dtype.str[1:]])
             # A loop that gets no indices still names their types.
@@ -235,9 +237,19 @@ class CProgram:
         )
 
 
+def _each_row(text: str, rows: int) -> str:
+    """A loop's text, in which a line with the word ROW stands for one line per row."""
+
+    def lines(line: re.Match[str]) -> str:
+        return "".join(line[0].replace("ROW", str(row)) for row in range(rows))
+
+    return re.sub(r".*ROW.*\n", lines, text)
+
+
 def _layer_summary(layer: DeviceLayer) -> str:
     kinds = {
         "n_of_m": "{KEEP} of every {GROUP} inputs",
+        "shared_rows": "{KEEP} of every {GROUP} inputs, the same ones in {SHARE} neighbouring rows",
         "per_row": "equally many in every row",
         "csr": "anywhere in the layer",
         "circulant": "in circulant blocks of {GROUP}",
