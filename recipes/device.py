@@ -74,7 +74,7 @@ def here() -> Rows:
     compiled_by = compiler()
     if compiled_by is None:
         raise SystemExit("this needs a C compiler: cc, gcc or clang")
-    cases = list(itertools.product(networks().items(), HERE_DTYPES))
+    cases = list(itertools.product((networks() | wide()).items(), HERE_DTYPES))
     with tempfile.TemporaryDirectory() as name:
         compiled = []
         for i, ((_, network), dtype) in enumerate(cases):
@@ -83,10 +83,12 @@ def here() -> Rows:
             library = folder / "policy.so"
             compiled.append(CompiledPolicy(program, program.write(folder), library, compiled_by))
         turns = [[policy.microseconds(GOLDEN) for policy in compiled] for _ in range(TURNS)]
-    return [
-        {"policy": name, "dtype": dtype, "microseconds": statistics.median(times)}
-        for ((name, _), dtype), times in zip(cases, zip(*turns, strict=True), strict=True)
-    ]
+    rows = []
+    for ((name, network), dtype), times in zip(cases, zip(*turns, strict=True), strict=True):
+        weights = sum(layer.kept for layer in network.layers)
+        row = {"policy": name, "dtype": dtype, "weights": weights}
+        rows.append(row | {"microseconds": statistics.median(times)})
+    return rows
 
 
 def write(name: str, rows: Rows) -> None:
@@ -103,9 +105,6 @@ def networks() -> dict[str, Network]:
     dense, small = (build(jax.random.key(0), (17, n, n, 6), squash=True) for n in (256, 64))
     tenth = [PerLayer(round(0.1 * layer.weight.size)) for layer in dense.layers]
 
-    def around(network: Network, pattern: Pattern) -> Network:
-        return hidden(network, packed(network.layers[1], pattern))
-
     return {
         "dense": dense,
         "2:4": stored(dense, [NofM(2, 4)] * 3),
@@ -119,6 +118,21 @@ def networks() -> dict[str, Network]:
         "2x64: dense": small,
         **{f"2x64: {p}, hidden layer only": around(small, p) for p in SHARING},
     }
+
+
+def wide() -> dict[str, Network]:
+    """Layers that no device of today holds, to see whether time per weight stays."""
+    dense = {n: build(jax.random.key(0), (17, n, n, 6), squash=True) for n in (512, 1024, 2048)}
+    return {
+        f"2x{n}: {p}, hidden layer only": around(network, p)
+        for n, network in dense.items()
+        for p in SHARING
+    }
+
+
+def around(network: Network, pattern: Pattern) -> Network:
+    """A network whose hidden layer alone has a pattern."""
+    return hidden(network, packed(network.layers[1], pattern))
 
 
 def hidden(network: Network, middle: Layout) -> Network:

@@ -28,8 +28,13 @@ def table(files: dict[str, Path]) -> str:
 
 
 def here(files: dict[str, Path]) -> str:
-    """The same of microseconds."""
-    return _by_dtype(rows(files[HERE]), ("microseconds",), HERE_DTYPES, 2)
+    """The same of microseconds, and of nanoseconds for each weight."""
+    found = rows(files[HERE])
+    for row in found:
+        row["nanoseconds per weight"] = str(
+            1e3 * float(row["microseconds"]) / float(row["weights"])
+        )
+    return _by_dtype(found, ("microseconds", "nanoseconds per weight"), HERE_DTYPES, 2)
 
 
 def _by_dtype(found: Rows, figures: Sequence[str], dtypes: Sequence[str], decimals: int) -> str:

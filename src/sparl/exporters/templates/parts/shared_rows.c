@@ -8,9 +8,9 @@ static inline void shared_rows(const weight_t *restrict weight, const uint8_t *r
     const uint32_t mask = (1u << BITS) - 1u;
     const int last = rows % SHARE;
     int row, k, s, i;
-#define STEP(s)                                                                                    \
-    input = (sum_t)group[(k % KEEP + (s)) / KEEP * GROUP + (int)(places >> BITS * (s) & mask)];    \
-    sumROW += WEIGHT(weight[ROW]) * input;                                                         \
+#define STEP(s) \
+    input = (sum_t)group[(k % KEEP + (s)) / KEEP * GROUP + (int)(places >> BITS * (s) & mask)]; \
+    sumROW += WEIGHT(weight[ROW]) * input; \
     weight += SHARE;
     for (row = SHARE; row <= rows; row += SHARE, sums += SHARE) {
         const input_t *group = x;
