@@ -163,9 +163,12 @@ class CProgram:
 
     @property
     def _width(self) -> int:
-        """The widest layer's inputs or outputs, padding included."""
-        layers = self.network.layers
-        return max(flow.padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
+        """The widest layer's inputs or outputs, padding included.
+
+        Loops over groups point to where the last group would end.
+        """
+        layers = [(la, la.fixed.get("GROUP", 1)) for la in self.network.layers]
+        return max(flow.padded(n, group) for la, group in layers for n in (la.inputs, la.outputs))
 
     @property
     def _buffers(self) -> list[Buffer]:

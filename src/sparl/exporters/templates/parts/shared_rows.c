@@ -2,8 +2,7 @@
  * what is loaded of an input serves all of them. Their weights of one input lie beside each other,
  * and so do those of the last rows, which may be fewer. A place within a group has BITS bits. */
 static inline void shared_rows(const weight_t *restrict weight, const uint8_t *restrict place,
-                               int rows, int kept, const input_t *restrict x,
-                               sum_t *restrict sums)
+                               int rows, int kept, const input_t *restrict x, sum_t *restrict sums)
 {
     const uint32_t mask = (1u << BITS) - 1u;
     const int last = rows % SHARE;
