@@ -210,7 +210,7 @@ def discrete() -> Policy:
 
     Weights are so large that huge observations overflow.
     """
-    network = stored([NofM(2, 4), None, PerRow(9)], squash=False)
+    network = stored([NofM(2, 4, 8), None, PerRow(9)], squash=False)
     first, *others = network.layers
     large = eqx.tree_at(lambda layer: layer.weight, first, 16.0 * first.weight)
     network = network.with_layers((large, *others))
@@ -294,6 +294,7 @@ def with_golden(network: Network, spaces: Spaces) -> Policy:
 POLICIES: dict[str, Callable[[], Policy]] = {
     "dense": lambda: continuous(stored([None] * 3)),
     "N:M": lambda: continuous(stored([NofM(1, 8), NofM(3, 5), NofM(7, 16)])),
+    "N:MxV": lambda: continuous(stored([NofM(1, 8, 4), NofM(3, 5, 8), NofM(7, 16, 2)])),
     "per row": lambda: continuous(stored([PerRow(3), PerRow(7), PerRow(2)])),
     "per layer": lambda: continuous(stored([PerLayer(100), PerLayer(300), PerLayer(40)])),
     "circulant": lambda: continuous(stored([(16, 0.5), (4, 0.4), (2, 1.0)])),

@@ -63,10 +63,11 @@ def observations(size, count, seed=0):
     return (rng.normal(size=(count, size)) * np.geomspace(0.1, 3.0, size)).astype(np.float32)
 
 
-# Every loop of exported code, with odd sizes, full and partial tiles, and every width of indices.
+# Every loop of exported code, with odd sizes, full and partial tiles, and every width of indices;
+# 1, 2, 4 and 8 rows that share their columns.
 KINDS = {
     "dense": (["dense"] * 3, [17, 40, 35, 6]),
-    "n_of_m": ([NofM(1, 8), NofM(3, 5, 4), NofM(7, 16)], [17, 40, 35, 6]),
+    "n_of_m": ([NofM(1, 8, 2), NofM(3, 5, 4), NofM(2, 4), NofM(7, 16, 8)], [17, 41, 35, 26, 6]),
     "anywhere": ([PerRow(3), PerLayer(700), PerLayer(30)], [300, 40, 35, 6]),
     "blocks": ([(16, 0.5), (4, 0.4), (2, 1.0)], [17, 50, 70, 6]),
     "mixed": ([PerLayer(900), (8, 1.0), (2, 0.3), "dense"], [300, 20, 530, 30, 4]),

@@ -163,9 +163,12 @@ class CProgram:
 
     @property
     def _width(self) -> int:
-        """The widest layer's inputs or outputs, padding included."""
-        layers = self.network.layers
-        return max(flow.padded(n, la.unit) for la in layers for n in (la.inputs, la.outputs))
+        """The widest layer's inputs or outputs, padding included.
+
+        Loops over groups point to where the last group would end.
+        """
+        layers = [(la, la.fixed.get("GROUP", 1)) for la in self.network.layers]
+        return max(flow.padded(n, group) for la, group in layers for n in (la.inputs, la.outputs))
 
     @property
     def _buffers(self) -> list[Buffer]:
@@ -210,7 +213,9 @@ class CProgram:
             text = template_text(f"parts/{name}.c")
             functions[name] = text.replace("LAYER_EPSILON", f"{LAYER_EPSILON:g}f")
         for layer in self.network.layers:
-            text = template_text(f"parts/{layer.loop}.c")
+            if "BITS" in layer.fixed:
+                functions["places"] = template_text("parts/places.c")
+            text = _each_row(template_text(f"parts/{layer.loop}.c"), layer.fixed.get("SHARE", 1))
             for index, array in layer.indices.items():
                 text = text.replace(f"{index}_t", C_TYPES[array.dtype.str[1:]])
             # A loop that gets no indices still names their types.
@@ -235,9 +240,19 @@ class CProgram:
         )
 
 
+def _each_row(text: str, rows: int) -> str:
+    """A loop's text, in which a line with the word ROW stands for one line per row."""
+
+    def lines(line: re.Match[str]) -> str:
+        return "".join(line[0].replace("ROW", str(row)) for row in range(rows))
+
+    return re.sub(r".*ROW.*\n", lines, text)
+
+
 def _layer_summary(layer: DeviceLayer) -> str:
     kinds = {
         "n_of_m": "{KEEP} of every {GROUP} inputs",
+        "shared_rows": "{KEEP} of every {GROUP} inputs, the same ones in {SHARE} neighbouring rows",
         "per_row": "equally many in every row",
         "csr": "anywhere in the layer",
         "circulant": "in circulant blocks of {GROUP}",

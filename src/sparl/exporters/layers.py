@@ -7,6 +7,8 @@ The order of the weights follows from that:
   at once.
 - Where every row keeps equally many weights at different columns, rows form tiles of 8. Within a
   tile, the weights that the 8 rows need in one step lie beside each other.
+- Where V neighbouring rows keep the same columns (N:MxV), they are such a tile. Its columns are
+  stored once.
 
 Indices take as few bits as they need. N:M stores the place of a weight within its group of M, in
 whole bits. Other patterns store the column, in the smallest integer type that holds all columns.
@@ -20,7 +22,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.layouts import BlockCirculant, Dense, Layout, Packed, RowSparse, index_width
+from sparl.layouts import (
+    BlockCirculant,
+    Dense,
+    Layout,
+    Packed,
+    RowSparse,
+    index_width,
+    rows_that_share,
+)
 from sparl.topology import NofM, PerLayer
 
 TILE = 8
@@ -70,7 +80,7 @@ class WeightPlaces(NamedTuple):
 def device_layer(layer: Layout, weight: NDArray[Any]) -> DeviceLayer:
     """Gives a layer in the form that its exported loop reads.
 
-    A sparse layer whose indices would cost more bytes than they save is stored dense.
+    A sparse layer is stored dense where its indices cost as many bytes as they save, or more.
 
     Args:
         layer: The layer of the policy.
@@ -79,7 +89,7 @@ def device_layer(layer: Layout, weight: NDArray[Any]) -> DeviceLayer:
     if isinstance(layer, BlockCirculant):
         return _circulant(layer, weight)
     if isinstance(layer, RowSparse):
-        choices = _packed(layer, weight), _dense(dense_matrix(layer, weight))
+        choices = _dense(dense_matrix(layer, weight)), _packed(layer, weight)
         return min(choices, key=lambda choice: choice.nbytes)
     assert isinstance(layer, Dense), layer.name  # policies have no other layouts
     return _dense(weight)
@@ -103,11 +113,17 @@ def _packed(layer: RowSparse, weight: NDArray[Any]) -> DeviceLayer:
     row_columns, kept = columns.reshape(rows.shape), rows.shape[1]
     if isinstance(layer.pattern, NofM):
         n, m = layer.pattern.n, layer.pattern.m
-        bits = (m - 1).bit_length()
-        group_places = row_columns - np.arange(kept) // n * m
-        indices = {"place": _in_bits(group_places, bits)}
-        fixed = {"KEEP": n, "GROUP": m, "BITS": bits}
-        return DeviceLayer("n_of_m", outputs, inputs, (outputs, kept), _tiled(rows), indices, fixed)
+        share = min(rows_that_share(layer.pattern), outputs)
+        group_places, bits = row_columns - np.arange(kept) // n * m, (m - 1).bit_length()
+        fixed, sizes = {"KEEP": n, "GROUP": m, "BITS": bits}, (outputs, kept)
+        if share == 1:
+            padded = np.pad(group_places, ((0, -outputs % TILE), (0, 0)))
+            indices = {"place": _in_bits(_tiled(padded).reshape(-1, TILE), bits)}
+            return DeviceLayer("n_of_m", outputs, inputs, sizes, _tiled(rows), indices, fixed)
+        indices = {"place": _in_bits(group_places[::share], bits)}
+        fixed |= {"SHARE": share}
+        weight = _tiled(rows, share)
+        return DeviceLayer("shared_rows", outputs, inputs, sizes, weight, indices, fixed)
     indices = {"column": _tiled(row_columns).astype(column_type)}
     return DeviceLayer("per_row", outputs, inputs, (outputs, kept), _tiled(rows), indices)
 
@@ -126,18 +142,15 @@ def _circulant(layer: BlockCirculant, weight: NDArray[Any]) -> DeviceLayer:
     return DeviceLayer("circulant", *layer.shape, (rows, columns), flat, indices, fixed)
 
 
-def _tiled(rows: NDArray[Any]) -> NDArray[Any]:
+def _tiled(rows: NDArray[Any], tile: int = TILE) -> NDArray[Any]:
     """Orders [rows, steps] tile by tile, and within a tile step by step over its rows."""
-    return np.concatenate([rows[r : r + TILE].T.reshape(-1) for r in range(0, len(rows), TILE)])
+    return np.concatenate([rows[r : r + tile].T.reshape(-1) for r in range(0, len(rows), tile)])
 
 
 def _in_bits(group_places: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Packs [rows, steps] of `bits` bits each: `bits` bytes per tile and step, first row lowest."""
-    padded = np.pad(group_places.astype(np.uint64), ((0, -len(group_places) % TILE), (0, 0)))
-    tiles = padded.reshape(-1, TILE, group_places.shape[1])
-    shifts = (bits * np.arange(TILE, dtype=np.uint64))[:, None]
-    words = np.bitwise_or.reduce(tiles << shifts, axis=1)
-    return words.astype("<u8")[..., None].view(np.uint8)[..., :bits].reshape(-1)
+    """Packs lines [line, place] of `bits` bits each: whole bytes per line, first place lowest."""
+    digits = group_places[..., None] >> np.arange(bits) & 1
+    return np.packbits(digits.reshape(len(digits), -1), axis=1, bitorder="little").reshape(-1)
 
 
 def places(layer: Layout) -> WeightPlaces:

@@ -25,7 +25,7 @@ from sparl.exporters.layers import UNSIGNED
 from sparl.exporters.network import Dtype, device_network
 from sparl.exporters.text import Source, fill
 from sparl.kernels import Activation
-from sparl.layouts import BlockCirculant, Layout, RowSparse, index_width
+from sparl.layouts import Layout, Packed, RowSparse, index_width, rows_that_share
 from sparl.networks import LAYER_EPSILON, Arrays, LayerNorm, Place, run
 from sparl.policy import TOLERANCE, Policy
 
@@ -184,13 +184,14 @@ class NumpyProgram:
     def _store(self, i: int, layer: Layout) -> None:
         """The weights of a layer: as a matrix, or as those that are kept and where they are."""
         weight = np.asarray(layer.weight)
-        if isinstance(layer, RowSparse | BlockCirculant):
-            grid = layer.kept_places if isinstance(layer, RowSparse) else layer
-            for name, indices in (("column", grid.columns), ("start", grid.row_starts)):
+        if isinstance(layer, Packed):
+            for name, indices in (("column", layer.columns), ("start", layer.row_starts)):
                 largest = int(np.asarray(indices).max(initial=0))
                 self._array(f"{name}_{i}", indices, UNSIGNED[index_width(largest + 1)])
             flat = weight.reshape(-1) if isinstance(layer, RowSparse) else weight
             self._array(f"weight_{i}", flat, self._dtype)
+            if isinstance(layer, RowSparse) and (share := rows_that_share(layer.pattern)) > 1:
+                self._array(f"share_{i}", share, np.uint8)
         else:
             self._array(f"weight_{i}", layer.to_dense(), self._dtype)
 

@@ -15,6 +15,7 @@ from sparl.layouts.serialization import (
     pattern_of,
     unpack,
 )
+from sparl.layouts.shared_rows import rows_that_share
 from sparl.layouts.straight_through import StraightThrough
 
 LAYOUTS: dict[str, type[Layout]] = {
@@ -40,5 +41,6 @@ __all__ = [
     "pack",
     "pattern_of",
     "projected",
+    "rows_that_share",
     "unpack",
 ]

@@ -11,9 +11,7 @@ static inline void n_of_m(const weight_t *restrict weight, const uint8_t *restri
         sum_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
         for (k = 0; k < kept; k++, place += BITS, weight += 8) {
             const input_t *group = x + k / KEEP * GROUP;
-            uint32_t places = 0;
-            for (i = 0; i < BITS; i++)
-                places |= (uint32_t)place[i] << 8 * i;
+            const uint32_t places = places_of(place, 8 * BITS);
             s0 += TAKE(0), s1 += TAKE(1), s2 += TAKE(2), s3 += TAKE(3);
             s4 += TAKE(4), s5 += TAKE(5), s6 += TAKE(6), s7 += TAKE(7);
         }
@@ -26,9 +24,7 @@ static inline void n_of_m(const weight_t *restrict weight, const uint8_t *restri
             sums[i] = 0;
         for (k = 0; k < kept; k++, place += BITS, weight += rest) {
             const input_t *group = x + k / KEEP * GROUP;
-            uint32_t places = 0;
-            for (i = 0; i < BITS; i++)
-                places |= (uint32_t)place[i] << 8 * i;
+            const uint32_t places = places_of(place, 8 * BITS);
             for (i = 0; i < rest; i++)
                 sums[i] += TAKE(i);
         }
