@@ -30,8 +30,10 @@ HEADER = (
 
 
 def outputs(folder: Path) -> list[Output]:
-    """Of `results/claims`, from the studies beside it."""
+    """Of `results/claims`, from the studies beside it; none without a file of claims."""
     claims = folder / CLAIMS
+    if not claims.exists():
+        return []
     curves = dict.fromkeys(
         folder.parent / claim["folder"] / CURVES
         for claim in yaml.safe_load(claims.read_text())
