@@ -93,6 +93,15 @@ def test_a_package_that_an_environment_misses_is_named(error, told, monkeypatch,
         sparl.train("HalfCheetah-v5", TINY, out=tmp_path / "run", **OFTEN)
 
 
+@pytest.mark.parametrize("name", ["LunarLander-v3", "BipedalWalker-v3"])
+def test_an_environment_of_box2d_names_its_extra(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(BadEnvironment, match=r'Box2D, .*pip install "sparl\[box2d\]"'):
+        sparl.envs.make(name)
+
+
 @pytest.mark.parametrize("pattern", ["5:4", "0:4", "2:", ":4", "2", "2:4:8", "1:17", "-1:4", "a:b"])
 def test_patterns_that_are_not_possible(pattern, tmp_path, capsys):
     arguments = ["train", "Pendulum-v1", "--method", "rnm", f"--pattern={pattern}"]

@@ -320,6 +320,19 @@ class Halves(Point):
         }
 
 
+class Lander(Point):
+    """The point in the spaces of LunarLanderContinuous-v3, which would need Box2D."""
+
+    observation_space = spaces.Box(
+        -np.float32([2.5, 2.5, 10, 10, 2 * np.pi, 10, 0, 0]),
+        np.float32([2.5, 2.5, 10, 10, 2 * np.pi, 10, 1, 1]),
+    )
+    action_space = spaces.Box(-1.0, 1.0, (2,))
+
+    def observe(self) -> Any:
+        return np.array([self.x, self.t / LIMIT, 0, 0, 0, 0, 0, 0], np.float32)
+
+
 class Words(Point):
     observation_space = spaces.Sequence(spaces.Box(-1, 1, (1,)))
 
@@ -327,7 +340,7 @@ class Words(Point):
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
     *(Killed, Cryptic, Red, Clinging, Stopping, Unmakeable),
-    *(Image, Boundless, Halves, Words, TwoChoices, Numbered, Mortal),
+    *(Image, Boundless, Halves, Lander, Words, TwoChoices, Numbered, Mortal),
 )
 for kind in KINDS:
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=LIMIT, disable_env_checker=True)

@@ -7,12 +7,14 @@ another process, and finds the same environment there.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
 from sparl import plugins, validation
@@ -20,6 +22,9 @@ from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
 from sparl.envs.wrappers import wrapped
 from sparl.errors import BadEnvironment, BadValue, SparlError
+
+BOX2D = "gymnasium.envs.box2d"
+"""Where gymnasium has the environments of the extra `box2d`."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,13 @@ class EnvMaker:
         except SparlError:
             raise
         except gym.error.DependencyNotInstalled as error:
-            raise BadEnvironment(f"{self.env} needs a package that is missing: {error}") from error
+            missing = f"a package that is missing: {error}"
+            raise BadEnvironment(f"{self.env} needs {_of_extra(spec) or missing}") from error
         except ModuleNotFoundError as error:
-            needs = f"the Python module {error.name!r}, which is not installed"
+            missing = f"the Python module {error.name!r}, which is not installed"
             if not str(error).startswith("No module named"):  # in the environment's own words
-                needs = f"a package that is missing: {error}"
-            raise BadEnvironment(f"{self.env} needs {needs}") from error
+                missing = f"a package that is missing: {error}"
+            raise BadEnvironment(f"{self.env} needs {_of_extra(spec) or missing}") from error
         except (Exception, SystemExit) as error:
             raise BadEnvironment(
                 f"{self.env} cannot be made: {_told(error)}{self._hint(error)}"
@@ -152,6 +158,19 @@ class EnvMaker:
                 "networks take vectors. Wrap it to give a Box, a Dict or a Tuple of fixed size"
             )
         return FlattenObservation(env)
+
+
+def _of_extra(spec: EnvSpec) -> str | None:
+    """What an environment of gymnasium needs that an extra of sparl brings, and the command."""
+    if not str(spec.entry_point).startswith(BOX2D):
+        return None
+    needed = 'Box2D, which is not installed: pip install "sparl[box2d]"'
+    if sys.version_info >= (3, 14):
+        needed += (
+            ". There are no wheels for this Python: in an active environment with a C++ compiler, "
+            "first pip install swig setuptools wheel, and add --no-build-isolation to that command"
+        )
+    return needed
 
 
 def _told(error: BaseException) -> str:

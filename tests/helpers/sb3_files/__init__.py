@@ -14,7 +14,7 @@ import numpy as np
 HERE = Path(__file__).parent
 ENVS = {
     "td3": "environments:Point-v0",
-    "sac": "LunarLanderContinuous-v3",
+    "sac": "environments:Lander-v0",
     "dqn": "CartPole-v1",
 }
 POINT = "environments:Point-v0"
