@@ -269,8 +269,8 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
             raise OSError("no")
         return rename(old, new)
 
-    rename = os.rename
-    monkeypatch.setattr(os, "rename", fail_at_the_second)
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", fail_at_the_second)
     with pytest.raises(OSError, match="no"):
         put(folder, "fourth")
     monkeypatch.undo()

@@ -109,7 +109,7 @@ def peer(name: str, env: str, width: int, steps: int) -> float:
         from stable_baselines3 import TD3
     else:
         from sbx import TD3
-    if hasattr(os, "sched_getaffinity"):
+    if sys.platform == "linux":
         # PyTorch takes one thread per physical core; XLA takes all cores the process may use.
         torch.set_num_threads(len(os.sched_getaffinity(0)))
 

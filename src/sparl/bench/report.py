@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,8 +45,8 @@ def check(json_file: Path | None, **counts: int | Sequence[int]) -> None:
 
 def machine() -> dict[str, Any]:
     """Describes this machine for the JSON file; warns on stderr if other work is running."""
-    load = os.getloadavg()[0]
-    if load > BUSY:
+    load = None if sys.platform == "win32" else os.getloadavg()[0]
+    if load is not None and load > BUSY:
         console = Console(stderr=True, soft_wrap=True)
         console.print(
             f"warning: this machine is busy (load average {load:.1f}), which makes the figures "

@@ -9,7 +9,7 @@ from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
 from sparl.envs.objects import Described, describe
 from sparl.envs.read_spaces import spaces_for, spaces_of
 from sparl.envs.seeds import episode_seed
-from sparl.envs.sources import OBJECT, EnvPoolId, Object, Registered, find
+from sparl.envs.sources import OBJECT, EnvPoolId, Object, Registered, find, folder_name
 from sparl.envs.spaces import Spaces
 from sparl.envs.views import narrowed, views_of
 from sparl.envs.wrappers import NoiseInputs, SelectInputs, wrapped
@@ -38,6 +38,7 @@ __all__ = [
     "episode_seed",
     "find",
     "flatten_batch",
+    "folder_name",
     "inner_float32",
     "make",
     "narrowed",

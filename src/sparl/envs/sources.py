@@ -121,6 +121,10 @@ def find(name: str, recorded: str = "", folder: str = "") -> Source:
     where, colon, last = name.rpartition(":")
     if where.endswith(".py"):
         return InFile(name)
+    if last.endswith(".py"):
+        raise BadEnvironment(
+            f"no environment {name!r}: name the class behind the file, {name}:MyEnv"
+        )
     try:
         if colon:
             return _of_module(name, where, last, folder)
@@ -132,6 +136,12 @@ def find(name: str, recorded: str = "", folder: str = "") -> Source:
         if isinstance(error, BadEnvironment):
             raise
         raise BadEnvironment(f"{_describe_unknown(name)} ({error})") from error
+
+
+def folder_name(name: str) -> str:
+    """How folders of runs in an environment are called, after the last part of its name."""
+    last = re.split(r"[/\\]", name.removeprefix(OBJECT))[-1]
+    return re.sub(r"[^\w.-]+", "-", last)
 
 
 def _of_module(name: str, where: str, last: str, folder: str) -> Registered:

@@ -7,7 +7,10 @@ outside a matrix they end the computation with an INVALID_ARGUMENT error, which 
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 import warnings
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +25,8 @@ from sparl.kernels.forms import ColumnOrder, Form
 
 def _load() -> tuple[ModuleType | None, str | None]:
     """The extension, with its handlers registered; if it cannot be loaded, None and the reason."""
+    if find_spec("sparl.kernels._cpu") is None:
+        return None, "this installation has no sparl.kernels._cpu for this Python"
     try:
         from sparl.kernels import _cpu
 
@@ -36,12 +41,19 @@ def _load() -> tuple[ModuleType | None, str | None]:
 
 _extension, why_not = _load()
 
-if why_not is not None:
+WAY_OUT = (
+    "On Windows they are not built; in the Windows Subsystem for Linux they are"
+    if sys.platform == "win32"
+    else "A C++ compiler, GCC or Clang, builds them, and -v shows what goes wrong: pip install -v "
+    "--force-reinstall --no-deps --no-cache-dir --no-binary sparl sparl (from a checkout: .)"
+)
+
+# Processes of multiprocessing, as environments run in them, leave it to the first one to say so.
+if why_not is not None and multiprocessing.parent_process() is None:
     warnings.warn(
-        f"sparl's compiled kernels could not be loaded ({why_not}), so sparse layers use the "
-        "slower plain JAX path. Reinstalling builds them for this Python and jaxlib, with a C++ "
-        "compiler, and -v shows what goes wrong: "
-        "pip install -v --force-reinstall --no-deps --no-cache-dir sparl (from a checkout: .)",
+        f"sparl runs without its compiled kernels ({why_not}). Results are the same, but sparse "
+        "layers are expanded before they are multiplied: they save memory, and train no faster "
+        f"than dense ones. {WAY_OUT}",
         RuntimeWarning,
         stacklevel=2,
     )

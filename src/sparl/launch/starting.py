@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ def default_folder(run: RunConfig, method: Method) -> Path:
 
     Runs of other options may begin in the same second; the number of the process tells them apart.
     """
-    env = re.sub(r"[^\w.-]+", "-", run.env.removeprefix(envs.OBJECT).rpartition("/")[2])
+    env = envs.folder_name(run.env)
     now = time.strftime("%Y%m%d-%H%M%S")
     name = f"{env}-{method.name}-{str(run.seed)[:20]}-{now}-{os.getpid()}"
     numbers = itertools.count(2)

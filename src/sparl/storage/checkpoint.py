@@ -13,7 +13,6 @@ disk.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from sparl.errors import BadFile
 from sparl.networks.serialization import indices_of_groups
 from sparl.replay import Replay
-from sparl.storage import files, schema, state_file
+from sparl.storage import files, schema, state_file, system
 from sparl.storage.state_file import FORMAT, SEGMENT, Segment, StateFile
 
 KEEP = 3
@@ -124,11 +123,11 @@ class Checkpoints:
             }
             files.write_json(temporary / FILE, content | {"sha256": schema.digest(content)})
             shutil.rmtree(final, ignore_errors=True)
-            os.rename(temporary, final)
+            system.rename(temporary, final)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        files.sync_folder(self.folder)
+        system.sync_folder(self.folder)
         self._segments = segments
         self._prune(step)
         return final

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sparl.errors import BadFile, BadRun
 from sparl.storage import schema
-from sparl.storage.lock import lock
+from sparl.storage.system import lock, no_links, rename, sync_folder
 
 LARGEST_TEXT = 64 * 2**20
 """Bytes of a JSON or CSV file that are read at most."""
@@ -47,18 +47,12 @@ def write_bytes(path: Path, content: bytes) -> str:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        rename(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
-
-
-def no_links(path: str, flags: int) -> int:
-    """An opener that follows no link: a run folder of others must not lead to a file elsewhere."""
-    # Windows has no such flag, and makes links for administrators alone.
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def write_json(path: Path, content: Any) -> str:
@@ -163,8 +157,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         if folder.exists():
-            os.rename(folder, old)
-        os.rename(temporary, folder)
+            rename(folder, old)
+        rename(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         recover_folder(folder)
@@ -177,7 +171,7 @@ def recover_folder(folder: Path) -> None:
     """Brings a folder back that `replaced_folder` had put aside when it was killed."""
     old = folder.with_name(f".{folder.name}.old")
     if not folder.exists() and old.exists():
-        os.rename(old, folder)
+        rename(old, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -194,7 +188,8 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         BadRun: Another process has claimed the folder. Wait for it, or stop it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "w", encoding="utf-8", opener=no_links) as file:
+    # "a": Windows may refuse to cut a file of which another process has locked a part.
+    with open(folder / LOCK, "a", encoding="utf-8", opener=no_links) as file:
         try:
             lock(file)
         except BlockingIOError as error:
@@ -205,14 +200,3 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         except OSError:
             pass  # The file system has no locks, so nobody is kept out.
         yield
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` survive a power cut."""
-    if os.name == "nt":  # Windows opens no folders, and writes renames through
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

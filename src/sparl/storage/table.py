@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.errors import BadFile
-from sparl.storage import files, schema
+from sparl.storage import files, schema, system
 
 Columns = dict[str, NDArray[np.float64]]
 """A table of numbers by column, NaN where a cell is empty."""
@@ -67,7 +67,9 @@ class Table:
             header = ",".join(self.columns) + "\n"
         line = header + ",".join(_cell(row.get(c)) for c in self.columns) + "\n"
         try:
-            with open(self.path, "a", encoding="utf-8", opener=files.no_links) as file:
+            with open(
+                self.path, "a", encoding="utf-8", newline="\n", opener=system.no_links
+            ) as file:
                 file.write(line)
         except OSError:
             # A part of a row would make the next one a part of it. To cut a file needs no room.
@@ -83,7 +85,8 @@ class Table:
         """
         if not self.path.exists():
             return Mark()
-        with open(self.path, "rb") as file:
+        # "r+": Windows flushes only what may be written to.
+        with open(self.path, "r+b", opener=system.no_links) as file:
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
             if size < self._hashed:  # it was cut

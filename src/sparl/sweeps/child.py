@@ -32,7 +32,7 @@ def main() -> None:
     """Takes the core, and becomes the command."""
     parent, core, *command = sys.argv[1:]
     end_with(int(parent))
-    if hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         os.sched_setaffinity(0, {int(core)})
     os.execv(command[0], command)
 

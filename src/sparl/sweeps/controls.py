@@ -19,12 +19,12 @@ import numpy as np
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
 from sparl.config import RunConfig, run_file
+from sparl.envs import folder_name
 from sparl.errors import BadValue
 from sparl.learner import holds_networks
 from sparl.methods import Dense, Method
 from sparl.storage import RunFolder
 from sparl.sweeps.runner import SweepResult
-from sparl.sweeps.study import folder_name
 from sparl.sweeps.sweep import sweep
 from sparl.training import Console
 from sparl.training.compatibility import columns_of

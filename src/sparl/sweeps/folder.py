@@ -13,7 +13,6 @@ trials.csv              and its trials, the best first
 from __future__ import annotations
 
 import math
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +131,11 @@ class SweepFolder:
         if run.exists() and not aside.exists():
             try:
                 with exclusive_folder(run):
-                    os.rename(run, aside)
+                    pass  # Windows moves no folder in which a file is open, as that of the lock is
             except BadRun:  # another process trains in it, which is why this one failed
                 return log
-        os.replace(log, self.failed_log(job))
+            files.rename(run, aside)
+        files.rename(log, self.failed_log(job))
         return self.failed_log(job)
 
     def bring_back(self, job: Job) -> None:
@@ -146,4 +146,4 @@ class SweepFolder:
             (self.failed_log(job), self.log(job)),
         ):
             if old.exists() and not new.exists():
-                os.rename(old, new)
+                files.rename(old, new)

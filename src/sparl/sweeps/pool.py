@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from sparl.storage.system import WINDOWS
 from sparl.sweeps import child
 
 THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables by which XLA and others are told how many threads to start."""
+
+STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+"""The request to save and to stop. In the background SIGINT is ignored; Windows' SIGTERM kills."""
 
 
 def usable_cores() -> list[int]:
@@ -63,6 +67,7 @@ class Pool:
         paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         # -P keeps the folder of the script out of sys.path, where its modules could hide others.
         start = [sys.executable, "-P", child.__file__, str(os.getpid()), str(core)]
+        start = [] if WINDOWS else start  # where no process becomes another one
         with open(log, "ab") as output:
             process = subprocess.Popen(
                 [*start, sys.executable, "-m", "sparl", *words],
@@ -70,7 +75,9 @@ class Pool:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": paths},
-                process_group=0,  # a terminal's Ctrl-C is the sweep's, which tells the runs
+                # A terminal's Ctrl-C is the sweep's, which tells the runs; on Windows by the flag.
+                process_group=0,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         self._running[name] = process, core
 
@@ -88,4 +95,4 @@ class Pool:
         """Asks runs, all if not named, to save and to stop; asked once more they leave at once."""
         for name, (process, _) in self._running.items():
             if names is None or name in names:
-                process.send_signal(signal.SIGTERM)  # SIGINT is ignored in jobs in the background
+                process.send_signal(STOP)

@@ -26,8 +26,10 @@ from typing import Any
 from sparl import launch, validation
 from sparl.agents import AGENTS, Agent
 from sparl.config import RunConfig, spelling, words, yaml_file
+from sparl.envs import folder_name
 from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
+from sparl.storage.system import WINDOWS
 from sparl.topology import NofM
 from sparl.validation import shown
 
@@ -132,6 +134,11 @@ class Study:
                     f"{called}: a variant is called {shown(name)}: begin with a letter or a digit, "
                     "and go on with these and with . , : = + - and spaces"
                 )
+            if WINDOWS and ":" in name:
+                raise BadValue(
+                    f"{called}: a variant is called {shown(name)}, as its folder is, and Windows "
+                    "has no colons in such names"
+                )
         made = {n: _mapping(o, f"{called}: variant {n}") for n, o in variants.items()}
         shared = _mapping(content.get("options"), f"{called}: options")
         steps = {"steps": content["steps"]} if "steps" in content else {}
@@ -189,11 +196,6 @@ def option_names(agent: type[Agent], method: type[Method]) -> tuple[set[str], se
     if spelling.has_pattern(method):  # N, M and V are one option, as on the command line
         of_method = of_method - set(spelling.PATTERN) | {"pattern"}
     return _names(RunConfig) - NOT_OPTIONS, _names(agent), of_method
-
-
-def folder_name(env: str) -> str:
-    """The name of an environment's folder."""
-    return re.sub(r"[^\w.-]+", "-", env.rpartition("/")[2])
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:

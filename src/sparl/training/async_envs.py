@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,7 +117,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
                 how = f"ended with status {code}"
                 if code < 0:
                     how = f"was killed by {signal.Signals(-code).name}"
-                if code == -signal.SIGKILL:
+                if sys.platform != "win32" and code == -signal.SIGKILL:
                     how += ", as Linux does when memory runs out"
                 return f"process {i + 1} of {len(self.processes)} {how}"
         return "a process closed its connection"
@@ -133,7 +134,8 @@ def _in_process(make: Callable[[], gym.Env]) -> gym.Env:
     if multiprocessing.parent_process() is None:
         return make()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     return _Sendable(make())
 
 
@@ -167,6 +169,9 @@ def _sendable_errors() -> Iterator[None]:
 @contextmanager
 def _stops_held_back() -> Iterator[None]:
     """A context whose new processes hear of no request to stop before they can ignore it."""
+    if sys.platform == "win32":  # it holds none back
+        yield
+        return
     resource_tracker.ensure_running()  # or it is started in here, and lets them through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from sparl import validation
 from sparl.errors import BadValue
@@ -32,9 +33,11 @@ def limit_threads(threads: int | None) -> None:
 
 def busy_note() -> str | None:
     """A sentence for a run that has to share its cores with other processes; None elsewhere."""
+    if sys.platform == "win32":  # it does not count them
+        return None
     try:
         load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    except (OSError, AttributeError):
+    except OSError:
         return None
     threads = _threads(cores)
     if load < max(1.0, cores - threads + 1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,10 @@ GRACE = 20.0
 """Seconds that an episode has to end after a request to stop."""
 LAST = 3.0
 """Seconds that the main thread has to leave after a second request."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
+"""What asks to stop. SIGBREAK is Windows' Ctrl-Break, by which a sweep stops its runs."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -106,7 +110,8 @@ class _Watch:
     def begin(self) -> None:
         """Starts to count signals, unless somebody else in this process does (asyncio, say)."""
         heard, told = os.pipe()
-        os.set_blocking(told, False)
+        if sys.platform != "win32":  # where Python asks for it
+            os.set_blocking(told, False)
         other = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         if other != -1:
             signal.set_wakeup_fd(other)

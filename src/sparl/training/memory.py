@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +92,8 @@ def size(count: int) -> str:
 
 def machine_memory() -> Memory | None:
     """The memory of this machine, or of the container that this process is in; None if unknown."""
+    if sys.platform == "win32":
+        return None
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         total = os.sysconf("SC_PHYS_PAGES") * page
