@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from sparl.agents import Agent
@@ -39,6 +40,22 @@ class PretrainingCollector:
     All that it does not say itself is as the other one says it.
     """
 
+    # By name, because isinstance, by which types are checked, asks no __getattr__ from Python 3.12.
+    spaces = property(attrgetter("_inner.spaces"))
+    action_space = property(attrgetter("_inner.action_space"))
+    columns = property(attrgetter("_inner.columns"))
+    most_updates = property(attrgetter("_inner.most_updates"))
+    env = property(attrgetter("_inner.env"))
+    longest = property(attrgetter("_inner.longest"))
+    make_replay = property(attrgetter("_inner.make_replay"))
+    start = property(attrgetter("_inner.start"))
+    under_way = property(attrgetter("_inner.under_way"))
+    cut = property(attrgetter("_inner.cut"))
+    guarded = property(attrgetter("_inner.guarded"))
+    figures = property(attrgetter("_inner.figures"))
+    totals = property(attrgetter("_inner.totals"))
+    close = property(attrgetter("_inner.close"))
+
     def __init__(
         self, collector: Callable[[RunConfig, Any], Collector], run: RunConfig, host: Host
     ) -> None:
@@ -48,9 +65,6 @@ class PretrainingCollector:
         """
         self._inner = collector(run, host)
         self._updates, self._host = run.pretrain_updates, host
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     def schedule(self, agent: Agent) -> PretrainingSchedule:
         self._schedule = PretrainingSchedule(self._updates, self._inner.schedule(agent))
