@@ -21,6 +21,8 @@ from sparl.sweeps import study
 
 ROOT = Path(__file__).parents[1]
 
+of_posix = pytest.mark.skipif(sys.platform == "win32", reason="a fake of what is there itself")
+
 WINDOWS = """
 import errno, importlib, os, pkgutil, signal, sys, time, types
 from pathlib import Path
@@ -54,7 +56,7 @@ POSIX = {
 }
 for module, names in POSIX.items():
     for name in names.split():
-        delattr(module, name)
+        vars(module).pop(name, None)
 sys.platform = "win32"
 
 taken, msvcrt = set(), types.ModuleType("msvcrt")
@@ -113,6 +115,7 @@ print("fine")
 """
 
 
+@of_posix
 def test_sparl_runs_without_what_windows_lacks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     process = python(WINDOWS)
@@ -133,7 +136,7 @@ if sys.argv[2] == "fork" and os.fork() == 0:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+@of_posix
 def test_a_process_that_was_forked_holds_no_lock(tmp_path):
     words = [sys.executable, "-c", LOCKED, system.__file__]
     forking = [*words, "fork"]
@@ -146,6 +149,7 @@ def test_a_process_that_was_forked_holds_no_lock(tmp_path):
             os.killpg(first.pid, 9)
 
 
+@of_posix
 def test_elsewhere_a_refusal_to_rename_is_raised_at_once(monkeypatch, tmp_path):
     def refuses(old, new):
         raise PermissionError("no")
@@ -157,6 +161,7 @@ def test_elsewhere_a_refusal_to_rename_is_raised_at_once(monkeypatch, tmp_path):
     assert time.monotonic() - begun < 1
 
 
+@of_posix
 def test_a_drives_colon_is_part_of_the_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "C:").mkdir()

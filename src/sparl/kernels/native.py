@@ -51,9 +51,9 @@ WAY_OUT = (
 # Processes of multiprocessing, as environments run in them, leave it to the first one to say so.
 if why_not is not None and multiprocessing.parent_process() is None:
     warnings.warn(
-        f"sparl runs without its compiled kernels ({why_not}). Results are the same, but sparse "
-        "layers are expanded before they are multiplied: they save memory, and train no faster "
-        f"than dense ones. {WAY_OUT}",
+        f"sparl runs without its compiled kernels ({why_not}). Results differ by rounding alone, "
+        "but sparse layers are expanded before they are multiplied: they save memory, and train "
+        f"about as fast as dense ones. {WAY_OUT}",
         RuntimeWarning,
         stacklevel=2,
     )
