@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import IO
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 WINDOWS = sys.platform == "win32"
 PATIENCE = 5.0
@@ -25,17 +25,15 @@ def lock(file: IO[str]) -> None:
         BlockingIOError: Another process has locked it.
         OSError: The file system has no locks.
     """
-    if fcntl is not None:
+    if sys.platform == "win32":
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+    else:
         # A record lock, because forked processes do not inherit it: they may outlive this one.
         # Libraries of locks take flock, which they do inherit.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    import msvcrt
-
-    try:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
-    except OSError as error:
-        raise BlockingIOError(*error.args) from error
 
 
 def rename(old: Path, new: Path) -> None:
