@@ -22,8 +22,8 @@ from sparl.engine.update import Algorithm
 from sparl.learner import Learner, Part
 from sparl.replay import Columns
 
-Weights = dict[str, tuple[jax.Array, jax.Array]]
-"""By part: its values and its indices."""
+Weights = dict[str, tuple[Any, Any]]
+"""By part: its values and its indices, of JAX or of NumPy."""
 
 
 class ActingNetworks:
@@ -41,10 +41,10 @@ class ActingNetworks:
             x = network(*weights[name], x)
         return x
 
-    def weights(self, learner: Learner) -> Weights:
-        """What they act by after the learner's last update."""
-        parts = {name: learner.parts[name] for name, _ in self._networks}
-        return {name: (part.values, part.indices) for name, part in parts.items()}
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that they are of."""
+        return tuple(name for name, _ in self._networks)
 
 
 class Acting(Seen):
@@ -74,13 +74,18 @@ class Acting(Seen):
         network = self._explorer if part is None else self._with_noise(part)
         return self.agent.explore(network, seen, self.columns.action_size, step, rng)
 
+    def weights(self) -> Weights:
+        """What acts after the learner's last update."""
+        parts = {name: self.learner.parts[name] for name in self._acting.parts}
+        return {name: (part.values, part.indices) for name, part in parts.items()}
+
     def hold(self) -> None:
         """Lets `explore` act by the weights of this moment, while updates make other ones.
 
         It does so until `hold` or `release` is called again, or a restructuring makes these weights
         those of another topology.
         """
-        self._held = self._acting.weights(self.learner)
+        self._held = self.weights()
 
     def release(self) -> None:
         """Lets `explore` act by the newest weights."""
@@ -94,7 +99,7 @@ class Acting(Seen):
             self._held = {**held, **_copied(taken)}
 
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._acting(self._acting.weights(self.learner), x)
+        return self._acting(self.weights(), x)
 
     def _explorer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._forward(x) if self._held is None else self._acting(self._held, x)
