@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import at, rows
+from support import rows
 
-from sparl.agents import DQN, PPO, SAC, TD3, CrossQ, XQC, ActorCritic, PrimalDual
+from sparl.agents import DQN, PPO, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
 from sparl.engine import Engine, Lockstep, SeedEngine
-from sparl.methods import RNM, SET, Dense, Static, RigL
+from sparl.methods import RNM, SET, Dense, RigL, Static
 from sparl.replay import Columns
 
 SMALL = {"hidden": (16, 16), "batch_size": 8, "learning_rate": 1e-3}
@@ -22,8 +22,8 @@ CASES = {
     "xqc": (XQC(**SMALL), RNM(2, 4), CONTINUOUS),
     "dqn": (DQN(**SMALL), Dense(), DISCRETE),
     "ppo": (PPO(**SMALL), RigL(0.5), replace(CONTINUOUS, extras=PPO().extras)),
-    "actor-critic": (ActorCritic(**SMALL), RNM(2,4), DISCRETE),
-    "primal-dual": (PrimalDual(**SMALL), RNM(2,4), DISCRETE),
+    "actor-critic": (ActorCritic(**SMALL), RNM(2, 4), DISCRETE),
+    "primal-dual": (PrimalDual(**SMALL), RNM(2, 4), DISCRETE),
 }
 SEEDS = (3, 1, 7)
 
@@ -32,7 +32,10 @@ def numbers(engine: Engine) -> dict[str, np.ndarray]:
     """All that updates change."""
     found = {"journal." + n: np.asarray(v) for n, v in engine.journal._asdict().items()}
     for name, part in engine.learner.parts.items():
-        found |= {f"{name}.values": np.asarray(part.values), f"{name}.target": np.asarray(part.target)}
+        found |= {
+            f"{name}.values": np.asarray(part.values),
+            f"{name}.target": np.asarray(part.target),
+        }
         moments = [np.asarray(m) for m in __import__("jax").tree.leaves(part.optimizer)]
         found |= {f"{name}.moment{i}": m for i, m in enumerate(moments)}
     return found

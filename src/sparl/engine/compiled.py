@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -42,7 +41,7 @@ class Functions:
         self.update = jax.jit(update, donate_argnums=0, static_argnames="due")
 
         def updates_of_seeds(moving: Moving, inputs: UpdateInputs, due: tuple[Due, ...]) -> Any:
-            return jax.vmap(partial(update, due=due))(moving, inputs)
+            return jax.vmap(lambda moved, read: update(moved, read, due))(moving, inputs)
 
         self.updates_of_seeds = jax.jit(updates_of_seeds, donate_argnums=0, static_argnames="due")
         """`update`, where all arrays have a leading axis of seeds."""

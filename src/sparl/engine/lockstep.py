@@ -4,10 +4,10 @@ All that updates change gets a leading axis of seeds, and the update of one seed
 Every seed keeps its own random key, batches and statistics: it learns what it would have learned
 alone, up to rounding.
 
-On the CPU the kernels take all seeds in one call, and what a sparse layer saves of one seed it saves
-of each. On other devices there are no such kernels: plain JAX expands the kept weights to dense
-matrices, with zeros elsewhere, and multiplies these, as masks would have it. That saves nothing of a
-product; it is for research with many seeds on a GPU.
+On the CPU the kernels take all seeds in one call, and what a sparse layer saves of one seed it
+saves of each. On other devices there are no such kernels: plain JAX expands the kept weights to
+dense matrices, with zeros elsewhere, and multiplies these, as masks would have it. That saves
+nothing of a product; it is for research with many seeds on a GPU.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ class Lockstep:
         # Every engine has a place in the call; what comes out at those of others is nobody's.
         filled = [rows.get(number, any_rows) for number in range(len(self._engines))]
         scales = jax.tree.map(lambda *one: np.stack(one), *(e.scales for e in self._engines))
-        planned = first._planned
+        planned: Any = first._planned
         planned = None if planned is None else np.full(len(self._engines), planned)
         with first._compiling(("seeds", due, any_rows.ndim)):
             inputs = UpdateInputs(still, np.stack(filled), scales, planned)
-            moved, errors = self._functions.updates_of_seeds(moving, inputs, due=due)
+            moved, errors = first._compiled.updates_of_seeds(moving, inputs, due=due)
         self._all = moved._replace(parts={**still, **moved.parts})
         for number, engine in chosen.items():
             engine._count(rows[number])
@@ -147,8 +147,7 @@ class Lockstep:
             if name not in self._on_host:
                 part = self._all.parts[name]
                 self._on_host[name] = np.asarray(part.values), np.asarray(part.indices)
-        found = {name: self._on_host[name] for name in parts}
-        return {name: (values[number], indices[number]) for name, (values, indices) in found.items()}
+        return {n: (v[number], i[number]) for n, (v, i) in self._on_host.items() if n in parts}
 
     def read(self, number: int) -> Moving:
         """What updates change of one engine, in memory of its own."""

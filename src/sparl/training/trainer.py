@@ -8,7 +8,7 @@ of everything that draws random numbers is that of the plain sequential loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -122,7 +122,7 @@ class Trainer(Host):
             for rows in course:
                 self.engine.update(rows)
 
-    def course(self) -> Iterator[NDArray[np.float32]]:
+    def course(self) -> Generator[NDArray[np.float32], None, None]:
         """`run`, as the rows of each update: whoever takes them makes it, and then goes on."""
         self._begun = time.perf_counter() - self.state.wall_seconds
         with self.logger:
