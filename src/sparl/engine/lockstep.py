@@ -154,9 +154,9 @@ class Lockstep:
         return _read(self._all, np.int32(number))
 
     def _write(self, number: int, one: Moving) -> None:
-        if self._all is None:
+        if self._all is None:  # places of those that are not in must be valid, too
             count = len(self._engines)
-            self._all = jax.tree.map(lambda a: np.zeros((count, *a.shape), a.dtype), one)
+            self._all = jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], count, axis=0), one)
         self._on_host.clear()
         self._all = _written(self._all, one, np.int32(number))
 
