@@ -11,8 +11,8 @@ Studies, files in `recipes/studies/`:
 All seeds of a variant are one compiled program, and ten updates one call. A GPU has none of the
 kernels for sparse layers: these are multiplied as dense ones with zeros, so that only returns
 compare, and no speeds. The live table has the steps per second of all seeds together, `runs.csv`
-in the folder of runs those of one seed. Needs JAX for the GPU: `pip install "jax[cuda12]"`. Stop it,
-and the same command goes on where it was. Curves and tables go to `results/lockstep_gpu/`.
+in the folder of runs those of one seed. Needs JAX for the GPU: `pip install "jax[cuda12]"`. Stop
+it, and the same command goes on where it was. Curves and tables go to `results/lockstep_gpu/`.
 
 It was not run yet: no GPU was at hand.
 """

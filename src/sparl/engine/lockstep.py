@@ -131,7 +131,7 @@ class Lockstep:
         scales = jax.tree.map(lambda *one: np.stack(one), *(e.scales for e in self._engines))
         planned: Any = first._planned
         planned = None if planned is None else np.full(len(self._engines), planned)
-        with first._compiling(("seeds", due, any_rows.ndim)):
+        with first._compiling((len(filled), due, any_rows.ndim)):
             inputs = UpdateInputs(still, np.stack(filled), scales, planned)
             moved, errors = first._compiled.updates_of_seeds(moving, inputs, due=due)
         self._all = moved._replace(parts={**still, **moved.parts})

@@ -55,7 +55,7 @@ class LockstepRunner(Runner):
                     self.states[job.name] = "running"
                 except SparlError as error:
                     failed[job.name] = error
-            if trainers:
+            if trainers and stop.signal is None:
                 self._tell(jobs[0], list(trainers.values()))
                 tick = self._ticker(trainers)
                 ended = training.train_in_lockstep(
@@ -105,20 +105,23 @@ class LockstepRunner(Runner):
 
     def _ticker(self, trainers: dict[str, Trainer]) -> Callable[[], None]:
         """A function to call often, which shows now and then how far runs are."""
-        looked, steps = time.monotonic(), {name: t.state.step for name, t in trainers.items()}
+        steps: dict[str, int] = {}
+        begun = looked = 0.0
 
         def tick() -> None:
-            nonlocal looked
+            nonlocal begun, looked
             now = time.monotonic()
+            if not steps:  # random steps before learning are many times faster, and do not count
+                begun = looked = now
+                steps.update({name: trainer.state.step for name, trainer in trainers.items()})
             if now - looked < LOOK_SECONDS:
                 return
+            looked = now
             for name, trainer in trainers.items():
                 state = trainer.state
-                speed = (state.step - steps[name]) / (now - looked) if state.updates else None
+                speed = (state.step - steps[name]) / (now - begun)
                 returns = [value for _, value in state.evaluations]
-                self._at[name] = Standing(state.step, speed, max(returns, default=None))
-                steps[name] = state.step
-            looked = now
+                self._at[name] = Standing(state.step, speed or None, max(returns, default=None))
             self.progress.show(self.states, self._at)
 
         return tick
