@@ -44,7 +44,7 @@ MAIN = frozenset(
         *("normalize_observations", "buffer_size"),
         *("hidden", "critic_hidden", "learning_rate", "batch_size", "gamma", "learning_starts"),
         *("n_step", "agent", "method", "pattern", "out", "quiet", "progress", "config"),
-        *("preset", "vs", "seeds", "jobs", "lockstep"),
+        *("preset", "vs", "seeds", "jobs"),
     )
 )
 """Options that `--help` shows; it shows all of a method, and all of agents that others wrote."""
