@@ -117,6 +117,7 @@ FILE = re.compile(r"# (\w+\.(?:py|yaml))\n")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_parse(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("recipes").symlink_to(ROOT / "recipes")  # commands may take files of the checkout
     shown = list(blocks(page))
     for block in shown:
         if file := FILE.match(block.code):

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from policies import KINDS, observations, policy_like
+from policies import KINDS, observations, policy_like, policy_of
 
 import sparl
 from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadValue
 from sparl.exporters import onnx as exporter
 from sparl.policy import Policy
+from sparl.topology import NofM
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -91,3 +92,17 @@ def test_a_missing_package_is_named(run, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(BadValue, match=r"the package onnx.*pip install \"sparl\[onnx\]\""):
         sparl.export(run, "onnx")
+
+
+def test_two_of_four_weights_stay_two_of_four_along_the_inputs():
+    """What TensorRT's sparse tactics ask of a constant, [out, in] with transB."""
+    policy = policy_of([NofM(2, 4), NofM(2, 4), "dense"], [16, 40, 36, 6])
+    model = exporter.model(policy)
+    weights = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+    gemms = [node for node in model.graph.node if node.op_type == "Gemm"]
+    assert all({a.name: a.i for a in node.attribute}["transB"] == 1 for node in gemms)
+    *sparse, head = (weights[node.input[1]] for node in gemms)
+    for weight, (outputs, inputs) in zip(sparse, [(40, 16), (36, 40)], strict=True):
+        assert weight.shape == (outputs, inputs)
+        assert (np.count_nonzero(weight.reshape(outputs, -1, 4), axis=2) == 2).all()
+    assert np.count_nonzero(head) == head.size

@@ -22,9 +22,9 @@ from sparl import validation
 from sparl.agents.common import of_networks
 from sparl.agents.common.annealing import ANNEALS, Anneal, annealing
 from sparl.agents.common.schedule import UpdateSchedule
-from sparl.kernels import ACTIVATIONS, Activation
+from sparl.kernels import Activation
 from sparl.learner import AgentState, Constraint, Role
-from sparl.networks import KINDS, Kind, Network, Networks, NormPlace, all_by_batch, build
+from sparl.networks import Kind, Network, Networks, NormPlace, all_by_batch, build
 from sparl.replay import Batch, Replay
 
 Actions = Literal["continuous", "discrete"]
@@ -98,20 +98,13 @@ class Agent(ABC):
 
     def __post_init__(self) -> None:
         validation.kinds(self)
-        validation.positive(
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            hidden=min(self.hidden, default=0),
-        )
+        validation.positive(learning_rate=self.learning_rate, batch_size=self.batch_size)
         if self.max_grad_norm is not None:
             validation.positive(max_grad_norm=self.max_grad_norm)
-        validation.one_of(KINDS, network=self.network)
-        validation.one_of(ACTIVATIONS, activation=self.activation)
         validation.one_of(
             ("constant", *ANNEALS), learning_rate_schedule=self.learning_rate_schedule
         )
-        of_networks.check_widths(self.network, self.hidden)
-        of_networks.check_norm(self)
+        of_networks.check(self)
         validation.fractions(
             gamma=self.gamma, beta1=self.beta1, learning_rate_end=self.learning_rate_end
         )
@@ -239,8 +232,7 @@ class Agent(ABC):
 
     @property
     def averages_policy(self) -> bool:
-        """Whether what is evaluated and saved is the acting part's target: a slow average of its
-        weights, and not the newest."""
+        """Whether evaluations and saved policies have the acting part's target, a slow average."""
         return False
 
     @property
@@ -269,8 +261,7 @@ class Agent(ABC):
     @property
     def targets(self) -> frozenset[str]:
         """The parts that have a second vector of weights, which follows the first slowly."""
-        averaged = {self.acting[0]} if self.averages_policy else set()
-        return self.with_target | averaged
+        return self.with_target | ({self.acting[0]} if self.averages_policy else set())
 
     @property
     def anneal(self) -> Callable[[Any], Any] | None:

@@ -8,7 +8,7 @@ import tyro
 
 from sparl.agents import AGENTS
 from sparl.cli import commands
-from sparl.config import RunConfig, groups, presets, run_file
+from sparl.config import RunConfig, groups, options, presets, run_file
 from sparl.config.run import RECORDED
 from sparl.methods import METHODS
 
@@ -65,14 +65,15 @@ def script() -> str:
     agents, methods = AGENTS.usable(), METHODS.usable()
     learning = [RunConfig, *agents.values(), *methods.values()]
     common = _options(run_file.OfCommand)
+    beside = {name for name, *_ in options.BESIDE}
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
         "train": {name for kind in (*learning, commands.Resume) for name in _options(kind)}
-        | {*common, "config", "preset", "print_config", "help_all", "vs", "seeds", "jobs", "wandb"},
+        | {*common, *beside, "config", "preset", "print_config", "help_all", "wandb"},
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
     }
-    not_of_students = {"vs", "seeds", "jobs", "resume", "agent", "preset"}
+    not_of_students = {*beside, "resume", "agent", "preset"}
     known["distill"] = known["train"] - not_of_students | _options(commands.Distill)
     spelled = {
         name: " ".join(f"--{n.replace('_', '-')}" for n in sorted(names | {"help"}))

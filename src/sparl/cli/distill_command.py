@@ -34,7 +34,7 @@ def distill(arguments: list[str]) -> None:
     if asked.print_config:
         print(run_file.text(asked.run, asked.agent, asked.method), end="")
         return
-    for name in ("vs", "seeds", "jobs"):
+    for name, *_ in options.BESIDE:
         if getattr(asked, name):
             raise BadValue(f"{name} is given: sparl sweep trains students with several seeds")
     training.limit_threads(asked.threads)

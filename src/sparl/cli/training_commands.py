@@ -38,11 +38,13 @@ def train(arguments: list[str]) -> None:
         for name in ("wandb", "ray_address"):
             if getattr(args, name) is not None:
                 raise BadValue(f"{name} is given with seeds or vs: it is for one run. Leave it out")
-        how = {"seeds": args.seeds, "out": args.out, "jobs": args.jobs, "quiet": args.quiet}
+        how = {n: getattr(args, n) for n in ("seeds", "out", "jobs", "lockstep", "quiet")}
         sweep_command.tell(sweeps.beside(args.run, args.agent, args.method, args.vs, **how))
         return
     if args.jobs is not None:
         raise BadValue("jobs is given without seeds or vs: there is one run")
+    if args.lockstep:
+        raise BadValue("lockstep is given without seeds: there is one run. Say which: seeds 0-9")
     out = args.out or launch.default_folder(args.run, args.method)
     api.train(
         agent=args.agent,

@@ -41,6 +41,7 @@ class TrainOptions:
     vs: tuple[Control, ...]
     seeds: str | None
     jobs: int | None
+    lockstep: bool
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def parse(
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
-        *(parsed.vs, parsed.seeds, parsed.jobs),
+        *(parsed.vs, parsed.seeds, parsed.jobs, parsed.lockstep),
     )
 
 
@@ -249,6 +250,11 @@ PROGRESS = (
     "given: rich on a terminal, and else plain."
 )
 WANDB = "Log to this project of Weights & Biases, too (extra `wandb`)."
+JOBS = "With --vs or --seeds: runs side by side. If not given, one for each core."
+LOCKSTEP = (
+    "With --seeds: all learn in this process, and one compiled call makes the updates of all, for "
+    "a GPU. There sparse layers are multiplied as dense ones with zeros, which saves nothing."
+)
 Control = Literal["dense", "tiny"]
 BESIDE = (
     groups.option(
@@ -265,12 +271,8 @@ BESIDE = (
         "Train with each of several seeds, for example 0-9, and compare. --out is the folder of "
         "all the runs then.",
     ),
-    groups.option(
-        "jobs",
-        int | None,
-        None,
-        "With --vs or --seeds: runs side by side. If not given, one for each core.",
-    ),
+    groups.option("jobs", int | None, None, JOBS),
+    groups.option("lockstep", bool, False, LOCKSTEP),
 )
 HELP_ALL = "--help-all"
 THREADS = (

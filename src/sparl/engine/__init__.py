@@ -2,6 +2,7 @@
 
 from sparl.engine.engine import Engine, Template
 from sparl.engine.inference import Forward, HostNetwork, Whole
+from sparl.engine.lockstep import Lockstep, SeedEngine
 from sparl.engine.restructure import dense_gradients, densified
 from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs, update_function
 
@@ -11,7 +12,9 @@ __all__ = [
     "Forward",
     "HostNetwork",
     "Journal",
+    "Lockstep",
     "Moving",
+    "SeedEngine",
     "Template",
     "UpdateInputs",
     "Whole",

@@ -22,8 +22,8 @@ from sparl.engine.update import Algorithm
 from sparl.learner import Learner, Part
 from sparl.replay import Columns
 
-Weights = dict[str, tuple[jax.Array, jax.Array]]
-"""By part: its values and its indices."""
+Weights = dict[str, tuple[Any, Any]]
+"""By part: its values and its indices, of JAX or of NumPy."""
 
 
 class ActingNetworks:
@@ -34,8 +34,6 @@ class ActingNetworks:
             (part, Forward(learner.structures[part], name))
             for part, name in ofenet.acting(algorithm.agent)
         ]
-        agent = algorithm.agent
-        self._averaged = agent.acting[0] if agent.averages_policy else None
 
     def __call__(self, weights: Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """[inputs, batch] to [outputs, batch]; waits for the update that gives these weights."""
@@ -43,18 +41,10 @@ class ActingNetworks:
             x = network(*weights[name], x)
         return x
 
-    def weights(self, learner: Learner) -> Weights:
-        """What they explore by after the learner's last update."""
-        parts = {name: learner.parts[name] for name, _ in self._networks}
-        return {name: (part.values, part.indices) for name, part in parts.items()}
-
-    def best(self, learner: Learner) -> Weights:
-        """What they act by without exploration: the average, if the agent has one."""
-        weights = self.weights(learner)
-        if self._averaged is not None:
-            part = learner.parts[self._averaged]
-            weights[self._averaged] = (part.target, part.indices)
-        return weights
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that they are of."""
+        return tuple(name for name, _ in self._networks)
 
 
 class Acting(Seen):
@@ -76,7 +66,7 @@ class Acting(Seen):
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
 
         def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._acting(self._acting.best(self.learner), x)
+            return self._acting(self._best(), x)
 
         return self.agent.act(forward, self.normalized(observation))
 
@@ -88,13 +78,18 @@ class Acting(Seen):
         network = self._explorer if part is None else self._with_noise(part)
         return self.agent.explore(network, seen, self.columns.action_size, step, rng)
 
+    def weights(self) -> Weights:
+        """What explores after the learner's last update."""
+        parts = {name: self.learner.parts[name] for name in self._acting.parts}
+        return {name: (part.values, part.indices) for name, part in parts.items()}
+
     def hold(self) -> None:
         """Lets `explore` act by the weights of this moment, while updates make other ones.
 
         It does so until `hold` or `release` is called again, or a restructuring makes these weights
         those of another topology.
         """
-        self._held = self._acting.weights(self.learner)
+        self._held = self.weights()
 
     def release(self) -> None:
         """Lets `explore` act by the newest weights."""
@@ -107,8 +102,16 @@ class Acting(Seen):
         if taken:
             self._held = {**held, **_copied(taken)}
 
+    def _best(self) -> Weights:
+        """What acts without exploration: the average of the policy, if the agent has one."""
+        weights = self.weights()
+        if self.agent.averages_policy:
+            name = self.agent.acting[0]
+            weights[name] = self.learner.parts[name].target, weights[name][1]
+        return weights
+
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._acting(self._acting.weights(self.learner), x)
+        return self._acting(self.weights(), x)
 
     def _explorer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._forward(x) if self._held is None else self._acting(self._held, x)

@@ -15,7 +15,14 @@ import jax
 
 from sparl import kernels
 from sparl.engine.restructure import restructure_function
-from sparl.engine.update import Algorithm, evaluate_function, update_function
+from sparl.engine.update import (
+    Algorithm,
+    Due,
+    Moving,
+    UpdateInputs,
+    evaluate_function,
+    update_function,
+)
 from sparl.learner import Learner, Role, Structure
 from sparl.methods import Method
 
@@ -30,9 +37,14 @@ class Functions:
     def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
         # They may outlive the run: its arrays must not.
         learner = replace(learner, parts={})
-        self.update = jax.jit(
-            update_function(algorithm, learner), donate_argnums=0, static_argnames="due"
-        )
+        update = update_function(algorithm, learner)
+        self.update = jax.jit(update, donate_argnums=0, static_argnames="due")
+
+        def updates_of_seeds(moving: Moving, inputs: UpdateInputs, due: tuple[Due, ...]) -> Any:
+            return jax.vmap(lambda moved, read: update(moved, read, due))(moving, inputs)
+
+        self.updates_of_seeds = jax.jit(updates_of_seeds, donate_argnums=0, static_argnames="due")
+        """`update`, where all arrays have a leading axis of seeds."""
         self.successors: dict[Hashable, dict[str, Structure]] = {}
         """By stage, how the parts are stored after its restructuring; filled by compiling it."""
         # A restructuring that is run once is not worth the compiler's effort.

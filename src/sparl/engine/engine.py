@@ -25,7 +25,7 @@ from sparl.engine.acting import Acting, ActingNetworks
 from sparl.engine.compiled import functions, start_function
 from sparl.engine.restructure import densified
 from sparl.engine.sizes import Sizes
-from sparl.engine.update import Algorithm, Journal, Moving, UpdateInputs
+from sparl.engine.update import Algorithm, Due, Journal, Moving, UpdateInputs
 from sparl.learner import Learner, holds_networks
 from sparl.learner.random import key_of
 from sparl.learner.transport import carry
@@ -164,8 +164,7 @@ class Engine(Sizes, Acting):
             rows: Of the replay, [batch, width] of one update or [updates, batch, width] of several,
                 which are one compiled call.
         """
-        count = 1 if rows.ndim == 2 else len(rows)
-        due = tuple(self.algorithm.due(self.updates + i) for i in range(count))
+        due = self.due(rows)
         parts, words = self.learner.parts, frozenset().union(*due)
         moving = Moving(
             {name: parts[name] for name in words if name in parts},
@@ -174,18 +173,19 @@ class Engine(Sizes, Acting):
         )
         self._keep_held(moving.parts)
         still = {name: part for name, part in parts.items() if name not in words}
-        planned = None
-        if self.agent.anneal is not None and self.planned_updates is not None:
-            planned = np.float32(self.planned_updates)
         with self._compiling((due, rows.ndim)):
-            inputs = UpdateInputs(still, rows, self.scales, planned)
+            inputs = UpdateInputs(still, rows, self.scales, self._planned)
             moved, self.td_errors = self._compiled.update(moving, inputs, due=due)
         self.journal = moved.journal
         if moved.hooks:
             self.method_state = {**self.method_state, RUNNING: moved.hooks}
         self.learner = self.learner.with_parts(moved.parts)
-        self.updates += count
-        self._newest = rows if rows.ndim == 2 else rows[-1]
+        self._count(rows)
+
+    def due(self, rows: NDArray[np.float32]) -> tuple[Due, ...]:
+        """What each of the next updates changes, if these are their rows."""
+        count = 1 if rows.ndim == 2 else len(rows)
+        return tuple(self.algorithm.due(self.updates + i) for i in range(count))
 
     def evaluate(self, rows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """What an on-policy agent's networks say of newest rows: see `OnPolicyAgent.evaluate`."""
@@ -238,6 +238,18 @@ class Engine(Sizes, Acting):
     def first_nonfinite(self) -> int:
         """The number (from 1) of the first update whose loss was not finite, or 0; waits."""
         return int(self.journal.first_nonfinite)
+
+    @property
+    def _planned(self) -> np.float32 | None:
+        """See `UpdateInputs`."""
+        if self.agent.anneal is None or self.planned_updates is None:
+            return None
+        return np.float32(self.planned_updates)
+
+    def _count(self, rows: NDArray[np.float32]) -> None:
+        """Counts the updates that these rows were for."""
+        self.updates += 1 if rows.ndim == 2 else len(rows)
+        self._newest = rows if rows.ndim == 2 else rows[-1]
 
     def _arrays_of(self, learner: Learner, method_state: Any) -> dict[str, Any]:
         arrays = {"parts": learner.parts, "journal": self.journal, "method": method_state}

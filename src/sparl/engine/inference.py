@@ -138,7 +138,8 @@ def host_network(positions: Network) -> Whole | Wired | None:
         None if the compiled kernels are missing, or do not support all its layers.
     """
     network, forms = positions, positions.kernel_forms()
-    if forms is None or not kernels.usable():
+    # They run on the CPU, on whatever device updates run.
+    if forms is None or kernels.why_not_native() is not None:
         return None
     whole = network.whole()
     if whole is not None:

@@ -1,9 +1,10 @@
 """How a run starts or goes on: its folder, its lock, and the trainer with what it needs."""
 
-from sparl.launch.going_on import resume
+from sparl.launch.going_on import resume, resumed
 from sparl.launch.starting import (
     agent_of,
     begin,
+    begun,
     configured,
     default_folder,
     in_environment,
@@ -17,6 +18,7 @@ from sparl.launch.taking_over import import_sb3, prune
 __all__ = [
     "agent_of",
     "begin",
+    "begun",
     "configured",
     "default_folder",
     "import_sb3",
@@ -26,5 +28,6 @@ __all__ = [
     "new_folder",
     "prune",
     "resume",
+    "resumed",
     "trainer",
 ]

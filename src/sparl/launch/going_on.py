@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sparl.agents import Agent
 from sparl.config import RunConfig, Show
+from sparl.engine import Engine
 from sparl.errors import BadFile, BadRun
 from sparl.launch import starting
 from sparl.storage import Change, RunFolder, exclusive_folder, quoted
@@ -29,11 +31,31 @@ def resume(
     ray_address: str | None = None,
     trust: bool = False,
 ) -> RunFolder:
-    """Goes on with a run; see `sparl.resume`.
+    """Goes on with a run; see `sparl.resume`. For the arguments see `resumed`."""
+    told = (callbacks, quiet, progress, ray_address, trust)
+    with resumed(path, changes, env, *told) as trainer:
+        trainer.run()
+    return trainer.folder
+
+
+@contextmanager
+def resumed(
+    path: Path,
+    changes: dict[str, Any],
+    env: Any = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    progress: Show | None = None,
+    ray_address: str | None = None,
+    trust: bool = False,
+    kind: type[Engine] = Engine,
+) -> Iterator[Trainer]:
+    """A context in which a run has taken up a checkpoint, and its folder is no other process's.
 
     Args:
         path: A run folder, or one of its checkpoints.
         changes: Options of the run, and its learning rate, by name; None for what stays.
+        kind: Of its engine.
     """
     folder, saved, step = start = _start_of(path, trust)
     run, agent, method, spaces = folder.read_config()
@@ -41,7 +63,7 @@ def resume(
     before = run, agent
     run, agent = _changed(run, agent, start, changes)
     told = (quiet, progress, ray_address)
-    started = starting.trainer(folder, run, agent, method, callbacks, *told)
+    started = starting.trainer(folder, run, agent, method, callbacks, *told, kind)
     with starting.writing(folder), exclusive_folder(folder.path), started as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         ended = ""
@@ -61,8 +83,7 @@ def resume(
         folder.write_config(run, agent, method, spaces, recorded)
         if (step or 0) < run.steps and not trainer.state.ended:
             _forget_end(folder)
-        trainer.run()
-    return folder
+        yield trainer
 
 
 class Start(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any
 from sparl import agents, envs, methods, plugins
 from sparl.agents import AGENTS, Agent
 from sparl.config import RunConfig, Show
+from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import BadRun, BadValue
 from sparl.interop import logs
@@ -119,6 +120,7 @@ def trainer(
     quiet: bool = False,
     progress: Show | None = None,
     ray_address: str | None = None,
+    kind: type[Engine] = Engine,
 ) -> Iterator[Trainer]:
     """The trainer of a run, and while it trains the cluster that its actors need.
 
@@ -132,17 +134,24 @@ def trainer(
     if saved:
         refuse_beyond(folder, saved[-1], agent, folder.record().spaces)
     with _collector(run, agent, ray_address) as collector:
-        yield Trainer(folder, run, agent, method, callbacks, quiet, progress, collector)
+        yield Trainer(folder, run, agent, method, callbacks, quiet, progress, collector, kind)
 
 
 def begin(trainer: Trainer) -> None:
     """Writes down what a new run is, and trains."""
+    with begun(trainer):
+        trainer.run()
+
+
+@contextmanager
+def begun(trainer: Trainer) -> Iterator[None]:
+    """A context in which a new run is written down, and its folder is no other process's."""
     folder, run = trainer.folder, trainer.config
     take_logs(trainer)
     with writing(folder), exclusive_folder(folder.path):
         folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since the last look
         folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
-        trainer.run()
+        yield
 
 
 @contextmanager

@@ -80,6 +80,7 @@ class DSP(Method):
 
     name: ClassVar[str] = "dsp"
     prunes: ClassVar[bool] = True
+    shapes_by_seed: ClassVar[bool] = True
 
     interval: int = 1000
     """Updates between two checks of the neurons."""
@@ -126,11 +127,10 @@ class DSP(Method):
     ) -> tuple[dict[str, Networks], MethodState]:
         """Leaves the networks dense.
 
-        The state has, by network: `alive`, 1 for each neuron that is on; for each layer the share
-        of importance that was `lost`, and its `widest` and `fewest` neurons. `advance` is how far
-        the paths have come, up to 1, and `progress` the time of the last check. `weights` is the
-        number at the start. RUNNING has the importance of each neuron, and the penalty's strength.
-        """
+        The state has by network `alive`, 1 for each neuron that is on, and by layer the share of
+        importance that was `lost`, its `widest` and `fewest` neurons. `advance` is how far the
+        paths have come, up to 1; `progress` the time of the last check; `weights` the number at the
+        start. RUNNING has the importance of each neuron, and the penalty's strength."""
         all_networks = {name: n for group in networks.values() for name, n in group.items()}
         counts = {name: sum(neurons.widths(n)) for name, n in all_networks.items()}
         state = {

@@ -41,6 +41,7 @@ def beside(
     seeds: str | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
+    lockstep: bool = False,
     quiet: bool = False,
 ) -> SweepResult:
     """Trains with several seeds, and controls beside, as `sweep` does; goes on by the same call.
@@ -50,6 +51,7 @@ def beside(
         seeds: As in a study, `0-9` for example; the run's own if not given.
         out: Folder of the sweep; `runs/ENV-METHOD-vs-…` if not given.
         jobs: Runs side by side; one for each core if not given.
+        lockstep: All seeds of a variant learn together in this process instead.
         quiet: Print no progress.
 
     Raises:
@@ -66,6 +68,7 @@ def beside(
     if "dense" in vs:
         variants["dense"] = _options(run, agent, Dense())
     study = {"envs": [run.env], "seeds": run.seed if seeds is None else seeds, "steps": run.steps}
+    study |= {"lockstep": lockstep}
     how: dict[str, Any] = {"out": out, "jobs": jobs, "quiet": quiet}
     result = sweep(study | {"variants": variants}, **how)
     done = [RunFolder(path) for path in result.done if path.name.rpartition("-")[0] == name]

@@ -33,7 +33,7 @@ from sparl.storage.system import WINDOWS
 from sparl.topology import NofM
 from sparl.validation import shown
 
-KEYS = ("envs", "variants", "seeds", "steps", "options", "search")
+KEYS = ("envs", "variants", "seeds", "steps", "options", "search", "lockstep")
 """What a study may have."""
 NOT_OPTIONS = {"env", "seed", "env_spec", "env_folder", "replay_sha256", "begun_from"}
 NOT_OPTIONS |= {"replay_transitions"}
@@ -88,6 +88,8 @@ class Study:
     """What all variants have, unless they say otherwise; steps among it."""
     search: Mapping[str, Any] | None = None
     """In place of variants: see `Search`."""
+    lockstep: bool = False
+    """Whether the seeds of a variant learn together in one process."""
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -123,6 +125,12 @@ class Study:
         for name in ("envs",) if searches else ("envs", "variants"):
             if not content.get(name):
                 raise BadValue(f"{called} has no {name}: give one at least")
+        lockstep = content.get("lockstep", False)
+        if not isinstance(lockstep, bool) or (lockstep and searches):
+            raise BadValue(
+                f"{called}: lockstep is {shown(lockstep)}: it is true or false, and not for a "
+                "search, whose trials differ in their options"
+            )
         given = content["envs"]
         envs = [given] if isinstance(given, str) else given
         if not isinstance(envs, list | tuple) or not all(isinstance(env, str) for env in envs):
@@ -144,7 +152,7 @@ class Study:
         steps = {"steps": content["steps"]} if "steps" in content else {}
         seeds = _seeds(content.get("seeds", 0), called)
         search = _mapping(content["search"], f"{called}: search") if searches else None
-        return cls(tuple(envs), made, seeds, steps | shared, search)
+        return cls(tuple(envs), made, seeds, steps | shared, search, lockstep)
 
     def job(self, env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
         """The run of a variant.

@@ -13,6 +13,7 @@ from sparl import validation
 from sparl.errors import BadValue
 from sparl.storage import exclusive_folder, quoted
 from sparl.sweeps.folder import SweepFolder
+from sparl.sweeps.lockstep import LockstepRunner
 from sparl.sweeps.pool import Pool, usable_cores
 from sparl.sweeps.runner import Runner, Stop, SweepResult
 from sparl.sweeps.search import SearchRunner
@@ -29,13 +30,14 @@ def sweep(
 ) -> SweepResult:
     """Trains every variant of a study with every seed in every environment, side by side.
 
-    Each run is a process of `sparl train` with one core. Curves and figures of the runs are added
+    Each run is a process of `sparl train` with one core; in lockstep the seeds of a variant are one
+    compiled program in this process. Curves and figures of the runs are added
     to `curves.csv` and `runs.csv` as they end; what `sparl compare` writes follows at the end.
     Called again after a kill, Ctrl-C or a failure, it goes on with what is not done.
 
     Args:
-        study: A YAML file, or what such a file holds: `envs`, `variants`, `seeds`, `steps` and
-            `options`; or `search` in place of `variants`.
+        study: A YAML file, or what such a file holds: `envs`, `variants`, `seeds`, `steps`,
+            `options` and `lockstep`; or `search` in place of `variants`.
         out: The folder of the sweep; `runs/STUDY` if not given, by the file's name.
         jobs: Runs side by side; one for each core if not given.
         quiet: Print no progress.
@@ -60,10 +62,13 @@ def sweep(
     if of_file is not None:
         again = f"go on with: sparl sweep {quoted(of_file)} --out {quoted(folder.path)}"
         again += "" if jobs is None else f" --jobs {jobs}"
-    searches = planned.search is not None
-    runner = (
-        SearchRunner(folder, planned, quiet) if searches else Runner(folder, planned.jobs(), quiet)
-    )
+    if planned.lockstep and jobs is not None:
+        raise BadValue(f"jobs is {jobs}: in lockstep all seeds are one process. Leave one out")
+    if planned.search is not None:
+        runner = SearchRunner(folder, planned, quiet)
+    else:
+        kind = LockstepRunner if planned.lockstep else Runner
+        runner = kind(folder, planned.jobs(), quiet)
     with exclusive_folder(folder.path):
         with Pool(cores, size) as pool, Stop() as stop, runner.progress:
             runner.run(pool, stop)

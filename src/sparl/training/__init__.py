@@ -8,6 +8,7 @@ from sparl.training.cores import limit_threads
 from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_beyond, snapshot
+from sparl.training.lockstep import refuse_lockstep, train_in_lockstep
 from sparl.training.logger import TIMES
 from sparl.training.offline import OfflineCollector
 from sparl.training.player import EpisodePlayer, LeftOut, Transition
@@ -50,5 +51,7 @@ __all__ = [
     "limit_threads",
     "load_policy",
     "refuse_beyond",
+    "refuse_lockstep",
     "snapshot",
+    "train_in_lockstep",
 ]

@@ -59,11 +59,16 @@ def columns_of(run: RunConfig, agent: Agent, spaces: Spaces) -> Columns:
 
 
 def engine_of(
-    run: RunConfig, agent: Agent, method: Method, columns: Columns, planned: int | None = None
+    run: RunConfig,
+    agent: Agent,
+    method: Method,
+    columns: Columns,
+    planned: int | None = None,
+    kind: type[Engine] = Engine,
 ) -> Engine:
     """The engine of a run; for `planned` see `Engine`."""
     seen = run.normalize_observations, planned, run.clip_observations
-    return Engine(agent, method, columns, run.seed, *seen)
+    return kind(agent, method, columns, run.seed, *seen)
 
 
 def _refuse_with_views(run: RunConfig, agent: Agent) -> None:

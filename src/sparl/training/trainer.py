@@ -1,15 +1,15 @@
 """The loop: collect, sample, update, and from time to time restructure, evaluate, save.
 
-An environment step and an update that leaves the policy alone overlap: updates are dispatched and
-run while the environment is stepped, and nothing waits for one but what needs its result. With
-`--pipeline on` an action needs none but the one before the newest, so that all updates overlap. The
-order of everything that draws random numbers is that of the plain sequential loop.
+Updates are dispatched and run while the environment is stepped; nothing waits for one but what
+needs its result. With `--pipeline on` an action needs none but the one before the newest. The order
+of everything that draws random numbers is that of the plain sequential loop.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,9 @@ class Trainer(Host):
         quiet: bool = False,
         progress: Show | None = None,
         collector: Callable[[RunConfig, Any], Collector] = LocalCollector,
+        kind: type[Engine] = Engine,
     ) -> None:
-        """`collector` makes what steps environments, of the run and this trainer."""
+        """`collector` makes what steps environments, of the run and this trainer; `kind` learns."""
         self.folder, self.config, self.state = folder, run, LoopState()
         if run.stop_at_return is not None:
             callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
@@ -64,7 +65,7 @@ class Trainer(Host):
         columns = columns_of(run, agent, spaces)
         self.replay = self.collector.make_replay(columns)
         planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
-        self.engine = engine_of(run, agent, method, columns, planned)
+        self.engine = engine_of(run, agent, method, columns, planned, kind)
         self.agent, self.rng = self.engine.agent, np.random.default_rng([run.seed, 1])
         told = (Progress(run, agent, quiet, progress), self.callbacks, self.collector.columns)
         self.logger = Logger(folder, run, self.engine, *told)
@@ -78,8 +79,9 @@ class Trainer(Host):
         self.interrupt = Interrupt(self.note)
         self.collector.start()
         self.notes = [*startup.notes(self), *self.collector.notes()]
-        # Whether an episode ended with the newest steps; the step at which the end was asked for.
-        self._ended, self._asked_at = False, 0
+        # Whether an episode ended with the newest steps; the step at which the end was asked for;
+        # when the run would have begun had it never been interrupted.
+        self._ended, self._asked_at, self._begun = False, 0, 0.0
 
     def resume(self, step: int) -> None:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
@@ -93,11 +95,8 @@ class Trainer(Host):
         self.state.checkpointed = -1
 
     def begin_with_run(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
-        """Takes up what another run has learned and seen.
-
-        Its replay comes along, the statistics of its observations, and the returns that the method
-        measures its own by.
-        """
+        """Takes up what another run has learned and seen: its replay, the statistics of its
+        observations, and the returns that the method measures its own by."""
         self.begin_with(engine.learner)
         self.engine.statistics, self.engine.returns = engine.statistics, engine.returns
         source.checkpoints.load_replay(state.step, self.replay)
@@ -119,12 +118,14 @@ class Trainer(Host):
             Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
                 message tells what the run can be resumed from.
         """
-        begun = time.perf_counter() - self.state.wall_seconds
+        with self.interrupt, closing(self.course()) as course:
+            for rows in course:
+                self.engine.update(rows)
 
-        def elapsed() -> float:
-            return time.perf_counter() - begun
-
-        with self.interrupt, self.logger:
+    def course(self) -> Generator[NDArray[np.float32], None, None]:
+        """`run`, as the rows of each update: whoever takes them makes it, and then goes on."""
+        self._begun = time.perf_counter() - self.state.wall_seconds
+        with self.logger:
             for text in [startup.headline(self), *self.engine.notes, *self.notes]:
                 self.note(text)
             try:
@@ -135,9 +136,9 @@ class Trainer(Host):
                     self._log(evaluate=True)
                     self._stop_if_asked()
                 while self.state.step < self.config.steps and not self.state.ended:
-                    self._stretch(elapsed)
+                    yield from self._stretch()
                     self._stop_if_asked()
-                self._finish(elapsed)
+                self._finish()
             except EnvironmentFailed as error:
                 # Whoever asks a whole group of processes to stop may end those of environments.
                 if self.interrupt.signal is None:
@@ -205,14 +206,14 @@ class Trainer(Host):
         except OSError as error:
             self.note(self.saver.failure(error))
 
-    def _stretch(self, elapsed: Callable[[], float]) -> None:
+    def _stretch(self) -> Iterator[NDArray[np.float32]]:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
         state, last, logged = self.state, self.config.steps, self.state.step
         for collected in self.collector.collect():
             self._count(collected)
-            self.updater.learn(state, self._ended)
+            yield from self.updater.learn(state, self._ended)
             self.callbacks.tell("on_step", state.step)
-            state.wall_seconds = elapsed()
+            state.wall_seconds = time.perf_counter() - self._begun
             over = state.step >= last and not self.updates_due()
             if state.step > logged and (state.step < last or over):
                 self._after(state.step - logged)
@@ -230,14 +231,14 @@ class Trainer(Host):
         late = self.interrupt.overdue or bool(asked)
         return late or is_overdue(state, self.config.checkpoint_every, longest)
 
-    def _finish(self, elapsed: Callable[[], float]) -> None:
+    def _finish(self) -> None:
         """Saves, and leaves what a finished run does."""
         self.saver.save()
         # After the checkpoint: whoever goes on with the run must not have this evaluation.
         if self.state.ended and self.config.eval_episodes and not self.state.is_evaluated:
             self._log(evaluate=True)
             self._stop_if_asked()
-        self.state.wall_seconds = elapsed()
+        self.state.wall_seconds = time.perf_counter() - self._begun
         write_results(
             *(self.folder, self.config, self.engine, self.policy(), self.saver.best.policy),
             *(self.state, self.logger.marks(), self.collector.totals()),

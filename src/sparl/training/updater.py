@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,10 +55,11 @@ class Updater:
         made = max(0, state.updates - self._before)
         return self.schedule.due(state.step, state.episode, ended, made)
 
-    def learn(self, state: LoopState, ended: bool) -> None:
-        """Makes the updates that are due, or as many as the collector wants at once.
+    def learn(self, state: LoopState, ended: bool) -> Iterator[NDArray[np.float32]]:
+        """The rows of each update that is due, or of as many as the collector wants at once.
 
-        In a pipeline the environment is stepped on while they run. Where an episode has ended, the
+        Whoever takes them makes the update (`Engine.update`) before asking for the next. In a
+        pipeline the environment is stepped on while they run. Where an episode has ended, the
         next action waits for them: a checkpoint may come in between, and it has the newest weights.
         """
         if self._pipelined:
@@ -67,7 +68,7 @@ class Updater:
             # Before the first that is due come those of the representation alone, one by one.
             alone = self._before - state.updates
             count = min(alone if alone > 0 else due, self._most or (1 if alone > 0 else due))
-            errors = self._update(state, count)
+            errors = yield from self._update(state, count)
             if errors is not None:
                 self.replay.prioritise(errors)
             if self._most is not None:
@@ -92,14 +93,16 @@ class Updater:
                 f"may help. {way_out()}"
             )
 
-    def _update(self, state: LoopState, count: int) -> NDArray[np.float32] | None:
-        """Makes so many updates; gives absolute TD errors, where batches have weights."""
+    def _update(
+        self, state: LoopState, count: int
+    ) -> Generator[NDArray[np.float32], None, NDArray[np.float32] | None]:
+        """The rows of so many updates; returns absolute TD errors, where batches have weights."""
         rows = self._agent.batches(self.replay, count, state.step, self.rng, self.engine.evaluate)
         errors: list[Any] = []
         made = 0
         while made < count:
             bundle = self._bundle(count - made)
-            self.engine.update(rows[made : made + bundle] if bundle > 1 else rows[made])
+            yield rows[made : made + bundle] if bundle > 1 else rows[made]
             state.updated(self.footprint, bundle)
             errors.append(self.engine.td_errors)
             self._restructure_if_due(state)

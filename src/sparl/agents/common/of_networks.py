@@ -6,11 +6,16 @@ from typing import Any
 
 from sparl import validation
 from sparl.errors import BadValue
-from sparl.networks import Kind
+from sparl.kernels import ACTIVATIONS
+from sparl.networks import KINDS, Kind
 
 
-def check_norm(agent: Any) -> None:
-    """Raises `BadValue` for norms that an agent's networks cannot have."""
+def check(agent: Any) -> None:
+    """Raises `BadValue` for networks that an agent cannot have."""
+    validation.positive(hidden=min(agent.hidden, default=0))
+    validation.one_of(KINDS, network=agent.network)
+    validation.one_of(ACTIVATIONS, activation=agent.activation)
+    check_widths(agent.network, agent.hidden)
     validation.one_of(("none", "batch", "layer"), norm=agent.norm)
     validation.one_of(("before", "behind"), norm_place=agent.norm_place)
     if agent.renorm_from is not None:

@@ -100,6 +100,9 @@ class Method:
     reshapes: ClassVar[bool] = False
     """Whether every restructuring gives arrays of other shapes, so that each is compiled to be run
     once. It is compiled with less effort then."""
+    shapes_by_seed: ClassVar[bool] = False
+    """Whether shapes of arrays depend on what a run has learned, and not on the schedule alone:
+    then seeds cannot learn in lockstep."""
 
     def __post_init__(self) -> None:
         validation.kinds(self)
