@@ -7,11 +7,10 @@ The model is Unitree's (BSD-3-Clause), as MuJoCo Menagerie has it, from the pack
 Its motors are given PD control of joint positions, as the robot has it: an action moves the legs'
 targets around a standing pose. What the policy sees is what the robot measures: the direction of
 gravity, turning rates, joint angles and velocities, its own last targets, and the command. Its
-linear velocity, which no sensor of it measures, is for the critics alone (`critic_obs`).
+linear velocity, which no sensor of it measures, is for the critics alone (`--actor-obs state`).
 
 The reward follows papers that trained real robots in minutes (2208.07860): the commanded velocity
-is tracked, everything else is kept small. Standing still earns `ALIVE` a step, walking as told one
-more.
+is tracked, everything else is kept small.
 """
 
 from __future__ import annotations
@@ -44,13 +43,17 @@ FONT = ImageFont.load_default(16)
 FALLEN = 0.6
 """It has fallen when this little of gravity points to its feet."""
 ALIVE, TRACKED = 0.1, 2.0
-FASTEST: Floats = np.array([1.2, 0.6, 1.0])
-"""The largest commands: forward and sideways in m/s, turning in rad/s."""
+"""Rewards of a step for not falling and for moving as told. Where standing earned much beside
+walking, it learned to stand."""
 TURNING: Floats = np.array([1.0, 1.0, 0.5])
 """What a rad/s counts beside a m/s."""
-AHEAD, ASKED = 0.5, 0.6
-"""Share of the commands that are to walk ahead, which is learned first, and of the others the share
-that each of the three directions is a part of."""
+SLOWEST: Floats = np.array([0.4, 0.3, 0.4])
+FASTEST: Floats = np.array([1.2, 0.6, 1.0])
+"""The smallest and the largest commands: ahead and sideways in m/s, turning in rad/s."""
+KINDS: Floats = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 0, 0]], float)
+SHARES = (0.3, 0.25, 0.2, 0.2, 0.05)
+"""What a robot that may be told anything is told, and how often: to walk ahead, along a curve, to
+turn, to go sideways, to stand."""
 COMMAND_STEPS = 250
 """Steps after which a robot that may be told anything is told something else."""
 
@@ -100,7 +103,7 @@ def go1() -> mujoco.MjModel:
 
 
 def _brighten(spec: mujoco.MjSpec) -> None:
-    """A light sky, and tiles of half a metre, by which one sees how fast it walks."""
+    """A light sky, and tiles, by which one sees how fast it walks."""
     spec.visual.quality.offsamples = 0  # slow without a GPU
     spec.visual.headlight.ambient[:] = 0.5
     sky, tiles = (0.93, 0.95, 0.97), (0.78, 0.81, 0.84)
@@ -131,8 +134,8 @@ class Go1(gym.Env):
     ) -> None:
         """
         Args:
-            commands: forward: always to walk ahead at `speed`. any: ahead, back, sideways and
-                turning, up to `FASTEST`, something else every five seconds.
+            commands: forward: always to walk ahead at `speed`. any: ahead, along a curve, turning
+                and sideways, something else every five seconds.
             speed: In m/s, for forward.
             max_steps: Length of an episode in which it does not fall.
         """
@@ -220,10 +223,10 @@ class Go1(gym.Env):
         elif self._commands == "forward":
             self.command = np.array([self._speed, 0.0, 0.0])
         else:
-            draw = self.np_random
-            self.command = draw.uniform(-FASTEST, FASTEST) * (draw.random(3) < ASKED)
-            if draw.random() < AHEAD:
-                self.command = np.array([draw.uniform(0.4, FASTEST[0]), 0.0, 0.0])
+            kept = KINDS[self.np_random.choice(len(KINDS), p=SHARES)]
+            size = self.np_random.uniform(SLOWEST, FASTEST)
+            self.command = size * self.np_random.choice((-1.0, 1.0), 3) * kept
+            self.command[0] = abs(self.command[0])
 
     def _rotation(self) -> Floats:
         rotation = np.empty(9)
@@ -244,7 +247,7 @@ class Go1(gym.Env):
         }
 
     def _reward(self, moved: Floats) -> float:
-        """1 more for the velocity that is asked for, 0 more for standing, less for the rest."""
+        """`TRACKED` more for the velocity that is asked for, 0 more for standing."""
         off = np.linalg.norm(TURNING * (self.velocity() - self.command))
         asked = max(float(np.linalg.norm(TURNING * self.command)), 0.3)
         tracked = max(1.0 - float(off) / asked, -1.0)

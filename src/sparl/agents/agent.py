@@ -259,7 +259,7 @@ class Agent(ABC):
     # What follows from it.
 
     @property
-    def targets(self) -> frozenset[str]:
+    def target_parts(self) -> frozenset[str]:
         """The parts that have a second vector of weights, which follows the first slowly."""
         return self.with_target | ({self.acting[0]} if self.averages_policy else set())
 

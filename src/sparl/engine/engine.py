@@ -75,7 +75,7 @@ class Engine(Sizes, Acting):
         self.original_policy = accounting.shapes_of(ofenet.policy(agent, networks))
         self.roles = ofenet.roles(agent)
         networks = self._started(networks, method_key)
-        self.learner = Learner.start(dense | networks, optimizers, agent.targets, self.roles)
+        self.learner = Learner.start(dense | networks, optimizers, agent.target_parts, self.roles)
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
         size = columns.observation_size if normalize_observations else None
         gamma = agent.gamma if agent.scales_rewards else None

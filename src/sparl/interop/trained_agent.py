@@ -69,7 +69,7 @@ class TrainedAgent:
         initial = Learner.start(
             {name: part.members for name, part in self.parts.items()},
             {name: agent.optimizer(name) for name in self.parts},
-            agent.targets,
+            agent.target_parts,
             agent.roles,
         )
         return initial.with_parts(
