@@ -178,6 +178,9 @@ def test_combinations_have_the_logits_of_their_parts():
     assert np.unravel_index(switches.argmax(), (2, 2, 2)) == (1, 0, 1)
     with pytest.raises(BadValue, match="one of 6561 combinations; sparl numbers up to 4096"):
         combinations((9, 9, 9, 9))
+    for nothing in ((), (2, 0)):
+        with pytest.raises(BadValue, match="each needs one at least"):
+            combinations(nothing)
 
 
 def test_an_ended_schedule_and_functions_take_the_usual_numbers(tmp_path):

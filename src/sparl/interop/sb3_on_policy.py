@@ -119,6 +119,8 @@ def combinations(nvec: tuple[int, ...], binary: bool = False) -> jnp.ndarray:
         nvec: Choices of each number; the last changes fastest.
         binary: Whether there is one logit for each number, of the second of two choices.
     """
+    if min(nvec, default=0) < 1:
+        raise BadValue(f"its actions are numbers of {list(nvec)} choices: each needs one at least")
     if math.prod(nvec) > MOST_CHOICES:
         raise BadValue(
             f"its actions are one of {math.prod(nvec)} combinations; sparl numbers up to "
