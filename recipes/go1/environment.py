@@ -47,13 +47,11 @@ ALIVE, TRACKED = 0.1, 2.0
 walking, it learned to stand."""
 TURNING: Floats = np.array([1.0, 1.0, 0.5])
 """What a rad/s counts beside a m/s."""
-SLOWEST: Floats = np.array([0.4, 0.3, 0.4])
 FASTEST: Floats = np.array([1.2, 0.6, 1.0])
-"""The smallest and the largest commands: ahead and sideways in m/s, turning in rad/s."""
-KINDS: Floats = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 0, 0]], float)
-SHARES = (0.3, 0.25, 0.2, 0.2, 0.05)
-"""What a robot that may be told anything is told, and how often: to walk ahead, along a curve, to
-turn, to go sideways, to stand."""
+"""The largest commands: ahead and sideways in m/s, turning in rad/s."""
+AHEAD, ASKED = 0.5, 0.6
+"""Share of the commands that are to walk ahead, which is learned first, and of the others the share
+that each of the three directions is a part of."""
 COMMAND_STEPS = 250
 """Steps after which a robot that may be told anything is told something else."""
 
@@ -134,8 +132,8 @@ class Go1(gym.Env):
     ) -> None:
         """
         Args:
-            commands: forward: always to walk ahead at `speed`. any: ahead, along a curve, turning
-                and sideways, something else every five seconds.
+            commands: forward: always to walk ahead at `speed`. any: ahead half of the time, else
+                any way up to `FASTEST`, something else every five seconds.
             speed: In m/s, for forward.
             max_steps: Length of an episode in which it does not fall.
         """
@@ -223,10 +221,10 @@ class Go1(gym.Env):
         elif self._commands == "forward":
             self.command = np.array([self._speed, 0.0, 0.0])
         else:
-            kept = KINDS[self.np_random.choice(len(KINDS), p=SHARES)]
-            size = self.np_random.uniform(SLOWEST, FASTEST)
-            self.command = size * self.np_random.choice((-1.0, 1.0), 3) * kept
-            self.command[0] = abs(self.command[0])
+            draw = self.np_random
+            self.command = draw.uniform(-FASTEST, FASTEST) * (draw.random(3) < ASKED)
+            if draw.random() < AHEAD:
+                self.command = np.array([draw.uniform(0.4, FASTEST[0]), 0.0, 0.0])
 
     def _rotation(self) -> Floats:
         rotation = np.empty(9)
