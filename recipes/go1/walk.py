@@ -90,20 +90,11 @@ class Exported:
     """A policy that `sparl export` wrote as C, compiled and called."""
 
     def __init__(self, folder: Path) -> None:
-        library = Path(tempfile.mkdtemp()) / "policy.so"
-        build = [
-            "cc",
-            "-O2",
-            "-std=c99",
-            "-shared",
-            "-fPIC",
-            "-o",
-            library,
-            folder / "policy.c",
-            "-lm",
-        ]
-        subprocess.run(build, check=True)
-        self._act = ctypes.CDLL(str(library)).policy_act
+        with tempfile.TemporaryDirectory() as built:
+            library = f"{built}/policy.so"
+            build = ["cc", "-O2", "-std=c99", "-shared", "-fPIC", "-o", library]
+            subprocess.run([*build, folder / "policy.c", "-lm"], check=True)
+            self._act = ctypes.CDLL(library).policy_act
         # `policy_scratch` is smaller than this for any network that fits such a robot.
         self._scratch = (ctypes.c_double * 8192)()
 

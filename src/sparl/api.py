@@ -47,10 +47,8 @@ class Run:
 
     @cached_property
     def best(self) -> Run:
-        """The same run with the policy of its best evaluation; see `which`.
-
-        That is the best since the policy has as many weights as it has at the end.
-        """
+        """The same run with the policy of its best evaluation; see `which`. Evaluations count since
+        the policy has as many weights as it has at the end."""
         return Run(self.folder, which="best")
 
     @cached_property
@@ -218,7 +216,9 @@ def resume(
         "stop_at_return": stop_at_return,
     }
     told = (quiet, progress, ray_address, trust)
-    return Run(launch.resume(Path(path), changes, env, callbacks, *told).path)
+    with launch.resumed(Path(path), changes, env, callbacks, *told) as trainer:
+        trainer.run()
+    return Run(trainer.folder.path)
 
 
 def prune(

@@ -144,7 +144,9 @@ def _train(
         if known.read_config().agent != agent:
             raise BadRun(f"{folder} holds another student: choose another folder")
         if known.read_summary() is None:
-            launch.resume(folder, {}, callbacks=callbacks, quiet=quiet, progress=progress)
+            told = {"callbacks": callbacks, "quiet": quiet, "progress": progress}
+            with launch.resumed(folder, {}, **told) as trainer:
+                trainer.run()
         return
     known.refuse_if_taken()
     with launch.trainer(known, run, agent, method, callbacks, quiet, progress) as trainer:

@@ -34,17 +34,14 @@ class ActingNetworks:
             (part, Forward(learner.structures[part], name))
             for part, name in ofenet.acting(algorithm.agent)
         ]
+        self.parts = tuple(part for part, _ in self._networks)
+        """The parts that they are of."""
 
     def __call__(self, weights: Weights, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """[inputs, batch] to [outputs, batch]; waits for the update that gives these weights."""
         for name, network in self._networks:
             x = network(*weights[name], x)
         return x
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that they are of."""
-        return tuple(name for name, _ in self._networks)
 
 
 class Acting(Seen):

@@ -1,6 +1,6 @@
 """How a run starts or goes on: its folder, its lock, and the trainer with what it needs."""
 
-from sparl.launch.going_on import resume, resumed
+from sparl.launch.going_on import resumed
 from sparl.launch.starting import (
     agent_of,
     begin,
@@ -27,7 +27,6 @@ __all__ = [
     "method_of",
     "new_folder",
     "prune",
-    "resume",
     "resumed",
     "trainer",
 ]

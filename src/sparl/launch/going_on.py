@@ -21,23 +21,6 @@ NEVER = "never"
 """In place of a return: the run does not stop at any."""
 
 
-def resume(
-    path: Path,
-    changes: dict[str, Any],
-    env: Any = None,
-    callbacks: Sequence[Callback] = (),
-    quiet: bool = False,
-    progress: Show | None = None,
-    ray_address: str | None = None,
-    trust: bool = False,
-) -> RunFolder:
-    """Goes on with a run; see `sparl.resume`. For the arguments see `resumed`."""
-    told = (callbacks, quiet, progress, ray_address, trust)
-    with resumed(path, changes, env, *told) as trainer:
-        trainer.run()
-    return trainer.folder
-
-
 @contextmanager
 def resumed(
     path: Path,
@@ -51,6 +34,8 @@ def resumed(
     kind: type[Engine] = Engine,
 ) -> Iterator[Trainer]:
     """A context in which a run has taken up a checkpoint, and its folder is no other process's.
+
+    For what is not told here see `sparl.resume`.
 
     Args:
         path: A run folder, or one of its checkpoints.

@@ -31,9 +31,9 @@ def sweep(
     """Trains every variant of a study with every seed in every environment, side by side.
 
     Each run is a process of `sparl train` with one core; in lockstep the seeds of a variant are one
-    compiled program in this process. Curves and figures of the runs are added
-    to `curves.csv` and `runs.csv` as they end; what `sparl compare` writes follows at the end.
-    Called again after a kill, Ctrl-C or a failure, it goes on with what is not done.
+    compiled program in this process. Curves and figures of the runs are added to `curves.csv` and
+    `runs.csv` as they end; what `sparl compare` writes follows at the end. Called again after a
+    kill, Ctrl-C or a failure, it goes on with what is not done.
 
     Args:
         study: A YAML file, or what such a file holds: `envs`, `variants`, `seeds`, `steps`,
