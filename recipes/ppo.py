@@ -7,7 +7,7 @@ Three seeds each; the settings are those of the RL Zoo but for schedules of the 
 studies are files in `recipes/studies/`:
 
     cartpole      CartPole-v1, 100,000 steps
-    lunarlander   LunarLander-v3, 300,000 steps
+    lunarlander   LunarLander-v3, 1,000,000 steps (the Zoo's)
     halfcheetah   HalfCheetah-v5, 300,000 steps
 
     dense         as Stable-Baselines3's

@@ -37,7 +37,7 @@ OF_ENVS: dict[str, dict[str, Any]] = {
         "learning_rate": falling,
     },
     "LunarLander-v3": {
-        "steps": 300_000,
+        "steps": 1_000_000,
         "envs": 16,
         "n_steps": 1024,
         "batch_size": 64,
