@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -333,6 +334,26 @@ class Lander(Point):
         return np.array([self.x, self.t / LIMIT, 0, 0, 0, 0, 0, 0], np.float32)
 
 
+class Together(Point):
+    """Takes a step in a process of its own when as many as `count` have begun the same one."""
+
+    def __init__(self, folder: str = "", count: int = 0) -> None:
+        super().__init__()
+        self.folder, self.count, self.steps = Path(folder), count, 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        if multiprocessing.parent_process() is None:  # an evaluation
+            return super().step(action)
+        self.steps += 1
+        (self.folder / f"{self.steps}-{os.getpid()}-{id(self)}").touch()
+        deadline = time.monotonic() + 10
+        while len(list(self.folder.glob(f"{self.steps}-*"))) < self.count:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the others have not begun this step")
+            time.sleep(0.001)
+        return super().step(action)
+
+
 class Words(Point):
     observation_space = spaces.Sequence(spaces.Box(-1, 1, (1,)))
 
@@ -340,7 +361,7 @@ class Words(Point):
 KINDS = (
     *(Point, Far, Counting, Ragged, Steps, Falling, Broken, Unreal, UnrealObservation, Huge),
     *(Killed, Cryptic, Red, Clinging, Stopping, Unmakeable),
-    *(Image, Boundless, Halves, Lander, Words, TwoChoices, Numbered, Mortal),
+    *(Image, Boundless, Halves, Lander, Words, TwoChoices, Numbered, Mortal, Together),
 )
 for kind in KINDS:
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=LIMIT, disable_env_checker=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import environments
 import numpy as np
@@ -81,6 +82,36 @@ def test_seeds_in_lockstep_come_to_what_each_comes_to_alone(tmp_path, monkeypatc
     more = sweep(tmp_path / "whole", 140)
     assert [path.name for path in more.done] == ["v-0", "v-2"]
     assert "learner.safetensors" in more.failed[0].read_text()
+
+
+@pytest.mark.filterwarnings("ignore:.*precision lowered by casting:UserWarning")  # of envpool
+@pytest.mark.parametrize("vectorization", ["async", "envpool"])
+def test_environments_elsewhere_give_what_they_give_here(vectorization, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "save", lambda *_: None)
+    changes: dict[str, Any] = {"envs": RAGGED, "seeds": "0-1"}
+    if vectorization == "envpool":
+        pytest.importorskip("envpool")
+        changes |= {"envs": "Pendulum-v1"}
+    elsewhere = changes | {"options": OPTIONS | {"vectorization": vectorization}}
+    here = sweep(tmp_path / "here", 60, **changes)
+    there = sweep(tmp_path / "there", 60, **elsewhere)
+    for one, other in zip(here.done, there.done, strict=True):
+        (parts, evaluations), (expected, before) = left(other), left(one)
+        if vectorization == "async":
+            assert evaluations == before
+            assert all(np.array_equal(parts[name], expected[name]) for name in expected)
+        else:
+            assert len(evaluations) == len(before)
+
+
+def test_environments_of_all_seeds_take_their_steps_at_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "save", lambda *_: None)
+    met = tmp_path / "met"
+    met.mkdir()
+    options = OPTIONS | {"vectorization": "async", "learning_starts": 5}
+    options |= {"env_kwargs": {"folder": str(met), "count": 3}}
+    done = sweep(tmp_path / "out", 12, envs="environments:Together-v0", options=options)
+    assert not done.failed and len(list(met.glob("12-*"))) == 3
 
 
 @pytest.mark.parametrize(

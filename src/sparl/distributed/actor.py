@@ -23,7 +23,7 @@ from sparl.distributed.weights import Received, Topology
 from sparl.envs import EnvMaker
 from sparl.networks import RunningStatistics
 from sparl.replay import Columns, Replay
-from sparl.training import EpisodePlayer, LeftOut, Transition
+from sparl.training import EpisodePlayer, Played, Transition
 
 STREAM = 2
 """The part of an exploration seed that is not the run's seed or the episode's number."""
@@ -76,7 +76,7 @@ class Actor:
         self._received = Received(agent, columns)
         self._statistics: RunningStatistics | None = None
         self._rng = np.random.default_rng()
-        self._transitions: Iterator[Transition | LeftOut] = iter(())
+        self._transitions: Iterator[Played] = iter(())
         self._episode, self._return, self._length = 0, 0.0, 0
         self._step = 0
         """The number of the step that it takes, among the steps of all actors."""

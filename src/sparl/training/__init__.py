@@ -11,7 +11,7 @@ from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_be
 from sparl.training.lockstep import refuse_lockstep, train_in_lockstep
 from sparl.training.logger import TIMES
 from sparl.training.offline import OfflineCollector
-from sparl.training.player import EpisodePlayer, LeftOut, Transition
+from sparl.training.player import EpisodePlayer, Played, Transition
 from sparl.training.pretraining import PretrainingCollector
 from sparl.training.save_best import SaveBest
 from sparl.training.state import FINAL, LoopState
@@ -35,11 +35,11 @@ __all__ = [
     "Explorer",
     "Host",
     "Interrupted",
-    "LeftOut",
     "LocalCollector",
     "LogToWandb",
     "LoopState",
     "OfflineCollector",
+    "Played",
     "PretrainingCollector",
     "SaveBest",
     "StopOnPlateau",

@@ -65,10 +65,15 @@ class ProcessVectorEnv(AsyncVectorEnv):
         with self._watched():
             return super().reset(**options)
 
-    def step(self, actions: Any) -> Any:
-        """See `AsyncVectorEnv.step`; raises `ProcessDied`."""
+    def step_async(self, actions: Any) -> None:
+        """See `AsyncVectorEnv.step_async`; raises `ProcessDied`."""
         with self._watched():
-            return super().step(actions)
+            super().step_async(actions)
+
+    def step_wait(self, timeout: float | None = None) -> Any:
+        """See `AsyncVectorEnv.step_wait`; raises `ProcessDied`."""
+        with self._watched():
+            return super().step_wait(timeout)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """Asks the processes to end, and kills those that do not.

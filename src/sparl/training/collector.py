@@ -132,8 +132,11 @@ class Collector(Protocol):
         """Takes up the trainer's engine and replay, which are there now."""
         ...
 
-    def collect(self) -> Iterator[Collected]:
-        """Collects until it is a good moment for a checkpoint, an episode's end say."""
+    def collect(self) -> Iterator[Collected | None]:
+        """Collects until it is a good moment for a checkpoint, an episode's end say.
+
+        Gives None while it waits for environments: whoever has other work may do it first.
+        """
         ...
 
     @property
@@ -207,13 +210,16 @@ class LocalCollector:
     def start(self) -> None:
         pass
 
-    def collect(self) -> Iterator[Collected]:
+    def collect(self) -> Iterator[Collected | None]:
         """A step at a time, until no other episode is to begin and those under way have ended."""
         host, replay = self._host, self._host.replay
         returns, lengths = [0.0] * self._streams, [0] * self._streams
         skipped = 0  # in a row
         self._player.begun = host.state.episode
         for transition in self._player.transitions(host.explore, host.another_episode):
+            if transition is None:
+                yield None
+                continue
             stream = transition.stream
             if isinstance(transition, LeftOut):
                 skipped += 1

@@ -77,9 +77,13 @@ def train_in_lockstep(
         courses = [stack.enter_context(closing(trainer.course())) for trainer in trainers]
         going, waiting = set(range(len(courses))), dict[int, NDArray[np.float32]]()
         while going:
+            # Environments that take a step elsewhere are asked again when all others have begun
+            # theirs, so that they take them at the same time.
             for number in sorted(going - waiting.keys()):
                 try:
-                    waiting[number] = next(courses[number])
+                    rows = next(courses[number])
+                    if rows is not None:
+                        waiting[number] = rows
                     continue
                 except StopIteration:
                     pass
@@ -88,10 +92,10 @@ def train_in_lockstep(
                 except SparlError as error:
                     failed[number] = error
                 going.remove(number)
-            if waiting:
+            if waiting and waiting.keys() >= going:
                 together = _alike(engines, waiting)
                 lockstep.update({number: waiting.pop(number) for number in together})
-            tick()
+                tick()
     return Ended(failed, stopped)
 
 

@@ -49,6 +49,10 @@ class LeftOut(NamedTuple):
     stream: int = 0
 
 
+Played = Transition | LeftOut | None
+"""What comes of a step; None while environments take it in processes or threads of their own."""
+
+
 class NotFinite(Exception):
     """The environment gave a number that is not finite; the message says which."""
 
@@ -94,9 +98,7 @@ class EpisodePlayer:
         """The largest number of steps of an episode; None if the environment has no limit."""
         return self.env.spec.max_episode_steps if self.env.spec else None
 
-    def transitions(
-        self, explore: Explore, another: Callable[[], bool]
-    ) -> Iterator[Transition | LeftOut]:
+    def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Played]:
         """The transitions of episodes from number `begun` on, one at a time.
 
         Args:

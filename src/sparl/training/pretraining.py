@@ -74,7 +74,7 @@ class PretrainingCollector:
         before = f"{self._updates} updates from the logs alone come before the first step"
         return [before, *self._inner.notes()]
 
-    def collect(self) -> Iterator[Collected]:
+    def collect(self) -> Iterator[Collected | None]:
         """No steps while updates from the logs are to be made, and then the other one's."""
         while (made := self._made) < self._updates:
             self._schedule.allowed = made + AT_ONCE

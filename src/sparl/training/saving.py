@@ -71,6 +71,15 @@ class Saver:
         path = host.folder.checkpoints.save(state.step, *held, saved, host.replay, best)
         self._callbacks.tell("on_checkpoint", state.step, path)
 
+    def rescue(self) -> None:
+        """Saves what was learned before the environment failed; tells it if that fails, too."""
+        # Resumed, the run goes on with another episode: this one would only fail again.
+        self._collector.cut()
+        try:
+            self.save()
+        except OSError as error:
+            self._host.note(self.failure(error))
+
     def load(self, step: int) -> LoopState:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""
         host, checkpoints = self._host, self._host.folder.checkpoints

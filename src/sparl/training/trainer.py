@@ -120,10 +120,12 @@ class Trainer(Host):
         """
         with self.interrupt, closing(self.course()) as course:
             for rows in course:
-                self.engine.update(rows)
+                if rows is not None:
+                    self.engine.update(rows)
 
-    def course(self) -> Generator[NDArray[np.float32], None, None]:
-        """`run`, as the rows of each update: whoever takes them makes it, and then goes on."""
+    def course(self) -> Generator[NDArray[np.float32] | None, None, None]:
+        """`run`, as the rows of each update: whoever takes them makes it, and then goes on. None:
+        environments take a step elsewhere; other work may come first."""
         self._begun = time.perf_counter() - self.state.wall_seconds
         with self.logger:
             for text in [startup.headline(self), *self.engine.notes, *self.notes]:
@@ -199,17 +201,15 @@ class Trainer(Host):
 
     def rescue(self) -> None:
         """Saves what was learned before the environment failed."""
-        # Resumed, the run goes on with another episode: this one would only fail again.
-        self.collector.cut()
-        try:
-            self.saver.save()
-        except OSError as error:
-            self.note(self.saver.failure(error))
+        self.saver.rescue()
 
-    def _stretch(self) -> Iterator[NDArray[np.float32]]:
+    def _stretch(self) -> Iterator[NDArray[np.float32] | None]:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
         state, last, logged = self.state, self.config.steps, self.state.step
         for collected in self.collector.collect():
+            if collected is None:
+                yield None
+                continue
             self._count(collected)
             yield from self.updater.learn(state, self._ended)
             self.callbacks.tell("on_step", state.step)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -22,7 +23,7 @@ from sparl.config import RunConfig
 from sparl.envs import EnvMaker, envpool
 from sparl.errors import BadEnvironment
 from sparl.training.async_envs import ProcessVectorEnv
-from sparl.training.player import EpisodePlayer, Explore, LeftOut, NotFinite, Transition
+from sparl.training.player import EpisodePlayer, Explore, LeftOut, NotFinite, Played, Transition
 
 
 class VectorPlayer(EpisodePlayer):
@@ -53,9 +54,7 @@ class VectorPlayer(EpisodePlayer):
         self._vector: Any = None
         self._idle = 0 if self.spaces.discrete else np.zeros(self.spaces.action_size, np.float32)
 
-    def transitions(
-        self, explore: Explore, another: Callable[[], bool]
-    ) -> Iterator[Transition | LeftOut]:
+    def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Played]:
         """The transitions of episodes from number `begun` on, of all environments in turn.
 
         An environment plays on until one of its episodes ends and `another` says no. Environments
@@ -77,9 +76,11 @@ class VectorPlayer(EpisodePlayer):
                 for observation, acts in zip(observations, acting, strict=True)
             ]
             with self.guarded("step"):
-                after, rewards, terminated, truncated, infos = self._vector.step(
-                    self.spaces.to_env_action(np.stack(actions))
-                )
+                results = self._stepping(self.spaces.to_env_action(np.stack(actions)))
+            if self._run.vectorization != "sync":
+                yield None
+            with self.guarded("step"):
+                after, rewards, terminated, truncated, infos = results()
             after, ended = self._arrived(after), terminated | truncated
             for i in np.flatnonzero(acting).tolist():
                 was_reset = ended[i] and mode == AutoresetMode.SAME_STEP
@@ -115,6 +116,16 @@ class VectorPlayer(EpisodePlayer):
         super().close()
         if self._vector is not None:
             self._vector.close()
+
+    def _stepping(self, actions: NDArray[Any]) -> Callable[[], Any]:
+        """Lets the environments begin a step; what is returned gives the results of it."""
+        if self._run.vectorization == "async":
+            self._vector.step_async(actions)
+            return self._vector.step_wait
+        if self._run.vectorization == "envpool":
+            self._vector.send(actions)
+            return self._vector.recv
+        return partial(self._vector.step, actions)
 
     def _begin(self) -> NDArray[np.float32]:
         """The first observations [envs, obs] of new episodes in all environments."""
