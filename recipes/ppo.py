@@ -8,7 +8,7 @@ studies are files in `recipes/studies/`:
 
     cartpole      CartPole-v1, 100,000 steps
     lunarlander   LunarLander-v3, 1,000,000 steps (the Zoo's)
-    halfcheetah   HalfCheetah-v5, 500,000 steps
+    halfcheetah   HalfCheetah-v5, 300,000 steps
 
     dense         as Stable-Baselines3's
     rnm-1-8       the hidden layer of the policy and of the value at 1:8

@@ -47,7 +47,7 @@ OF_ENVS: dict[str, dict[str, Any]] = {
         "ent_coef": 0.01,
     },
     "HalfCheetah-v5": {
-        "steps": 500_000,
+        "steps": 300_000,
         "envs": 1,
         "normalize": True,
         "n_steps": 512,
