@@ -139,6 +139,11 @@ def test_the_command_line_prunes_and_tells_how_to_go_on(trained_dqn, tmp_path, c
     assert row == ["weights", f"{before:,}", f"{after:,}"] and after < before
     for row in ("bytes", "microseconds per action", "mean return", "the same ones"):
         assert row in told
+    assert "the policy grew" not in told
+    # A method that begins with dense layers, and has no time to prune them.
+    again = ["--method", "dsp", "--steps", "10", "--out", str(tmp_path / "again")]
+    assert main(["prune", str(tmp_path / "run"), *again]) == 0
+    assert "WARNING: the policy grew" in capsys.readouterr().out
 
 
 def test_what_cannot_be_is_refused(trained_dqn, tmp_path, capsys):

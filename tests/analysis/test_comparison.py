@@ -122,6 +122,14 @@ def test_a_return_to_reach_can_be_given(make_run):
         sparl.compare(runs, reach=float("nan"))
 
 
+def test_variants_with_other_names_are_set_beside_the_one_called_dense(make_run):
+    runs = [make_run("a", "rnm", returns=(1.0, 5.0)), make_run("b", returns=(3.0, 2.0))]
+    compared = sparl.compare(runs).named(["dense", "wide"])
+    assert [variant.label for variant in compared.variants] == ["dense", "wide"]
+    (difference,) = compared.differences
+    assert (difference.label, difference.against, difference.mean) == ("wide", "dense", -3.0)
+
+
 def test_notes_explain_intervals_and_other_differences(make_run):
     one, other = make_run("a"), make_run("b", "rnm", learning_rate=0.5, hidden=[8, 8])
     notes = "\n".join(sparl.compare([one, other]).notes)

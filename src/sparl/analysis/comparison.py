@@ -8,7 +8,7 @@ another evaluation, and two runs of one variant with the same seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -57,6 +57,12 @@ class Comparison:
     """Between each variant and one of them."""
     notes: tuple[str, ...]
     """What a reader of the figures must know, one sentence each."""
+
+    def named(self, labels: Sequence[str]) -> Comparison:
+        """The same with other labels of the variants, in their order."""
+        pairs = zip(self.variants, labels, strict=True)
+        variants = tuple(replace(variant, label=label) for variant, label in pairs)
+        return replace(self, variants=variants, differences=differences(variants))
 
     def as_dict(self) -> dict[str, Any]:
         """Gives everything for JSON; runs are given by their folders."""

@@ -75,9 +75,13 @@ def film(
 
 
 def draw_without_a_screen() -> None:
-    """Lets MuJoCo draw where there is no screen: before it is imported, for it looks then."""
+    """Lets MuJoCo and SDL, which pygame is made of, draw where there is no screen.
+
+    Before they are imported, for they look then.
+    """
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 Frames = Generator[NDArray[np.uint8], None, None]

@@ -98,7 +98,7 @@ def _tell_compilation(out: Path, seconds: float) -> None:
 
 
 def _compare(before: Path, after: Path) -> None:
-    """The policy before pruning and after it, and a warning where it became worse."""
+    """The policy before pruning and after it, and warnings where it grew or became worse."""
     run = RunFolder(after).runnable()
     policies = [training.load_policy(path) for path in (before, after)]
     old, new = map(exporters.measured, policies)
@@ -107,15 +107,20 @@ def _compare(before: Path, after: Path) -> None:
         ("bytes", old.bytes, new.bytes),
         ("microseconds per action as C here", old.microseconds, new.microseconds),
     ]
-    if not run.eval_episodes or run.eval_env == "shared":
-        tables.print_before_and_after(("before", "after"), rows)
-        return
-    with closing(training.Evaluator(run, policies[0].spaces, run.eval_episodes, run.seed)) as play:
-        earned, earns = (play(policy.act) for policy in policies)
-    rows.append(("mean return", earned.mean_return, earns.mean_return))
+    worse, evaluated = False, bool(run.eval_episodes) and run.eval_env != "shared"
+    if evaluated:
+        evaluator = training.Evaluator(run, policies[0].spaces, run.eval_episodes, run.seed)
+        with closing(evaluator) as play:
+            earned, earns = (play(policy.act) for policy in policies)
+        rows.append(("mean return", earned.mean_return, earns.mean_return))
+        worse = earns.is_worse_than(earned)
     tables.print_before_and_after(("before", "after"), rows)
-    print(f"returns are means over {run.eval_episodes} episodes, the same ones")
-    if earns.is_worse_than(earned):
+    if evaluated:
+        print(f"returns are means over {run.eval_episodes} episodes, the same ones")
+    if new.bytes > old.bytes:
+        print("WARNING: the policy grew. The method begins with dense layers, and has not pruned")
+        print("them to what was stored before: give it more --steps, or prune a dense run")
+    if worse:
         print("WARNING: the policy got worse. More --steps prune more slowly. The best policy of")
         print(f"this size may be better: sparl eval {quoted(after)} --which best")
 

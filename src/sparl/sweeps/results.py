@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,7 @@ def comparison(folder: SweepFolder, done: Sequence[Job]) -> Comparison:
     """
     made = compare([folder.run(job) for job in done])
     names = {folder.run(job): job.variant for job in done}
-    named = (replace(variant, label=names[variant.runs[0].path]) for variant in made.variants)
-    return replace(made, variants=tuple(named))
+    return made.named([names[variant.runs[0].path] for variant in made.variants])
 
 
 def _figures(run: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,10 +17,14 @@ def headline(trainer: Host) -> str:
     bytes_share = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
-        f"{run.seed}, into {trainer.folder.path}\n{len(networks)} networks, targets included, "
+        f"{run.seed}, into {trainer.folder.path}\n{_counted(len(networks))}, targets included, "
         f"{engine.sparsity:.0%} of their weights left out, in {bytes_share:.0%} of the bytes of "
         "dense ones"
     )
+
+
+def _counted(networks: int) -> str:
+    return "1 network" if networks == 1 else f"{networks} networks"
 
 
 def notes(trainer: Host) -> list[str]:
