@@ -47,6 +47,21 @@ def test_each_study_is_of_a_recipe_that_names_it():
         assert f'"{study}"' in (RECIPES / f"{recipe}.py").read_text(), file.name
 
 
+COMMAND = re.compile(r"recipes/(\w+)\.py\b([^`|#\n]*)")
+PAGES = [RECIPES.parent / "README.md", *sorted((RECIPES.parent / "docs").rglob("*.md"))]
+PAGES += [*(RECIPES.parent / "results").glob("**/*.md"), *RECIPES.glob("*.py")]
+
+
+def test_recipes_have_the_options_by_which_they_are_called():
+    files = {path.stem: path.read_text() for path in RECIPES.glob("*.py")}
+    for page in PAGES:
+        for name, words in COMMAND.findall(page.read_text()):
+            recipe = files[name]
+            recipe += "".join(files.get(m, "") for m in re.findall("^from (\\w+)", recipe, re.M))
+            for option in re.findall(r"--[a-z][\w-]*", words.partition(" -- ")[0]):
+                assert f'"{option}"' in recipe, f"{page.name}: {name}.py {option}"
+
+
 TINY = re.compile(r"tiny-(?:(?P<n>\d)-(?P<m>\d)|(?P<percent>\d\d))")
 CONTROLS = {
     (file.stem, name): options
