@@ -3,22 +3,21 @@
     python recipes/asp.py                # TD3 on HalfCheetah-v5, two trainings of 300,000 steps
     python recipes/asp.py --seeds 0      # a part of it
 
+The study, two seeds, is a file in `recipes/studies/`:
+
+    asp                  dense for half of the steps, then pruned to 2:4 and trained again
+    asp-no-permutation   the same without a permutation of the inputs before it is pruned
+    rnm-2-4              2:4 from the start
+    dense
+
 All have the same number of environment steps, learning rate, batch and evaluation: what `asp`
-spends on its dense half, the others train on. One run on each core at a time. Stop it, and the same
-command goes on where it was. Curves, table and plot go to `results/asp/`.
+spends on its dense half, the others train on. Stop it, and the same command goes on where it was.
+Curves, table and plot go to `results/asp/`.
 """
 
 from __future__ import annotations
 
-from common import main
-from jobs import Study, Variant
-
-VARIANTS = (
-    Variant("asp", ("--method", "asp")),
-    Variant("asp-no-permutation", ("--method", "asp", "--no-permute")),
-    Variant("rnm-2-4", ("--method", "rnm", "--pattern", "2:4")),
-    Variant("dense", ("--method", "dense")),
-)
+from swept import main
 
 if __name__ == "__main__":
-    main(__doc__, "asp", {"halfcheetah": Study("HalfCheetah-v5", (0, 1), VARIANTS, 600_000)})
+    main(__doc__, "asp", ("halfcheetah",))

@@ -19,6 +19,7 @@ was. Curves and tables go to `results/crossq_gate/`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +29,11 @@ from swept import main
 LAST = 3
 """Evaluations whose mean counts."""
 RATES = ("3e-3", "1e-3")
+
+
+def tell(results: Path, done: Sequence[Path]) -> None:
+    """Prints whether level is met."""
+    print("\n".join(verdicts(results)))
 
 
 def verdicts(results: Path) -> list[str]:
@@ -49,5 +55,4 @@ def verdicts(results: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    results = main(__doc__, "crossq_gate", ("walker2d",))
-    print("\n".join(verdicts(results / "walker2d")))
+    main(__doc__, "crossq_gate", ("walker2d",), after=tell)

@@ -5,7 +5,8 @@
 
 In every study: dense; DSP; *tiny*, a dense agent that has from the start the widths, of actor and
 critics, that DSP with the same seed came to; *magnitude*, which cuts the neurons of smallest norm,
-without the penalty; and *no-gate*, DSP that prunes whatever the return does.
+without the penalty; and *no-gate*, DSP that prunes whatever the return does. They are files in
+`recipes/studies/`, but for *tiny*, which follows where runs of DSP are done:
 
     cartpole     CartPole-v1, DQN, 5 seeds: soon learned, so neurons go early and are pulled hard
     lunarlander  LunarLander-v3, DQN of 2x384, 5 seeds
@@ -13,51 +14,48 @@ without the penalty; and *no-gate*, DSP that prunes whatever the return does.
     hopper       Hopper-v5, TD3, 2 seeds
     walker2d     Walker2d-v5, TD3, 2 seeds
 
-One run on each core at a time. Stop it, and the same command goes on where it was. Curves, tables
-and plots of what is done go to `results/dsp/`, with the mean return of every final policy over 100
-more episodes.
+Stop it, and the same command goes on where it was. Curves, tables and plots of what is done go to
+`results/dsp/`, with the mean return of every final policy over 100 more episodes.
 """
 
 from __future__ import annotations
 
-from common import main
-from jobs import Study, Variant
-from records import play
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-DQN = ("--agent", "dqn", "--eval-every", "5000")
-FIVE, TWO = (0, 1, 2, 3, 4), (0, 1)
+from final_policies import play
+from swept import Content, main
 
+from sparl.storage import RunFolder
+from sparl.training import snapshot
 
-def variants(*options: str, penalty: str = "0.01", tolerance: str = "0.2") -> tuple[Variant, ...]:
-    dsp = ("--method", "dsp", *options)
-    pull, gate = ("--penalty", penalty), ("--tolerance", tolerance)
-    by_norm = ("--importance", "magnitude", "--penalty", "0")
-    return (
-        Variant("dsp", (*dsp, *pull, *gate)),
-        Variant("dense", ("--method", "dense")),
-        Variant("tiny", ("--method", "dense"), shape_of="dsp"),
-        Variant("magnitude", (*dsp, *by_norm, *gate)),
-        Variant("no-gate", (*dsp, *pull, "--tolerance", "1")),
-    )
+Widths = tuple[int, ...]
 
 
-def studies() -> dict[str, Study]:
-    early = variants("--begin", "0.2", "--end", "0.8", penalty="0.1", tolerance="0.1")
-    three_steps = (*DQN, "--n-step", "3", "--learning-rate", "2.5e-4")
-    one_step = (*DQN, "--learning-rate", "5e-4")
-    late = variants("--begin", "0.25", "--end", "0.8", "--floor", "0.05", tolerance="0.15")
-    # Returns of training swing by half where a fall ends an episode: a gate as tight would be shut.
-    falling = variants("--begin", "0.3", "--end", "0.85", "--floor", "0.08", tolerance="0.5")
-    wider = (*DQN, "--learning-rate", "2.5e-4", "--hidden", "384", "384")
-    return {
-        "cartpole": Study("CartPole-v1", FIVE, early, 100_000, three_steps),
-        "lunarlander": Study("LunarLander-v3", FIVE, late, 300_000, wider),
-        "highway": Study("highway_env:highway-fast-v0", FIVE, variants(), 20_000, one_step),
-        "hopper": Study("Hopper-v5", TWO, falling),
-        "walker2d": Study("Walker2d-v5", TWO, falling),
-    }
+def tiny(study: Content, done: Sequence[Path]) -> Iterator[Content]:
+    """Studies of *tiny*: one for all seeds with which DSP came to the same widths."""
+    seeds: dict[tuple[Widths, Widths], list[int]] = defaultdict(list)
+    for run in done:
+        variant, _, seed = run.name.rpartition("-")
+        if variant == "dsp":
+            seeds[widths(run)].append(int(seed))
+    for (acting, critics), found in seeds.items():
+        options = {"hidden": acting} | ({"critic_hidden": critics} if critics else {})
+        yield study | {"variants": {"tiny": options}, "seeds": found}
+
+
+def widths(run: Path) -> tuple[Widths, Widths]:
+    """The hidden widths of what acts, and of the critics, that a run came to.
+
+    Of two critics the wider one counts, layer by layer. DQN has none.
+    """
+    shapes = snapshot(RunFolder.open(run))[0].shapes
+    hidden = {name: [out for out, _ in layers[:-1]] for name, layers in shapes.items()}
+    acting = hidden.pop("actor" if "actor" in hidden else "q")
+    return tuple(acting), tuple(max(layer) for layer in zip(*hidden.values(), strict=True))
 
 
 if __name__ == "__main__":
-    for results, done in main(__doc__, "dsp", studies()):
-        play(results, done)
+    studies = ("cartpole", "lunarlander", "highway", "hopper", "walker2d")
+    main(__doc__, "dsp", studies, controls=tiny, after=play)

@@ -4,9 +4,9 @@
     python recipes/features.py                        # DQN on CartPole-v1 with 500 noise inputs
 
 DQN sees the inputs that were selected with seed 0, or all 504. All else is equal: 50,000 steps,
-3-step returns. Which inputs were selected goes to `results/features/selected.csv`, by which the
-agents are trained; curves, table and plot, and the returns of the final policies over 100 more
-episodes, to `results/features/cartpole/`.
+3-step returns, three seeds. Which inputs were selected goes to `results/features/selected.csv`; the
+study, a file in `recipes/studies/`, has them from there. Curves, table and plot, and the returns of
+the final policies over 100 more episodes, go to `results/features/cartpole/`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import csv
 import sys
 import time
 
-from common import ROOT, main
-from jobs import Study, Variant
-from records import play
+from final_policies import play
+from swept import ROOT, main
 
 from sparl.errors import BadValue
 from sparl.linear_mdp.features import find
@@ -55,21 +54,8 @@ def select() -> None:
                 print(env, seed, *words, flush=True)
 
 
-def study() -> Study:
-    with open(SELECTED, encoding="utf-8", newline="") as file:
-        row = next(r for r in csv.DictReader(file) if (r["env"], r["seed"]) == ("CartPole-v1", "0"))
-    noise = ("--noise-inputs", str(NOISE))
-    selected = Variant("selected", (*noise, "--inputs", *row["kept"].split()))
-    common = ("--agent", "dqn", "--n-step", "3", "--learning-rate", "2.5e-4")
-    everything = Variant("all-504", noise)
-    return Study(
-        "CartPole-v1", (0, 1, 2), (selected, everything), 50_000, (*common, "--eval-every", "2500")
-    )
-
-
 if __name__ == "__main__":
     if "--select" in sys.argv[1:]:
         select()
     else:
-        for results, done in main(__doc__, "features", {"cartpole": study()}):
-            play(results, done)
+        main(__doc__, "features", ("cartpole",), after=play)

@@ -13,9 +13,10 @@ says what is in them. Variants, 50,000 environment steps each:
     logs-first           and 50,000 updates from them alone come before the first step
     logs-first-cloning   the same by TD3+BC, alpha 2.5, which goes on online
 
-One run on each core at a time. Stop it, and the same command goes on where it was. Curves, table
-and plot go to `results/from_logs/hopper/`, with the mean return of every final policy over 100 more
-episodes.
+The study is a file in `recipes/studies/`. It names the logs as they are called from the root of the
+checkout: give both commands there. Stop it, and the same command goes on where it was. Curves,
+table and plot go to `results/from_logs/hopper/`, with the mean return of every final policy over
+100 more episodes.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from common import ROOT, main
-from jobs import Study, Variant
-from records import play
+from final_policies import play
+from swept import ROOT, main
 
 import sparl
 from sparl.storage import RunFolder
@@ -103,20 +103,6 @@ def log(half: float, count: int, piece: int) -> None:
     print(found)
 
 
-def study() -> Study:
-    replay = ("--replay", str(DATA))
-    first = (*replay, "--pretrain-updates", "50000")
-    variants = (
-        Variant("online", ()),
-        Variant("logs", replay),
-        Variant("logs-first", first),
-        Variant("logs-first-cloning", (*first, "--behaviour-cloning", "2.5")),
-    )
-    sparse = ("--method", "rnm", "--pattern", "1:8")
-    common = (*sparse, "--learning-starts", "5000", "--eval-every", "2500")
-    return Study(ENV, (0, 1, 2), variants, 50_000, common)
-
-
 if __name__ == "__main__":
     if "--log" in sys.argv[1:]:
         parser = argparse.ArgumentParser(description="The logs alone.")
@@ -127,5 +113,4 @@ if __name__ == "__main__":
         asked = parser.parse_args()
         log(asked.half, asked.transitions, asked.piece)
     else:
-        for results, done in main(__doc__, "from_logs", {"hopper": study()}):
-            play(results, done)
+        main(__doc__, "from_logs", ("hopper",), after=play)
