@@ -14,7 +14,8 @@ Our reading:
   layer, a constant to the gradient. It is a proximal step (group soft threshold) after the
   optimizer, or a part of the gradient. lambda rises from 0 until pruning begins. It is 0 while the
   gate is closed and when pruning is over.
-- Gate: it is open while the recent return is near the best so far.
+- Gate: it is open while the recent return is near the best so far, by its distance from the
+  lowest, and by its noise if `gate_errors` is set.
 - Threshold: the least important neurons of a layer are dropped under two limits. All dropped
   neurons together have held at most the share epsilon(t) of the layer's importance, each measured
   when it was dropped. And at least as many neurons stay as a geometric path from all neurons to the
@@ -98,7 +99,10 @@ class DSP(Method):
     """Like floor, for critics beside an actor: studies find that actors bear more (2206.10369)."""
     tolerance: float = 0.2
     """How far the recent return may fall short of the best while neurons are dropped, as a share of
-    the distance between the lowest and the best; 1 for no gate."""
+    the distance between the lowest and the best; 1 for no such limit."""
+    gate_errors: float = 0.0
+    """How far it may fall short in standard errors of means of ten episodes, 0 for no such limit:
+    for tasks whose first returns are so low that tolerance allows anything."""
     penalty: float = 0.01
     """lambda, the weight of the group sparse penalty."""
     penalty_step: Literal["proximal", "gradient"] = "proximal"
@@ -111,14 +115,9 @@ class DSP(Method):
         super().__post_init__()
         validation.at_least(1, interval=self.interval)
         check_window(self.begin, self.end)
-        validation.fractions(
-            epsilon=self.epsilon,
-            critic_epsilon=self.critic_epsilon,
-            floor=self.floor,
-            critic_floor=self.critic_floor,
-            tolerance=self.tolerance,
-        )
-        validation.at_least(0, penalty=self.penalty)
+        shares = ("epsilon", "critic_epsilon", "floor", "critic_floor", "tolerance")
+        validation.fractions(**{name: getattr(self, name) for name in shares})
+        validation.at_least(0, penalty=self.penalty, gate_errors=self.gate_errors)
         validation.one_of(("proximal", "gradient"), penalty_step=self.penalty_step)
         validation.one_of(("taylor", "magnitude"), importance=self.importance)
 
@@ -177,7 +176,8 @@ class DSP(Method):
                 after += neurons.weights_between(network, widths[-1][1])
         saved, over = before - after, stage == "end"
         pays = (progress.updates - progress.update) * saved >= COMPILATION * int(state["weights"])
-        due = pays and saved >= SAVING * before and bool(progress.returns.hold(self.tolerance))
+        holds = bool(progress.returns.hold(self.tolerance, self.gate_errors))
+        due = pays and saved >= SAVING * before and holds
         return Plan(over, tuple(widths) if saved and (due or over) else None)
 
     def restructure(
@@ -193,7 +193,7 @@ class DSP(Method):
         assert isinstance(plan, Plan)
         if plan.widths is not None:
             learner, state = _cut_out(learner, state, dict(plan.widths))
-        gate = jnp.asarray(signals.returns.hold(self.tolerance), jnp.float32)
+        gate = jnp.asarray(signals.returns.hold(self.tolerance, self.gate_errors), jnp.float32)
         begun = signals.progress > self.begin
         elapsed = signals.progress - jnp.maximum(state["progress"], self.begin)
         step = begun * gate * elapsed / (PACE * (self.end - self.begin))

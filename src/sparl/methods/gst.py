@@ -81,7 +81,10 @@ class GST(Method):
     """Updates between two checks of the return."""
     tolerance: float = 0.2
     """How far the recent return may fall short of the best while the target goes up, as a share of
-    the distance between the lowest and the best; 1 for no limit."""
+    the distance between the lowest and the best; 1 for no such limit."""
+    gate_errors: float = 0.0
+    """How far it may fall short in standard errors of means of ten episodes; 0 for no such
+    limit."""
     patience: int = 3
     """Checks in a row at which the return falls short before the target goes down."""
     smallest: int = 64
@@ -99,6 +102,7 @@ class GST(Method):
         if not 0 < self.increment <= 1:
             raise BadValue(f"increment is {self.increment}: it must be above 0 and at most 1")
         validation.fractions(tolerance=self.tolerance)
+        validation.at_least(0, gate_errors=self.gate_errors)
         validation.at_least(
             1, interval=self.interval, patience=self.patience, smallest=self.smallest
         )
@@ -176,7 +180,10 @@ class GST(Method):
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
     ) -> TargetPlan:
         """Decides on the next level of the target by the recent return."""
-        level, holds = int(state["level"]), bool(progress.returns.hold(self.tolerance))
+        level, holds = (
+            int(state["level"]),
+            bool(progress.returns.hold(self.tolerance, self.gate_errors)),
+        )
         goes_down = not holds and int(state["fell_short"]) + 1 >= self.patience
         return TargetPlan(min(max(level + holds - goes_down, 0), self.levels), holds)
 

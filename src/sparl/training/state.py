@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,10 @@ class LoopState:
         if self.best_recent is None or self.lowest_recent is None:
             return Returns()
         recent = float(np.mean(self.returns[-NEWEST:]))
-        return Returns(recent, self.best_recent, self.lowest_recent)
+        # Differences of neighbours tell the noise where returns rise, too.
+        variance = float(np.mean(np.square(np.diff(self.returns)))) / 2
+        error = math.sqrt(2 * variance / NEWEST)
+        return Returns(recent, self.best_recent, self.lowest_recent, error)
 
     @property
     def average_footprint(self) -> Footprint | None:

@@ -45,15 +45,20 @@ class Returns(NamedTuple):
     """The highest value of `recent` so far."""
     lowest: float | Float[Array, ""] = 0.0
     """The lowest value of `recent` so far."""
+    error: float | Float[Array, ""] = 0.0
+    """The standard error of the difference of two such means, by how episodes in a row differ."""
 
-    def hold(self, tolerance: float) -> bool | Bool[Array, ""]:
+    def hold(self, tolerance: float, errors: float = 0.0) -> bool | Bool[Array, ""]:
         """Whether the recent return is near the best.
 
         Args:
             tolerance: How far it may fall short, as a share of the distance between the lowest and
-                the best. With 1 the answer is always yes.
+                the best. With 1 there is no such limit.
+            errors: How far it may fall short, in standard errors; 0 for no such limit.
         """
-        return tolerance == 1 or self.recent >= self.best - tolerance * (self.best - self.lowest)
+        short = self.best - self.recent
+        near = tolerance == 1 or short <= tolerance * (self.best - self.lowest)
+        return near & (short <= errors * self.error) if errors else near
 
 
 class TrainingProgress(NamedTuple):
