@@ -70,7 +70,8 @@ def run(options: Step) -> None:
     rows = parts(options)
     total = sum(row["us_per_step"] for row in rows)
     rows = [row | {"share": row["us_per_step"] / total} for row in rows]
-    step_us = 1e6 / contender.sparl(options.pattern, options.env, options.width, options.steps)
+    speed = contender.sparl(options.pattern, "td3", options.env, options.width, options.steps)
+    step_us = 1e6 / speed.steps_per_second
     table = [
         (row["part"], f"{row['us']:.1f}", f"{row['per_step']:.4g}", row["us_per_step"])
         for row in rows
@@ -107,7 +108,7 @@ def parts(options: Step) -> list[dict[str, Any]]:
     env = envs.make(options.env)
     spaces = envs.spaces_of(env)
     columns = Columns(spaces.observation_size, spaces.action_size)
-    config, method = contender.agent_of(options.width), contender.method_of(options.pattern)
+    config, method = contender.agent_of("td3", options.width), contender.method_of(options.pattern)
     engine = Engine(config, method, columns, seed=0)
     replay = Replay(contender.RANDOM + WARM + options.steps, columns)
     rng = np.random.default_rng(0)
