@@ -212,14 +212,21 @@ def test_critics_of_another_width_are_beside_a_dense_actor(short, monkeypatch):
     [(name, agent) for name, peer in train.PEERS.items() for agent in peer.agents],
 )
 def test_peers_train(name, agent):
-    """In a process of its own: RLtools refuses one that has PyTorch."""
+    """In a process without sparl, as it is measured; RLtools refuses one that has PyTorch."""
     if importlib.util.find_spec(train.PEERS[name].module) is None:
         pytest.skip(f"{name} is not installed")
-    code = (
-        "from sparl.bench import contender; contender.RANDOM, contender.WARM = 20, 40; "
-        f"contender.BATCH = 8; contender.main({name!r}, {agent!r}, 'Pendulum-v1', '16', '20')"
-    )
-    printed = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8")
+    code = """
+import sys
+from importlib import util
+
+spec = util.spec_from_file_location("contender", sys.argv[1])
+contender = util.module_from_spec(spec)
+spec.loader.exec_module(contender)
+contender.RANDOM, contender.WARM, contender.BATCH = 20, 40, 8
+contender.main(*sys.argv[2:], "Pendulum-v1", "16", "20")
+"""
+    command = [sys.executable, "-c", code, contender.__file__, name, agent]
+    printed = subprocess.check_output(command, encoding="utf-8")
     assert all(float(figure) > 0 for figure in printed.split()[-2:])
 
 

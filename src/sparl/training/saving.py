@@ -42,9 +42,9 @@ class Saver:
         host = self._host
         return host.state.step - host.state.checkpointed >= host.config.checkpoint_every
 
-    def evaluated(self, mean_return: float) -> None:
-        """Keeps the policy that was evaluated if it is the best."""
-        if self.best.offer(self._host.state.step, mean_return, self._host.policy):
+    def evaluated(self, step: int, mean_return: float) -> None:
+        """Keeps the policy that was evaluated at a step if it is the best."""
+        if self.best.offer(step, mean_return, self._host.policy):
             self._host.state.best = self.best.score
 
     def save(self) -> None:
