@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from sparl import api
-from sparl.bench import contender, layers, report, timing, train
+from sparl import api, kernels
+from sparl.bench import contender, layers, report, timing, trace, train
 from sparl.bench.contender import Speed
 from sparl.cli import main
 from sparl.errors import SparlError
@@ -83,6 +83,32 @@ def test_step_measures_the_parts_of_a_step(pattern, parts, short, tmp_path, caps
     assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
     assert figures["overlapped_us"] == pytest.approx(figures["sum_us"] - figures["whole_us"])
     assert "whole step" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(kernels.why_not_native() is not None, reason="the kernels are not built")
+def test_a_trace_tells_what_the_parts_of_an_update_are(short, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trace, "WARM", 4)
+    monkeypatch.setattr(trace, "UPDATES", 4)
+    monkeypatch.setattr(report, "cores", lambda: [0, 1])
+    asked = []
+
+    def here(env, pattern, width, threads):
+        asked.append(threads)
+        return [{"threads": threads, **one} for one in trace.measured(env, pattern, width)]
+
+    monkeypatch.setattr(trace, "in_a_process", here)
+    figures = bench(f"step --env {ENV} --width 16 --pattern 1:4 --trace", tmp_path)
+    assert asked == [1, 2] and figures["machine"].keys() == MACHINE
+    updates = figures["updates"]
+    assert [one["update"] for one in updates] == 2 * ["critics", "critics and actor"]
+    critics, actor = ({p["part"]: p for p in one["parts"]} for one in updates[:2])
+    # The target actor, the target critics, the critics; behind them the actor and one critic.
+    assert (critics["forward"]["calls"], actor["forward"]["calls"]) == (3, 5)
+    assert (critics["deltas"]["calls"], actor["deltas"]["calls"]) == (1, 2)
+    for part in [*critics.values(), *actor.values()]:
+        assert 0 <= part["waited_us"] <= part["us"] and part["by_helpers"] <= part["tasks"]
+        assert part["meetings"] <= part["calls"]
+    assert "gradients of weights" in capsys.readouterr().out
 
 
 @pytest.fixture

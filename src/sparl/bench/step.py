@@ -1,4 +1,4 @@
-"""`sparl bench step`: where each microsecond of a training step goes.
+"""`sparl bench step`: where each microsecond of a training step goes; `--trace` see `trace`.
 
 The parts are timed one after the other, and each is waited for. The trainer lets an update run
 while the environment is stepped, so a whole step takes less than the sum of its parts.
@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from sparl import envs
-from sparl.bench import contender, report
+from sparl.bench import contender, report, trace
 from sparl.engine import Engine
 from sparl.methods import TrainingProgress
 from sparl.replay import Columns, Replay
@@ -50,6 +50,9 @@ class Step:
     """Of both hidden layers."""
     steps: int = 2_000
     """Timed steps, once part by part and once as a whole."""
+    trace: bool = False
+    """Show instead what the kernels' threads do in an update: how often they meet, and how long
+    they wait for each other, with one thread and with two."""
     json: Path | None = None
     """File for the figures."""
 
@@ -67,6 +70,9 @@ def run(options: Step) -> None:
     """Measures, prints a table and writes the JSON file."""
     options.check()
     machine = report.machine()
+    if options.trace:
+        trace.run(options.env, options.pattern, options.width, options.json, machine)
+        return
     rows = parts(options)
     total = sum(row["us_per_step"] for row in rows)
     rows = [row | {"share": row["us_per_step"] / total} for row in rows]
