@@ -113,6 +113,11 @@ class Policy:
             )
         return predict(self.act, self.spaces, observation, state, episode_start)
 
+    def copied(self) -> Policy:
+        """The same in memory of its own: that of a run's networks is used again by updates."""
+        network = jax.tree.map(np.array, self.network)
+        return Policy(network, self.spaces, self.golden, self.normalization)
+
     def save(self, folder: str | Path) -> None:
         """Writes the policy; the same policy always gives the same bytes."""
         stored = StoredPolicy(self.network, self.spaces, self.normalization, self.golden)

@@ -5,16 +5,21 @@ The figures depend on the machine, so the tests only assert that they agree with
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 
-from sparl.bench import contender, layers, timing, train
+from sparl import api, kernels
+from sparl.bench import contender, layers, report, timing, trace, train
+from sparl.bench.contender import Speed
 from sparl.cli import main
 from sparl.errors import SparlError
 
 ENV = "environments:Point-v0"
-MACHINE = {"cpus", "instruction_set", "jax", "load_average"}
+MACHINE = {"cpu", "cpus", "instruction_set", "jax", "load_average"}
 
 
 def bench(arguments: str, tmp_path) -> dict:
@@ -52,11 +57,16 @@ def test_layers_writes_a_row_per_size_and_pattern(tmp_path, capsys, monkeypatch)
     assert "ratio" in printed and "75%" in printed
 
 
-@pytest.mark.parametrize("pattern, parts", [("dense", 7), ("1:4", 8)])
-def test_step_measures_the_parts_of_a_step(pattern, parts, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """Tiny batches, and few steps before the clock starts."""
     monkeypatch.setattr(contender, "RANDOM", 20)
     monkeypatch.setattr(contender, "WARM", 40)
     monkeypatch.setattr(contender, "BATCH", 8)
+
+
+@pytest.mark.parametrize("pattern, parts", [("dense", 7), ("1:4", 8)])
+def test_step_measures_the_parts_of_a_step(pattern, parts, short, tmp_path, capsys):
     figures = bench(f"step --env {ENV} --width 16 --steps 60 --pattern {pattern}", tmp_path)
     assert figures.keys() == {
         *("env", "pattern", "width", "steps", "machine", "parts"),
@@ -75,34 +85,93 @@ def test_step_measures_the_parts_of_a_step(pattern, parts, tmp_path, capsys, mon
     assert "whole step" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(kernels.why_not_native() is not None, reason="the kernels are not built")
+def test_a_trace_tells_what_the_parts_of_an_update_are(short, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trace, "WARM", 4)
+    monkeypatch.setattr(trace, "UPDATES", 4)
+    monkeypatch.setattr(report, "cores", lambda: [0, 1])
+    asked = []
+
+    def here(env, pattern, width, threads):
+        asked.append(threads)
+        return [{"threads": threads, **one} for one in trace.measured(env, pattern, width)]
+
+    monkeypatch.setattr(trace, "in_a_process", here)
+    figures = bench(f"step --env {ENV} --width 16 --pattern 1:4 --trace", tmp_path)
+    assert asked == [1, 2] and figures["machine"].keys() == MACHINE
+    updates = figures["updates"]
+    assert [one["update"] for one in updates] == 2 * ["critics", "critics and actor"]
+    critics, actor = ({p["part"]: p for p in one["parts"]} for one in updates[:2])
+    # The target actor, the target critics, the critics; behind them the actor and one critic.
+    assert (critics["forward"]["calls"], actor["forward"]["calls"]) == (3, 5)
+    assert (critics["deltas"]["calls"], actor["deltas"]["calls"]) == (1, 2)
+    for part in [*critics.values(), *actor.values()]:
+        assert 0 <= part["waited_us"] <= part["us"] and part["by_helpers"] <= part["tasks"]
+        assert part["meetings"] <= part["calls"]
+    assert "gradients of weights" in capsys.readouterr().out
+
+
 @pytest.fixture
 def simulated_speeds(monkeypatch):
     """Speeds without training. The second turn is twice as fast. Gives the order of the turns."""
-    turns: list[str] = []
+    turns: list[tuple] = []
 
-    def measure(name, env, width, steps):
-        turns.append(name)
-        return {"sb3": 10.0, "sbx": 20.0}.get(name, 30.0) * (1 + (len(turns) > 3))
+    def measure(name, setting, steps, runs):
+        faster = 2 if (name, runs, *setting) in turns else 1
+        turns.append((name, runs, *setting))
+        speed = {"sb3": 10.0, "sbx": 20.0}.get(name, 30.0) * (1 if runs == 1 else 1.5)
+        return Speed(speed * faster, 1e6 / speed)
 
-    monkeypatch.setattr(train, "refuse_missing", lambda names: None)
-    monkeypatch.setattr(train, "in_a_process", measure)
+    monkeypatch.setattr(train, "refuse_missing", lambda options: None)
+    monkeypatch.setattr(train, "measure", measure)
     return turns
 
 
-SMALL = f"train --envs {ENV} --names sb3 sbx 2:4 --repetitions 2"
+SMALL = f"train --envs {ENV} --widths 16 --repetitions 2"
 
 
-def test_train_takes_turns_and_compares_within_a_turn(simulated_speeds, tmp_path):
-    figures = bench(f"{SMALL} --widths 16", tmp_path)
-    assert simulated_speeds == 2 * ["sb3", "sbx", "2:4"]
+def test_train_takes_turns_and_compares_within_a_turn(simulated_speeds, tmp_path, capsys):
+    figures = bench(f"{SMALL} --names sb3 sbx 2:4", tmp_path)
+    names = ("sb3", "sbx", "2:4")
+    assert simulated_speeds == 2 * [(name, 1, "td3", ENV, 16) for name in names]
+    machine = figures.pop("machine")
+    assert machine.keys() == MACHINE
+    assert report.told(machine) in capsys.readouterr().out
     assert figures == {
-        "env": ENV,
-        "width": 16,
+        **{"agent": "td3", "env": ENV, "width": 16},
         "rows": [
-            {"name": n, "steps_per_second": 1.5 * s, "ratio_to_sb3": s / 10, "all": [s, 2 * s]}
-            for n, s in (("sb3", 10.0), ("sbx", 20.0), ("2:4", 30.0))
+            {"name": n, "runs": 1, "steps_per_second": 1.5 * s, "core_us_per_step": 1e6 / s}
+            | {"ratio_to_sb3": s / 10, "all": [s, 2 * s]}
+            for n, s in zip(names, (10.0, 20.0, 30.0), strict=True)
         ],
     }
+
+
+def test_pairs_are_beside_pairs_of_the_peer_and_beside_one_of_it(
+    simulated_speeds, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(report, "cores", lambda: [0, 1])
+    rows = bench(f"{SMALL} --names sb3 dense --pairs", tmp_path)["rows"]
+    assert [(row["name"], row["runs"]) for row in rows] == [
+        *(("sb3", 1), ("sb3", 2), ("dense", 1), ("dense", 2))
+    ]
+    pair = rows[3]
+    assert (pair["ratio_to_sb3"], pair["ratio_to_one_sb3"]) == (3.0, 4.5)
+    assert pair["ratio_to_dense"] == 1.0 and "ratio_to_one_sb3" not in rows[2]
+    assert "dense, 2 runs" in capsys.readouterr().out
+    monkeypatch.setattr(report, "cores", lambda: [0])
+    assert main(["bench", *SMALL.split(), "--pairs"]) == 1
+    assert "--pairs needs two cores" in capsys.readouterr().err
+
+
+def test_every_agent_is_beside_the_peers_that_have_it(simulated_speeds, tmp_path):
+    figures = bench(f"{SMALL} --agents sac crossq --repetitions 1", tmp_path)
+    assert [one["agent"] for one in figures] == ["sac", "crossq"]
+    assert [row["name"] for row in figures[1]["rows"]] == ["sbx", "dense", "1:8@512"]
+    assert figures[1]["rows"][2]["ratio_to_sbx"] == 1.5
+    simulated_speeds.clear()
+    bench(f"{SMALL} --agents crossq --names sb3 sbx rltools 1:4", tmp_path)
+    assert {turn[0] for turn in simulated_speeds} == {"sbx", "1:4"}
 
 
 def test_train_in_several_settings_writes_a_list(simulated_speeds, tmp_path):
@@ -110,27 +179,81 @@ def test_train_in_several_settings_writes_a_list(simulated_speeds, tmp_path):
     assert [(one["env"], one["width"]) for one in figures] == [(ENV, 16), (ENV, 32)]
 
 
+def test_two_runs_have_a_core_each_and_add_up(monkeypatch):
+    started = {}
+
+    def run(command, env, **options):
+        started[command[-1]] = env["NPROC"]
+        return subprocess.CompletedProcess(command, 0, f"noise 3\n10 {command[-1]}00\n", "")
+
+    monkeypatch.setattr(report, "cores", lambda: [4, 6, 7])
+    monkeypatch.setattr(train.subprocess, "run", run)
+    setting = train.Setting("td3", ENV, 16)
+    assert train.measure("dense", setting, 5, 2) == Speed(20.0, 500.0)
+    assert started == {"4": "1", "6": "1"}
+
+
 def test_the_message_names_a_contender_that_fails():
-    with pytest.raises(SparlError, match="dense failed on Nowhere-v0"):
-        train.in_a_process("dense", "Nowhere-v0", 16, 10)
+    with pytest.raises(SparlError, match="dense failed on td3 Nowhere-v0"):
+        train.in_a_process("dense", train.Setting("td3", "Nowhere-v0", 16), 10)
 
 
 def test_contenders_that_are_not_installed_are_refused_with_the_way_out(monkeypatch, capsys):
-    monkeypatch.setattr(train, "PEERS", {"sb3": "sys", "sbx": "no_such_module"})
+    peer, missing = (train.Peer(module, ("td3",)) for module in ("sys", "no_such_module"))
+    monkeypatch.setattr(train, "PEERS", {"sb3": peer, "sbx": missing})
     assert main(["bench", "train", "--envs", ENV]) == 1
     printed = capsys.readouterr().err
     assert "sbx" in printed and 'pip install "sparl[bench]"' in printed
     assert "--names sb3 dense 2:4 1:4 1:8" in printed
-    monkeypatch.setattr(train, "PEERS", {"sb3": "no_such_module"})
+    monkeypatch.setattr(train, "PEERS", {"sb3": missing})
     assert main(["bench", "train", "--envs", ENV, "--names", "sb3", "dense"]) == 1
     printed = capsys.readouterr().err
     assert "sb3" in printed and "--names" not in printed
 
 
 def test_all_contenders_share_their_settings():
-    agent = contender.agent_of(32)
+    agent = contender.agent_of("td3", 32)
     assert (agent.hidden, agent.batch_size, agent.policy_delay) == ((32, 32), 256, 2)
     assert (agent.learning_rate, agent.exploration_noise) == (3e-4, 0.1)
+    wide = contender.agent_of("crossq", 32, 64)
+    assert (wide.hidden, wide.critic_hidden, wide.policy_delay) == ((32, 32), (64, 64), 3)
+    assert contender.agent_of("sac", 32).policy_delay == 1
+
+
+def test_critics_of_another_width_are_beside_a_dense_actor(short, monkeypatch):
+    """The clock goes by steps: with a training that only tells of them."""
+
+    def told(env, agent, method, callbacks, **options):
+        assert (agent.hidden, agent.critic_hidden) == ((16, 16), (32, 32))
+        assert (method.n, method.m, method.actor_pattern) == (1, 2, "none")
+        for step in range(1, options["steps"] + 1):
+            callbacks[0].on_step(step)
+
+    monkeypatch.setattr(api, "train", told)
+    assert contender.sparl("1:2@32", "crossq", ENV, 16, 20).steps_per_second > 0
+
+
+@pytest.mark.parametrize(
+    "name, agent",
+    [(name, agent) for name, peer in train.PEERS.items() for agent in peer.agents],
+)
+def test_peers_train(name, agent):
+    """In a process without sparl, as it is measured; RLtools refuses one that has PyTorch."""
+    if importlib.util.find_spec(train.PEERS[name].module) is None:
+        pytest.skip(f"{name} is not installed")
+    code = """
+import sys
+from importlib import util
+
+spec = util.spec_from_file_location("contender", sys.argv[1])
+contender = util.module_from_spec(spec)
+spec.loader.exec_module(contender)
+contender.RANDOM, contender.WARM, contender.BATCH = 20, 40, 8
+contender.main(*sys.argv[2:], "Pendulum-v1", "16", "20")
+"""
+    command = [sys.executable, "-c", code, contender.__file__, name, agent]
+    printed = subprocess.check_output(command, encoding="utf-8")
+    assert all(float(figure) > 0 for figure in printed.split()[-2:])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +271,10 @@ def test_all_contenders_share_their_settings():
         ("step --steps 0", "--steps is 0"),
         ("step --env Nowhere-v0", "no environment 'Nowhere-v0'"),
         ("train --names dense", "must have sb3"),
-        ("train --names sb3 rllib", "no contender 'rllib': choose sb3, sbx, dense or N:M"),
+        ("train --names sb3 rllib", "no contender 'rllib': choose sb3, sbx, rltools, dense or N:M"),
+        ("train --names sb3 1:8@wide", "'1:8@wide' has no width of critics behind its @"),
+        ("train --agents crossq --names sb3 dense", "must have sbx: every ratio of crossq"),
+        ("train --agents ppo", "no agent 'ppo' here: choose of td3, sac, crossq"),
         ("train --envs Nowhere-v0", "no environment 'Nowhere-v0'"),
     ],
 )

@@ -26,8 +26,9 @@ class VariantConfig:
         """Gives the variant of a run from the three parts of its config.json."""
         # Seeds of one variant may each begin with a run of their own.
         begun_from = "another run" if run.begun_from else ""
-        # How a machine finds the environment does not make it another one.
-        found = {"env_spec": "", "env_folder": ""}
+        # How a machine finds the environment does not make it another one, nor when evaluations
+        # play what they return.
+        found = {"env_spec": "", "env_folder": "", "eval_async": False}
         # Logs are what they hold, wherever they lie.
         replay = run.replay and f"{run.replay.rpartition('/')[2]}@{run.replay_sha256[:8]}"
         logs = {"replay": replay, "replay_sha256": "", "replay_transitions": 0}

@@ -25,7 +25,7 @@ usage: sparl bench BENCHMARK …
 Speed, measured on this machine. Leave it alone meanwhile.
 
   sparl bench layers       one layer, both ways: dense and each sparsity pattern
-  sparl bench train        steps/s of training, beside Stable-Baselines3 and SBX
+  sparl bench train        steps/s of training, beside other libraries
   sparl bench step         where each microsecond of a training step goes
   sparl bench latency DIR  one action of a policy: exported C, ONNX, predict, …
   sparl bench device DIR…  exported policies on emulated Cortex-M4F and aarch64

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,17 +57,38 @@ def machine() -> dict[str, Any]:
             style="yellow",
         )
     return {
-        "cpus": cpus(),
+        "cpu": cpu_model(),
+        "cpus": len(cores()),
         "instruction_set": kernels.instruction_set(),
         "jax": jax.__version__,
         "load_average": load,
     }
 
 
-def cpus() -> int:
-    """Gives how many cores this process may use."""
+def told(machine: dict[str, Any]) -> str:
+    """Gives a machine in a line: its processor, cores and instruction set."""
+    count = machine["cpus"]
+    cores_of = f"{count} core{'s' if count > 1 else ''}"
+    return f"{machine['cpu']}, {cores_of}, {machine['instruction_set']}"
+
+
+def cpu_model() -> str:
+    """Gives the name of the processor, as the system knows it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.check_output(command, encoding="utf-8").strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def cores() -> list[int]:
+    """Gives the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 def in_turn(items: Iterable[Item], label: Callable[[Item], str]) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""`sparl bench step`: where each microsecond of a training step goes.
+"""`sparl bench step`: where each microsecond of a training step goes; `--trace` see `trace`.
 
 The parts are timed one after the other, and each is waited for. The trainer lets an update run
 while the environment is stepped, so a whole step takes less than the sum of its parts.
@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from sparl import envs
-from sparl.bench import contender, report
+from sparl.bench import contender, report, trace
 from sparl.engine import Engine
 from sparl.methods import TrainingProgress
 from sparl.replay import Columns, Replay
@@ -50,6 +50,9 @@ class Step:
     """Of both hidden layers."""
     steps: int = 2_000
     """Timed steps, once part by part and once as a whole."""
+    trace: bool = False
+    """Show instead what the kernels' threads do in an update: how often they meet, and how long
+    they wait for each other, with one thread and with two."""
     json: Path | None = None
     """File for the figures."""
 
@@ -67,10 +70,14 @@ def run(options: Step) -> None:
     """Measures, prints a table and writes the JSON file."""
     options.check()
     machine = report.machine()
+    if options.trace:
+        trace.run(options.env, options.pattern, options.width, options.json, machine)
+        return
     rows = parts(options)
     total = sum(row["us_per_step"] for row in rows)
     rows = [row | {"share": row["us_per_step"] / total} for row in rows]
-    step_us = 1e6 / contender.sparl(options.pattern, options.env, options.width, options.steps)
+    speed = contender.sparl(options.pattern, "td3", options.env, options.width, options.steps)
+    step_us = 1e6 / speed.steps_per_second
     table = [
         (row["part"], f"{row['us']:.1f}", f"{row['per_step']:.4g}", row["us_per_step"])
         for row in rows
@@ -107,7 +114,7 @@ def parts(options: Step) -> list[dict[str, Any]]:
     env = envs.make(options.env)
     spaces = envs.spaces_of(env)
     columns = Columns(spaces.observation_size, spaces.action_size)
-    config, method = contender.agent_of(options.width), contender.method_of(options.pattern)
+    config, method = contender.agent_of("td3", options.width), contender.method_of(options.pattern)
     engine = Engine(config, method, columns, seed=0)
     replay = Replay(contender.RANDOM + WARM + options.steps, columns)
     rng = np.random.default_rng(0)

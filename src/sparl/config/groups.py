@@ -21,7 +21,7 @@ OF_RUN: Mapping[str, tuple[str, ...]] = {
     "run": ("env", "steps", "seed"),
     "evaluation": (
         *("eval_every", "eval_episodes", "stop_at_return"),
-        *("eval_env", "eval_max_steps"),
+        *("eval_env", "eval_async", "eval_max_steps"),
     ),
     "saving": ("checkpoint_every", "log_every"),
     "environment": (

@@ -84,6 +84,9 @@ class RunConfig:
     eval_env: EvalEnv = "own"
     """Where evaluations play: own, in environments made for them; shared, in the training's,
     between its episodes, for a simulator that exists once."""
+    eval_async: bool = False
+    """Play evaluations beside training, in a thread: the same returns. Rows of the log wait for the
+    next one, or for a checkpoint, and so does what a return ends."""
     eval_max_steps: int = 100_000
     """Steps after which an episode of an evaluation is cut."""
     nonfinite: Nonfinite = "stop"
@@ -208,6 +211,10 @@ class RunConfig:
             raise BadValue(
                 "nonfinite is skip: only the run itself can leave a step out and begin another "
                 "episode. Use it without actors, envpool, and autoreset next_step or same_step"
+            )
+        if self.eval_env == "shared" and self.eval_async:
+            raise BadValue(
+                "eval_env is shared: beside training it is not free. Leave eval_async out"
             )
         several = self.envs > 1 or self.actors or self.vectorization != "sync"
         if self.eval_env == "shared" and several:

@@ -67,6 +67,20 @@ class Acting(Seen):
 
         return self.agent.act(forward, self.normalized(observation))
 
+    def frozen(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+        """`act` as it is at this moment, by numbers of its own; waits for the newest update.
+
+        Another thread may call it while updates and restructurings go on.
+        """
+        weights, acting, agent = jax.tree.map(np.array, self._best()), self._acting, self.agent
+        normalization = self.normalization
+
+        def act(observation: NDArray[np.float32]) -> NDArray[Any]:
+            seen = observation if normalization is None else normalization(observation)
+            return agent.act(lambda x: acting(weights, x), seen)
+
+        return act
+
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
     ) -> NDArray[np.float32] | int:

@@ -50,6 +50,7 @@ __all__ = [
     "BATCH_EPSILON",
     "GROUPS",
     "Activation",
+    "Call",
     "Connections",
     "Form",
     "Inference",
@@ -67,6 +68,7 @@ __all__ = [
     "ordered",
     "places",
     "rows_of",
+    "traced",
     "usable",
     "vectors",
     "why_not_native",
@@ -78,6 +80,8 @@ of_all_rows = reference.of_all_rows
 instruction_set = native.instruction_set
 usable = native.usable
 Inference = native.Inference
+Call = native.Call
+traced = native.traced
 
 
 def why_not_native() -> str | None:

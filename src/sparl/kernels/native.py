@@ -10,9 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +138,38 @@ class Inference:
 def lanes(batch: int) -> int:
     """The number of samples in a tile, for a batch of so many samples."""
     return _loaded().lanes(batch)
+
+
+class Call(NamedTuple):
+    """A part of a kernel whose tasks several threads may do together."""
+
+    where: str
+    """The C++ file that it is in, without its ending."""
+    tasks: int
+    by_helpers: int
+    """Tasks that other threads did than the one that runs the kernel."""
+    threads: int
+    """Threads that it was offered to, that one among them; with one they do not meet."""
+    us: float
+    """Microseconds from its begin until all tasks were done."""
+    waited_us: float
+    """Of these, after the thread that runs the kernel had no task left."""
+
+
+@contextmanager
+def traced() -> Iterator[list[Call]]:
+    """A context after whose end its list has all calls that kernels made in it.
+
+    Raises:
+        RuntimeError: The extension is not loaded.
+    """
+    calls: list[Call] = []
+    _loaded().start_trace()
+    try:
+        yield calls
+    finally:
+        for where, *figures in _loaded().stop_trace():
+            calls.append(Call(Path(where).stem, *figures))
 
 
 def force_instruction_set(name: str) -> bool:

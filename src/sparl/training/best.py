@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
-import numpy as np
-
 from sparl.policy import Policy
 
 
@@ -46,7 +43,5 @@ class Best:
         old = self.score
         if old is not None and old.weights == weights and value <= old.value:
             return False
-        # Copied: updates may reuse the memory of the arrays that they are given.
-        policy.network = jax.tree.map(np.array, policy.network)
-        self.score, self.policy = Score(step, value, weights), policy
+        self.score, self.policy = Score(step, value, weights), policy.copied()
         return True

@@ -73,7 +73,7 @@ class Host(ABC):
 
     @abstractmethod
     def policy(self) -> Policy:
-        """The policy as it is now."""
+        """The policy as it is now; while hooks are told of an evaluation, that which it is of."""
 
     @abstractmethod
     def where(self) -> str:

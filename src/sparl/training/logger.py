@@ -144,20 +144,14 @@ class Logger:
             self._warned.add(text)
             self.note(f"step {step}: {text}")
 
-    def row(
-        self,
-        state: LoopState,
-        evaluation: Evaluation | None,
-        engine: Engine,
-        footprint: Footprint,
-        figures: dict[str, Any],
-    ) -> None:
-        """Writes one row of metrics.csv, and the same figures to the other logs.
+    def figures(
+        self, state: LoopState, engine: Engine, footprint: Footprint, more: dict[str, Any]
+    ) -> dict[str, Any]:
+        """A row of metrics.csv as of now, without an evaluation. Metrics begin anew with it.
 
         Args:
-            evaluation: The evaluation at this step, if there was one.
             footprint: The footprint of the networks in the newest updates.
-            figures: Values of the columns that only some runs have.
+            more: Values of the columns that only some runs have.
         """
         now = time.perf_counter()
         last_step, last_time = self._last
@@ -167,12 +161,12 @@ class Logger:
             "updates": engine.updates,
             "episode_return": float(np.mean(state.returns)) if state.returns else None,
             "episode_length": float(np.mean(state.lengths)) if state.lengths else None,
-            "eval_return": evaluation.mean_return if evaluation else None,
-            "eval_length": evaluation.mean_length if evaluation else None,
+            "eval_return": None,
+            "eval_length": None,
             **engine.take_metrics(),
             "sparsity": engine.sparsity,
             **footprint._asdict(),
-            **figures,
+            **more,
             "steps_per_second": (state.step - last_step) / max(now - last_time, 1e-9),
             "wall_seconds": state.wall_seconds,
             "compile_seconds": engine.compile_seconds,
@@ -185,14 +179,31 @@ class Logger:
                 self.note(f"compiling for the smaller networks took {seconds:.1f} s")
                 self._compiled_before = None
         self._tell_compilation(state.step, engine, now - self._entered)
-        self._write(state.step, "metrics.csv", row)
-        self._scalars(state.step, row)
-        self.progress.row(row, state.evaluations)
-        self._callbacks.tell("on_log", state.step, row)
+        return row
+
+    def row(
+        self,
+        row: dict[str, Any],
+        evaluation: Evaluation | None,
+        evaluations: list[tuple[int, float]],
+    ) -> None:
+        """Writes a row that `figures` gave to metrics.csv, and the same to the other logs.
+
+        Args:
+            evaluation: The evaluation at its step, if there was one.
+            evaluations: (step, mean return) of every evaluation so far.
+        """
+        step = row["step"]
+        if evaluation is not None:
+            row["eval_return"], row["eval_length"] = evaluation.mean_return, evaluation.mean_length
+        self._write(step, "metrics.csv", row)
+        self._scalars(step, row)
+        self.progress.row(row, evaluations)
+        self._callbacks.tell("on_log", step, row)
         if evaluation is not None and evaluation.cut:
             longest = f"{self._eval_max_steps} steps (eval_max_steps)"
             what = f"{evaluation.cut} episodes of an evaluation were cut after {longest}"
-            self.warn(state.step, what)
+            self.warn(step, what)
 
     def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
         """Writes one row of restructures.csv, and the same figures to TensorBoard.

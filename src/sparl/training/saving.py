@@ -42,9 +42,9 @@ class Saver:
         host = self._host
         return host.state.step - host.state.checkpointed >= host.config.checkpoint_every
 
-    def evaluated(self, mean_return: float) -> None:
-        """Keeps the policy that was evaluated if it is the best."""
-        if self.best.offer(self._host.state.step, mean_return, self._host.policy):
+    def evaluated(self, step: int, mean_return: float) -> None:
+        """Keeps the policy that was evaluated at a step if it is the best."""
+        if self.best.offer(step, mean_return, self._host.policy):
             self._host.state.best = self.best.score
 
     def save(self) -> None:
@@ -70,15 +70,6 @@ class Saver:
         best = None if self.best.policy is None else self.best.policy.save
         path = host.folder.checkpoints.save(state.step, *held, saved, host.replay, best)
         self._callbacks.tell("on_checkpoint", state.step, path)
-
-    def rescue(self) -> None:
-        """Saves what was learned before the environment failed; tells it if that fails, too."""
-        # Resumed, the run goes on with another episode: this one would only fail again.
-        self._collector.cut()
-        try:
-            self.save()
-        except OSError as error:
-            self._host.note(self.failure(error))
 
     def load(self, step: int) -> LoopState:
         """Takes up the checkpoint of `step`; what the logs say beyond it is cut off."""

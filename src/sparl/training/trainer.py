@@ -28,11 +28,12 @@ from sparl.training import startup
 from sparl.training.callbacks import Callback, Callbacks
 from sparl.training.collector import Collected, Collector, Host, LocalCollector, close_all
 from sparl.training.compatibility import columns_of, engine_of, refuse_misfit
-from sparl.training.evaluation import Evaluation, Evaluator
-from sparl.training.interrupt import Interrupt, Interrupted, Overdue
+from sparl.training.evaluation import Evaluator
+from sparl.training.interrupt import Interrupt, Interrupted
 from sparl.training.logger import Logger
 from sparl.training.progress import Progress
 from sparl.training.results import write_results
+from sparl.training.rows import Rows
 from sparl.training.saving import Saver
 from sparl.training.state import ENDLESS, LoopState, is_overdue
 from sparl.training.stopping import StopOnReturn
@@ -74,9 +75,13 @@ class Trainer(Host):
             *(self.collector.most_updates, self.logger, self.callbacks, run.pipeline == "on"),
         )
         self.saver = Saver(self, self.collector, self.updater, self.logger, self.callbacks)
-        shared = self.collector.env if run.eval_env == "shared" else None
-        self.evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
         self.interrupt = Interrupt(self.note)
+        shared = self.collector.env if run.eval_env == "shared" else None
+        evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
+        self.rows = Rows(
+            *(self, self.collector, self.updater, self.saver, self.logger, self.callbacks),
+            *(evaluator, lambda: self.interrupt),
+        )
         self.collector.start()
         self.notes = [*startup.notes(self), *self.collector.notes()]
         # Whether an episode ended with the newest steps; the step at which the end was asked for;
@@ -133,9 +138,9 @@ class Trainer(Host):
             try:
                 self.callbacks.tell("on_start", self)
                 if self.state.checkpointed < self.state.step == 0:
-                    self.saver.save()  # what another run gave must not be needed any more
+                    self._save()  # what another run gave must not be needed any more
                 if self.state.evaluation_owed:
-                    self._log(evaluate=True)
+                    self.rows.add(evaluate=True)
                     self._stop_if_asked()
                 while self.state.step < self.config.steps and not self.state.ended:
                     yield from self._stretch()
@@ -150,7 +155,7 @@ class Trainer(Host):
             except OSError as error:
                 raise BadRun(f"{self.saver.failure(error)}. Make room. {self.way_out()}") from error
             finally:
-                close_all(self.note, self.collector, self.evaluator)
+                close_all(self.note, self.collector, self.rows)
 
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
@@ -164,7 +169,7 @@ class Trainer(Host):
     def another_episode(self) -> bool:
         """Whether another episode is to begin before a checkpoint is saved."""
         if self.state.evaluation_owed:
-            self._log(evaluate=True)
+            self.rows.add(evaluate=True)
         return not (self.saver.due() or self.state.ended or self.interrupt.signal is not None)
 
     def updates_due(self) -> int:
@@ -176,7 +181,9 @@ class Trainer(Host):
         self.logger.note(text)
 
     def policy(self) -> Policy:
-        """The policy as it is now; the newest observations of the replay are its golden ones."""
+        if self.rows.evaluated is not None:
+            return self.rows.evaluated
+        # The newest observations of the replay are its golden ones.
         first = self.replay.added - min(GOLDEN, self.replay.size)
         golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
         return Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
@@ -201,7 +208,12 @@ class Trainer(Host):
 
     def rescue(self) -> None:
         """Saves what was learned before the environment failed."""
-        self.saver.rescue()
+        # Resumed, the run goes on with another episode: this one would only fail again.
+        self.collector.cut()
+        try:
+            self._save()
+        except OSError as error:
+            self.note(self.saver.failure(error))
 
     def _stretch(self) -> Iterator[NDArray[np.float32] | None]:
         """Collects and learns until a checkpoint may be saved, and saves it if one is due."""
@@ -222,7 +234,12 @@ class Trainer(Host):
                 self._cut()
                 break
         if self.saver.due():
-            self.saver.save()
+            self._save()
+
+    def _save(self) -> None:
+        """Saves a checkpoint, once the evaluation under way is done."""
+        self.rows.settle()
+        self.saver.save()
 
     def _overdue(self) -> bool:
         """Whether a save, or the end, has waited for longer than episodes with an end can take."""
@@ -233,10 +250,10 @@ class Trainer(Host):
 
     def _finish(self) -> None:
         """Saves, and leaves what a finished run does."""
-        self.saver.save()
+        self._save()
         # After the checkpoint: whoever goes on with the run must not have this evaluation.
         if self.state.ended and self.config.eval_episodes and not self.state.is_evaluated:
-            self._log(evaluate=True)
+            self.rows.add(evaluate=True)
             self._stop_if_asked()
         self.state.wall_seconds = time.perf_counter() - self._begun
         write_results(
@@ -246,7 +263,7 @@ class Trainer(Host):
 
     def _stop_if_asked(self) -> None:
         if self.interrupt.signal is not None:
-            self.saver.save()
+            self._save()
             raise Interrupted(self.interrupt.signal, self.way_out())
 
     def _count(self, collected: Collected) -> None:
@@ -273,28 +290,5 @@ class Trainer(Host):
         # A row waits for the evaluation that it belongs to.
         waits = self.state.evaluation_owed and not last
         if not waits and (evaluate or last or step % config.log_every < steps):
-            self._log(evaluate)
+            self.rows.add(evaluate)
         self.logger.progress.tick(step, steps)
-
-    def _log(self, evaluate: bool) -> None:
-        """Writes a row of the log, with an evaluation or without."""
-        self.updater.check_finite(self.way_out)
-        # Owed until it is done: the environment may fail in it, and the run be saved.
-        self.state.evaluation_owed = evaluate
-        evaluation = self._evaluate() if evaluate else None
-        if evaluation is not None or not evaluate:
-            self.state.evaluation_owed = False
-            figures = self.collector.figures()
-            self.logger.row(self.state, evaluation, self.engine, self.updater.footprint, figures)
-
-    def _evaluate(self) -> Evaluation | None:
-        """Evaluates; None if a request to stop has waited too long for the end of it."""
-        with self.collector.guarded("an evaluation"):
-            try:
-                evaluation = self.evaluator(self.interrupt.in_time(self.engine.act))
-            except Overdue:
-                return None
-        self.state.evaluations.append((self.state.step, evaluation.mean_return))
-        self.saver.evaluated(evaluation.mean_return)
-        self.callbacks.tell("on_evaluation", self.state.step, evaluation)
-        return evaluation

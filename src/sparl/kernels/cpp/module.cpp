@@ -7,6 +7,7 @@
 
 #include "form.h"
 #include "kernels.h"
+#include "trace.h"
 
 namespace nb = nanobind;
 
@@ -68,6 +69,18 @@ NB_MODULE(_cpu, m) {
   m.def("force_instruction_set", &sparl::ForcePath, nb::arg("name"),
         "Use another one; \"\" is the best there is. False where it cannot run here.");
   m.def("lanes", &sparl::LanesFor, nb::arg("batch"), "Samples in a tile of a batch.");
+  m.def(
+      "start_trace", [] { sparl::trace.Start(); }, "Note what threads do from now on.");
+  m.def(
+      "stop_trace",
+      [] {
+        nb::list calls;
+        for (const sparl::Call& c : sparl::trace.Stop()) {
+          calls.append(nb::make_tuple(c.where, c.tasks, c.by_helpers, c.threads, c.us, c.waited_us));
+        }
+        return calls;
+      },
+      "The calls since then, as native.Call has them.");
   nb::class_<Inference>(m, "Inference", "One network, run outside XLA.")
       .def(nb::init<Sizes>(), nb::arg("form"))
       .def("run", &Inference::Run, nb::arg("values"), nb::arg("indices"), nb::arg("x"),

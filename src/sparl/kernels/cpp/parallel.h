@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 
+#include "trace.h"
+
 namespace sparl {
 
 // Waits for a moment, in which the core's other hardware thread may run, but no other thread does.
@@ -32,13 +34,14 @@ class Job {
         }),
         left_(static_cast<uint64_t>(count)) {}
 
-  // Does tasks until none is left. A thread that comes too late touches only the counter, because
+  // Does tasks until none is left, and returns how many it did. A thread that comes too late touches only the counter, because
   // the task itself may be gone by then.
   //
   // The caller takes tasks from the first on, helpers from the last down. So tile t of the next job
   // mostly runs on the core that has tile t of this job in its cache.
-  void Work(bool helper) {
-    for (int64_t i; (i = Take(helper)) >= 0;) {
+  int64_t Work(bool helper) {
+    int64_t did = 0;
+    for (int64_t i; (i = Take(helper)) >= 0; ++did) {
       run_(task_, i);
       // Sequentially consistent, as in Wait: one of the two threads sees what the other wrote.
       if (done_.fetch_add(1) + 1 == count_ && asleep_) {
@@ -46,6 +49,7 @@ class Job {
         changed_.notify_all();
       }
     }
+    return did;
   }
 
   // Waits until all tasks are done. At first it spins, because the other tasks mostly end within
@@ -102,15 +106,17 @@ struct Alone {
 // come: two handlers that did would wait for each other. It takes tasks like all others until none
 // is left, and then waits only for tasks that another thread has begun.
 template <typename Pool, typename Task>
-void ParallelFor(Pool pool, int64_t count, const Task& task) {
+void ParallelFor(Pool pool, int64_t count, const Task& task,
+                 const char* where = __builtin_FILE()) {
   const int64_t helpers = std::min(pool.num_threads(), count) - 1;
+  TracedCall traced(where, count, std::max<int64_t>(helpers, 0) + 1);
   if (helpers <= 0) {
     for (int64_t i = 0; i < count; ++i) task(i);
     return;
   }
   auto job = std::make_shared<Job>(count, task);
   for (int64_t h = 0; h < helpers; ++h) pool.Schedule([job] { job->Work(true); });
-  job->Work(false);
+  traced.Waits(job->Work(false));
   job->Wait();
 }
 
