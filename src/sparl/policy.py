@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,18 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl.engine import Forward, HostNetwork
 from sparl.envs import Spaces, narrowed, stack
 from sparl.errors import BadFile, BadValue
 from sparl.layouts import StraightThrough
+from sparl.learner import Structure
 from sparl.networks import Network, Normalization, network_as_html, select_ranges
 from sparl.storage import StoredPolicy, policy_file
 
 GOLDEN = 8
+FEW = 16
+"""Observations at once that the kernels take directly: dispatching a compiled call takes longer
+than all that it computes for so few."""
 TOLERANCE = 1e-4
 """Most that what a loaded policy's network gives may differ from its golden outputs: actions in
 [-1, 1] units; values of choices as a share of the largest, if that is above 1."""
@@ -53,8 +59,23 @@ class Policy:
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """[batch, obs] to [batch, act] in [-1, 1], or to the best choices [batch]."""
-        outputs = self.outputs(observation)
+        if len(observation) <= FEW and self._direct is not None:
+            seen = np.asarray(self.normalized(observation), np.float32)
+            outputs = self._direct(seen.T).T
+        else:
+            outputs = self.outputs(observation)
         return outputs.argmax(axis=-1) if self.spaces.discrete else outputs
+
+    @cached_property
+    def _direct(self) -> HostNetwork | None:
+        """The network by the kernels, without XLA; None where they cannot run it."""
+        networks = {"policy": self.network}
+        structure = Structure.of(networks)
+        forward = Forward(structure, "policy")
+        if forward.direct is None:
+            return None
+        vectors = structure.flatten(networks), structure.flatten_indices(networks)
+        return partial(forward, *map(np.asarray, vectors))
 
     def outputs(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network gives: [batch, obs] to actions [batch, act], or values of choices."""

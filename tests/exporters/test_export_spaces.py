@@ -112,7 +112,8 @@ def test_c_acts_as_predict_does(name, tmp_path):
             for step, observation in enumerate(episode_of(spaces)):
                 action, state = policy.predict(observation, state, step in (0, 23))
                 expected.append(action)
-            np.testing.assert_array_equal(np.array(expected), np.array(actions))
+            # By the kernels and NumPy's tanh, where the export's reference is XLA's.
+            np.testing.assert_allclose(np.array(expected), np.array(actions), rtol=1e-5, atol=1e-6)
             assert agree(spaces, np.array(given), np.array(seen))
 
 

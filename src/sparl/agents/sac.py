@@ -124,7 +124,9 @@ class SAC(TwinCriticAgent):
     ) -> NDArray[np.float32]:
         normal = rng.standard_normal(action_size)
         mean, log_std = np.split(network(observation[:, None])[:, 0], 2)
-        return np.tanh(mean + np.exp(np.clip(log_std, *LOG_STD)) * normal).astype(np.float32)
+        # Called at every step of a run: these two take a third of the time of np.clip.
+        log_std = np.minimum(np.maximum(log_std, LOG_STD[0]), LOG_STD[1])
+        return np.tanh(mean + np.exp(log_std) * normal).astype(np.float32)
 
     def policy(self, networks: Networks) -> Network:
         """The actor's mean, squashed, without the rows of its standard deviations."""

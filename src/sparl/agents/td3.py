@@ -93,7 +93,8 @@ class TD3(TwinCriticAgent):
     ) -> NDArray[np.float32]:
         noise = self.exploration_noise * rng.standard_normal(action_size)
         action = self.act(network, observation[None])[0]
-        return np.clip(action + noise, -1.0, 1.0).astype(np.float32)
+        # Called at every step of a run: these two take a third of the time of np.clip.
+        return np.minimum(np.maximum(action + noise, -1.0), 1.0).astype(np.float32)
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]

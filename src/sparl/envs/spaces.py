@@ -98,6 +98,8 @@ class Spaces:
         if isinstance(observation, dict | tuple):
             return self._flattened(observation)
         array = np.asarray(observation, np.float32)
+        if array.shape == self.observation_shape:  # one of a run's, at every step
+            return array.reshape(-1)
         rank = len(self.observation_shape)
         if array.shape[array.ndim - rank :] != self.observation_shape or array.ndim > rank + 1:
             if self.structure is not None and self.frames == 1:  # a number of a Discrete space
