@@ -48,6 +48,8 @@ class Inference {
 
 NB_MODULE(_cpu, m) {
   m.doc() = "The compiled kernels: XLA FFI handlers for the CPU.";
+  // At exit it would tell of every policy that somebody keeps for good, in a cache say.
+  nb::set_leak_warnings(false);
   m.def(
       "handlers",
       [] {
