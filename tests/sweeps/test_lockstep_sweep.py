@@ -92,7 +92,8 @@ def test_environments_elsewhere_give_what_they_give_here(vectorization, tmp_path
     if vectorization == "envpool":
         pytest.importorskip("envpool")
         changes |= {"envs": "Pendulum-v1"}
-    elsewhere = changes | {"options": OPTIONS | {"vectorization": vectorization}}
+    options = OPTIONS | {"vectorization": vectorization, "eval_async": True}
+    elsewhere = changes | {"options": options}
     here = sweep(tmp_path / "here", 60, **changes)
     there = sweep(tmp_path / "there", 60, **elsewhere)
     for one, other in zip(here.done, there.done, strict=True):
