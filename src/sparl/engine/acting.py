@@ -7,6 +7,7 @@ before. Nothing of that waits for an update that still runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -61,11 +62,7 @@ class Acting(Seen):
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""
-
-        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self._acting(self._best(), x)
-
-        return self.agent.act(forward, self.normalized(observation))
+        return self.agent.act(self._best_forward, self.normalized(observation))
 
     def frozen(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
         """`act` as it is at this moment, by numbers of its own; waits for the newest update.
@@ -86,7 +83,7 @@ class Acting(Seen):
     ) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]; by the weights that are held."""
         seen, part = self.normalized(observation), self.agent.noise_part
-        network = self._explorer if part is None else self._with_noise(part)
+        network = self._explorer if part is None else partial(self._with_noise, part)
         return self.agent.explore(network, seen, self.columns.action_size, step, rng)
 
     def weights(self) -> Weights:
@@ -124,17 +121,16 @@ class Acting(Seen):
     def _forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._acting(self.weights(), x)
 
+    def _best_forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._acting(self._best(), x)
+
     def _explorer(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._forward(x) if self._held is None else self._acting(self._held, x)
 
-    def _with_noise(self, part: str) -> Callable[[Any], Any]:
-        """The acting network with a part's numbers behind its outputs."""
+    def _with_noise(self, part: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The acting network's outputs, with a part's numbers behind them."""
         values = np.asarray(self.learner.parts[part].values)
-
-        def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.concatenate([self._forward(x), np.tile(values[:, None], x.shape[1])])
-
-        return forward
+        return np.concatenate([self._forward(x), np.tile(values[:, None], x.shape[1])])
 
 
 @jax.jit

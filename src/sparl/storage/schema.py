@@ -50,35 +50,15 @@ def parse(content: bytes, file: Path, *, finite: bool = True) -> Any:
             than `DIGITS` digits, NUL bytes or half a surrogate, or is nested more than `DEEPEST`
             levels deep.
     """
-
-    def refuse(problem: str, value: Any = None) -> NoReturn:
-        raise BadFile(f"{file} cannot be read: {problem}", file=file, value=value)
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) < len(items):
-            ((twice, _),) = Counter(name for name, _ in items).most_common(1)
-            refuse(f"it has the field {shown(twice)} twice", twice)
-        return made
-
-    def whole(text: str) -> int:
-        return int(text) if len(text) <= DIGITS else refuse(f"it has the number {text[:20]}…", text)
-
-    def number(text: str) -> float:
-        value = float(text)
-        return value if math.isfinite(value) else refuse(f"it has the number {shown(text)}", text)
-
-    def constant(text: str) -> float:
-        return refuse(f"it has the number {text}", text) if finite else float(text)
-
+    strict = _Strict(file, finite)
     try:
         text = content.decode()
         made = json.loads(
             text,
-            object_pairs_hook=pairs,
-            parse_int=whole,
-            parse_float=number,
-            parse_constant=constant,
+            object_pairs_hook=strict.pairs,
+            parse_int=strict.whole,
+            parse_float=strict.number,
+            parse_constant=strict.constant,
         )
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
@@ -86,8 +66,42 @@ def parse(content: bytes, file: Path, *, finite: bool = True) -> Any:
     for value in _walk(made, file):
         # Neither can be written again, and no path may have them.
         if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-            refuse(f"it has the text {shown(value)}", value)
+            strict.refuse(f"it has the text {shown(value)}", value)
     return made
+
+
+@dataclasses.dataclass(frozen=True)
+class _Strict:
+    """What `json` calls for the objects and numbers of a file; see `parse`."""
+
+    file: Path
+    finite: bool
+
+    def pairs(self, items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if len(made) < len(items):
+            ((twice, _),) = Counter(name for name, _ in items).most_common(1)
+            self.refuse(f"it has the field {shown(twice)} twice", twice)
+        return made
+
+    def whole(self, text: str) -> int:
+        if len(text) > DIGITS:
+            self.refuse(f"it has the number {text[:20]}…", text)
+        return int(text)
+
+    def number(self, text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            self.refuse(f"it has the number {shown(text)}", text)
+        return value
+
+    def constant(self, text: str) -> float:
+        if self.finite:
+            self.refuse(f"it has the number {text}", text)
+        return float(text)
+
+    def refuse(self, problem: str, value: Any = None) -> NoReturn:
+        raise BadFile(f"{self.file} cannot be read: {problem}", file=self.file, value=value)
 
 
 def convert(content: Any, kind: Any, file: Path, at: str = "", big: str = "") -> Any:
