@@ -8,6 +8,7 @@ import signal
 import tempfile
 
 import pytest
+import type_checks
 from hypothesis import settings
 
 MOST_MEMORY = 2 * 2**20
@@ -36,6 +37,10 @@ elif hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.environ["SPARL_TEST_CORES"] = " ".join(map(str, cores))
     os.sched_setaffinity(0, {cores[worker % len(cores)]})
+
+
+# Before anything imports sparl.
+type_checks.install()
 
 
 # Whoever runs the tests in the background may have let them ignore Ctrl-C; some send it.
