@@ -6,6 +6,8 @@ import gc
 import os
 import signal
 import tempfile
+from collections import OrderedDict
+from functools import partial
 
 import pytest
 import type_checks
@@ -67,6 +69,17 @@ def resident() -> int:
             return int(file.read().partition("VmRSS:")[2].split()[0])
     except OSError:
         return 0
+
+
+@pytest.fixture
+def default_emitter(monkeypatch):
+    """Updates compiled as users have them, for tests that two of them come to the same bits: how
+    XLA's older emitter rounds depends on what else is in a function."""
+    import jax
+
+    options = {"xla_cpu_use_fusion_emitters": True}
+    monkeypatch.setattr(jax, "jit", partial(jax.jit, compiler_options=options))
+    monkeypatch.setattr("sparl.engine.compiled._recent", OrderedDict())
 
 
 @pytest.fixture

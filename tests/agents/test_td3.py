@@ -214,7 +214,7 @@ def test_policy_and_all_targets_move_only_every_policy_delay_updates(dense):
             assert not any(same) if moves else all(same), (update, name)
 
 
-def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(dense, monkeypatch):
+def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(default_emitter, monkeypatch):
     """In plain JAX: kernels add up in another order than XLA's dense product."""
     monkeypatch.setattr("sparl.kernels.native.why_not", "it is not wanted")
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)

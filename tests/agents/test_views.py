@@ -52,7 +52,7 @@ for kind in (Bare, Told):
 @pytest.mark.parametrize(
     "agent, frames", [(TINY, 3), (TINY_SAC, 1), (TINY_CROSSQ, 1)], ids=["td3", "sac", "crossq"]
 )
-def test_entries_that_nobody_sees_change_nothing(tmp_path, agent, frames):
+def test_entries_that_nobody_sees_change_nothing(default_emitter, tmp_path, agent, frames):
     """Bit for bit the run of an environment that does not give them."""
     views = {"actor_obs": STATE, "critic_obs": ("state.at", "state.time"), "frame_stack": frames}
     told = sparl.train("Told-v0", agent, RNM(2, 4), out=tmp_path / "told", **OFTEN, **views)

@@ -60,10 +60,12 @@ STOPS: dict[str, dict[str, int]] = {
 }
 
 
-# Where a run may be stopped does not depend on all that it may be.
+# Where a run may be stopped does not depend on all that it may be. Stops of one run are together:
+# what it gives uninterrupted is made once for them.
 CASES = [
-    *((name, "late") for name in RUNS),
-    *((name, stop) for name in ("td3-rnm", "dqn-rnm") for stop in ("early", "between")),
+    (name, stop)
+    for name in RUNS
+    for stop in (STOPS if name in ("td3-rnm", "dqn-rnm") else ("late",))
 ]
 
 
