@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections import OrderedDict
 from functools import partial
+from importlib import metadata
 
 import pytest
 import type_checks
