@@ -7,7 +7,7 @@ import pytest
 
 from sparl.config import options, presets
 from sparl.errors import BadValue
-from sparl.methods import Dense
+from sparl.methods import DSP, RNM, Dense
 
 MEASURED = [name for name in presets.names() if (recipe.RESULTS / name).exists()]
 
@@ -35,6 +35,13 @@ def test_the_comment_has_what_was_recorded(name):
 def test_the_words_come_before_the_preset():
     asked = options.parse(["--preset", "Pendulum-v1", "--steps", "7", "--agent", "sac"])
     assert (asked.run.steps, asked.agent.name) == (7, "sac")
+
+
+def test_another_method_has_options_of_its_own():
+    asked = options.parse(["--preset", "CartPole-v1", "--method", "dsp"])
+    assert asked.method == DSP() and asked.agent.n_epochs == 20
+    asked = options.parse(["--preset", "CartPole-v1", "--method", "rnm", "--interval", "7"])
+    assert asked.method == RNM(1, 8, interval=7)
 
 
 def test_what_there_is_not_is_told_with_what_there_is():

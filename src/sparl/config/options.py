@@ -80,9 +80,10 @@ def parse(
         *(_named(prog, arguments, option, None) for option in ("config", "preset"))
     )
     given = run_file.Given({} if file is None else read(Path(file)), file)
+    method = METHODS.find(_named(prog, arguments, "method", given.of_command().method))
+    given = given.with_method(method)
     usual = given.of_command()
     agent = AGENTS.find(_named(prog, arguments, "agent", usual.agent))
-    method = METHODS.find(_named(prog, arguments, "method", usual.method))
     run, of_agent, of_method = given.run(), given.of(agent), given.of(method)
     command = [
         groups.option("agent", str, usual.agent, f"Algorithm: {_choices(AGENTS.names)}."),

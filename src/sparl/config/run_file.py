@@ -59,6 +59,15 @@ class Given:
         """
         self._options, self._file = options, file
 
+    def with_method(self, asked: type[Method]) -> Given:
+        """The same for another method than that of the file, whose options do not count then."""
+        own = METHODS.find(self.of_command().method)
+        if own is asked:
+            return self
+        gone = {*_names(own), "pattern"}
+        options = {name: value for name, value in self._options.items() if name not in gone}
+        return Given(options, self._file)
+
     def known(self, agent: type[Agent], method: type[Method]) -> frozenset[str]:
         """The names of all options of a run with this agent and this method."""
         names = {*_names(RunConfig), *_names(agent), *_names(method), *_names(OfCommand)}
