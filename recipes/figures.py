@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from drawing import claims, clock, cost, episodes, regret, speed, students, study
+from drawing import claims, clock, cost, episodes, presets, regret, speed, students, study
 from drawing.data import CURVES
 from drawing.output import Output
 
@@ -37,6 +37,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += regret.outputs(results / "sparse_mdp")
     found += cost.outputs(results / "device")
     found += students.outputs(results / "distillation")
+    found += presets.outputs(results / "presets")
     found += speed.outputs(results / "speed")
     found += claims.outputs(results / "claims")
     return found

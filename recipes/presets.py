@@ -10,11 +10,14 @@ the figures into the comment of each preset, `src/sparl/config/tuned/ENV.yaml`.
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 
+import drawing.presets
 import gymnasium as gym
 import numpy as np
 from drawing.data import CURVES, RUNS, recorded, rows, variants
+from drawing.presets import COLUMNS, PRESETS
 from drawing.study import outputs
 from figures import make
 from swept import ROOT, add
@@ -23,7 +26,7 @@ from sparl import sweeps
 from sparl.config import options, presets
 
 RESULTS = ROOT / "results" / "presets"
-SEEDS = "0-2"
+SEEDS, BESIDE = "0-2", ("dense", "tiny")
 CHANCE, EPISODES = "chance.csv", 20
 TITLE = "# Measured by recipes/presets.py: what the policies return, of seeds 0, 1 and 2."
 
@@ -33,18 +36,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--presets", nargs="+", choices=presets.names(), default=presets.names())
+    parser.add_argument("--seeds", default=SEEDS, help="0-2 if not given")
+    parser.add_argument(
+        "--beside", nargs="*", choices=BESIDE, default=BESIDE, help="none where none follows"
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "presets")
     parser.add_argument("--jobs", type=int, help="runs side by side; one for each core")
     asked = parser.parse_args()
     for name in asked.presets:
         given = options.parse(["--preset", name])
-        how = {"seeds": SEEDS, "out": asked.runs / name, "jobs": asked.jobs}
-        swept = sweeps.beside(given.run, given.agent, given.method, ("dense", "tiny"), **how)
+        how = {"seeds": asked.seeds, "out": asked.runs / name, "jobs": asked.jobs}
+        swept = sweeps.beside(given.run, given.agent, given.method, asked.beside, **how)
         for table in swept.folder.glob(f"*/{CURVES}"):
             add(table.parent, RESULTS / name)
         write_chance(name, RESULTS / name / CHANCE)
         make(outputs(RESULTS / name))
         write_comment(name)
+        write_table()
         if swept.failed:
             raise SystemExit(f"failed: {', '.join(map(str, swept.failed))}")
 
@@ -70,6 +78,21 @@ def write_chance(name: str, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def measured(name: str) -> list[dict[str, str]]:
+    """What is recorded of a preset: who acts, the newest return of each seed, median weights."""
+    curves, runs = (recorded(RESULTS / name / table) for table in (CURVES, RUNS))
+    agent = options.parse(["--preset", name]).agent.name
+    found = []
+    for variant in variants(curves):
+        keys = [key for key in curves if key[0] == variant]
+        returns = ", ".join(f"{float(curves[key][-1]['eval_return']):.0f}" for key in keys)
+        weights = sorted(int(runs[key][0]["weights_kept"]) for key in keys)
+        found.append((variant, returns, str(weights[len(weights) // 2])))
+    for row in rows(RESULTS / name / CHANCE):
+        found.append((row["actions"], f"{float(row['mean_return']):.0f}", ""))
+    return [dict(zip(COLUMNS, (name, agent, *row), strict=True)) for row in found]
+
+
 def write_comment(name: str) -> None:
     """Puts the figures into the comment of a preset, below its first line."""
     path = presets.path_of(name)
@@ -80,18 +103,23 @@ def write_comment(name: str) -> None:
 
 def comment(name: str) -> list[str]:
     """The lines of a preset's comment that have its figures, from what is recorded."""
-    curves, runs = (recorded(RESULTS / name / table) for table in (CURVES, RUNS))
-    cells = []
-    for variant in variants(curves):
-        keys = [key for key in curves if key[0] == variant]
-        returns = ", ".join(f"{float(curves[key][-1]['eval_return']):.0f}" for key in keys)
-        weights = sorted(int(runs[key][0]["weights_kept"]) for key in keys)
-        cells.append((variant, returns, f"{weights[len(weights) // 2]:,} weights"))
-    for row in rows(RESULTS / name / CHANCE):
-        cells.append((row["actions"], f"{float(row['mean_return']):.0f}", ""))
+    cells = [
+        (row["who"], row["returns"], f"{int(row['weights']):,} weights" if row["weights"] else "")
+        for row in measured(name)
+    ]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
     return ["#", TITLE, *(f"#   {line}" for line in lines)]
+
+
+def write_table() -> None:
+    """What is recorded of all presets, as one file and as a table of the docs."""
+    there = [name for name in presets.names() if (RESULTS / name / CHANCE).exists()]
+    with open(RESULTS / PRESETS, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for name in there for row in measured(name))
+    make(drawing.presets.outputs(RESULTS))
 
 
 if __name__ == "__main__":
