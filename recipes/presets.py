@@ -3,14 +3,17 @@
     python recipes/presets.py --jobs 2                     # all of them, three seeds each
     python recipes/presets.py --presets Pendulum-v1
 
-Stop it, and the same command goes on where it was. Curves and tables go to `results/presets/`, and
-the figures into the comment of each preset, `src/sparl/config/tuned/ENV.yaml`.
+Stop it, and the same command goes on where it was. Curves, tables and films go to
+`results/presets/`, and the figures into the comment of each preset,
+`src/sparl/config/tuned/ENV.yaml`. Films of MuJoCo need OpenGL: without a screen, EGL.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import drawing.presets
@@ -23,11 +26,17 @@ from figures import make
 from swept import ROOT, add
 
 from sparl import sweeps
+from sparl.analysis.film_file import gif_within, shrunk
+from sparl.analysis.video import play
 from sparl.config import options, presets
+from sparl.storage import RunFolder
+from sparl.training import load_policy
 
 RESULTS = ROOT / "results" / "presets"
 SEEDS, BESIDE = "0-2", ("dense", "tiny")
 CHANCE, EPISODES = "chance.csv", 20
+FILM, SECONDS, RATE, WIDTH, BYTES = "film.gif", 5.0, 12.5, 320, 700_000
+"""Of films: the file, the longest, frames per second, pixels per row, the most bytes."""
 TITLE = "# Measured by recipes/presets.py: what the policies return, of seeds 0, 1 and 2."
 
 
@@ -53,6 +62,8 @@ def main() -> None:
         make(outputs(RESULTS / name))
         write_comment(name)
         write_table()
+        own = [run for run in swept.done if run.name.startswith(f"{given.method.name}-")]
+        write_film(own[0], RESULTS / name / FILM)
         if swept.failed:
             raise SystemExit(f"failed: {', '.join(map(str, swept.failed))}")
 
@@ -120,6 +131,15 @@ def write_table() -> None:
         writer.writeheader()
         writer.writerows(row for name in there for row in measured(name))
     make(drawing.presets.outputs(RESULTS))
+
+
+def write_film(folder: Path, path: Path) -> None:
+    """Films a run's policy, at its own speed, from the beginning of an episode."""
+    run = RunFolder.open(folder).runnable()
+    fps, episode = play(run, load_policy(folder), seed=0, most=RATE)
+    with closing(episode):
+        frames = [shrunk(frame, WIDTH) for frame in islice(episode, round(SECONDS * fps))]
+    path.write_bytes(gif_within(frames, fps, BYTES))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     }
     if (of_x && !form.Alone(0)) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
   });
-  if (of_values) Gradients(pool, form, networks, taped, taken, tiling, stored, gradient);
+  if (of_values) Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, false);
   return ffi::Error::Success();
 }
 

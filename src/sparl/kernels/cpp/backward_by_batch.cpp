@@ -80,20 +80,32 @@ void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tili
     path.norm_sums(features, way.Of(form, meeting), tape + TakenBy(form, taped, meeting), by_norm, lanes,
                    way.parts.First(t), way.parts.Second(t));
   };
-  const auto through = [&](int64_t features, float* by_norm) {
-    path.through_norm(features, way.met, tape + TakenBy(form, taped, *last), by_norm, there, lanes);
+  const auto through = [&](int64_t features, const float* by_norm, bool relu, float* to) {
+    path.through_norm(features, way.met, tape + TakenBy(form, taped, *last), by_norm, there, lanes,
+                      relu, to);
+  };
+  // Whether all that a layer reads is one value, of which the gradient is then made at once: by what
+  // the value's ReLU takes, if it is of one.
+  const auto at_once = [&](size_t l) { return form.Alone(l) && form.Reads(l).front() >= least; };
+  const auto relu_of = [&](size_t value) { return value && form.activation(value - 1) == kRelu; };
+  const auto derived = [&](size_t value) {
+    return form.activation(value - 1) == kNone ||
+           (relu_of(value) && !form.End(value) && form.Alone(form.Home(value).layer));
   };
   size_t l = depth;
   if (!last) {
     TakeGiven(form, tiling, way.dy, t, least, by_value, spare);
   } else if (last->sums) {
     l = last->layer + 1;
-    through(form.widths()[l], by_value(l));
+    through(form.widths()[l], by_value(l), false, by_value(l));
   } else {
     l = last->layer;
     const Layer& layer = (*way.layers)[l];
-    if (l >= least) {
-      through(layer.inputs, by_inputs(l));
+    if (at_once(l)) {
+      const size_t value = form.Reads(l).front();
+      through(layer.inputs, by_inputs(l), relu_of(value), by_value(value));
+    } else if (l >= least) {
+      through(layer.inputs, by_inputs(l), false, by_inputs(l));
       Spread(form, layer, l, lanes, by_inputs(l), least, by_value);
     }
   }
@@ -102,8 +114,10 @@ void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tili
     const Layer& layer = (*way.layers)[l];
     float* const delta = by_value(l + 1);
     if (!through_sums) {
-      path.derive(form.activation(l), layer.outputs, tape + At(form, taped, form.Home(l + 1)),
-                  tape + taped.offsets[depth + 1 + l], delta, lanes);
+      if (!derived(l + 1)) {
+        path.derive(form.activation(l), layer.outputs, tape + At(form, taped, form.Home(l + 1)),
+                    tape + taped.offsets[depth + 1 + l], delta, lanes);
+      }
       if (layer.norm) return sums({l, true}, layer.outputs, delta);
     }
     through_sums = false;
@@ -113,9 +127,14 @@ void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tili
       path.backward(layer, delta, nullptr, by_inputs(l), lanes, lanes);
       return sums({l, false}, layer.inputs, by_inputs(l));
     }
-    if (l < least) continue;
-    path.backward(layer, delta, nullptr, spare, lanes, lanes);
-    Spread(form, layer, l, lanes, spare, least, by_value);
+    if (at_once(l)) {
+      const size_t value = form.Reads(l).front();
+      const float* const active = tape + At(form, taped, form.Home(value));
+      path.backward(layer, delta, relu_of(value) ? active : nullptr, by_value(value), lanes, lanes);
+    } else if (l >= least) {
+      path.backward(layer, delta, nullptr, spare, lanes, lanes);
+      Spread(form, layer, l, lanes, spare, least, by_value);
+    }
   }
   if (way.dx) FromTile(by_value(0), form.widths()[0], tiling, t, way.dx);
 }
@@ -173,15 +192,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
     last = &meeting;
   }
   retreat();
-  Gradients(pool, form, networks, taped, taken, tiling, stored, gradient);
-  // Subtracting the batch's mean cancels a bias: all that is left of its gradient is rounding.
-  for (size_t n = 0; n < networks.size(); ++n) {
-    for (size_t l = 0; l < form.depth(); ++l) {
-      const Layer& layer = networks[n][l];
-      if (!layer.norm) continue;
-      std::fill_n(gradient.At(n) + form.ValuesOf(l) + layer.weights(), layer.outputs, 0.0f);
-    }
-  }
+  Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, true);
   return ffi::Error::Success();
 }
 

@@ -187,7 +187,9 @@ void GradientCirculant(const Layer& layer, int64_t first, int64_t end, Tiles x, 
     float sums[G];
     for (int64_t m = 0; m < G; ++m) sums[m] = SumOverBatch<kTile>(row * G + m, dy);
     back(sums);
-    for (int64_t t = 0; t < G && row * G + t < layer.outputs; ++t) dbias[row * G + t] = sums[t];
+    for (int64_t t = 0; dbias && t < G && row * G + t < layer.outputs; ++t) {
+      dbias[row * G + t] = sums[t];
+    }
   }
 }
 

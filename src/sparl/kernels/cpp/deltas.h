@@ -11,10 +11,11 @@
 namespace sparl {
 
 // dW and db of every layer. A task is some rows of one layer with the whole batch, so the order of
-// a sum does not depend on the number of threads.
+// a sum does not depend on the number of threads. Where a norm goes `by_batch`, subtracting the
+// batch's mean cancels a bias in front of it: its gradient would be rounding, and is zero.
 inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
                       const Tiling& taped, const Stack<const float>& tape, const Tiling& tiling,
-                      const Stack<float>& deltas, const Stack<float>& gradient) {
+                      const Stack<float>& deltas, const Stack<float>& gradient, bool by_batch) {
   struct Rows {
     int64_t network;
     size_t layer;
@@ -42,7 +43,10 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
     float* to = gradient.At(n) + form.ValuesOf(l);
     const Tiles inputs = layer.circulant() ? tiling.Of(form.depth() + l, deltas.At(n))
                                            : taped.Of(l, tape.At(n));
-    path.gradient(layer, first, end, inputs, tiling.Of(l, deltas.At(n)), to, to + layer.weights());
+    float* const dbias = to + layer.weights();
+    const bool none = by_batch && layer.norm;
+    path.gradient(layer, first, end, inputs, tiling.Of(l, deltas.At(n)), to, none ? nullptr : dbias);
+    if (none) std::fill(dbias + layer.RowOf(first), dbias + layer.RowOf(end), 0.0f);
   });
 }
 

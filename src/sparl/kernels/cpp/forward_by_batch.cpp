@@ -68,11 +68,13 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
   const auto place = [&](size_t l) {
     return form.Kept(l + 1) ? tile + At(form, taped, form.Home(l + 1)) : spare;
   };
-  const auto finish = [&](size_t l) {
+  const auto finish = [&](size_t l, bool activated) {
     float* const to = place(l);
     const int64_t outputs = form.widths()[l + 1];
-    path.activate(form.activation(l), outputs, to, lanes, lanes,
-                  tile + taped.offsets[depth + 1 + l]);
+    if (!activated) {
+      path.activate(form.activation(l), outputs, to, lanes, lanes,
+                    tile + taped.offsets[depth + 1 + l]);
+    }
     if (form.Kept(l + 1)) return Share(form, taped, l + 1, t, tile, way.y);
     FromTile(to, outputs, taped, t, way.y + form.Given(l + 1).front() * taped.batch);
   };
@@ -83,7 +85,7 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
     const size_t l = last->layer;
     path.scale(form.widths()[l + 1], way.norm, tile + SumsOf(form, taped, l), lanes, place(l),
                lanes, lanes);
-    finish(l);
+    finish(l, false);
   }
   bool normalised = last && !last->sums;
   for (size_t l = last ? last->layer + last->sums : 0; l < depth; ++l) {
@@ -101,9 +103,10 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
       from = components;
     }
     float* const sums = layer.norm ? tile + SumsOf(form, taped, l) : place(l);
-    path.forward(layer, from, sums, lanes, lanes, false);
+    const bool relu = !layer.norm && form.activation(l) == kRelu;
+    path.forward(layer, from, sums, lanes, lanes, relu);
     if (layer.norm) return moments(layer.outputs, sums);
-    finish(l);
+    finish(l, relu);
   }
 }
 

@@ -123,12 +123,14 @@ struct Path {
   void (*norm_sums)(int64_t features, Normalised, const float* x, const float* dy, int64_t lanes,
                     float* by_shift, float* by_gain);
 
-  // Turns them into gradients by x, in place, where the norm's statistics are those of the batch:
-  // factor (dy - shift - slope (x - mean)), and zero in lanes that are not there.
-  void (*through_norm)(int64_t features, Normalised, const float* x, float* dy, int64_t there,
-                       int64_t lanes);
+  // Makes of them gradients by x, where the norm's statistics are those of the batch:
+  // factor (dy - shift - slope (x - mean)), and zero in lanes that are not there. If `relu`, x is
+  // what a ReLU gave, and they are those by what it took. `to` may be dy.
+  void (*through_norm)(int64_t features, Normalised, const float* x, const float* dy, int64_t there,
+                       int64_t lanes, bool relu, float* to);
 
   // dW at the stored places and db, summed over the batch, for the rows (of the grid) first..end.
+  // No db if `dbias` is null.
   void (*gradient)(const Layer&, int64_t first, int64_t end, Tiles x, Tiles dy, float* dweight,
                    float* dbias);
 };

@@ -155,7 +155,9 @@ void Gradient(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
     });
   }
   const int64_t rows_end = layer.RowOf(end);
-  for (int64_t r = layer.RowOf(first); r < rows_end; ++r) dbias[r] = SumOverBatch<kTile>(r, dy);
+  for (int64_t r = layer.RowOf(first); dbias && r < rows_end; ++r) {
+    dbias[r] = SumOverBatch<kTile>(r, dy);
+  }
   int64_t r = first;
   if (layer.shared()) {
     GradientShared<kTile>(layer, first, end, x, dy, dweight);
