@@ -140,3 +140,17 @@ def test_what_the_check_finds(capsys):
     assert "3 observations, 1 continuous actions" in told
     assert "agents that fit: td3, sac" in told
     assert "random actions return -" in told
+    assert "actions in the middle of their range return -" in told
+
+
+def test_what_doing_nothing_earns():
+    """Pendulum's reward at zero torque, played by hand; discrete actions have no middle."""
+    found = check(envs.EnvMaker("it", envs.find("Pendulum-v1")), 400)
+    env = gym.make("Pendulum-v1")
+    returns = []
+    for number in range(2):
+        env.reset(seed=envs.episode_seed(0, "check", number))
+        returns.append(sum(float(env.step(np.zeros(1))[1]) for _ in range(200)))
+    assert found.middle_return == pytest.approx(np.mean(returns), rel=1e-6)
+    assert found.middle_return != found.random_return
+    assert check(envs.EnvMaker("it", envs.find("CartPole-v1")), 100).middle_return is None

@@ -242,7 +242,8 @@ class Completion:
 @dataclass(frozen=True)
 class Check:
     """Look at an environment before training in it: its spaces, which agents fit, what gymnasium's
-    checker finds and what sparl does about it, how fast it is, and what random actions earn."""
+    checker finds and what sparl does about it, how fast it is, and what random actions earn, and
+    the same action in the middle of its range."""
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """Gymnasium id, for example CartPole-v1; or module:EnvId, module:Class, or
@@ -254,7 +255,7 @@ class Check:
     round_actions: bool = False
     """Round continuous actions where the environment takes integers between bounds."""
     steps: int = 1_000
-    """Steps of random actions."""
+    """Steps of random actions, and as many of the middle one."""
     seed: int = 0
     """Of the episodes and the actions."""
     json: bool = False

@@ -121,6 +121,8 @@ def print_check(env: str, checked: Checked) -> None:
     if checked.random_return is not None:
         over = f"{checked.episodes} episode{'s' if checked.episodes > 1 else ''}"
         print(f"  random actions return {checked.random_return:.1f} (mean of {over})")
+    if checked.middle_return is not None:
+        print(f"  actions in the middle of their range return {checked.middle_return:.1f}")
     for finding in checked.findings:
         print(f"- {finding.what}\n  -> {finding.so}")
     if not checked.findings:

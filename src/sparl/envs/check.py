@@ -50,6 +50,9 @@ class Checked:
     """That ended within the steps played."""
     random_return: float | None
     """Mean return of random actions in those."""
+    middle_return: float | None
+    """The same of actions in the middle of their range, which are zeros mostly: what an agent that
+    has learned nothing but to do nothing earns. None for discrete actions."""
 
     def as_dict(self) -> dict[str, Any]:
         """All that was found, as JSON has it."""
@@ -65,11 +68,12 @@ class Checked:
             "step_seconds": self.step_seconds,
             "episodes": self.episodes,
             "random_return": self.random_return,
+            "middle_return": self.middle_return,
         }
 
 
 class _Played(NamedTuple):
-    """Steps of random actions."""
+    """Steps that were played."""
 
     observations: NDArray[np.float32]
     """[steps + episodes, obs]."""
@@ -82,10 +86,10 @@ class _Played(NamedTuple):
 
 
 def check(make: EnvMaker, steps: int = 1000, seed: int = 0, round_actions: bool = False) -> Checked:
-    """Looks at an environment, and plays random actions in it.
+    """Looks at an environment, and plays random actions in it, then zeros if they are continuous.
 
     Args:
-        steps: How many are played.
+        steps: How many are played of each.
         seed: Of the episodes and the actions.
         round_actions: As in `RunConfig`.
 
@@ -102,6 +106,8 @@ def check(make: EnvMaker, steps: int = 1000, seed: int = 0, round_actions: bool 
         findings += _repeats(env, spaces, seed)
         longest = env.spec.max_episode_steps if env.spec else None
         findings += _measured(played, longest)
+        middle = None if spaces.discrete else np.zeros(spaces.action_size, np.float32)
+        still = [] if middle is None else _play(env, spaces, steps, seed, middle).returns
         returns = played.returns
         return Checked(
             spaces=spaces,
@@ -112,6 +118,7 @@ def check(make: EnvMaker, steps: int = 1000, seed: int = 0, round_actions: bool 
             step_seconds=float(np.median(played.steps)),
             episodes=len(returns),
             random_return=float(np.mean(returns)) if returns else None,
+            middle_return=float(np.mean(still)) if still else None,
         )
     finally:
         env.close()
@@ -157,7 +164,14 @@ def _arrays(raw: gym.Env, seed: int) -> list[Finding]:
     return findings
 
 
-def _play(env: gym.Env, spaces: Spaces, steps: int, seed: int) -> _Played:
+def _play(
+    env: gym.Env,
+    spaces: Spaces,
+    steps: int,
+    seed: int,
+    always: NDArray[np.float32] | None = None,
+) -> _Played:
+    """Plays one action in [-1, 1] all the time, or random ones."""
     rng = np.random.default_rng([seed, *b"check"])
     played = _Played(np.zeros((0, spaces.observation_size), np.float32), np.zeros(0), [], [], [])
     observations, rewards, total, ended = [], [], 0.0, True
@@ -169,8 +183,8 @@ def _play(env: gym.Env, spaces: Spaces, steps: int, seed: int) -> _Played:
             played.resets.append(time.perf_counter() - before)
             total, ended = 0.0, False
         else:
-            action = spaces.to_env_action(spaces.random(rng))
-            observation, reward, terminated, truncated, _ = env.step(action)
+            chosen = spaces.random(rng) if always is None else always
+            observation, reward, terminated, truncated, _ = env.step(spaces.to_env_action(chosen))
             played.steps.append(time.perf_counter() - before)
             rewards.append(float(reward))
             total, ended = total + rewards[-1], terminated or truncated
