@@ -16,8 +16,19 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from drawing import claims, clock, cost, episodes, presets, regret, speed, students, study
-from drawing.data import CURVES
+from drawing import (
+    claims,
+    clock,
+    cost,
+    episodes,
+    minutes,
+    presets,
+    regret,
+    speed,
+    students,
+    study,
+)
+from drawing.data import CURVES, SPEEDS
 from drawing.output import Output
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -31,6 +42,8 @@ def registry(results: Path = RESULTS) -> list[Output]:
     for path in sorted(results.glob(f"**/{CURVES}")):
         if path.parent.name not in NOTES:
             found += study.outputs(path.parent)
+    for path in sorted(results.glob(f"**/{SPEEDS}")):
+        found += minutes.outputs(path.parent)
     for path in sorted(results.glob(f"**/{episodes.EPISODES}")):
         found += episodes.outputs(path.parent)
     found += clock.outputs(results / "larger_networks" / "halfcheetah-clock")

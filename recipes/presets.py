@@ -37,7 +37,7 @@ SEEDS, BESIDE = "0-2", ("dense", "tiny")
 CHANCE, EPISODES = "chance.csv", 20
 FILM, SECONDS, RATE, WIDTH, BYTES = "film.gif", 5.0, 12.5, 320, 700_000
 """Of films: the file, the longest, frames per second, pixels per row, the most bytes."""
-TITLE = "# Measured by recipes/presets.py: what the policies return, of seeds 0, 1 and 2."
+TITLE = "# Measured by recipes/presets.py: what the policy of each seed returns."
 
 
 def main() -> None:
@@ -63,7 +63,8 @@ def main() -> None:
         write_comment(name)
         write_table()
         own = [run for run in swept.done if run.name.startswith(f"{given.method.name}-")]
-        write_film(own[0], RESULTS / name / FILM)
+        if own:
+            write_film(own[0], RESULTS / name / FILM)
         if swept.failed:
             raise SystemExit(f"failed: {', '.join(map(str, swept.failed))}")
 

@@ -67,9 +67,8 @@ class Race:
 
 def run_sparl(race: Race, changes: dict[str, Any], seed: int, steps: int, out: Path) -> None:
     """A run with the settings of `walk.yaml` but for some."""
-    import yaml
-
     import sparl  # the others are trained where it is not installed
+    from sparl.config import yaml_file
 
     class Measure(sparl.Callback):
         def on_start(self, trainer: Any) -> None:
@@ -80,7 +79,7 @@ def run_sparl(race: Race, changes: dict[str, Any], seed: int, steps: int, out: P
                 policy = self._trainer.policy()
                 race.measure(step, lambda seen: policy.predict(seen)[0])
 
-    options = yaml.safe_load((HERE / "walk.yaml").read_text())
+    options = yaml_file.read(HERE / "walk.yaml")
     if "method" in changes:
         options = {name: options[name] for name in options if name not in OF_METHOD}
     options |= changes | {"eval_every": steps, "eval_episodes": 1}

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import jaxtyping
+import numpy as np
+import numpy.typing
 from beartype import BeartypeConf, beartype
 
 _with_shapes = jaxtyping.jaxtyped
 _without_shapes = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+NDArray = np.ndarray[tuple[Any, ...], np.dtype[Scalar]]
+
+
 def install() -> None:
-    """Lets the import hook of jaxtyping decorate with `checked`."""
+    """Lets the import hook of jaxtyping decorate with `checked`; before sparl is imported."""
     jaxtyping.jaxtyped = checked
+    # From NumPy 2.5 on theirs is a `type` statement, into which jaxtyping 0.3 does not look. This
+    # is what it stands for, and what it was before.
+    numpy.typing.NDArray = NDArray
 
 
 def checked(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
