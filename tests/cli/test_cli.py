@@ -15,7 +15,7 @@ from environments import TINY
 
 import sparl
 from sparl.cli import main
-from sparl.config import options
+from sparl.config import options, presets
 from sparl.config.run import RECORDED
 
 ENV = "environments:Point-v0"
@@ -200,6 +200,8 @@ def test_list_names_all_there_is(capsys):
     told = capsys.readouterr().out
     for word in ("td3", "dense", "rnm", "row-sparse", "straight-through", "kernels:"):
         assert word in told
+    words = told.split()
+    assert all(name in words for name in presets.names()), "a long name runs into its text"
 
 
 def test_resume_from_the_command_line(run, capsys):

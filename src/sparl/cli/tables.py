@@ -281,8 +281,13 @@ def print_list(kinds: dict[str, dict[str, str | None]]) -> None:
             sentence = " ".join((text or "").split()).partition(". ")[0].rstrip(".")
             sentence += "." * (sentence != "")
             lines = textwrap.wrap(sentence, max(20, console.width - NAMES)) or [""]
-            for head, line in zip([f"  {name}", *[""] * len(lines)], lines, strict=False):
+            head = f"  {name}"
+            if len(head) >= NAMES:
+                console.print(head, soft_wrap=True)
+                head = ""
+            for line in lines:
                 console.print(f"{head:<{NAMES}}{line}", soft_wrap=True)
+                head = ""
 
 
 def _by(shape: Sequence[int]) -> str:
