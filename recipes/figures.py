@@ -25,6 +25,7 @@ from drawing import (
     presets,
     regret,
     speed,
+    step,
     students,
     study,
 )
@@ -52,6 +53,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += students.outputs(results / "distillation")
     found += presets.outputs(results / "presets")
     found += speed.outputs(results / "speed")
+    found += step.outputs(results / "speed")
     found += claims.outputs(results / "claims")
     return found
 
