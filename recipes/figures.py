@@ -23,6 +23,7 @@ from drawing import (
     episodes,
     minutes,
     presets,
+    race,
     regret,
     speed,
     step,
@@ -48,6 +49,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     for path in sorted(results.glob(f"**/{episodes.EPISODES}")):
         found += episodes.outputs(path.parent)
     found += clock.outputs(results / "larger_networks" / "halfcheetah-clock")
+    found += race.outputs(results / "go1")
     found += regret.outputs(results / "sparse_mdp")
     found += cost.outputs(results / "device")
     found += students.outputs(results / "distillation")
