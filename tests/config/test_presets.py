@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import presets as recipe
 import pytest
 
@@ -30,6 +32,14 @@ def test_the_comment_has_what_was_recorded(name):
     wanted = recipe.comment(name)
     assert lines[1 : 1 + len(wanted)] == wanted
     assert not lines[1 + len(wanted)].startswith("#")
+
+
+def test_the_gallery_shows_every_preset_with_its_weights():
+    gallery = (recipe.ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"\*\*(\S+-v\d)\*\*:[^`]*?([\d,]+) weights", gallery))
+    own = {name: recipe.measured(name)[0] for name in MEASURED}
+    assert told == {name: f"{int(row['weights']):,}" for name, row in own.items()}
+    assert all((recipe.RESULTS / name / recipe.FILM).exists() for name in MEASURED)
 
 
 def test_the_words_come_before_the_preset():
