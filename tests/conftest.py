@@ -17,6 +17,9 @@ from hypothesis import settings
 MOST_MEMORY = 2 * 2**20
 """Kilobytes from which on a process that runs tests forgets what it has compiled."""
 
+HAS_OLDER_EMITTER = metadata.version("jaxlib").startswith("0.10.")
+"""Whether XLA has two ways to emit fused loops, and the option that chooses."""
+
 # `python -m pytest tests/fuzz --hypothesis-profile=long`: see CONTRIBUTING.md.
 settings.register_profile("long")
 
@@ -32,7 +35,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     # XLA's older way to emit fused loops takes half the time. XLA ends where it does not know a
     # flag, and another version may not know this one.
     quick = "--xla_backend_optimization_level=0"
-    if metadata.version("jaxlib").startswith("0.10."):
+    if HAS_OLDER_EMITTER:
         quick += " --xla_cpu_use_fusion_emitters=false"
     # Options of the environment come last and win.
     os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}"
@@ -81,6 +84,8 @@ def default_emitter(monkeypatch):
     XLA's older emitter rounds depends on what else is in a function."""
     import jax
 
+    if not HAS_OLDER_EMITTER:
+        return
     options = {"xla_cpu_use_fusion_emitters": True}
     monkeypatch.setattr(jax, "jit", partial(jax.jit, compiler_options=options))
     monkeypatch.setattr("sparl.engine.compiled._recent", OrderedDict())
