@@ -20,7 +20,7 @@ NAMES = {
 }
 HEADER = (
     *("who", "seeds", "steps to the gate", "core minutes to the gate"),
-    *("core minutes of all", "error at the end, m/s", "falls in 5 episodes"),
+    *("steps of all", "error at the end, m/s", "falls in 5 episodes"),
 )
 
 
@@ -41,7 +41,7 @@ def table(files: dict[str, Path]) -> str:
         lasts = [run[-1] for run in of_seed.values()]
         steps = ("never" if row is None else f"{int(row['step']):,}" for row in passed)
         taken = ("never" if row is None else _minutes(row) for row in passed)
-        cells = (of_seed, steps, taken, map(_minutes, lasts))
+        cells = (of_seed, steps, taken, (f"{int(row['step']):,}" for row in lasts))
         ends = [[row[column] for row in lasts] for column in ("error", "falls")]
         lines.append([NAMES[who], *(", ".join(cell) for cell in (*cells, *ends))])
     return style.table(HEADER, lines)
