@@ -84,8 +84,8 @@ void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tili
     path.through_norm(features, way.met, tape + TakenBy(form, taped, *last), by_norm, there, lanes,
                       relu, to);
   };
-  // Whether all that a layer reads is one value, of which the gradient is then made at once: by what
-  // the value's ReLU takes, if it is of one.
+  // Whether the gradient by what a layer reads is written where it belongs in one pass. The slope of
+  // a ReLU, if one made that value, is then part of the pass, and `derived` says so.
   const auto at_once = [&](size_t l) { return form.Alone(l) && form.Reads(l).front() >= least; };
   const auto relu_of = [&](size_t value) { return value && form.activation(value - 1) == kRelu; };
   const auto derived = [&](size_t value) {
