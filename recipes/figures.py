@@ -25,6 +25,7 @@ from drawing import (
     presets,
     race,
     regret,
+    roofline,
     speed,
     step,
     students,
@@ -56,6 +57,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += presets.outputs(results / "presets")
     found += speed.outputs(results / "speed")
     found += step.outputs(results / "speed")
+    found += roofline.outputs(results / "speed")
     found += claims.outputs(results / "claims")
     return found
 

@@ -13,13 +13,24 @@ from drawing import style
 from drawing.output import Output
 
 LAYERS, TRAIN = "layers.json", "train_halfcheetah_256.json"
+AVX2 = {
+    "train_avx2_td3.json": "TD3",
+    "train_avx2_ant.json": "TD3",
+    "train_avx2_sac.json": "SAC",
+    "train_avx2_crossq.json": "CrossQ",
+    "train_avx2_pairs.json": "TD3",
+}
+"""Of a machine as most laptops are."""
 WIDTHS, BATCH = (256, 1024), 256
 PEERS = {"sb3": "Stable-Baselines3", "sbx": "SBX"}
 
 
 def outputs(folder: Path) -> list[Output]:
     """Of `results/speed`."""
-    return [Output(folder / "speed.png", (folder / LAYERS, folder / TRAIN), picture)]
+    return [
+        Output(folder / "speed.png", (folder / LAYERS, folder / TRAIN), picture),
+        Output(folder / "avx2.md", tuple(folder / name for name in AVX2), table),
+    ]
 
 
 def picture(files: dict[str, Path]) -> Figure:
@@ -36,6 +47,34 @@ def picture(files: dict[str, Path]) -> Figure:
         "the median ratio to Stable-Baselines3 within a repetition.",
     )
     return figure
+
+
+def table(files: dict[str, Path]) -> str:
+    """A row for each contender of each setting, and for two runs of it side by side."""
+    rows = []
+    for name, agent in AVX2.items():
+        measured = json.loads(files[name].read_text())
+        for row in measured["rows"]:
+            if name == "train_avx2_pairs.json" and row["runs"] == 1:
+                continue  # they are in the first table, of more repetitions
+            rows.append([f"{agent}, {measured['env']}", *_cells(row)])
+    header = ["", "", "steps/s", "core us a step", "times the peer", "times dense"]
+    return style.table(header, rows)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    who = PEERS.get(row["name"], f"sparl, {row['name']}")
+    if row["runs"] > 1:
+        who += f", {row['runs']} runs"
+    least, most = min(row["all"]), max(row["all"])
+    peer = next(row[k] for k in ("ratio_to_one_sb3", "ratio_to_sb3", "ratio_to_sbx") if k in row)
+    return [
+        who,
+        f"{row['steps_per_second']:.0f} ({least:.0f} to {most:.0f})",
+        f"{row['core_us_per_step']:,.0f}",
+        f"{peer:.2f}",
+        f"{row['ratio_to_dense']:.2f}" if "ratio_to_dense" in row else "",
+    ]
 
 
 def sparsity(pattern: str) -> float:

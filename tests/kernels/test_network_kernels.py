@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("best_instruction_set")
 
 FIXED = {
     "dense": ([70, 129, 67, 3], [None] * 3, 97),
+    "dense, wide": ([20, 530, 70, 513, 2], [None, None, NofM(1, 2), None], 40),
     "1:8": ([23, 256, 256, 1], [NofM(1, 8), NofM(1, 8), None], 256),
     "half": ([24, 150, 40], [PerRow(12), PerLayer(3000)], 128),
     "1:8x8": ([23, 256, 300, 1], [NofM(1, 8, 8), NofM(3, 16, 8), NofM(1, 8, 2)], 256),

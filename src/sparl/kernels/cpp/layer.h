@@ -44,7 +44,8 @@ struct Layer {
   const int32_t* order = nullptr;
   int64_t kept = 0;
   // What the kernels multiply by in place of `weight` (prepared.h). by_row: the spectra of blocks,
-  // row by row. by_column: packed values column by column, or the spectra of the transposed blocks.
+  // row by row. by_column: packed values column by column, weights of a dense layer in the same
+  // order where that pays, or the spectra of the transposed blocks.
   const float* by_row = nullptr;
   const float* by_column = nullptr;
   // What the norms amount to (batch_norms.h).

@@ -140,6 +140,9 @@ void Backward(const Layer& layer, const float* dy, const float* active, float* d
   } else if (layer.packed()) {
     MultiplyPacked<kTile>(layer.inputs, layer.by_column, layer.rows, layer.column_starts, dy, dx,
                           step, finish);
+  } else if (layer.by_column) {
+    MultiplyDense<kTile>(layer.inputs, layer.outputs, layer.by_column, layer.outputs, 1, dy, dx,
+                         step, finish);
   } else {
     MultiplyDense<kTile>(layer.inputs, layer.outputs, layer.weight, 1, layer.inputs, dy, dx, step,
                          finish);

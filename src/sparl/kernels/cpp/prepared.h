@@ -1,5 +1,6 @@
 // What kernels multiply by in place of the stored weights: packed values in the order of their
-// columns (unless rows share these), and the spectra of blocks. They are computed once per call, for all tiles.
+// columns (unless rows share these), transposed dense weights, and the spectra of blocks. They are
+// computed once per call, for all tiles.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +23,9 @@ class Prepared {
   template <typename Pool>
   Prepared(Pool pool, Order order, size_t first, Networks* networks) {
     const auto wanted = [&](const Layer& layer) {
-      return layer.circulant() || 
-             (layer.packed() && !layer.shared() && order == kByColumn);
+      if (layer.circulant()) return true;
+      if (order == kByRow || layer.shared()) return false;
+      return layer.packed() || Far(layer);
     };
     int64_t weights = 0;
     for (const auto& layers : *networks) {
@@ -40,9 +42,12 @@ class Prepared {
         Layer& layer = layers[l];
         if (!wanted(layer)) continue;
         (order == kByRow ? layer.by_row : layer.by_column) = next;
-        const int64_t at_once = kWeightsAtOnce / layer.group;
-        for (int64_t k = 0; k < layer.kept; k += at_once) {
-          parts.push_back({&layer, next, k, std::min(k + at_once, layer.kept)});
+        const bool dense = !layer.packed();
+        const int64_t all = dense ? layer.inputs : layer.kept;
+        const int64_t each = dense ? layer.outputs : layer.group;
+        const int64_t at_once = std::max<int64_t>(kWeightsAtOnce / each, kColumnsAtOnce);
+        for (int64_t k = 0; k < all; k += at_once) {
+          parts.push_back({&layer, next, k, std::min(k + at_once, all)});
         }
         next += layer.weights();
       }
@@ -50,19 +55,39 @@ class Prepared {
     ParallelFor(pool, parts.size(), [&](int64_t task) {
       const Part& p = parts[task];
       if (p.layer->circulant()) return Spectra(p, order);
+      if (!p.layer->packed()) return Transpose(p);
       for (int64_t k = p.first; k < p.end; ++k) p.to[k] = p.layer->weight[p.layer->order[k]];
     });
   }
 
  private:
-  static constexpr int64_t kWeightsAtOnce = 16384;
+  static constexpr int64_t kWeightsAtOnce = 16384, kColumnsAtOnce = 16;
 
-  // Some of a layer's values or blocks, and where those of the whole layer go.
+  // Whether the weights of one column of a dense layer lie so far apart that walking down columns
+  // is slow: powers of two compete for the same few cache lines.
+  static bool Far(const Layer& layer) {
+    constexpr int64_t kFar = 512, kMany = 64;
+    return layer.inputs >= kFar && layer.outputs >= kMany;
+  }
+
+  // Some of a layer's values, blocks or, if it is dense, columns, and where the whole layer goes.
   struct Part {
     const Layer* layer;
     float* to;
     int64_t first, end;
   };
+
+  // Row after row for some columns at a time, whose cache lines wait half written.
+  static void Transpose(const Part& p) {
+    const int64_t inputs = p.layer->inputs, outputs = p.layer->outputs;
+    for (int64_t c = p.first; c < p.end; c += kColumnsAtOnce) {
+      const int64_t end = std::min(c + kColumnsAtOnce, p.end);
+      for (int64_t r = 0; r < outputs; ++r) {
+        const float* const row = p.layer->weight + r * inputs;
+        for (int64_t i = c; i < end; ++i) p.to[i * outputs + r] = row[i];
+      }
+    }
+  }
 
   static void Spectra(const Part& p, Order order) {
     const Layer& layer = *p.layer;
