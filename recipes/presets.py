@@ -97,11 +97,11 @@ def measured(name: str) -> list[dict[str, str]]:
     found = []
     for variant in variants(curves):
         keys = [key for key in curves if key[0] == variant]
-        returns = ", ".join(f"{float(curves[key][-1]['eval_return']):.0f}" for key in keys)
+        returns = ", ".join(str(round(float(curves[key][-1]["eval_return"]))) for key in keys)
         weights = sorted(int(runs[key][0]["weights_kept"]) for key in keys)
         found.append((variant, returns, str(weights[len(weights) // 2])))
     for row in rows(RESULTS / name / CHANCE):
-        found.append((row["actions"], f"{float(row['mean_return']):.0f}", ""))
+        found.append((row["actions"], str(round(float(row["mean_return"]))), ""))
     return [dict(zip(COLUMNS, (name, agent, *row), strict=True)) for row in found]
 
 
