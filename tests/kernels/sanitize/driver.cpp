@@ -340,6 +340,8 @@ std::vector<Net> Nets() {
     nets.emplace_back(Shape{40, 75, 33}, std::vector<double>{0.2, 0.0}, batch, 2,
                       Connections::Chain(2, false), batch > 16, ++seed, Shape{1, 1}, Shape{8, 2});
   }
+  // A dense layer so wide that its weights are transposed first.
+  add({3, 515, 67, 2}, {1, 1, 1}, 33, 2, false);
   for (int64_t batch : {0, 1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     add({7, 13, 5, 1}, {1, 0.4, 0.7}, batch, 1, batch % 2);
     add({19, 3, 23}, {0.1, 1}, batch, 3, batch % 2 == 0, batch > 16);
