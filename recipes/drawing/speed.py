@@ -13,12 +13,13 @@ from drawing import style
 from drawing.output import Output
 
 LAYERS, TRAIN = "layers.json", "train_halfcheetah_256.json"
+PAIRS = "train_avx2_pairs.json"
 AVX2 = {
     "train_avx2_td3.json": "TD3",
     "train_avx2_ant.json": "TD3",
     "train_avx2_sac.json": "SAC",
     "train_avx2_crossq.json": "CrossQ",
-    "train_avx2_pairs.json": "TD3",
+    PAIRS: "TD3",
 }
 """Of a machine as most laptops are."""
 WIDTHS, BATCH = (256, 1024), 256
@@ -55,8 +56,8 @@ def table(files: dict[str, Path]) -> str:
     for name, agent in AVX2.items():
         measured = json.loads(files[name].read_text())
         for row in measured["rows"]:
-            if name == "train_avx2_pairs.json" and row["runs"] == 1:
-                continue  # they are in the first table, of more repetitions
+            if name == PAIRS and row["runs"] == 1:
+                continue  # the first file has them, of more repetitions
             rows.append([f"{agent}, {measured['env']}", *_cells(row)])
     header = ["", "", "steps/s", "core us a step", "times the peer", "times dense"]
     return style.table(header, rows)

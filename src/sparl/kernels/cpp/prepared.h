@@ -63,8 +63,8 @@ class Prepared {
  private:
   static constexpr int64_t kWeightsAtOnce = 16384, kColumnsAtOnce = 16;
 
-  // Whether the weights of one column of a dense layer lie so far apart that walking down columns
-  // is slow: powers of two compete for the same few cache lines.
+  // Whether a dense layer is so wide that walking down its columns is slow: rows that lie a power of
+  // two apart compete for the same few cache lines.
   static bool Far(const Layer& layer) {
     constexpr int64_t kFar = 512, kMany = 64;
     return layer.inputs >= kFar && layer.outputs >= kMany;
@@ -77,7 +77,7 @@ class Prepared {
     int64_t first, end;
   };
 
-  // Row after row for some columns at a time, whose cache lines wait half written.
+  // Writes W^T, row by row of W and some columns at a time, so that a cache line is read once.
   static void Transpose(const Part& p) {
     const int64_t inputs = p.layer->inputs, outputs = p.layer->outputs;
     for (int64_t c = p.first; c < p.end; c += kColumnsAtOnce) {
