@@ -285,9 +285,15 @@ class Agent(ABC):
         return build(key, sizes, squash, *wired)
 
     def by_batch(
-        self, state: AgentState, networks: Networks, inputs: Float[Array, "in batch"]
-    ) -> tuple[Float[Array, "members out batch"], Networks]:
+        self,
+        state: AgentState,
+        networks: Networks,
+        inputs: Float[Array, "in batch"],
+        samples: int | None = None,
+    ) -> tuple[Float[Array, "members out samples"], Networks]:
         """The outputs of networks in training mode, where batch norms go by the batch.
+
+        If `samples` is given, it is those of as many samples alone, the first ones.
 
         Returns:
             The outputs, and the networks with that batch in their running statistics, for
@@ -297,4 +303,4 @@ class Agent(ABC):
         if self.renorm_from is not None:
             assert state.updates is not None
             renormalise = state.updates >= self.renorm_from
-        return all_by_batch(networks, inputs, renormalise)
+        return all_by_batch(networks, inputs, renormalise, samples)

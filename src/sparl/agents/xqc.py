@@ -105,9 +105,10 @@ class XQC(SAC):
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
     ) -> tuple[AgentState, dict[str, jax.Array]]:
         inputs, next_inputs, next_log_prob, temperature, normal = drawn(state, batch, key)
-        both = jnp.concatenate([inputs, next_inputs], axis=1)
-        outputs, _ = self.by_batch(state, state.target("critics"), both)
-        _, next_logits = jnp.split(outputs, 2, axis=2)
+        # Norms go by the joint batch; of either half of it one set of critics gives the returns.
+        rows = inputs.shape[1]
+        next_first = jnp.concatenate([next_inputs, inputs], axis=1)
+        next_logits, _ = self.by_batch(state, state.target("critics"), next_first, rows)
         next_p = self.one_of_two(jax.nn.softmax(next_logits, axis=1))
         # `terminated` is the environment's own end; a time limit does not end the value.
         discount = batch.discount * (1.0 - batch.terminated)
@@ -115,8 +116,8 @@ class XQC(SAC):
         target = stop_gradient(self.atoms.projected(next_p, discount, shift))
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
-            outputs, seen = self.by_batch(state, critics, both)
-            logits, _ = jnp.split(outputs, 2, axis=2)
+            both = jnp.concatenate([inputs, next_inputs], axis=1)
+            logits, seen = self.by_batch(state, critics, both, rows)
             return jnp.sum(batch.mean(cross_entropy(logits, target))), (logits, seen)
 
         state, loss, (logits, seen) = state.step("critics", critic_loss)

@@ -43,7 +43,8 @@ def by_batch(
     x: Float[Array, "in batch"],
     connections: Connections,
     renormalise: Bool[Array, ""] | bool = False,
-) -> tuple[Float[Array, "members out batch"], list[Seen]]:
+    samples: int | None = None,
+) -> tuple[Float[Array, "members out samples"], list[Seen]]:
     """The outputs of networks of one form whose batch norms use the statistics of the batch.
 
     Differentiable (in reverse) in weights, biases, gains, shifts and `x`. A bias in front of a norm
@@ -56,6 +57,7 @@ def by_batch(
         connections: Of each network.
         renormalise: Whether the norms come close to what their running statistics give: batch
             renormalisation (1702.03275).
+        samples: Of how many samples the outputs are wanted, the first ones; all if not given.
 
     Returns:
         The outputs, and what the norms of each network have seen.
@@ -73,7 +75,8 @@ def by_batch(
     for layers in members:
         check_layers(layers)
     flag = jnp.asarray(renormalise, jnp.float32).reshape(1, 1)
-    results: Any = _by_batch(form, *vectors(members), x, flag)
+    wanted = x.shape[1] if samples is None else min(samples, x.shape[1])
+    results: Any = _by_batch(form, wanted, *vectors(members), x, flag)
     y, statistics = results
     return y, [_seen(form, stop_gradient(numbers)) for numbers in statistics]
 
@@ -88,21 +91,21 @@ def _seen(form: Form, statistics: jax.Array) -> Seen:
     return Seen(found[: len(form.normed)], found[len(form.normed) :])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _by_batch(
-    form: Form, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
+    form: Form, samples: int, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    y, _, statistics = _call_forward(form, values, indices, x, flag)
+    y, _, statistics = _call_forward(form, samples, values, indices, x, flag)
     return y, statistics
 
 
 def _call_forward(
-    form: Form, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
+    form: Form, samples: int, values: jax.Array, indices: jax.Array, x: jax.Array, flag: jax.Array
 ) -> Any:
     """Outputs, tapes and statistics."""
     members, batch = len(values), x.shape[1]
     results = [
-        jax.ShapeDtypeStruct((members, form.outputs, batch), jnp.float32),
+        jax.ShapeDtypeStruct((members, form.outputs, samples), jnp.float32),
         tiles((members,), form.taped_features + form.normed_sums, batch),
         jax.ShapeDtypeStruct((members, 2 * (form.normed_sums + form.normed_inputs)), jnp.float32),
     ]
@@ -110,23 +113,24 @@ def _call_forward(
     return native.call("forward_by_batch", results, *operands, **form.attributes)
 
 
-def _forward(form: Form, values: Any, indices: Any, x: Any, flag: Any) -> Any:
+def _forward(form: Form, samples: int, values: Any, indices: Any, x: Any, flag: Any) -> Any:
     """The results, and what the backward call needs."""
     of_x = x.perturbed
     values, indices, x, flag = (a.value for a in (values, indices, x, flag))
-    y, tape, statistics = _call_forward(form, values, indices, x, flag)
-    # An empty array: its static width says of how many inputs the backward call computes gradients.
-    dx_width = jnp.zeros((0, form.widths[0] if of_x else 0))
-    return (y, statistics), (values, indices, flag, tape, statistics, dx_width)
+    y, tape, statistics = _call_forward(form, samples, values, indices, x, flag)
+    # An empty array: its static shape says of how many inputs the backward call computes gradients,
+    # and of how many samples.
+    empty = jnp.zeros((0, form.widths[0] if of_x else 0, x.shape[1]))
+    return (y, statistics), (values, indices, flag, tape, statistics, empty)
 
 
-def _backward(form: Form, saved: Any, cotangents: Any) -> Any:
+def _backward(form: Form, _: int, saved: Any, cotangents: Any) -> Any:
     """The gradients of values, indices, x and the flag."""
-    values, indices, flag, tape, statistics, dx_width = saved
+    values, indices, flag, tape, statistics, empty = saved
     dy, _ = cotangents
     if isinstance(dy, SymbolicZero):
         return None, None, None, None
-    members, batch, inputs = len(values), dy.shape[-1], dx_width.shape[1]
+    members, (_, inputs, batch) = len(values), empty.shape
     deltas = form.delta_features + inputs + form.normed_inputs
     dvalues, dx, _ = native.call(
         "backward_by_batch",

@@ -23,8 +23,11 @@ from sparl.networks.norms import AnyNorm, BatchNorm
 
 
 def by_batch(
-    network: Network, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool = False
-) -> tuple[Float[Array, "out batch"], Network]:
+    network: Network,
+    x: Float[Array, "in batch"],
+    renormalise: Bool[Array, ""] | bool = False,
+    samples: int | None = None,
+) -> tuple[Float[Array, "out samples"], Network]:
     """The outputs of a network whose batch norms go by the batch, and the network afterwards.
 
     Differentiable in all that is trained. What subtracting a batch's mean takes away again has
@@ -34,11 +37,13 @@ def by_batch(
         network: Any network.
         x: A batch of inputs.
         renormalise: See `BatchNorm.of_batch`.
+        samples: Of how many samples the outputs are wanted, the first ones; all if not given.
+            Norms go by all of them.
     """
     if not network.has_batch_norms:
-        return network(x), network
+        return network(x[:, :samples]), network
     network = _constants_held(network)
-    on_kernels = _on_kernels({"": network}, x, renormalise)
+    on_kernels = _on_kernels({"": network}, x, renormalise, samples)
     if on_kernels is not None:
         outputs, moved = on_kernels
         return outputs[0], moved[""]
@@ -58,21 +63,25 @@ def by_batch(
         return network.layers[i].apply(y)
 
     y = wiring.run(network.wiring, network.select_inputs(x), linear, normalised, wiring.IN_JAX)
+    y = y[:, :samples]
     moved = {place: tuple(of_layers) for place, of_layers in norms.items()}
     return jnp.tanh(y) if network.squash else y, replace(network, **moved)
 
 
 def all_by_batch(
-    networks: Networks, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool = False
-) -> tuple[Float[Array, "members out batch"], Networks]:
+    networks: Networks,
+    x: Float[Array, "in batch"],
+    renormalise: Bool[Array, ""] | bool = False,
+    samples: int | None = None,
+) -> tuple[Float[Array, "members out samples"], Networks]:
     """`by_batch` of several networks for the same inputs."""
     if not any(network.has_batch_norms for network in networks.values()):
-        return apply_all(networks, x), networks
+        return apply_all(networks, x[:, :samples]), networks
     networks = {name: _constants_held(network) for name, network in networks.items()}
-    on_kernels = _on_kernels(networks, x, renormalise)
+    on_kernels = _on_kernels(networks, x, renormalise, samples)
     if on_kernels is not None:
         return on_kernels
-    results = {name: by_batch(network, x, renormalise) for name, network in networks.items()}
+    results = {name: by_batch(network, x, renormalise, samples) for name, network in networks.items()}
     outputs = jnp.stack([y for y, _ in results.values()])
     return outputs, {name: network for name, (_, network) in results.items()}
 
@@ -96,8 +105,11 @@ def _constants_held(network: Network) -> Network:
 
 
 def _on_kernels(
-    networks: Networks, x: Float[Array, "in batch"], renormalise: Bool[Array, ""] | bool
-) -> tuple[Float[Array, "members out batch"], Networks] | None:
+    networks: Networks,
+    x: Float[Array, "in batch"],
+    renormalise: Bool[Array, ""] | bool,
+    samples: int | None,
+) -> tuple[Float[Array, "members out samples"], Networks] | None:
     """`all_by_batch` as one call of the kernels; None if they cannot run these networks at once."""
     members = [network.whole() for network in networks.values()]
     first, *others = networks.values()
@@ -112,7 +124,7 @@ def _on_kernels(
         for n, of_network in zip(others, layers[1:], strict=True)
     ):
         return None
-    y, seen = kernels.by_batch(layers, first.select_inputs(x), connections, renormalise)
+    y, seen = kernels.by_batch(layers, first.select_inputs(x), connections, renormalise, samples)
 
     def moved(norms: Sequence[AnyNorm | None], moments: Sequence[Any]) -> tuple[Any, ...]:
         pairs = zip(norms, moments, strict=True)

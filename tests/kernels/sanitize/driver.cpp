@@ -242,14 +242,17 @@ struct Net {
   }
 
   // What the handlers make of it while all batch norms are trained: y, tape, statistics, and what
-  // comes back.
+  // comes back. With renormalisation that is of the first half of the samples alone.
   Arrays ByBatch(Pool& pool, bool of_x, float renormalise) const {
     const Attributes attributes = Code();
     const Array flag = Flag(renormalise);
+    const Shape wanted{networks, Outputs(), renormalise ? batch / 2 : batch};
+    const Array some_dy = Floats(wanted);
+    std::copy_n(dy.floats(), some_dy.count, some_dy.floats());
     Arrays found = Do(sparl::ForwardByBatch, pool, {x, flag, values, indices},
-                      {Y(), TapeByBatch(), Statistics()}, attributes);
+                      {Floats(wanted), TapeByBatch(), Statistics()}, attributes);
     const Arrays backward =
-        Do(sparl::BackwardByBatch, pool, {dy, found[1], found[2], flag, values, indices},
+        Do(sparl::BackwardByBatch, pool, {some_dy, found[1], found[2], flag, values, indices},
            GradientsByBatch(of_x), attributes);
     found.insert(found.end(), backward.begin(), backward.end());
     return found;

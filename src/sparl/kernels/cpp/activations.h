@@ -67,9 +67,8 @@ void Activate(Activation activation, int64_t features, float* y, int64_t step, i
   };
   switch (activation) {
     case kNone:
+    case kRelu:  // is applied where sums are stored
       return;
-    case kRelu:
-      return each(Relu);
     case kElu:
       return each([](Vector x) { return x > 0 ? x : ExpLess1(x); });
     case kTanh:

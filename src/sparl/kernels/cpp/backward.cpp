@@ -76,7 +76,8 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
                     tape_tile + taped.offsets[depth + 1 + l], delta, lanes);
       }
       if (layer.norm) {
-        path.scale(layer.outputs, {layer.of_sums.factor}, delta, lanes, delta, lanes, lanes);
+        path.scale(layer.outputs, {layer.of_sums.factor}, delta, lanes, delta, lanes, lanes,
+                   false);
       }
       ToComponents(path, layer, lanes, delta, tape_tile + taped.offsets[l],
                    of_values ? deltas + tiling.offsets[depth + l] : nullptr);
@@ -103,7 +104,7 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, Floats dy, Floats tape, Floats val
     }
     if (of_x && !form.Alone(0)) FromTile(by_x, widths[0], tiling, t, to_x.At(n));
   });
-  if (of_values) Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, false);
+  if (of_values) Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, nullptr);
   return ffi::Error::Success();
 }
 

@@ -64,9 +64,10 @@ void Meet(WayBack& way, const Form& form, const Tiling& tiling, Meeting meeting,
 }
 
 // Takes tile number t from one meeting back to the one before. `last` is null at the beginning;
-// `least` is the first value whose gradient is wanted.
+// `given` are the tiles that dy has samples of, and `least` is the first value whose gradient is
+// wanted.
 void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tiling& tiling,
-             WayBack& way, const Meeting* last, size_t least, int64_t t) {
+             const Tiling& given, WayBack& way, const Meeting* last, size_t least, int64_t t) {
   const size_t depth = form.depth();
   const int64_t lanes = tiling.lanes, there = tiling.There(t);
   const float* const tape = way.tape + t * taped.Stride();
@@ -93,8 +94,13 @@ void Retreat(const Path& path, const Form& form, const Tiling& taped, const Tili
            (relu_of(value) && !form.End(value) && form.Alone(form.Home(value).layer));
   };
   size_t l = depth;
+  if (!last && t >= given.count) {
+    // Zero gradients, up to the norm that comes first; its sums of this tile are zero from the start.
+    std::fill_n(tile, tiling.Stride(), 0.0f);
+    return;
+  }
   if (!last) {
-    TakeGiven(form, tiling, way.dy, t, least, by_value, spare);
+    TakeGiven(form, given, way.dy, t, least, by_value, spare);
   } else if (last->sums) {
     l = last->layer + 1;
     through(form.widths()[l], by_value(l), false, by_value(l));
@@ -149,12 +155,15 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
   const std::string wrong = Wrong(form);
   if (!wrong.empty()) return ffi::Error::InvalidArgument(wrong);
   if (dx->dimensions().size() < 2) return ffi::Error::InvalidArgument("dx is no matrix");
+  if (dy.dimensions().size() < 2) return ffi::Error::InvalidArgument("dy is no matrix");
   const Dimensions batch = BatchOf(dx->dimensions(), 2);
   const bool of_x = dx->dimensions()[batch.size()] > 0;
-  const int64_t samples = dx->dimensions().back();
+  const int64_t samples = dx->dimensions().back(), wanted = dy.dimensions().back();
+  if (wanted > samples) return ffi::Error::InvalidArgument("dy has more samples than x");
   const Tiling taped(TapedByBatch(form), samples), tiling(DeltasByBatch(form, of_x), samples);
+  const Tiling given = tiling.First(wanted);
   Reader reader(batch);
-  const auto from = reader.Take<const float>(dy, "dy", {form.outputs(), samples});
+  const auto from = reader.Take<const float>(dy, "dy", {form.outputs(), wanted});
   const auto taken = reader.Take<const float>(tape, "tape", taped.Core());
   const auto seen = reader.Take<const float>(statistics, "statistics", {StatisticsOf(form)});
   const auto corrected = reader.Take<const float>(renormalise, "renormalise", {1});
@@ -180,7 +189,7 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
   const Meeting* last = nullptr;
   const auto retreat = [&] {
     ParallelFor(pool, ways.size() * tiling.count, [&](int64_t task) {
-      Retreat(path, form, taped, tiling, ways[task / tiling.count], last, least,
+      Retreat(path, form, taped, tiling, given, ways[task / tiling.count], last, least,
               task % tiling.count);
     });
   };
@@ -192,7 +201,9 @@ ffi::Error BackwardByBatchCall(ffi::ThreadPool pool, Floats dy, Floats tape, Flo
     last = &meeting;
   }
   retreat();
-  Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, true);
+  const Meeting& norm = meetings.front();
+  const Behind behind{norm.layer + norm.sums, wanted};
+  Gradients(pool, form, networks, taped, taken, tiling, stored, gradient, &behind);
   return ffi::Error::Success();
 }
 

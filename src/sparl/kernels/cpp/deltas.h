@@ -11,11 +11,17 @@
 namespace sparl {
 
 // dW and db of every layer. A task is some rows of one layer with the whole batch, so the order of
-// a sum does not depend on the number of threads. Where a norm goes `by_batch`, subtracting the
-// batch's mean cancels a bias in front of it: its gradient would be rounding, and is zero.
+// a sum does not depend on the number of threads. Where norms go by the batch, subtracting its mean
+// cancels a bias in front of one: its gradient would be rounding, and is zero. Layers behind the last
+// norm may have run for the first samples alone.
+struct Behind {
+  size_t layer;  // the first of these layers
+  int64_t samples;
+};
 inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
                       const Tiling& taped, const Stack<const float>& tape, const Tiling& tiling,
-                      const Stack<float>& deltas, const Stack<float>& gradient, bool by_batch) {
+                      const Stack<float>& deltas, const Stack<float>& gradient,
+                      const Behind* by_batch) {
   struct Rows {
     int64_t network;
     size_t layer;
@@ -41,11 +47,15 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
     const auto [n, l, first, end] = tasks[task];
     const Layer& layer = networks[n][l];
     float* to = gradient.At(n) + form.ValuesOf(l);
-    const Tiles inputs = layer.circulant() ? tiling.Of(form.depth() + l, deltas.At(n))
-                                           : taped.Of(l, tape.At(n));
+    Tiles inputs = layer.circulant() ? tiling.Of(form.depth() + l, deltas.At(n))
+                                     : taped.Of(l, tape.At(n));
+    Tiles sums = tiling.Of(l, deltas.At(n));
+    if (by_batch && l >= by_batch->layer) {
+      inputs.count = sums.count = tiling.First(by_batch->samples).count;
+    }
     float* const dbias = to + layer.weights();
     const bool none = by_batch && layer.norm;
-    path.gradient(layer, first, end, inputs, tiling.Of(l, deltas.At(n)), to, none ? nullptr : dbias);
+    path.gradient(layer, first, end, inputs, sums, to, none ? nullptr : dbias);
     if (none) std::fill(dbias + layer.RowOf(first), dbias + layer.RowOf(end), 0.0f);
   });
 }
@@ -80,7 +90,8 @@ void TakeGiven(const Form& form, const Tiling& tiling, const float* dy, int64_t 
 inline void ThroughInputNorm(const Path& path, const Layer& layer, float* dx, int64_t step,
                              int64_t lanes) {
   if (!layer.input_norm) return;
-  path.scale(layer.inputs, {layer.of_inputs.factor}, dx, step, dx, step, lanes);
+  path.scale(layer.inputs, {layer.of_inputs.factor}, dx, step, dx, step, lanes,
+             false);
 }
 
 // Adds the gradients by a layer's inputs to by_value(value), for all values from `least` on that

@@ -35,7 +35,7 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
     const float* from = values + taped.offsets[l];
     if (layer.input_norm) {
       path.scale(layer.inputs, layer.of_inputs, values + ReadBy(form, taped, l), lanes,
-                 values + taped.offsets[l], lanes, lanes);
+                 values + taped.offsets[l], lanes, lanes, false);
     }
     if (layer.circulant()) {
       path.analyse(layer.group, layer.inputs, from, components, lanes);
@@ -44,15 +44,13 @@ void ForwardTile(const Path& path, const std::vector<Layer>& layers, const Form&
     const bool straight = form.End(l + 1) && !(tape && form.Kept(l + 1));
     float* const rows = straight ? y + form.Given(l + 1).front() * taped.batch : nullptr;
     const Place to = straight ? PlaceFor(rows, taped, t, spare) : Place{home(l + 1), lanes};
-    const bool relu = activation == kRelu && !layer.norm;
-    path.forward(layer, from, to.data, to.step, lanes, relu);
+    const bool relu = activation == kRelu;
+    path.forward(layer, from, to.data, to.step, lanes, relu && !layer.norm);
     if (layer.norm) {
-      path.scale(layer.outputs, layer.of_sums, to.data, to.step, to.data, to.step, lanes);
+      path.scale(layer.outputs, layer.of_sums, to.data, to.step, to.data, to.step, lanes, relu);
     }
-    if (activation != kNone && !relu) {
-      float* const sigmoids = tape ? tape + taped.offsets[depth + 1 + l] : nullptr;
-      path.activate(activation, layer.outputs, to.data, to.step, lanes, sigmoids);
-    }
+    float* const sigmoids = tape ? tape + taped.offsets[depth + 1 + l] : nullptr;
+    path.activate(activation, layer.outputs, to.data, to.step, lanes, sigmoids);
     if (!straight) {
       Share(form, taped, l + 1, t, values, y);
     } else if (to.data == spare) {

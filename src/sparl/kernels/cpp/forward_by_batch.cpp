@@ -53,9 +53,10 @@ void Meet(Way& way, const Form& form, const Tiling& tiling, Meeting meeting, boo
   way.norm = {factor, offset};
 }
 
-// Takes tile number t from one meeting to the next. `last` is null at the beginning.
-void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, const Meeting* last,
-             int64_t t) {
+// Takes tile number t from one meeting to the next. `last` is null at the beginning. `given` are the
+// tiles of the samples whose outputs are wanted.
+void Advance(const Path& path, const Form& form, const Tiling& taped, const Tiling& given, Way& way,
+             const Meeting* last, int64_t t) {
   const size_t depth = form.depth();
   const int64_t lanes = taped.lanes, there = taped.There(t);
   float* const tile = way.tape + t * taped.Stride();
@@ -68,24 +69,23 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
   const auto place = [&](size_t l) {
     return form.Kept(l + 1) ? tile + At(form, taped, form.Home(l + 1)) : spare;
   };
-  const auto finish = [&](size_t l, bool activated) {
+  const auto finish = [&](size_t l) {
     float* const to = place(l);
     const int64_t outputs = form.widths()[l + 1];
-    if (!activated) {
-      path.activate(form.activation(l), outputs, to, lanes, lanes,
-                    tile + taped.offsets[depth + 1 + l]);
-    }
-    if (form.Kept(l + 1)) return Share(form, taped, l + 1, t, tile, way.y);
-    FromTile(to, outputs, taped, t, way.y + form.Given(l + 1).front() * taped.batch);
+    path.activate(form.activation(l), outputs, to, lanes, lanes,
+                  tile + taped.offsets[depth + 1 + l]);
+    if (form.Kept(l + 1)) return Share(form, given, l + 1, t, tile, way.y);
+    if (t >= given.count) return;
+    FromTile(to, outputs, given, t, way.y + form.Given(l + 1).front() * given.batch);
   };
   if (!last) {
     IntoTile(way.x, form.widths()[0], taped, t, tile + At(form, taped, form.Home(0)));
-    Share(form, taped, 0, t, tile, way.y);
+    Share(form, given, 0, t, tile, way.y);
   } else if (last->sums) {
     const size_t l = last->layer;
     path.scale(form.widths()[l + 1], way.norm, tile + SumsOf(form, taped, l), lanes, place(l),
-               lanes, lanes);
-    finish(l, false);
+               lanes, lanes, form.activation(l) == kRelu);
+    finish(l);
   }
   bool normalised = last && !last->sums;
   for (size_t l = last ? last->layer + last->sums : 0; l < depth; ++l) {
@@ -94,7 +94,7 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
     if (layer.input_norm) {
       const float* const read = tile + ReadBy(form, taped, l);
       if (!normalised) return moments(layer.inputs, read);
-      path.scale(layer.inputs, way.norm, read, lanes, inputs, lanes, lanes);
+      path.scale(layer.inputs, way.norm, read, lanes, inputs, lanes, lanes, false);
       normalised = false;
     }
     const float* from = inputs;
@@ -106,7 +106,7 @@ void Advance(const Path& path, const Form& form, const Tiling& taped, Way& way, 
     const bool relu = !layer.norm && form.activation(l) == kRelu;
     path.forward(layer, from, sums, lanes, lanes, relu);
     if (layer.norm) return moments(layer.outputs, sums);
-    finish(l, relu);
+    finish(l);
   }
 }
 
@@ -117,13 +117,15 @@ ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats renormalise
   const std::string wrong = Wrong(form);
   if (!wrong.empty()) return ffi::Error::InvalidArgument(wrong);
   if (y->dimensions().size() < 2) return ffi::Error::InvalidArgument("y is no matrix");
+  if (x.dimensions().size() < 2) return ffi::Error::InvalidArgument("x is no matrix");
   const Dimensions batch = BatchOf(y->dimensions(), 2);
-  const int64_t samples = y->dimensions().back();
-  const Tiling taped(TapedByBatch(form), samples);
+  const int64_t samples = x.dimensions().back(), wanted = y->dimensions().back();
+  if (wanted > samples) return ffi::Error::InvalidArgument("y has more samples than x");
+  const Tiling taped(TapedByBatch(form), samples), given = taped.First(wanted);
   Reader reader(batch);
   const auto from = reader.Take<const float>(x, "x", {form.widths().front(), samples});
   const auto corrected = reader.Take<const float>(renormalise, "renormalise", {1});
-  const auto to = reader.Take<float>(*y, "y", {form.outputs(), samples});
+  const auto to = reader.Take<float>(*y, "y", {form.outputs(), wanted});
   const auto onto = reader.Take<float>(*tape, "tape", taped.Core());
   const auto seen = reader.Take<float>(*statistics, "statistics", {StatisticsOf(form)});
   Networks networks;
@@ -138,20 +140,20 @@ ffi::Error ForwardByBatchCall(ffi::ThreadPool pool, Floats x, Floats renormalise
                     Parts(form, taped.count), std::vector<float>(2 * form.widest()), {}});
   }
   const Meeting* last = nullptr;
-  const auto advance = [&] {
-    ParallelFor(pool, ways.size() * taped.count, [&](int64_t task) {
-      Advance(path, form, taped, ways[task / taped.count], last, task % taped.count);
+  const auto advance = [&](int64_t tiles) {
+    ParallelFor(pool, ways.size() * tiles, [&](int64_t task) {
+      Advance(path, form, taped, given, ways[task / tiles], last, task % tiles);
     });
   };
   const std::vector<Meeting> meetings = Meetings(form);
   for (const Meeting& meeting : meetings) {
-    advance();
+    advance(taped.count);
     for (size_t n = 0; n < ways.size(); ++n) {
       Meet(ways[n], form, taped, meeting, *corrected.At(n) != 0);
     }
     last = &meeting;
   }
-  advance();
+  advance(given.count);  // no norm needs what comes behind the last meeting
   return ffi::Error::Success();
 }
 

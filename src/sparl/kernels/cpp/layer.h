@@ -101,7 +101,7 @@ struct Path {
   void (*backward)(const Layer&, const float* dy, const float* active, float* dx, int64_t step,
                    int64_t lanes);
 
-  // Applies an activation in place; swish also writes its sigmoids, if `sigmoids` is given.
+  // Applies an activation other than ReLU in place; swish also writes its sigmoids, if `sigmoids` is given.
   void (*activate)(Activation, int64_t features, float* y, int64_t step, int64_t lanes,
                    float* sigmoids);
 
@@ -110,9 +110,10 @@ struct Path {
   void (*derive)(Activation, int64_t features, const float* y, const float* sigmoids, float* dy,
                  int64_t lanes);
 
-  // y = factor x + offset, feature by feature, or factor x where there are no offsets; y may be x.
+  // y = factor x + offset, feature by feature, or factor x where there are no offsets, and max(y, 0)
+  // if `relu`; y may be x.
   void (*scale)(int64_t features, Affine, const float* x, int64_t x_step, float* y, int64_t y_step,
-                int64_t lanes);
+                int64_t lanes, bool relu);
 
   // The mean of each feature over the first `there` lanes of a tile, and its sum of squared
   // deviations from that.

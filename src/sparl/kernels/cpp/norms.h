@@ -3,20 +3,22 @@
 
 #include <cstdint>
 
+#include "activations.h"
 #include "layer.h"
 #include "vectors.h"
 
 namespace sparl {
 namespace {
 
-template <int64_t kTile>
+template <int64_t kTile, bool kRelu>
 void ScaleTile(int64_t features, Affine norm, const float* x, int64_t x_step, float* y,
                int64_t y_step) {
   for (int64_t f = 0; f < features; ++f, x += x_step, y += y_step) {
     const Vector factor = Vector{} + norm.factor[f];
     const Vector offset = Vector{} + (norm.offset ? norm.offset[f] : 0.0f);
     for (int64_t lane = 0; lane < kTile; lane += kVector) {
-      Store(y + lane, factor * Load(x + lane) + offset);
+      const Vector scaled = factor * Load(x + lane) + offset;
+      Store(y + lane, kRelu ? Relu(scaled) : scaled);
     }
   }
 }
@@ -117,10 +119,17 @@ void ThroughNormOfTile(int64_t features, Normalised norm, const float* x, const 
   }
 }
 
+template <bool kRelu>
+void ScaleAll(int64_t features, Affine norm, const float* x, int64_t x_step, float* y,
+              int64_t y_step, int64_t lanes) {
+  lanes == kLanes ? ScaleTile<kLanes, kRelu>(features, norm, x, x_step, y, y_step)
+                  : ScaleTile<kFewLanes, kRelu>(features, norm, x, x_step, y, y_step);
+}
+
 void Scale(int64_t features, Affine norm, const float* x, int64_t x_step, float* y, int64_t y_step,
-           int64_t lanes) {
-  lanes == kLanes ? ScaleTile<kLanes>(features, norm, x, x_step, y, y_step)
-                  : ScaleTile<kFewLanes>(features, norm, x, x_step, y, y_step);
+           int64_t lanes, bool relu) {
+  relu ? ScaleAll<true>(features, norm, x, x_step, y, y_step, lanes)
+       : ScaleAll<false>(features, norm, x, x_step, y, y_step, lanes);
 }
 
 void TileMoments(int64_t features, const float* x, int64_t there, int64_t lanes, float* mean,

@@ -20,7 +20,7 @@ inline int64_t At(const Form& form, const Tiling& taped, Form::Use use) {
 }
 
 // Copies a value of tile number t from its home to wherever else it is read, and to its places in
-// y.
+// y, if that has any of its samples.
 inline void Share(const Form& form, const Tiling& taped, size_t value, int64_t t, float* tile,
                   float* y) {
   const float* const home = tile + At(form, taped, form.Home(value));
@@ -29,6 +29,7 @@ inline void Share(const Form& form, const Tiling& taped, size_t value, int64_t t
   for (size_t u = 1; u < uses.size(); ++u) {
     std::copy_n(home, width * taped.lanes, tile + At(form, taped, uses[u]));
   }
+  if (t >= taped.count) return;
   for (int64_t row : form.Given(value)) FromTile(home, width, taped, t, y + row * taped.batch);
 }
 

@@ -19,6 +19,13 @@ struct Tiling {
     }
   }
 
+  // The tiles of the first samples alone, of a batch that is cut like this one.
+  Tiling First(int64_t samples) const {
+    Tiling some = *this;
+    some.batch = samples, some.count = (samples + lanes - 1) / lanes;
+    return some;
+  }
+
   std::vector<int64_t> Core() const { return {count, features, lanes}; }
   // Samples in tile number t.
   int64_t There(int64_t t) const { return std::min(lanes, batch - t * lanes); }
