@@ -30,7 +30,8 @@ def trainable(net):
 
 
 def results(net, renormalise=False, samples=None):
-    """y of the first samples, what the norms have seen, the gradients of all that `trainable` has, and dx."""
+    """y of the first samples, what the norms have seen, the gradients of all that `trainable`
+    has, and dx."""
 
     @jax.jit
     def run(values, x, dy):

@@ -81,7 +81,9 @@ def all_by_batch(
     on_kernels = _on_kernels(networks, x, renormalise, samples)
     if on_kernels is not None:
         return on_kernels
-    results = {name: by_batch(network, x, renormalise, samples) for name, network in networks.items()}
+    results = {
+        name: by_batch(network, x, renormalise, samples) for name, network in networks.items()
+    }
     outputs = jnp.stack([y for y, _ in results.values()])
     return outputs, {name: network for name, (_, network) in results.items()}
 
