@@ -43,9 +43,15 @@ class Walked(NamedTuple):
         return self.error <= ENOUGH and not self.falls
 
 
-def walked(act: Callable[[Any], Any], command: tuple[float, float, float], episodes: int) -> Walked:
-    """Plays episodes of one command."""
-    env, errors, means, falls, returns = Go1(), [], [], 0, []
+def walked(
+    act: Callable[[Any], Any],
+    command: tuple[float, float, float],
+    episodes: int,
+    env: Go1 | None = None,
+) -> Walked:
+    """Plays episodes of one command; without `env` in the robot's usual world."""
+    env = Go1() if env is None else env
+    errors, means, falls, returns = [], [], 0, []
     env.fixed_command = np.array(command)
     for episode in range(episodes):
         observation, _ = env.reset(seed=SEED + episode)

@@ -274,6 +274,9 @@ def test_a_run_of_named_entries_takes_them_by_name(tmp_path):
     np.testing.assert_array_equal(by_name, flat)
     with pytest.raises(BadEnvironment, match="structure"):
         run.predict({"goal": observation["goal"]})
+    longer = {"robot": observation["robot"] | {"angle": np.zeros(3, np.float32)}}
+    with pytest.raises(BadEnvironment, match=r"robot\.angle has 3 numbers and not 2"):
+        run.predict(observation | longer)
 
 
 def test_a_run_config_says_which_options_cannot_be():

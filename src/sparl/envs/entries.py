@@ -77,14 +77,43 @@ def space_of(structure: dict[str, Any]) -> spaces.Space:
 
 
 def flatten(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
-    """One observation of several entries as a vector, [obs]."""
-    return np.asarray(spaces.flatten(space, observation), np.float32)
+    """One observation of several entries as a vector, [obs].
+
+    Raises:
+        ValueError: An entry has more numbers than the space says, or fewer. Those behind it would
+            be taken for others.
+    """
+    vector = _vector(space, observation)
+    if len(vector) != spaces.flatdim(space):
+        raise ValueError(_wrong_size(space, observation, len(vector)))
+    return vector
 
 
 def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray[np.float32]:
     """A batch of them, as vector environments give it, as rows [count, obs]."""
     batch = iterate(batch_space(space, count), observations)
     return np.stack([flatten(space, observation) for observation in batch])
+
+
+def _vector(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
+    return np.asarray(spaces.flatten(space, observation), np.float32)
+
+
+def _wrong_size(space: spaces.Space, observation: Any, size: int, name: str = "it") -> str:
+    """Which entry has `size` numbers where the space has others, in words."""
+    for entry, of_entry in _parts(space):
+        found = len(_vector(of_entry, observation[entry]))
+        if found != spaces.flatdim(of_entry):
+            below = str(entry) if name == "it" else f"{name}.{entry}"
+            return _wrong_size(of_entry, observation[entry], found, below)
+    return f"{name} has {size} numbers and not {spaces.flatdim(space)}"
+
+
+def _parts(space: spaces.Space) -> list[tuple[Any, spaces.Space]]:
+    """The entries of a Dict or a Tuple, by what they are taken with; [] for others."""
+    if isinstance(space, spaces.Dict):
+        return list(space.spaces.items())
+    return list(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else []
 
 
 def _describe(space: spaces.Space) -> dict[str, Any]:
@@ -107,17 +136,12 @@ def _describe(space: spaces.Space) -> dict[str, Any]:
 
 
 def _named(space: spaces.Space) -> tuple[Entry, ...]:
-    inner: list[tuple[str, spaces.Space]] = []
-    if isinstance(space, spaces.Dict):
-        inner = [(str(name), entry) for name, entry in space.spaces.items()]
-    elif isinstance(space, spaces.Tuple):
-        inner = [(str(i), entry) for i, entry in enumerate(space.spaces)]
     named: list[Entry] = []
-    for name, entry in inner:
+    for name, entry in _parts(space):
         below = _named(entry)
         named += (
             [Entry(f"{name}.{e.name}", e.size) for e in below]
             if below
-            else [Entry(name, spaces.flatdim(entry))]
+            else [Entry(str(name), spaces.flatdim(entry))]
         )
     return tuple(named)
