@@ -249,8 +249,10 @@ struct Net {
     const Shape wanted{networks, Outputs(), renormalise ? batch / 2 : batch};
     const Array some_dy = Floats(wanted);
     std::copy_n(dy.floats(), some_dy.count, some_dy.floats());
-    Arrays found = Do(sparl::ForwardByBatch, pool, {x, flag, values, indices},
-                      {Floats(wanted), TapeByBatch(), Statistics()}, attributes);
+    Arrays found = Try(sparl::ForwardByBatch, pool, {x, flag, values, indices},
+                       {Floats(wanted), TapeByBatch(), Statistics()}, attributes);
+    CheckWritten(found[0]), CheckWritten(found[2]);
+    if (!renormalise) CheckWritten(found[1]);  // else what comes behind the last norm has holes
     const Arrays backward =
         Do(sparl::BackwardByBatch, pool, {some_dy, found[1], found[2], flag, values, indices},
            GradientsByBatch(of_x), attributes);

@@ -145,14 +145,23 @@ inline std::string Call(XLA_FFI_Handler* handler, Pool& pool, const Arrays& argu
   return message;
 }
 
-// The results of a call that must succeed and write all of them.
-inline Arrays Do(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments, Arrays results,
+inline void CheckWritten(const Array& array) {
+  for (int64_t i = 0; i < array.count; ++i) CHECK(!std::isnan(array.floats()[i]));
+}
+
+// The results of a call that must succeed.
+inline Arrays Try(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments, Arrays results,
           const Attributes& attributes = {}) {
   const std::string message = Call(handler, pool, arguments, results, attributes);
   if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
   CHECK(message.empty());
-  for (const Array& array : results) {
-    for (int64_t i = 0; i < array.count; ++i) CHECK(!std::isnan(array.floats()[i]));
-  }
+  return results;
+}
+
+// The results of a call that must succeed and write all of them.
+inline Arrays Do(XLA_FFI_Handler* handler, Pool& pool, const Arrays& arguments, Arrays results,
+          const Attributes& attributes = {}) {
+  results = Try(handler, pool, arguments, std::move(results), attributes);
+  for (const Array& array : results) CheckWritten(array);
   return results;
 }
