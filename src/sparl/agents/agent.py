@@ -285,19 +285,13 @@ class Agent(ABC):
         return build(key, sizes, squash, *wired)
 
     def by_batch(
-        self,
-        state: AgentState,
-        networks: Networks,
-        inputs: Float[Array, "in batch"],
-        samples: int | None = None,
+        self, state: AgentState, networks: Networks, inputs: jax.Array, samples: int | None = None
     ) -> tuple[Float[Array, "members out samples"], Networks]:
-        """The outputs of networks in training mode, where batch norms go by the batch.
-
-        If `samples` is given, it is those of as many samples alone, the first ones.
+        """The outputs for `inputs` [in, batch] in training mode: batch norms go by the batch.
 
         Returns:
-            The outputs, and the networks with that batch in their running statistics, for
-            `state.with_statistics`. Without batch norms it is what the networks give anyway.
+            The outputs (with `samples`, of the first ones alone), and the networks with that batch
+            in their running statistics, for `state.with_statistics`.
         """
         renormalise: Any = False
         if self.renorm_from is not None:
