@@ -45,9 +45,6 @@ FALLEN = 0.6
 ALIVE, TRACKED = 0.1, 2.0
 """Rewards of a step for not falling and for moving as told. Where standing earned much beside
 walking, it learned to stand."""
-GAIT = 25
-"""Steps over which the velocity is averaged that is rewarded: half a second, some two strides. A
-walking robot sways as fast as some commands ask it to go, and standing would do as well."""
 TURNING: Floats = np.array([1.0, 1.0, 0.5])
 """What a rad/s counts beside a m/s."""
 FASTEST: Floats = np.array([1.2, 0.6, 1.0])
@@ -119,7 +116,7 @@ def _brighten(spec: mujoco.MjSpec) -> None:
 
 
 class Go1(gym.Env):
-    """A Go1 on a plane. Observations: `state` [45] of the policy, `motion` [7] for critics."""
+    """A Go1 on a plane. Observations: `state` [45] of the policy, `motion` [4] for critics."""
 
     metadata: ClassVar[dict[str, Any]] = {
         "render_modes": ["rgb_array"],
@@ -150,7 +147,7 @@ class Go1(gym.Env):
         self.observation_space = Dict(
             {
                 "state": Box(-np.inf, np.inf, (45,), np.float32),
-                "motion": Box(-np.inf, np.inf, (7,), np.float32),
+                "motion": Box(-np.inf, np.inf, (4,), np.float32),
             }
         )
         self.action_space = Box(-1.0, 1.0, (12,), np.float32)
@@ -158,7 +155,6 @@ class Go1(gym.Env):
         self.fixed_command: Floats | None = None
         """What it is told throughout, in place of what `commands` says."""
         self._target: Floats = np.zeros(12)
-        self._mean_velocity: Floats = np.zeros(3)
         self._steps = 0
 
     def reset(
@@ -172,7 +168,6 @@ class Go1(gym.Env):
         self._target, self._steps = np.zeros(12), 0
         self._command()
         mujoco.mj_forward(self.model, self.data)
-        self._mean_velocity = self.velocity()
         return self._observation(), {}
 
     def step(
@@ -183,7 +178,6 @@ class Go1(gym.Env):
         self.data.ctrl[:] = STAND + REACH * self._target
         mujoco.mj_step(self.model, self.data, SUBSTEPS)
         self._steps += 1
-        self._mean_velocity += (self.velocity() - self._mean_velocity) / GAIT
         reward = self._reward(self._target - before)
         fallen = bool(self.gravity()[2] > -FALLEN or self.data.qpos[2] < 0.15)
         if self._steps % COMMAND_STEPS == 0:
@@ -246,16 +240,15 @@ class Go1(gym.Env):
         joints, rates = self.data.qpos[7:] - STAND, self.data.qvel[6:]
         turning = 0.25 * self.data.qvel[3:6]
         state = [self.gravity(), turning, joints, 0.05 * rates, self._target, self.command]
-        height = 10.0 * (self.data.qpos[2] - HEIGHT)
-        motion = [*self._linear(), height, *self._mean_velocity]
+        motion = [*self._linear(), 10.0 * (self.data.qpos[2] - HEIGHT)]
         return {
             "state": np.concatenate(state).astype(np.float32),
             "motion": np.array(motion, np.float32),
         }
 
     def _reward(self, moved: Floats) -> float:
-        """`TRACKED` more for the velocity that is asked for, in the mean; 0 more for standing."""
-        off = np.linalg.norm(TURNING * (self._mean_velocity - self.command))
+        """`TRACKED` more for the velocity that is asked for, 0 more for standing."""
+        off = np.linalg.norm(TURNING * (self.velocity() - self.command))
         asked = max(float(np.linalg.norm(TURNING * self.command)), 0.3)
         tracked = max(1.0 - float(off) / asked, -1.0)
         tilt = self.gravity()[:2]
