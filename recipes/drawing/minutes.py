@@ -35,11 +35,13 @@ def table(files: dict[str, Path]) -> str:
             continue
         runs = [curve for (own, _), curve in curves.items() if own == name]
         after = (_mean([_after(60 * m, run, measured[name]) for run in runs]) for m in MINUTES)
-        took = () if bar is None else (_seconds_to(bar, run, measured[name]) for run in runs)
-        told = ", ".join("never" if s is None else f"{s:.0f}" for s in took)
-        lines.append([name, f"{measured[name]:,.0f}", *after, told])
-    to = "" if bar is None else f"seconds to {bar:,.0f}"
-    return style.table(("variant", "steps/s", *(f"{m} min" for m in MINUTES), to), lines)
+        line = [name, f"{measured[name]:,.0f}", *after]
+        if bar is not None:
+            took = (_seconds_to(bar, run, measured[name]) for run in runs)
+            line.append(", ".join("never" if s is None else f"{s:.0f}" for s in took))
+        lines.append(line)
+    to = () if bar is None else (f"seconds to {bar:,.0f}",)
+    return style.table(("variant", "steps/s", *(f"{m} min" for m in MINUTES), *to), lines)
 
 
 def _after(seconds: float, run: Rows, speed: float) -> float | None:
