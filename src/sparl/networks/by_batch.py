@@ -38,7 +38,7 @@ def by_batch(
         x: A batch of inputs.
         renormalise: See `BatchNorm.of_batch`.
         samples: Of how many samples the outputs are wanted, the first ones; all if not given.
-            Norms go by all of them.
+            Norms go by the whole batch.
     """
     if not network.has_batch_norms:
         return network(x[:, :samples]), network

@@ -10,14 +10,16 @@
 
 namespace sparl {
 
-// dW and db of every layer. A task is some rows of one layer with the whole batch, so the order of
-// a sum does not depend on the number of threads. Where norms go by the batch, subtracting its mean
-// cancels a bias in front of one: its gradient would be rounding, and is zero. Layers behind the last
-// norm may have run for the first samples alone.
+// The layers behind the last norm, which ran for the first samples alone.
 struct Behind {
   size_t layer;  // the first of these layers
   int64_t samples;
 };
+
+// dW and db of every layer. A task is some rows of one layer with the whole batch, so the order of
+// a sum does not depend on the number of threads. Where norms go by the batch, subtracting its mean
+// cancels a bias in front of one: its gradient would be rounding, and is zero. Layers behind the last
+// norm may have run for the first samples alone.
 inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& networks,
                       const Tiling& taped, const Stack<const float>& tape, const Tiling& tiling,
                       const Stack<float>& deltas, const Stack<float>& gradient,
