@@ -8,6 +8,7 @@ dense in all of them; the study is a file in `recipes/studies/`:
     dense, dense-512                 dense critics of 256 and of 512 (each name ends with the rate)
     rnm-1-8-of-512, rnm-1-8-of-256   1:8 in the hidden layer of both critics, every 1,000 updates
                                      chosen anew
+    rnm-1-8x4-of-256                 the same, where four neighbouring neurons keep the same inputs
     tiny                             dense critics with as many weights as those 1:8 of 256
 
 Level means: the mean of the last three evaluations is within 10 % of that of dense 256, in both

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sparl.training import late
+
 CURVES, RUNS, SPEEDS = "curves.csv", "runs.csv", "speeds.json"
-FINAL = 10
-"""Evaluations that a final return is the mean of, as in a run's summary."""
 
 Rows = list[dict[str, str]]
 
@@ -43,4 +43,4 @@ def speeds(path: Path | None) -> dict[str, float]:
 
 def final_return(curve: Rows) -> float:
     """The mean of a curve's last evaluations, as in a run's summary."""
-    return float(np.mean([float(row["eval_return"]) for row in curve][-FINAL:]))
+    return float(np.mean(late([float(row["eval_return"]) for row in curve])))

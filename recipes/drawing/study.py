@@ -117,9 +117,8 @@ def picture(files: dict[str, Path]) -> Figure:
         )
         if left:
             told.append(f"Not measured: {', '.join(left)}.")
-    folder = files[CURVES].parent
     env = next(iter(found.values()))[0]["env"].rpartition(":")[2]
-    figure.suptitle(f"{env}: {folder.parent.name}/{folder.name}", fontsize=style.TITLE_FONT)
+    figure.suptitle(env, fontsize=style.TITLE_FONT)
     style.caption(figure, *told)
     return figure
 

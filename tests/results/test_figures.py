@@ -8,7 +8,7 @@ from drawing import data, output, study, style
 from figures import RESULTS, registry, strays
 from PIL import Image
 
-from sparl.training import FINAL
+from sparl.training import LoopState
 
 OUTPUTS = registry()
 NAMES = [str(made.path.relative_to(RESULTS)) for made in OUTPUTS]
@@ -29,7 +29,10 @@ def test_no_two_outputs_are_one_file():
 
 
 def test_a_final_return_is_that_of_a_run_s_summary():
-    assert data.FINAL == FINAL
+    returns = [float(value) for value in range(10)]
+    curve = [{"eval_return": str(value)} for value in returns]
+    state = LoopState(evaluations=list(enumerate(returns)), wall_seconds=1.0)
+    assert data.final_return(curve) == state.summary()["final_return"] == 8
 
 
 @pytest.fixture
@@ -76,8 +79,8 @@ def test_a_table_is_stale_when_changed_by_hand(folder):
     table.write()
     assert not table.stale()
     text = table.path.read_text()
-    assert "| rnm-1-8 | 1500, 1501 | 1500 | 400 |" in text  # IQM 1500.5, rounded to even
-    table.path.write_text(text.replace("1501", "1601"))
+    assert "| rnm-1-8 | 2000, 2001 | 2000 | 400 |" in text  # IQM 2000.5, rounded to even
+    table.path.write_text(text.replace("2001", "2101"))
     assert table.stale()
 
 

@@ -12,6 +12,7 @@ from interruptions import events
 import sparl
 from sparl.config import RunConfig
 from sparl.storage import Table
+from sparl.training import LoopState
 from sparl.training.progress import Progress
 
 ENV = "environments:Point-v0"
@@ -73,7 +74,7 @@ def test_the_summary_follows_from_the_evaluations(run):
     returns = [evaluation["return"] for evaluation in summary["evals"]]
     assert summary["steps"] == 200
     assert summary["seed"] == 0
-    assert summary["final_return"] == pytest.approx(sum(returns) / 4)
+    assert summary["final_return"] == pytest.approx(returns[-1])
     assert summary["best_return"] == max(returns)
     assert summary["steps_per_second"] == pytest.approx(200 / summary["wall_seconds"])
     # Hidden layers at 2:4 of networks 2-16-16-1 and, for the critics, 3-16-16-1.
@@ -81,13 +82,13 @@ def test_the_summary_follows_from_the_evaluations(run):
     assert summary["average_compression_ratio"] == pytest.approx(1 - stored / total)
 
 
-def test_the_final_return_is_the_mean_of_the_last_ten_evaluations(tmp_path):
-    options = OFTEN | {"eval_every": 10, "steps": 130}
-    sparl.train(ENV, TINY, out=tmp_path / "run", **options)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    returns = [evaluation["return"] for evaluation in summary["evals"]]
-    assert len(returns) == 13
-    assert summary["final_return"] == pytest.approx(sum(returns[-10:]) / 10)
+@pytest.mark.parametrize(("evaluations", "last"), [(1, 1), (5, 1), (10, 3), (29, 9), (60, 10)])
+def test_the_final_return_is_the_mean_of_the_last_ten_evaluations_or_the_last_third(
+    evaluations, last
+):
+    returns = [float(i * i) for i in range(evaluations)]
+    state = LoopState(evaluations=list(enumerate(returns)), wall_seconds=1.0)
+    assert state.summary()["final_return"] == pytest.approx(sum(returns[-last:]) / last)
 
 
 def test_a_table_that_is_there_keeps_its_columns(tmp_path):

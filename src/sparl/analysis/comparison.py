@@ -24,7 +24,6 @@ from sparl.analysis.variant import Variant
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 from sparl.errors import BadRun, BadValue
 from sparl.networks import table_as_html
-from sparl.training import FINAL
 
 REACH = 0.9
 """Where the return to reach lies between the lowest first evaluation and the best variant's return,
@@ -237,7 +236,7 @@ def _notes(
     of = f"{episodes} episode{'' if episodes == 1 else 's'}"
     notes = [
         f"policy's return: of the policy that each run has left, mean over {of}; late training: "
-        f"mean of a run's last {FINAL} evaluations"
+        "mean of a run's last evaluations"
     ]
     if max(seeds) > 1:
         notes.append("interval: 95 %, percentile bootstrap over the seeds")

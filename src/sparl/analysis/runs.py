@@ -58,7 +58,7 @@ class FinishedRun:
     steps_made: int
     """Environment steps in all; fewer than in `config` where something ended the run before."""
     late_return: float
-    """Mean of the last 10 evaluations: `final_return` in summary.json."""
+    """Mean of the last evaluations: `final_return` in summary.json."""
     wall_seconds: float
     footprint: dict[str, float | None]
     """By the keys of `FOOTPRINT`; None where there was no update, or where an early version of

@@ -25,7 +25,7 @@ class Variant:
     high: float | None
     """Upper end of that interval."""
     late_returns: tuple[float, ...]
-    """Of each seed: the mean of its last 10 evaluations, which tells of late training."""
+    """Of each seed: the mean of its last evaluations, which tells of late training."""
     late_return: float
     """IQM of `late_returns`."""
     policy_weights_kept: float

@@ -14,7 +14,7 @@ from sparl.cli import commands, sweep_command, tables
 from sparl.config import options, run_file
 from sparl.errors import BadValue
 from sparl.storage import STEPS, RunFolder, quoted, read_table
-from sparl.training import FINAL
+from sparl.training import late
 
 COMPILED = 10.0
 """Seconds of a run from which on it is told that most of them went into compilation."""
@@ -163,8 +163,9 @@ def _conclude(out: Path) -> None:
         over = f"mean over {episodes} episode{'' if episodes == 1 else 's'}"
         print(f"{out}: the policy returns {returns[-1]:.1f} ({over})")
     if len(returns) > 1:
-        mean, count = summary["final_return"], min(FINAL, len(returns))
-        print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
+        mean, count = summary["final_return"], len(late(returns))
+        over = "its last evaluation" if count == 1 else f"the mean of its last {count} evaluations"
+        print(f"  late training: {mean:.1f}, {over}")
     if best is not None:
         print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
     _tell_compilation(out, summary["wall_seconds"])

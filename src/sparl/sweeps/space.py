@@ -77,7 +77,7 @@ class Search:
     """By name what may be chosen: a `Range` or `Choices`."""
     trials: int
     maximize: Literal["final_return", "best_return"] = "final_return"
-    """The mean of a run's last 10 evaluations, or its best one; over seeds their mean."""
+    """The mean of a run's last evaluations, or its best one; over seeds their mean."""
     prune: bool = True
     """End a trial whose best evaluation so far is below the median of others at that step."""
     seed: int = 0

@@ -14,13 +14,12 @@ from sparl.training.offline import OfflineCollector
 from sparl.training.player import EpisodePlayer, Played, Transition
 from sparl.training.pretraining import PretrainingCollector
 from sparl.training.save_best import SaveBest
-from sparl.training.state import FINAL, LoopState
+from sparl.training.state import LoopState, late
 from sparl.training.stopping import StopOnPlateau, StopOnReturn
 from sparl.training.trainer import Trainer
 from sparl.training.wandb_log import LogToWandb
 
 __all__ = [
-    "FINAL",
     "SIDE_BY_SIDE",
     "TIMES",
     "Best",
@@ -48,6 +47,7 @@ __all__ = [
     "Transition",
     "Which",
     "inspect",
+    "late",
     "limit_threads",
     "load_policy",
     "refuse_beyond",

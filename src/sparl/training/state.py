@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,8 @@ RECENT = 100
 """Number of training episodes in the mean return of the log, as in Stable-Baselines3."""
 NEWEST = 10
 """Number of training episodes in the mean return that methods see."""
-FINAL = 10
-"""Number of evaluations in the final return, which is their mean."""
-
-
+FINAL, OF_ALL = 10, 3
+"""The most evaluations in the final return, which is their mean; of fewer than 30 the last third."""
 ENDLESS = 10_000
 """Steps that an episode may take in an environment without a limit, before one that is under way
 while a checkpoint is due is cut."""
@@ -159,7 +158,7 @@ class LoopState:
         average = self.average_footprint
         return {
             "steps": self.step,
-            "final_return": float(np.mean(returns[-FINAL:])) if returns else None,
+            "final_return": float(np.mean(late(returns))) if returns else None,
             "best_return": max(returns, default=None),
             "evals": [{"step": step, "return": value} for step, value in self.evaluations],
             "policy_best_step": None if self.best is None else self.best.step,
@@ -168,6 +167,12 @@ class LoopState:
             "wall_seconds": self.wall_seconds,
             "steps_per_second": self.step / self.wall_seconds,
         } | {f"average_{name}": getattr(average, name, None) for name in Footprint._fields}
+
+
+def late(returns: Sequence[float]) -> Sequence[float]:
+    """The evaluations of late training, whose mean is the final return: a run's last ten, or the
+    last third where ten would reach back to when it had hardly begun to learn."""
+    return returns[-min(FINAL, max(len(returns) // OF_ALL, 1)) :]
 
 
 def is_overdue(state: LoopState, checkpoint_every: int, longest: int | None) -> bool:
