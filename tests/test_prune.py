@@ -90,7 +90,7 @@ def test_it_begins_exactly_where_the_other_run_stands(trained, tmp_path):
 
 @pytest.mark.parametrize(
     "method",
-    [TO_ZERO, methods.RNM(2, 4, interval=15, keep_norm=False), methods.Magnitude(0.7, prunings=2)],
+    [TO_ZERO, methods.RNM(2, 4, interval=15), methods.Magnitude(0.7, prunings=2)],
     ids=lambda method: method.name,
 )
 def test_it_resumes_bit_for_bit_without_the_other_run(trained_dqn, method, tmp_path):
@@ -107,10 +107,10 @@ def test_it_resumes_bit_for_bit_without_the_other_run(trained_dqn, method, tmp_p
 
 
 def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path):
-    """Structured pruning, then N:M on what is left; no weight is scaled up."""
+    """Structured pruning, then N:M on what is left; no weight is scaled up, `keep_norm` or not."""
     sparl.prune(trained_dqn, TO_ZERO, steps=60, out=tmp_path / "small", quiet=True)
     small, begins = sparl.load(tmp_path / "small").policy.network, Begins()
-    method = methods.RNM(2, 4, sparse_layers="all", keep_norm=False)
+    method = methods.RNM(2, 4, sparse_layers="all")
     out = tmp_path / "sparse"
     sparl.prune(tmp_path / "small", method, steps=40, out=out, callbacks=[begins], quiet=True)
     part, name = begins.engine.agent.acting
@@ -122,6 +122,13 @@ def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path
         assert np.array_equal(weight, np.asarray(old.to_dense()) * (weight != 0))
     report = inspect(out)["networks"][name]
     assert report["neurons_total"] == sum(TINY_DQN.hidden) > report["neurons"]
+
+
+def test_renormalisation_does_not_begin_anew():
+    agent = sparl.CrossQ(learning_starts=100, renorm_from=5000)
+    assert agent.continued(2100) == sparl.CrossQ(learning_starts=0, renorm_from=3000)
+    assert agent.continued(9000).renorm_from == 0
+    assert sparl.SAC().continued(9000).renorm_from is None
 
 
 def test_the_command_line_prunes_and_tells_how_to_go_on(trained_dqn, tmp_path, capsys):

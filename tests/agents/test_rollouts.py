@@ -135,6 +135,33 @@ def test_the_first_ratios_of_a_rollout_are_one(tmp_path, monkeypatch):
     assert len(figures) == 8 and max(map(float, figures)) < 1e-5
 
 
+class Acted(sparl.Callback):
+    """How many updates were made before each step's action was chosen."""
+
+    def __init__(self, monkeypatch) -> None:
+        from sparl.engine import Engine
+
+        self.updates: list[int] = []
+        explore = Engine.explore
+
+        def noted(engine, *arguments):
+            self.updates.append(engine.updates)
+            return explore(engine, *arguments)
+
+        monkeypatch.setattr(Engine, "explore", noted)
+
+
+def test_a_rollout_that_ends_within_a_step_waits_for_all_environments(tmp_path, monkeypatch):
+    """All that is learned from was done by the policy of that time."""
+    acted = Acted(monkeypatch)
+    agent = replace(AGENT, rollout=32, passes=1)
+    sparl.train(STEPS, agent, out=tmp_path / "run", **OFTEN | {"steps": 99, "envs": 3})
+    per_step = np.reshape(acted.updates[:99], (33, 3))
+    assert (per_step == per_step[:, :1]).all()
+    assert sorted(set(per_step[:, 0])) == [0, 4, 8, 12]
+    assert per_step[10, 0] == 0 and per_step[11, 0] == 4  # 33 steps, of which the newest 32
+
+
 @pytest.mark.parametrize("envs", [1, 2])
 def test_a_stopped_run_ends_with_the_same_bytes(tmp_path, envs):
     options = OFTEN | {"steps": 320, "envs": envs}

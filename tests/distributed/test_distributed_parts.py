@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from sparl.replay import Columns, Replay
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from sparl.distributed import Actor, Order, Publisher, RateLimiter, Received, ReplayServer
+from sparl.distributed.remote_replay import RemoteReplay
 from sparl.replay import Priorities
 
 CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
@@ -98,6 +100,37 @@ def test_a_priority_is_the_newest_error_and_can_be_saved():
     assert all(
         same_bits(a, b) for a, b in zip(other.draw(uniform), priorities.draw(uniform), strict=True)
     )
+
+
+class Here:
+    """An actor of Ray that is called in this process."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._inner, name))
+
+
+def test_each_of_several_batches_is_of_the_whole_replay(monkeypatch):
+    def on_this_machine(kind: Any) -> Any:
+        return SimpleNamespace(remote=lambda *arguments: Here(kind(*arguments)))
+
+    module = "sparl.distributed.remote_replay"
+    monkeypatch.setattr(f"{module}.cluster.on_this_machine", on_this_machine)
+    monkeypatch.setattr(f"{module}.ray.get", lambda result: result)
+    replay = RemoteReplay(1000, Columns(1, 1), lambda: "", exponent=1.0)
+    stored = np.zeros((1000, 6), np.float32)
+    stored[:, 0] = np.arange(1000)
+    replay.append(stored)
+    drawn = replay.sample(8 * 64, np.random.default_rng(0), 0.99).reshape(8, 64, -1)[..., 0]
+    assert (np.ptp(drawn, axis=1) > 700).all()
+    # The errors of each row are its own.
+    errors = drawn.astype(np.float32)
+    replay.prioritise(errors)
+    found = replay.arrays["priorities"][:1000]
+    seen = np.unique(drawn.astype(int))
+    np.testing.assert_allclose(found[seen], seen, rtol=1e-4, atol=1e-4)
 
 
 def test_importance_weights_are_inverse_to_priorities():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sac_reference
 import td3_reference
-from sparse_agents import AGENTS, SPARSE, engine_of, online
+from sparse_agents import SPARSE, engine_of, online
 from support import active, at, dense_networks, exact_start, fields, rows, with_random_moments
 
 from sparl.engine import Engine
@@ -62,7 +62,7 @@ def reference_gradients(agent: str, engine: Engine, batch: np.ndarray) -> dict[s
     return {name: catch.gradients for name, catch in caught.items()}
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", ["td3", "sac", "dqn"])
 def test_a_method_is_given_the_gradients_of_all_weights_dormant_ones_too(agent):
     engine, rng = engine_of(agent, Asking(**SPARSE)), np.random.default_rng(0)
     batch = rows(rng, 8, engine.columns)

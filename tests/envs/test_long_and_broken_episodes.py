@@ -99,10 +99,35 @@ def test_such_steps_are_skipped_if_asked(tmp_path, capsys, options):
     assert np.all(rows[ends[:-1] + 1, 0] <= 1) or options
 
 
-def test_an_environment_that_gives_nothing_finite_stops_at_last(tmp_path):
-    asked = {"env_kwargs": {"length": 45, "first": "inf"}, "nonfinite": "skip"}
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_environment_that_gives_nothing_finite_stops_at_last(tmp_path, number):
+    asked = {"env_kwargs": {"length": 45, "first": "inf"}, "nonfinite": "skip", "envs": number}
     with pytest.raises(Diverged, match="100 episodes in a row gave nothing finite"):
         sparl.train(Endless, TINY, out=tmp_path / "run", **LOOSE | asked)
+
+
+class Sometimes(Endless):
+    """Begins, by some seeds, with an observation that is not finite."""
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        bad = self.np_random.random() < 0.3
+        return (np.full(2, np.nan, np.float32) if bad else observation), info
+
+
+@pytest.mark.parametrize("agent", [TINY, sparl.PPO(hidden=(8,), rollout=20, batch_size=10)])
+@pytest.mark.parametrize("number", [1, 3])
+def test_first_observations_that_are_not_finite_are_skipped(tmp_path, agent, number):
+    asked = LOOSE | {"env_kwargs": {"length": 7}, "envs": number, "steps": 100, "eval_episodes": 9}
+    run = sparl.train(Sometimes, agent, out=tmp_path / "run", nonfinite="skip", **asked)
+    replay = Replay(1000, Columns(2, 1))
+    RunFolder(run.folder).checkpoints.load_replay(100, replay)
+    rows = replay.span(0, replay.added)
+    assert len(rows) == 100 and np.isfinite(rows).all()
+    # A stream's first steps have 1 in their next observation, all others one more than before.
+    assert np.array_equal(rows[:, 0] + 1, rows[:, 4])
+    with pytest.raises(Diverged, match=r"gave an? (first )?observation that is not finite"):
+        sparl.train(Sometimes, agent, out=tmp_path / "other", **asked)
 
 
 def test_skipping_needs_own_resets():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparl.agents import DQN, SAC, TD3
+from sparl.agents import DQN, SAC, TD3, CrossQ
 from sparl.engine import Engine
 from sparl.learner import Learner
 from sparl.methods import Method
@@ -15,6 +15,7 @@ SMALL: dict[str, Any] = {"hidden": (16, 24), "batch_size": 8, "learning_rate": 3
 AGENTS = {
     "td3": (TD3(**SMALL), Columns(5, 3)),
     "sac": (SAC(**SMALL), Columns(5, 3)),
+    "crossq": (CrossQ(**SMALL), Columns(5, 3)),
     "dqn": (DQN(**SMALL), Columns(5, 4, discrete=True)),
 }
 SPARSE: dict[str, Any] = {"sparsity": 0.8, "actor_sparsity": 0.7}

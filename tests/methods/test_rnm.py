@@ -172,6 +172,19 @@ def test_patterns_by_layer(options, critic, actor):
 
 
 @pytest.mark.parametrize(
+    "method, actor, critic",
+    [
+        (RNM(1, 2, actor_pattern="1:16"), [1], [0, 1]),
+        (RNM(1, 16, actor_pattern="1:2"), [0, 1], [1]),
+    ],
+)
+def test_whether_a_first_layer_is_large_enough_goes_by_its_own_pattern(method, actor, critic):
+    network = build(jax.random.key(0), (20, 32, 32, 3))
+    assert list(method.patterns(network, "actor")) == actor
+    assert list(method.patterns(network, "critic")) == critic
+
+
+@pytest.mark.parametrize(
     "method, sizes, positions",
     [
         # 2:4 keeps 8 of 15 inputs (2 of each whole group, 2 of the last 3), and 7 of 13.

@@ -115,6 +115,7 @@ PAIRS = [
     *(("dqn", name) for name in METHODS),
     ("td3", "set"),
     ("sac", "rigl"),
+    ("crossq", "rlx2"),
 ]
 
 

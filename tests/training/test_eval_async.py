@@ -124,11 +124,13 @@ def test_an_environment_that_fails_beside_training_leaves_the_checkpoint_before(
 
 def test_a_return_ends_a_run_at_the_same_step_however_fast_evaluations_are(tmp_path):
     ended = []
-    for name, callbacks in {"late": [Ahead()], "at_once": []}.items():
-        train(tmp_path / name, *callbacks, stop_at_return=-1e9)
+    for name, callbacks in {"late": [Ahead()], "at_once": [], "waits": None}.items():
+        beside = callbacks is not None
+        train(tmp_path / name, *(callbacks or ()), eval_async=beside, stop_at_return=-1e9)
         summary = RunFolder(tmp_path / name).read_summary()
         ended.append((summary["steps"], summary["ended"], summary["evals"]))
-    assert ended[0] == ended[1]
+    assert ended[0] == ended[1] and ended[0][2][-1]["step"] == ended[0][0]
+    assert ended[2][2][0] == ended[0][2][0]  # the run that waits ends at the end of an episode, too
     assert 50 < ended[0][0] < OPTIONS["steps"] and "at step 50" in ended[0][1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from environments import OFTEN, TINY
@@ -89,6 +90,17 @@ def test_the_final_return_is_the_mean_of_the_last_ten_evaluations_or_the_last_th
     returns = [float(i * i) for i in range(evaluations)]
     state = LoopState(evaluations=list(enumerate(returns)), wall_seconds=1.0)
     assert state.summary()["final_return"] == pytest.approx(sum(returns[-last:]) / last)
+
+
+def test_the_learning_rate_in_tensorboard_is_that_of_the_step(tmp_path):
+    agent = replace(TINY, learning_rate_schedule="linear", learning_rate_end=0.2)
+    sparl.train(ENV, agent, out=tmp_path / "run", **OFTEN)
+    found = events(tmp_path / "run")["train/learning_rate"]
+    made = {int(row["step"]): int(row["updates"]) for row in rows(tmp_path / "run")}
+    for step, rate in found.items():
+        expected = agent.learning_rate * (1 - 0.8 * made[step] / 160)
+        assert rate == pytest.approx(expected, rel=1e-5)
+    assert len(set(found.values())) > 4
 
 
 def test_a_table_that_is_there_keeps_its_columns(tmp_path):

@@ -213,12 +213,11 @@ class Agent(ABC):
         """Raises `BadValue` for options of the run that do not go with this agent."""
 
     def continued(self, step: int) -> Agent:
-        """The same from an environment step on.
-
-        For a run that begins with what another has learned until then, and counts its own steps
-        from 0.
-        """
-        return replace(self, learning_starts=max(0, self.learning_starts - step))
+        """The same for a run that begins with what another has learned until a step."""
+        renorm_from, made = self.renorm_from, self.schedule.planned(step)
+        renorm_from = None if renorm_from is None else max(0, renorm_from - made)
+        starts = max(0, self.learning_starts - step)
+        return replace(self, learning_starts=starts, renorm_from=renorm_from)
 
     def for_actions(self, actions: Actions) -> Agent:
         """The same agent where actions are such; raises `BadValue` if an option is for others."""

@@ -160,8 +160,9 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
         *_common(run_file.OfCommand()),
         groups.option("trust", bool, False, "Import the code that a run of others names."),
     ]
-    usual = spelling.as_trained(method)
+    usual = spelling.as_trained(method())
     ((name, of_method),) = _of_class("method", usual).items()
+    of_method = [option for option in of_method if option[0] != "keep_norm"]  # it never is here
     if of_method:
         options.append(groups.group(name, of_method))
     text = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[
             options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
         return options
     kind = type(config)
-    usual: Any = as_trained(kind) if pruning and issubclass(kind, Method) else kind()
+    usual: Any = as_trained(kind()) if pruning and issubclass(kind, Method) else kind()
     changed = _changed(config, usual)
     given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
     if issubclass(kind, Method) and has_pattern(kind):
@@ -88,12 +88,13 @@ def _spelled(option: str, value: Any) -> list[str]:
     return [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
 
 
-def as_trained(kind: type[Method]) -> Method:
-    """A method's defaults in `sparl prune`.
+def as_trained(method: Method) -> Method:
+    """The method as it prunes what has learned.
 
     Norms are not kept there: a trained network's weights have the size that they should have.
     """
-    return kind(**{"keep_norm": False} if "keep_norm" in {f.name for f in fields(kind)} else {})
+    kept = "keep_norm" in {field.name for field in fields(method)}
+    return replace(method, **{"keep_norm": False}) if kept else method
 
 
 def has_pattern(method: type[Method]) -> bool:

@@ -168,8 +168,11 @@ class RemoteReplay(Replay):
             return super().sample(batch_size, rng, gamma, n_step)
         uniform = rng.random(batch_size)
         drawn = self._server.draw.remote(uniform, self._importance, gamma, n_step)
-        self._drawn, rows = self._get(drawn)
-        return rows
+        first, rows = self._get(drawn)
+        # In the order of the draw every batch of several would be a stretch of the replay.
+        order = rng.permutation(batch_size)
+        self._drawn = first[order]
+        return rows[order]
 
     def rows_at(
         self, first: NDArray[np.int64], gamma: float, n_step: int = 1

@@ -67,7 +67,8 @@ def dense_gradients(
     rules = replace(algorithm.rules(dense), collect_gradients=True)
     # All that an agent may ever change, whatever is due.
     everything = frozenset(dense.parts)
-    state = AgentState(dense.parts, {}, None, {}, rules, everything)
+    made = algorithm.made(journal)
+    state = AgentState(dense.parts, {}, None, {}, rules, everything, made)
     return compute_update(algorithm.agent, state, batch, key)[0].gradients
 
 

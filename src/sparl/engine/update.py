@@ -47,6 +47,10 @@ class Algorithm:
         due = self.agent.due(update - before)
         return due | {ofenet.PART} if self.agent.ofenet else due
 
+    def made(self, journal: Journal) -> Int32[Array, ""]:
+        """The agent's updates so far."""
+        return journal.updates - self.agent.updates_before
+
     def period(self, update: int, count: int) -> int:
         """After how many of `count` updates, from number `update`, what they change recurs."""
         return period(tuple(self.due(update + i) for i in range(count)))
@@ -129,7 +133,7 @@ def update_function(
         batch = inputs.scales(algorithm.columns.split(inputs.rows))
         progress = _progress(algorithm, journal, inputs.planned)
         parts = inputs.parts | moving.parts
-        made = journal.updates - algorithm.agent.updates_before
+        made = algorithm.made(journal)
         state = AgentState(parts, moving.hooks, progress, {}, rules, due, made)
         state, metrics = compute_update(algorithm.agent, state, batch, key)
         if inputs.scales.reward is not None:
@@ -239,5 +243,4 @@ def _progress(algorithm: Algorithm, journal: Journal, planned: Any) -> Float[Arr
         return None
     if planned is None:
         return jnp.zeros(())
-    made = journal.updates - algorithm.agent.updates_before
-    return jnp.clip(made / planned, 0.0, 1.0)
+    return jnp.clip(algorithm.made(journal) / planned, 0.0, 1.0)

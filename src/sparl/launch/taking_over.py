@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparl.agents import PPO, Imported
-from sparl.config import Show
+from sparl.config import Show, spelling
 from sparl.errors import BadValue
 from sparl.interop import sb3, vecnormalize
 from sparl.launch import starting
@@ -43,7 +43,7 @@ def prune(
     other = {"pretrain_updates": 0, "stop_at_return": None}
     run = replace(run, steps=steps, begun_from=begun_from, **other)
     folder = starting.new_folder(out, run, method)
-    agent = agent.continued(state.step)
+    agent, method = agent.continued(state.step), spelling.as_trained(method)
     with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         trainer.begin_with_run(source, engine, state)

@@ -149,7 +149,7 @@ class RNM(RowWise):
             return False
         if self.sparse_layers == "auto":
             return pattern.kept_per_row(inputs) >= self.least_inputs
-        return not first or inputs >= SMALL_INPUT * self.m
+        return not first or inputs >= SMALL_INPUT * pattern.m
 
     def _own_pattern(self, option: str) -> NofM | None:
         """The pattern that an option names; None where it is not given or "none"."""

@@ -42,6 +42,8 @@ class Collected(NamedTuple):
     steps: int
     """Environment steps, perhaps none."""
     ended: tuple[Episode, ...] = ()
+    whole: bool = True
+    """Whether no other environment's transition of the same step is to follow."""
 
 
 class Host(ABC):
@@ -228,7 +230,7 @@ class LocalCollector:
                 host.engine.cut_returns(stream)
                 ended = Episode(returns[stream], lengths[stream])
                 returns[stream], lengths[stream] = 0.0, 0
-                yield Collected(transition.steps, (ended,))
+                yield Collected(transition.steps, (ended,), self._player.whole)
                 continue
             skipped = 0
             replay.add(*transition)
@@ -236,11 +238,11 @@ class LocalCollector:
             returns[stream] += transition.reward
             lengths[stream] += 1
             if not transition.ended:
-                yield Collected(1)
+                yield Collected(1, (), self._player.whole)
                 continue
             ended = Episode(returns[stream], lengths[stream])
             returns[stream], lengths[stream] = 0.0, 0
-            yield Collected(1, (ended,))
+            yield Collected(1, (ended,), self._player.whole)
 
     def _tell_left_out(self, what: str, skipped: int) -> None:
         host = self._host

@@ -142,7 +142,11 @@ class Evaluator:
             ]
         )
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
-        playing, cut = list(range(len(seeds))), 0
+        finite = np.isfinite(observations).all(axis=1)
+        for i in np.flatnonzero(~finite).tolist():
+            self._refuse_nonfinite(seeds[i])
+            observations[i] = 0.0
+        playing, cut = np.flatnonzero(finite).tolist(), 0
         while playing:
             # Actions for ended episodes, too: a smaller batch would have to be compiled.
             actions = self.spaces.to_env_actions(act(observations))

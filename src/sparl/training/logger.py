@@ -50,6 +50,7 @@ class Logger:
             more: Columns of metrics.csv that only some runs have.
         """
         self.folder, self.agent = folder, engine.agent
+        self._planned_updates = engine.planned_updates
         self._metrics, self._eval_max_steps = engine.algorithm.metrics, run.eval_max_steps
         self.progress, self._callbacks = progress, callbacks
         columns = [
@@ -264,8 +265,16 @@ class Logger:
             **{f"distributed/{name}": name for name in self._more},
         }
         values = {tag: row.get(column) for tag, column in names.items()}
-        values["train/learning_rate"] = self.agent.learning_rate
+        values["train/learning_rate"] = self._learning_rate(row["updates"])
         self._write(step, "tb", scalars(step, values))
+
+    def _learning_rate(self, updates: int) -> float:
+        """That of the next update, annealed where the agent says so."""
+        agent, planned = self.agent, self._planned_updates
+        if agent.anneal is None or not planned:
+            return agent.learning_rate
+        made = max(0, updates - agent.updates_before)
+        return agent.learning_rate * float(agent.anneal(min(1.0, made / planned)))
 
     def _write(self, step: int, name: str, piece: Any) -> None:
         """Writes a piece to a log that is open, or keeps it; says so when either begins."""

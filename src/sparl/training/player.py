@@ -90,6 +90,8 @@ class EpisodePlayer:
         self.spaces = envs.spaces_of(self.env, run.round_actions)
         self.begun = 0
         """The number of the next episode."""
+        self.whole = True
+        """Whether the newest transition is the last one of a step of all environments."""
         self._seeds = [0]
         """The seeds of the episodes under way, for messages."""
 

@@ -22,7 +22,7 @@ RECENT = 100
 NEWEST = 10
 """Number of training episodes in the mean return that methods see."""
 FINAL, OF_ALL = 10, 3
-"""The most evaluations in the final return, which is their mean; of fewer than 30 the last third."""
+"""The most evaluations in the final return, their mean; and which part of all they are at most."""
 ENDLESS = 10_000
 """Steps that an episode may take in an environment without a limit, before one that is under way
 while a checkpoint is due is cut."""
@@ -37,7 +37,7 @@ class LoopState:
     episode: int = 0
     """Episodes that have ended or were cut: the number of the next one, which gives its seed."""
     checkpointed: int = 0
-    """The step of the newest checkpoint."""
+    """The step of the newest checkpoint; -1 where one must be there before the first step."""
     wall_seconds: float = 0.0
     """Seconds of training, over all resumptions."""
     returns: list[float] = field(default_factory=list)

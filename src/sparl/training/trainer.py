@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents import Agent
+from sparl.agents import Agent, OnPolicyAgent
 from sparl.config import RunConfig, Show
 from sparl.engine import Engine
 from sparl.errors import BadRun, EnvironmentFailed
@@ -223,7 +223,10 @@ class Trainer(Host):
                 yield None
                 continue
             self._count(collected)
-            yield from self.updater.learn(state, self._ended)
+            # What its present policy has done alone is for an on-policy agent to learn from, and
+            # all actions of a step are chosen at once.
+            if collected.whole or state.step >= last or not isinstance(self.agent, OnPolicyAgent):
+                yield from self.updater.learn(state, self._ended)
             self.callbacks.tell("on_step", state.step)
             state.wall_seconds = time.perf_counter() - self._begun
             over = state.step >= last and not self.updates_due()
@@ -254,6 +257,7 @@ class Trainer(Host):
         # After the checkpoint: whoever goes on with the run must not have this evaluation.
         if self.state.ended and self.config.eval_episodes and not self.state.is_evaluated:
             self.rows.add(evaluate=True)
+            self.rows.settle()
             self._stop_if_asked()
         self.state.wall_seconds = time.perf_counter() - self._begun
         write_results(

@@ -52,6 +52,8 @@ class Updater:
 
     def due(self, state: LoopState, ended: bool) -> int:
         """The agent's updates to make now; `ended` tells whether an episode has just ended."""
+        if not self.replay.size:  # all that came was not finite, and left out
+            return 0
         made = max(0, state.updates - self._before)
         return self.schedule.due(state.step, state.episode, ended, made)
 

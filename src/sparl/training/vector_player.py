@@ -8,7 +8,7 @@ transition. If it happens within the last step of the episode, the episode's las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -69,8 +69,13 @@ class VectorPlayer(EpisodePlayer):
         mode = self._vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         playing = np.ones(self._run.envs, bool)
         resetting = np.zeros(self._run.envs, bool)  # whose next step is a reset
-        while playing.any():
+        first = np.ones(self._run.envs, bool)  # whose observation is the first of an episode
+        while True:
+            observations = yield from self._finite_first(observations, first, playing, another)
+            if not playing.any():
+                break
             acting = playing & ~resetting
+            last = np.flatnonzero(acting).max(initial=-1)
             actions = [
                 explore(observation) if acts else self._idle
                 for observation, acts in zip(observations, acting, strict=True)
@@ -83,6 +88,7 @@ class VectorPlayer(EpisodePlayer):
                 after, rewards, terminated, truncated, infos = results()
             after, ended = self._arrived(after), terminated | truncated
             for i in np.flatnonzero(acting).tolist():
+                self.whole = i == last
                 was_reset = ended[i] and mode == AutoresetMode.SAME_STEP
                 next_observation = infos["final_obs"][i] if was_reset else after[i]
                 reward = float(rewards[i])
@@ -103,12 +109,13 @@ class VectorPlayer(EpisodePlayer):
                         stream=i,
                     )
                 playing[i] = not ended[i] or another()
-            observations = after
+            observations, first = after, ended
             if mode == AutoresetMode.DISABLED:
                 if ended.any():
                     observations = self._reset_some(ended, playing)
             else:
-                resetting = ended & (mode == AutoresetMode.NEXT_STEP)
+                if mode == AutoresetMode.NEXT_STEP:
+                    first, resetting = resetting, ended
                 self.begun += int((ended & acting & playing).sum())
 
     def close(self) -> None:
@@ -141,7 +148,31 @@ class VectorPlayer(EpisodePlayer):
                 if self._vector is None:
                     self._vector = _gymnasium(self._run, self.make)
                 observations, _ = self._vector.reset(seed=self._seeds)
-            return self._arrived(observations, checked=True)
+            return self._arrived(observations)
+
+    def _finite_first(
+        self,
+        observations: NDArray[np.float32],
+        first: NDArray[np.bool_],
+        playing: NDArray[np.bool_],
+        another: Callable[[], bool],
+    ) -> Generator[LeftOut, None, NDArray[np.float32]]:
+        """The observations [envs, obs], where first ones are finite: else such episodes are over.
+
+        Args:
+            first: Whose observation is the first of an episode.
+            playing: Who plays; it changes where no other episode is to begin.
+        """
+        while (bad := first & playing & ~np.isfinite(observations).all(axis=1)).any():
+            try:
+                with self.guarded("reset"):
+                    raise NotFinite("a first observation")
+            except NotFinite as error:
+                for i in np.flatnonzero(bad).tolist():
+                    yield LeftOut(str(error), 0, stream=i)
+                    playing[i] = another()
+            observations, first = self._reset_some(bad, playing), bad
+        return observations
 
     def _reset_some(
         self, ended: NDArray[np.bool_], playing: NDArray[np.bool_]
@@ -152,22 +183,16 @@ class VectorPlayer(EpisodePlayer):
         seeds = [self._seeds[i] if playing[i] else None for i in range(self._run.envs)]
         with self.guarded("reset"):
             observations, _ = self._vector.reset(seed=seeds, options={"reset_mask": ended})
-            return self._arrived(observations, checked=True)
+            return self._arrived(observations)
 
-    def _arrived(self, observations: Any, checked: bool = False) -> NDArray[np.float32]:
-        """The flat observations [envs, obs] in an array of their own.
-
-        Args:
-            checked: Whether numbers that are not finite are refused, with `NotFinite`.
-        """
+    def _arrived(self, observations: Any) -> NDArray[np.float32]:
+        """The flat observations [envs, obs] in an array of their own."""
         if self.spaces.structure is not None and isinstance(observations, dict | tuple):
             space = envs.space_of(self.spaces.structure)
             flat = envs.flatten_batch(space, observations, self._run.envs)
         else:
             # A copy, because the next observations may be written to the same place.
             flat = self.spaces.flat(np.array(observations, np.float32))
-        if checked and not np.isfinite(flat).all():
-            raise NotFinite("a first observation")
         return flat
 
     def _envpool(self, seed: int) -> Any:

@@ -52,15 +52,20 @@ class OnPolicyAgent(Agent):
     def batches(
         self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
     ) -> NDArray[np.float32]:
-        """Every minibatch of every epoch; shuffled where a rollout has several minibatches."""
-        rows = replay.newest(self.rollout_steps, self.gamma)
+        """Every minibatch of every epoch; shuffled where a rollout has several minibatches.
+
+        Where steps were not finite and left out, rows of the rollout before make up for them; in a
+        run's first rollout some rows come twice.
+        """
+        rows = replay.newest(min(self.rollout_steps, replay.size), self.gamma)
         if self.extras:
             targets = self.targets(replay.rollout(rows, evaluate(rows)))
             rows = np.column_stack([rows, *(targets[name] for name in self.extras)])
         if self.rollout_steps == self.batch_size:
-            order = np.tile(np.arange(len(rows)), (self.epochs, 1))
+            orders = [np.arange(len(rows))] * self.epochs
         else:
-            order = np.stack([rng.permutation(len(rows)) for _ in range(self.epochs)])
+            orders = [rng.permutation(len(rows)) for _ in range(self.epochs)]
+        order = np.stack([np.resize(order, self.rollout_steps) for order in orders])
         return rows[order.reshape(-1, self.batch_size)].astype(np.float32)
 
     def check_run(self, run: Any) -> None:

@@ -34,9 +34,9 @@ RUNNING = "running"
 
 
 class Returns(NamedTuple):
-    """Mean returns of ten training episodes each, exploration included.
+    """What a method sees of training: mean returns of ten episodes each, exploration included.
 
-    All three are 0 while there are fewer than ten episodes.
+    All fields are 0 while there are fewer than ten episodes.
     """
 
     recent: float | Float[Array, ""] = 0.0
