@@ -56,6 +56,7 @@ def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
     words = spelling.command(run, AGENTS[0], method)
     assert words[:2] == ["sparl", "prune"]
     asked = options.parse_prune(words[2:])
+    method = spelling.as_trained(method)
     assert (asked.dir, asked.steps, asked.method) == (Path("/some/where/first run"), 7, method)
 
 

@@ -64,7 +64,9 @@ def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[
             options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
         return options
     kind = type(config)
-    usual: Any = as_trained(kind()) if pruning and issubclass(kind, Method) else kind()
+    usual: Any = kind()
+    if pruning and isinstance(config, Method):
+        config, usual = as_trained(config), as_trained(usual)
     changed = _changed(config, usual)
     given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
     if issubclass(kind, Method) and has_pattern(kind):
