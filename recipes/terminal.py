@@ -17,6 +17,7 @@ import os
 import pty
 import select
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -61,7 +62,7 @@ SHOTS = (
     Shot("dense", f"sparl train --preset CartPole-v1 {SHORT} --method dense --out runs/dense"),
     Shot("inspect", "sparl inspect runs/first"),
     Shot("eval", "sparl eval runs/first"),
-    Shot("prune", "sparl prune runs/first --method dsp --steps 10000 --out runs/pruned"),
+    Shot("prune", "sparl prune runs/dense --method dsp --steps 10000 --out runs/pruned"),
     Shot("distill", "sparl distill runs/first --hidden 4 4 --steps 10000 --out runs/student"),
     Shot("export", "sparl export runs/first --dtype int8 --out c"),
     Shot("compare", "sparl compare runs/first runs/dense"),
@@ -90,6 +91,8 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     for width in WIDTHS:
         folder = asked.runs / str(width)
+        if asked.only is None:  # runs that are there would be refused
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "study.yaml").write_text(STUDY)
         for shot in SHOTS:

@@ -71,7 +71,7 @@ class Agent(ABC):
     """Whether the networks' inputs have such a norm, too."""
     renorm_from: int | None = None
     """Updates after which batch norms are renormalised: in losses, too, they come close to what
-    running statistics give (1702.03275). Never if not given."""
+    running statistics give (1702.03275). None: never."""
     learning_rate: float = 3e-4
     """Adam's step size, for everything that is trained."""
     beta1: float = 0.9

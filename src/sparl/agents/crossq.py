@@ -48,7 +48,7 @@ class CrossQ(SAC):
     norm_place: NormPlace = "behind"
     renorm_from: int | None = 0
     """Updates after which batch norms are renormalised: in losses, too, they come close to what
-    running statistics give (1702.03275). The authors' code has 100000. Never if not given."""
+    running statistics give (1702.03275). The authors' code has 100000. None: never."""
     learning_rate: float = 3e-3
     beta1: float = 0.5
     policy_delay: int = 3

@@ -229,7 +229,7 @@ class Export:
 
 @dataclass(frozen=True)
 class List:
-    """List all agents, methods and layouts."""
+    """List all agents, methods, layouts and presets, and how the kernels run."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class RunConfig:
     between its episodes, for a simulator that exists once."""
     eval_async: bool = False
     """Play evaluations beside training, in a thread: the same returns. Rows of the log wait for the
-    next one, or for a checkpoint, and so does what a return ends."""
+    next one, or for a checkpoint; stop_at_return acts then, too."""
     eval_max_steps: int = 100_000
     """Steps after which an episode of an evaluation is cut."""
     nonfinite: Nonfinite = "stop"
