@@ -46,7 +46,10 @@ def test_every_step_of_a_run_counts_once(tmp_path, envs):
         "environments:Point-v0", TINY_XQC, out=tmp_path / "run", envs=envs, **OFTEN | {"steps": 90}
     )
     engine, state = snapshot(RunFolder(tmp_path / "run"))
-    assert engine.returns is not None and engine.returns.statistics.count == state.step
+    assert (
+        engine.discounted_returns is not None
+        and engine.discounted_returns.statistics.count == state.step
+    )
     replay = Replay(100, engine.columns, envs)
     folder = RunFolder(tmp_path / "run")
     folder.checkpoints.load_replay(state.step, replay)
@@ -59,4 +62,4 @@ def test_every_step_of_a_run_counts_once(tmp_path, envs):
         expected.append(returns_of(of_stream, 0.99)[-1])
         if row[-1] > 0:
             of_stream.clear()
-    assert float(engine.returns.scale) == pytest.approx(1 / np.std(expected), rel=1e-4)
+    assert float(engine.discounted_returns.scale) == pytest.approx(1 / np.std(expected), rel=1e-4)

@@ -89,7 +89,10 @@ def test_what_ppo_was_trained_with_is_taken_over(tmp_path):
     assert config.run.vecnormalize == str(VECNORMALIZE)
     engine, _ = snapshot(RunFolder(run.folder))
     assert engine.statistics is not None and engine.statistics.count == 66
-    assert engine.returns is not None and engine.returns.statistics.count == 64 + 20
+    assert (
+        engine.discounted_returns is not None
+        and engine.discounted_returns.statistics.count == 64 + 20
+    )
     # Point's actions are from -1 to 3, so a deviation of the file is twice one of sparl's.
     with zipfile.ZipFile(saved("ppo")) as archive:
         tensors = torch_file.read(archive.read("policy.pth"), "policy.pth")

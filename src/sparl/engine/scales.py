@@ -96,7 +96,7 @@ class Seen:
         if observation_size is not None:
             self.statistics = RunningStatistics.start(observation_size)
         """Those that observations are normalised by; None where they are not."""
-        self.returns = None if gamma is None else DiscountedReturns(gamma)
+        self.discounted_returns = None if gamma is None else DiscountedReturns(gamma)
         """Those that rewards are scaled by; None where they are not."""
 
     def observe(self, observation: NDArray[np.float32]) -> None:
@@ -112,13 +112,13 @@ class Seen:
             ended: Whether the episode was over with that step, of each.
             stream: The number of the environment.
         """
-        if self.returns is not None:
-            self.returns.include(np.atleast_1d(rewards), np.atleast_1d(ended), stream)
+        if self.discounted_returns is not None:
+            self.discounted_returns.include(np.atleast_1d(rewards), np.atleast_1d(ended), stream)
 
     def cut_returns(self, stream: int | None = None) -> None:
         """An episode under way was given up; all of them if no environment is named."""
-        if self.returns is not None:
-            self.returns.cut(stream)
+        if self.discounted_returns is not None:
+            self.discounted_returns.cut(stream)
 
     @property
     def normalization(self) -> Normalization | None:
@@ -130,7 +130,8 @@ class Seen:
     @property
     def scales(self) -> Scales:
         """What an update sees its batch through at this moment."""
-        return Scales(self.normalization, None if self.returns is None else self.returns.scale)
+        discounted = self.discounted_returns
+        return Scales(self.normalization, None if discounted is None else discounted.scale)
 
     def normalized(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Observations as the networks see them."""
@@ -141,11 +142,13 @@ class Seen:
     def statistics_arrays(self) -> dict[str, RunningStatistics]:
         """What a checkpoint must hold of them."""
         arrays = {} if self.statistics is None else {"observations": self.statistics}
-        return arrays if self.returns is None else arrays | {"returns": self.returns.statistics}
+        if self.discounted_returns is not None:
+            arrays["returns"] = self.discounted_returns.statistics
+        return arrays
 
     def restore_statistics(self, arrays: dict[str, Any]) -> None:
         """Takes back what `statistics_arrays` gave; no episode is under way then."""
         self.statistics = arrays.get("observations")
-        if self.returns is not None:
-            self.returns.cut()
-            self.returns.statistics = arrays["returns"]
+        if self.discounted_returns is not None:
+            self.discounted_returns.cut()
+            self.discounted_returns.statistics = arrays["returns"]

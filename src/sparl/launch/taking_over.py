@@ -93,8 +93,8 @@ def import_sb3(
         if seen is not None:
             seen.refuse_other_size(trainer.spaces.observation_size)
             trainer.engine.statistics = seen.observations
-            if trainer.engine.returns is not None and seen.returns is not None:
-                trainer.engine.returns.statistics = seen.returns
+            if trainer.engine.discounted_returns is not None and seen.returns is not None:
+                trainer.engine.discounted_returns.statistics = seen.returns
         trainer.notes = [*trained.notes, acts]
         starting.begin(trainer)
     return folder

@@ -30,10 +30,10 @@ from sparl.training.collector import Collected, Collector, Host, LocalCollector,
 from sparl.training.compatibility import columns_of, engine_of, refuse_misfit
 from sparl.training.evaluation import Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted
+from sparl.training.log_rows import LogRows
 from sparl.training.logger import Logger
 from sparl.training.progress import Progress
 from sparl.training.results import write_results
-from sparl.training.rows import Rows
 from sparl.training.saving import Saver
 from sparl.training.state import ENDLESS, LoopState, is_overdue
 from sparl.training.stopping import StopOnReturn
@@ -78,7 +78,7 @@ class Trainer(Host):
         self.interrupt = Interrupt(self.note)
         shared = self.collector.env if run.eval_env == "shared" else None
         evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
-        self.rows = Rows(
+        self.log_rows = LogRows(
             *(self, self.collector, self.updater, self.saver, self.logger, self.callbacks),
             *(evaluator, lambda: self.interrupt),
         )
@@ -103,7 +103,8 @@ class Trainer(Host):
         """Takes up what another run has learned and seen: its replay, the statistics of its
         observations, and the returns that the method measures its own by."""
         self.begin_with(engine.learner)
-        self.engine.statistics, self.engine.returns = engine.statistics, engine.returns
+        self.engine.statistics = engine.statistics
+        self.engine.discounted_returns = engine.discounted_returns
         source.checkpoints.load_replay(state.step, self.replay)
         self.replay.cut()
         self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
@@ -140,7 +141,7 @@ class Trainer(Host):
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave must not be needed any more
                 if self.state.evaluation_owed:
-                    self.rows.add(evaluate=True)
+                    self.log_rows.add(evaluate=True)
                     self._stop_if_asked()
                 while self.state.step < self.config.steps and not self.state.ended:
                     yield from self._stretch()
@@ -155,7 +156,7 @@ class Trainer(Host):
             except OSError as error:
                 raise BadRun(f"{self.saver.failure(error)}. Make room. {self.way_out()}") from error
             finally:
-                close_all(self.note, self.collector, self.rows)
+                close_all(self.note, self.collector, self.log_rows)
 
     def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
         """An action to learn from, for one observation [obs]."""
@@ -169,7 +170,7 @@ class Trainer(Host):
     def another_episode(self) -> bool:
         """Whether another episode is to begin before a checkpoint is saved."""
         if self.state.evaluation_owed:
-            self.rows.add(evaluate=True)
+            self.log_rows.add(evaluate=True)
         return not (self.saver.due() or self.state.ended or self.interrupt.signal is not None)
 
     def updates_due(self) -> int:
@@ -181,8 +182,8 @@ class Trainer(Host):
         self.logger.note(text)
 
     def policy(self) -> Policy:
-        if self.rows.evaluated is not None:
-            return self.rows.evaluated
+        if self.log_rows.evaluated is not None:
+            return self.log_rows.evaluated
         # The newest observations of the replay are its golden ones.
         first = self.replay.added - min(GOLDEN, self.replay.size)
         golden = self.replay.span(first, self.replay.added)[:, : self.spaces.observation_size]
@@ -241,7 +242,7 @@ class Trainer(Host):
 
     def _save(self) -> None:
         """Saves a checkpoint, once the evaluation under way is done."""
-        self.rows.settle()
+        self.log_rows.settle()
         self.saver.save()
 
     def _overdue(self) -> bool:
@@ -256,8 +257,8 @@ class Trainer(Host):
         self._save()
         # After the checkpoint: whoever goes on with the run must not have this evaluation.
         if self.state.ended and self.config.eval_episodes and not self.state.is_evaluated:
-            self.rows.add(evaluate=True)
-            self.rows.settle()
+            self.log_rows.add(evaluate=True)
+            self.log_rows.settle()
             self._stop_if_asked()
         self.state.wall_seconds = time.perf_counter() - self._begun
         write_results(
@@ -294,5 +295,5 @@ class Trainer(Host):
         # A row waits for the evaluation that it belongs to.
         waits = self.state.evaluation_owed and not last
         if not waits and (evaluate or last or step % config.log_every < steps):
-            self.rows.add(evaluate)
+            self.log_rows.add(evaluate)
         self.logger.progress.tick(step, steps)

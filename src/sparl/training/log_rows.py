@@ -43,7 +43,7 @@ class GivenUp(Exception):
     """Ends an evaluation that nobody waits for."""
 
 
-class Rows:
+class LogRows:
     """Writes the rows of a run's log, with evaluations or without."""
 
     def __init__(
