@@ -149,7 +149,10 @@ def _frames(env_id: str, env: Any, policy: Policy, seed: int, every: int) -> Fra
 
 def _render(env_id: str, env: Any) -> NDArray[np.uint8]:
     try:
-        return np.asarray(env.render(), np.uint8)
+        frame = env.render()
+        if frame is None:
+            raise ValueError("render() gives None where render_mode is rgb_array")
+        return np.asarray(frame, np.uint8)
     except Exception as error:
         raise _cannot_render(env_id, error) from error
 

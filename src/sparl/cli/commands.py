@@ -99,7 +99,8 @@ class Import:
     out: Path
     """Run folder, new or empty."""
     env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
-    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    """Arguments of the environment's constructor. Values are JSON, True, False or None, or text as
+    it is."""
     wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
     """Wrappers around it, as for sparl train."""
     steps: int = 10_000
@@ -249,7 +250,8 @@ class Check:
     """Gymnasium id, for example CartPole-v1; or module:EnvId, module:Class, or
     path/to/file.py:Class."""
     env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
-    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    """Arguments of the environment's constructor. Values are JSON, True, False or None, or text as
+    it is."""
     wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
     """Wrappers around it, as for sparl train."""
     round_actions: bool = False

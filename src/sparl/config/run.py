@@ -67,7 +67,8 @@ class RunConfig:
     """When several of gymnasium's are reset: disabled, by sparl, every episode with its own seed;
     next_step or same_step, by the vector environment, the first episodes alone seeded."""
     env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict, hash=False)
-    """Arguments of the environment's constructor. Values are JSON, or text as it is."""
+    """Arguments of the environment's constructor. Values are JSON, True, False or None, or text as
+    it is."""
     wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
     """Wrappers around the environment, the innermost first, with their arguments behind them:
     module:Wrapper or path/to/file.py:Wrapper, then key=value …"""

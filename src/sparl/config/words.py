@@ -76,6 +76,8 @@ def refuse_unrecordable(env_kwargs: dict[str, Any], wrappers: tuple[WrapperSpec,
 
 
 def _value(text: str) -> Any:
+    if text in PYTHONS:
+        return PYTHONS[text]
     try:
         return json.loads(text)
     except ValueError:
@@ -89,6 +91,8 @@ def _spelled(value: Any) -> str:
     return json.dumps(value)
 
 
+PYTHONS = {"True": True, "False": False, "None": None}
+"""Words of Python that JSON spells otherwise."""
 KWARGS = PrimitiveConstructorSpec(
     nargs="*",
     metavar="KEY=VALUE",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from sparl.errors import BadEnvironment
@@ -29,7 +31,7 @@ class Arrival(gym.Wrapper, RecordConstructorArgs):
                 f"reset gave {type(given).__name__}, as environments of the old gym do: it must "
                 "return (observation, info). The package shimmy wraps old ones"
             )
-        return copied(given[0]), given[1]
+        return copied(given[0], self.env.observation_space), given[1]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         given = self.env.step(action)
@@ -39,18 +41,28 @@ class Arrival(gym.Wrapper, RecordConstructorArgs):
                 "(observation, reward, terminated, truncated, info). The package shimmy wraps them"
             )
         observation, reward, terminated, truncated, info = given
-        return copied(observation), scalar(reward), bool(terminated), bool(truncated), info
+        observation = copied(observation, self.env.observation_space)
+        return observation, scalar(reward), bool(terminated), bool(truncated), info
 
 
-def copied(observation: Any) -> Any:
-    """An observation without arrays of its environment; Dict and Tuple ones entry by entry."""
+def copied(observation: Any, space: gym.Space | None = None) -> Any:
+    """An observation without arrays of its environment; Dict and Tuple ones entry by entry.
+
+    Args:
+        space: What it is of: a list is a tuple where that is one.
+    """
     if isinstance(observation, np.ndarray):
         return observation.copy()
     if isinstance(observation, dict):
-        return {name: copied(entry) for name, entry in observation.items()}
-    if isinstance(observation, tuple):
-        return tuple(map(copied, observation))
-    return np.array(observation) if isinstance(observation, list) else observation
+        inner = space.spaces if isinstance(space, spaces.Dict) else {}
+        return {name: copied(entry, inner.get(name)) for name, entry in observation.items()}
+    is_tuple = isinstance(space, spaces.Tuple)
+    if isinstance(observation, tuple) or (is_tuple and isinstance(observation, list)):
+        of = dict(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else {}
+        return tuple(copied(entry, of.get(i)) for i, entry in enumerate(observation))
+    # Tensors and arrays of other libraries are changed in place, too.
+    arrays = isinstance(observation, list | array | memoryview) or hasattr(observation, "__array__")
+    return np.asarray(observation).copy() if arrays else observation
 
 
 def scalar(reward: Any) -> float:
@@ -65,12 +77,12 @@ def scalar(reward: Any) -> float:
     if isinstance(reward, float | int):
         return float(reward)
     try:
-        array = np.asarray(reward, np.float64)
+        given = np.asarray(float("") if reward is None else reward, np.float64)
     except (TypeError, ValueError) as error:
         raise BadEnvironment(f"the reward {reward!r} is no number: give a float") from error
-    if array.size != 1:
+    if given.size != 1:
         raise BadEnvironment(
-            f"the reward has shape {array.shape}: agents learn from one number a step. Wrap the "
+            f"the reward has shape {given.shape}: agents learn from one number a step. Wrap the "
             "environment, to give a weighted sum for example"
         )
-    return float(array.reshape(()))
+    return float(given.reshape(()))

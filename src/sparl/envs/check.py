@@ -22,6 +22,8 @@ from sparl.envs.seeds import episode_seed
 from sparl.envs.spaces import Spaces
 from sparl.errors import SparlError
 
+COARSE = 0.1
+"""Part of an entry's deviation that a step from one float32 to the next may be."""
 LARGE = 10.0
 """Deviation of an observation's entry from which on normalising observations is advised."""
 
@@ -190,7 +192,8 @@ def _play(
             total, ended = total + rewards[-1], terminated or truncated
             if ended:
                 played.returns.append(total)
-        observations.append(spaces.flat(observation))
+        spaces.flat_one(observation)  # refuses another shape
+        observations.append(np.asarray(observation, np.float64).reshape(-1))
     return played._replace(observations=np.stack(observations), rewards=np.array(rewards))
 
 
@@ -214,6 +217,11 @@ def _measured(played: _Played, longest: int | None) -> list[Finding]:
         so = "give --max-episode-steps, or training cuts an episode when a checkpoint is overdue"
         findings.append(Finding(f"no episode ended in {len(played.steps)} steps, no limit", so))
     deviation = entries.std(axis=0)
+    steps = np.spacing(np.abs(entries).max(axis=0).astype(np.float32))
+    if (coarse := np.flatnonzero((deviation > 0) & (steps > COARSE * deviation))).size:
+        so = "agents see float32: subtract an offset in the environment, or in a wrapper"
+        what = f"entries {_numbers(coarse)} lie too far from 0 for how little they vary"
+        findings.append(Finding(f"{what} (to {np.abs(entries[:, coarse]).max():.3g})", so))
     if (large := np.flatnonzero(deviation > LARGE)).size:
         so = "--normalize-observations may help"
         what = f"entries {_numbers(large)} vary by more than {LARGE:g}"

@@ -16,6 +16,7 @@ from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 from numpy.typing import NDArray
 
 from sparl.envs.wrappers import NoiseInputs, SelectInputs
+from sparl.errors import BadEnvironment
 
 
 class Entry(NamedTuple):
@@ -76,13 +77,38 @@ def space_of(structure: dict[str, Any]) -> spaces.Space:
             return spaces.Dict({n: space_of(entry) for n, entry in structure["spaces"]})
 
 
+class Flattened(FlattenObservation):
+    """Gives observations of several entries, or of no numbers, as vectors of float32.
+
+    gymnasium's wrapper cuts numbers to whole ones where an entry's type is one of integers, and
+    gives another vector for what is not in the space.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self._of_entries = space_of(_describe(env.observation_space))
+        flat: Any = self.observation_space
+        bounds = flat.low.astype(np.float32), flat.high.astype(np.float32)
+        self.observation_space = spaces.Box(*bounds, dtype=np.float32)
+
+    def observation(self, observation: Any) -> NDArray[np.float32]:
+        try:
+            return flatten(self._of_entries, observation)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise BadEnvironment(
+                f"an observation is not of {self.env.observation_space}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
 def flatten(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
     """One observation of several entries as a vector, [obs].
 
     Raises:
-        ValueError: An entry has more numbers than the space says, or fewer. Those behind it would
-            be taken for others.
+        ValueError: An entry has more numbers than the space says, or fewer; those behind it would
+            be taken for others. Or it is none of the choices that the space has.
     """
+    _check_choices(space, observation)
     vector = _vector(space, observation)
     if len(vector) != spaces.flatdim(space):
         raise ValueError(_wrong_size(space, observation, len(vector)))
@@ -97,6 +123,18 @@ def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray
 
 def _vector(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
     return np.asarray(spaces.flatten(space, observation), np.float32)
+
+
+def _check_choices(space: spaces.Space, observation: Any, name: str = "it") -> None:
+    """Raises `ValueError` where a number is none of a Discrete or MultiDiscrete space."""
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        found = np.asarray(observation)
+        first, count = space.start, space.n if isinstance(space, spaces.Discrete) else space.nvec
+        if found.shape != space.shape or not ((found >= first) & (found < first + count)).all():
+            raise ValueError(f"{name} is {observation}, which is not in {space}")
+    for entry, of_entry in _parts(space):
+        below = str(entry) if name == "it" else f"{name}.{entry}"
+        _check_choices(of_entry, observation[entry], below)
 
 
 def _wrong_size(space: spaces.Space, observation: Any, size: int, name: str = "it") -> str:

@@ -15,11 +15,12 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import FlattenObservation, FrameStackObservation
+from gymnasium.wrappers import FrameStackObservation, NormalizeObservation, NormalizeReward
 
 from sparl import plugins, validation
 from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
+from sparl.envs.entries import Flattened
 from sparl.envs.wrappers import wrapped
 from sparl.errors import BadEnvironment, BadValue, SparlError
 
@@ -132,6 +133,8 @@ class EnvMaker:
     def _hint(self, error: BaseException) -> str:
         if not isinstance(error, TypeError) or "argument" not in str(error):
             return ""
+        if "'render_mode'" in str(error) and "render_mode" not in self.kwargs:
+            return ". To be filmed, it must take render_mode, and give frames for 'rgb_array'"
         given = ", ".join(f"{k}={v!r}" for k, v in self.kwargs.items()) or "none"
         return f". Arguments of its constructor are given as env_kwargs; now {given}"
 
@@ -143,6 +146,12 @@ class EnvMaker:
             raise BadEnvironment(
                 f"the wrapper {wrapper.name} cannot wrap {self.env}: {_told(error)}"
             ) from error
+        if isinstance(wrapped, NormalizeObservation | NormalizeReward):
+            raise BadValue(
+                f"the wrapper {wrapper.name} keeps statistics of its own, which no checkpoint and "
+                "no policy has, and evaluations begin others. Use --normalize-observations; "
+                "rewards are scaled by ppo's --normalize-rewards and by xqc"
+            )
         if not isinstance(wrapped, gym.Env):
             raise BadValue(
                 f"the wrapper {wrapper.name} gives {type(wrapped).__name__}, which is no "
@@ -157,7 +166,7 @@ class EnvMaker:
                 f"{self.env} has observations {space}, whose size is not fixed, and sparl's "
                 "networks take vectors. Wrap it to give a Box, a Dict or a Tuple of fixed size"
             )
-        return FlattenObservation(env)
+        return Flattened(env)
 
 
 def _of_extra(spec: EnvSpec) -> str | None:

@@ -82,8 +82,12 @@ def _of_instance(env: gym.Env) -> Described:
 
 
 def _kept(name: str, creator: Callable[..., Any]) -> Described:
-    sources.objects[sources.OBJECT + name] = creator
-    return Described(sources.OBJECT + name)
+    """The name of an object: another one where it stands for another object already."""
+    called, number = sources.OBJECT + name, 1
+    while sources.objects.setdefault(called, creator) != creator:
+        number += 1
+        called = f"{sources.OBJECT}{name}-{number}"
+    return Described(called)
 
 
 class _Kept(gym.Wrapper):
@@ -102,6 +106,12 @@ class _Once:
 
     def __init__(self, env: gym.Env, name: str) -> None:
         self._env, self._name, self._taken = env, name, False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and other._env is self._env
+
+    def __hash__(self) -> int:
+        return id(self._env)
 
     def __call__(self, **options: Any) -> gym.Env:
         options.pop("render_mode", None)

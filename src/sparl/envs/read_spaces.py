@@ -83,7 +83,7 @@ def _continuous(
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise BadEnvironment(
             f"{name} has actions without finite bounds (low {action.low}, high {action.high}); "
-            "give them bounds with gymnasium.wrappers.RescaleAction or ClipAction"
+            "declare finite ones in the environment, or in a gymnasium.ActionWrapper around it"
         )
     if not low:
         raise BadEnvironment(f"{name} has empty actions, of shape {action.shape}: give numbers")

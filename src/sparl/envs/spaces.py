@@ -110,6 +110,20 @@ class Spaces:
             )
         return array.reshape(*array.shape[: array.ndim - rank], self.observation_size)
 
+    def flat_one(self, observation: Any) -> NDArray[np.float32]:
+        """One flattened observation, [obs].
+
+        Raises:
+            BadEnvironment: The shape is not that of the environment's observations.
+        """
+        flat = self.flat(observation)
+        if flat.ndim != 1:
+            raise BadEnvironment(
+                f"an observation has shape {np.shape(observation)}, and the environment's "
+                f"observation_space says {self.observation_shape}"
+            )
+        return flat
+
     def random(self, rng: np.random.Generator) -> NDArray[np.float32] | int:
         """A uniformly random action, in the form in which agents give actions."""
         if self.discrete:

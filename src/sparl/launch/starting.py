@@ -130,11 +130,16 @@ def trainer(
     # What config.json will call them: a class that nobody could find again is refused here.
     agents.name_of(agent)
     methods.name_of(method)
+    # Some simulators change the working folder.
+    folder, here = RunFolder(folder.path.absolute(), folder.told), Path.cwd()
     saved = folder.checkpoints.steps()
     if saved:
         refuse_beyond(folder, saved[-1], agent, folder.record().spaces)
-    with _collector(run, agent, ray_address) as collector:
-        yield Trainer(folder, run, agent, method, callbacks, quiet, progress, collector, kind)
+    try:
+        with _collector(run, agent, ray_address) as collector:
+            yield Trainer(folder, run, agent, method, callbacks, quiet, progress, collector, kind)
+    finally:
+        os.chdir(here)
 
 
 def begin(trainer: Trainer) -> None:

@@ -93,9 +93,10 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class RunFolder:
     """The folder of one run, with the files that the module lists."""
 
-    def __init__(self, path: str | Path) -> None:
-        """A run folder that may not exist yet."""
+    def __init__(self, path: str | Path, told: Path | None = None) -> None:
+        """A run folder that may not exist yet; `told` is its path in messages, if another one."""
         self.path = Path(path)
+        self.told = self.path if told is None else told
         self.checkpoints = Checkpoints(self.path / "checkpoints")
 
     def refuse_if_taken(self) -> None:
@@ -275,5 +276,5 @@ class RunFolder:
 
     def _how_to_resume(self) -> str:
         """The command that resumes the run, and the call."""
-        path = files.quoted(self.path)
-        return f"sparl train --resume {path}, or sparl.resume({str(self.path)!r}) in Python"
+        path = files.quoted(self.told)
+        return f"sparl train --resume {path}, or sparl.resume({str(self.told)!r}) in Python"

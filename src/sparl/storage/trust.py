@@ -54,7 +54,7 @@ def mark(named: list[str]) -> str | None:
     """The mark of this user on what a folder names; None where there is nothing to mark, or where
     no key can be kept."""
     key = _key(make=True) if named else None
-    return None if key is None else _mac(key, named)
+    return None if key is None else _mac(key, sorted(named))
 
 
 def refuse_foreign(folder: Path, named: list[str], found: str | None) -> None:
@@ -71,7 +71,9 @@ def refuse_foreign(folder: Path, named: list[str], found: str | None) -> None:
     if not named or folder.resolve() in _accepted:
         return
     key = _key(make=False)
-    if key is not None and found is not None and hmac.compare_digest(_mac(key, named), found):
+    # Once a mark was of the names in their order in the file, which is another one when it is read.
+    marks = () if key is None else (_mac(key, sorted(named)), _mac(key, named))
+    if found is not None and any(hmac.compare_digest(own, found) for own in marks):
         return
     told = ", ".join(text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in named)
     raise Untrusted(

@@ -137,7 +137,7 @@ class Evaluator:
         limit = self._run.eval_max_steps
         observations = np.stack(
             [
-                self.spaces.flat(env.reset(seed=seed)[0])
+                self.spaces.flat_one(env.reset(seed=seed)[0])
                 for env, seed in zip(self._envs, seeds, strict=False)
             ]
         )
@@ -153,7 +153,7 @@ class Evaluator:
             for i in list(playing):
                 observation, reward, terminated, truncated, _ = self._envs[i].step(actions[i])
                 reward = float(reward)
-                observation = self.spaces.flat(observation)
+                observation = self.spaces.flat_one(observation)
                 if not (math.isfinite(reward) and np.isfinite(observation).all()):
                     self._refuse_nonfinite(seeds[i])
                     playing.remove(i)

@@ -108,7 +108,7 @@ class LogRows:
             evaluation = playing.evaluation.result()
         except SparlError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFailed(
                 f"{run.env} raised {type(error).__name__} in an evaluation: {error} (that of step "
                 f"{playing.step}). {self._host.way_out()}"

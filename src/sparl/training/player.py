@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import EnvMaker
-from sparl.errors import Diverged, EnvironmentFailed, SparlError
+from sparl.errors import BadEnvironment, Diverged, EnvironmentFailed, SparlError
 
 Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
 """Gives the agent's action for an observation [obs]."""
@@ -151,9 +151,11 @@ class EpisodePlayer:
                 f"{self._run.env} gave {error} that is not finite ({at}). Bound it in the "
                 f"environment (np.clip), or leave such steps out: nonfinite skip. {self._way_out()}"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a closed window, usually
             at = self._at()
             self._rescue()
+            if isinstance(error, BadEnvironment):
+                raise BadEnvironment(f"{error} ({at}). {self._way_out()}") from error
             if isinstance(error, SparlError):
                 raise
             raise EnvironmentFailed(
@@ -185,7 +187,7 @@ class EpisodePlayer:
 
     def _finite(self, observation: Any, reward: float = 0.0) -> NDArray[np.float32]:
         """The flat observation, if it and the reward are finite; else raises `NotFinite`."""
-        flat = self.spaces.flat(observation)
+        flat = self.spaces.flat_one(observation)
         if not math.isfinite(reward):
             raise NotFinite(f"the reward {reward}")
         if not np.isfinite(flat).all():

@@ -17,7 +17,7 @@ def headline(trainer: Host) -> str:
     bytes_share = 1 - engine.footprint.compression_ratio_with_indices
     return (
         f"{run.env}: {engine.agent.name} with method {engine.method.name}, seed "
-        f"{run.seed}, into {trainer.folder.path}\n{_counted(len(networks))}, targets included, "
+        f"{run.seed}, into {trainer.folder.told}\n{_counted(len(networks))}, targets included, "
         f"{engine.sparsity:.0%} of their weights left out, in {bytes_share:.0%} of the bytes of "
         "dense ones"
     )

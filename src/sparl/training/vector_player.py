@@ -218,9 +218,30 @@ class VectorPlayer(EpisodePlayer):
         return vector
 
 
+class _Bare(gym.Wrapper):
+    """Gives what a vector environment can stack: no infos, and numbers that are no integers."""
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        if isinstance(space, gym.spaces.Box) and space.dtype.kind in "iub":
+            self.observation_space = gym.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        return self.env.reset(**options)[0], {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        return (*self.env.step(action)[:4], {})
+
+
+def _for_vectors(make: EnvMaker) -> gym.Env:
+    return _Bare(make())
+
+
 def _gymnasium(run: RunConfig, make: EnvMaker) -> gym.vector.VectorEnv:
     """The run's environments in a vector environment of gymnasium."""
     mode = AutoresetMode[run.autoreset.upper()]
+    bare = partial(_for_vectors, make)
     if run.vectorization == "sync":
-        return SyncVectorEnv([make] * run.envs, copy=False, autoreset_mode=mode)
-    return ProcessVectorEnv(make, run.envs, mode)
+        return SyncVectorEnv([bare] * run.envs, copy=False, autoreset_mode=mode)
+    return ProcessVectorEnv(bare, run.envs, mode)
