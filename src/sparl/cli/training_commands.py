@@ -162,10 +162,9 @@ def _conclude(out: Path) -> None:
         episodes = RunFolder(out).record().run.eval_episodes
         over = f"mean over {episodes} episode{'' if episodes == 1 else 's'}"
         print(f"{out}: the policy returns {returns[-1]:.1f} ({over})")
-    if len(returns) > 1:
-        mean, count = summary["final_return"], len(late(returns))
-        over = "its last evaluation" if count == 1 else f"the mean of its last {count} evaluations"
-        print(f"  late training: {mean:.1f}, {over}")
+    if (count := len(late(returns))) > 1:
+        mean = summary["final_return"]
+        print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
     if best is not None:
         print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
     _tell_compilation(out, summary["wall_seconds"])

@@ -76,13 +76,19 @@ def scalar(reward: Any) -> float:
     """
     if isinstance(reward, float | int):
         return float(reward)
+    if reward is None:  # NumPy makes NaN of it
+        raise _no_number(reward)
     try:
-        given = np.asarray(float("") if reward is None else reward, np.float64)
+        given = np.asarray(reward, np.float64)
     except (TypeError, ValueError) as error:
-        raise BadEnvironment(f"the reward {reward!r} is no number: give a float") from error
+        raise _no_number(reward) from error
     if given.size != 1:
         raise BadEnvironment(
             f"the reward has shape {given.shape}: agents learn from one number a step. Wrap the "
             "environment, to give a weighted sum for example"
         )
     return float(given.reshape(()))
+
+
+def _no_number(reward: Any) -> BadEnvironment:
+    return BadEnvironment(f"the reward {reward!r} is no number: give a float")

@@ -6,6 +6,7 @@ it may hand over observations as the environment gives them.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -130,7 +131,8 @@ def _check_choices(space: spaces.Space, observation: Any, name: str = "it") -> N
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         found = np.asarray(observation)
         first, count = space.start, space.n if isinstance(space, spaces.Discrete) else space.nvec
-        if found.shape != space.shape or not ((found >= first) & (found < first + count)).all():
+        fits = found.size == math.prod(space.shape or ())
+        if not (fits and ((found >= first) & (found < first + count)).all()):
             raise ValueError(f"{name} is {observation}, which is not in {space}")
     for entry, of_entry in _parts(space):
         below = str(entry) if name == "it" else f"{name}.{entry}"

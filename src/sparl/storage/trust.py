@@ -71,7 +71,7 @@ def refuse_foreign(folder: Path, named: list[str], found: str | None) -> None:
     if not named or folder.resolve() in _accepted:
         return
     key = _key(make=False)
-    # Once a mark was of the names in their order in the file, which is another one when it is read.
+    # Earlier marks are of the names in the order in which they were written.
     marks = () if key is None else (_mac(key, sorted(named)), _mac(key, named))
     if found is not None and any(hmac.compare_digest(own, found) for own in marks):
         return
