@@ -108,9 +108,10 @@ class RunFolder:
         if not self.path.exists():
             return
         if (self.path / "config.json").exists():
+            lost = "" if self.checkpoints.steps() else ", which has no checkpoint yet"
             raise BadRun(
-                f"{self.path} already holds another run. Choose another out folder, or continue "
-                f"that run: {self._how_to_resume()}"
+                f"{self.path} already holds another run{lost}. Choose another out folder, or "
+                f"continue that run: {self._how_to_resume()}"
             )
         if not self.path.is_dir() or any(p.name != files.LOCK for p in self.path.iterdir()):
             raise BadRun(f"{self.path} is not empty. Choose another out folder")
