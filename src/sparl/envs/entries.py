@@ -93,27 +93,27 @@ class Flattened(FlattenObservation):
         self.observation_space = spaces.Box(*bounds, dtype=np.float32)
 
     def observation(self, observation: Any) -> NDArray[np.float32]:
-        try:
-            return flatten(self._of_entries, observation)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BadEnvironment(
-                f"an observation is not of {self.env.observation_space}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        return flatten(self._of_entries, observation)
 
 
 def flatten(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
     """One observation of several entries as a vector, [obs].
 
     Raises:
-        ValueError: An entry has more numbers than the space says, or fewer; those behind it would
-            be taken for others. Or it is none of the choices that the space has.
+        BadEnvironment: An entry is missing, or has more numbers than the space says, or fewer;
+            those behind it would be taken for others. Or it is none of the space's choices.
     """
-    _check_choices(space, observation)
-    vector = _vector(space, observation)
-    if len(vector) != spaces.flatdim(space):
-        raise ValueError(_wrong_size(space, observation, len(vector)))
-    return vector
+    try:
+        _check_choices(space, observation)
+        vector = _vector(space, observation)
+        if len(vector) != spaces.flatdim(space):
+            raise ValueError(_wrong_size(space, observation, len(vector)))
+        return vector
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise BadEnvironment(
+            "an observation does not have the structure that this agent was made for: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray[np.float32]:

@@ -193,12 +193,9 @@ class Spaces:
 
     def _flattened(self, observation: Any) -> NDArray[np.float32]:
         """One observation as the environment gives it, flattened."""
-        try:
-            if self.structure is None or self.frames > 1:
-                raise TypeError(f"the agent sees arrays of shape {self.observation_shape}")
-            return flatten(self._space, observation)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        if self.structure is None or self.frames > 1:
             raise BadEnvironment(
-                f"an observation does not have the structure that this agent was made for: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+                "an observation does not have the structure that this agent was made for: it sees "
+                f"arrays of shape {self.observation_shape}"
+            )
+        return flatten(self._space, observation)
