@@ -71,6 +71,28 @@ def test_a_list_is_a_tuple_where_the_space_is_one():
     assert seen(space, [1, [0.5, -0.5]]).tolist() == [0.0, 1.0, 0.5, -0.5]
 
 
+@pytest.mark.parametrize(
+    "name, nest",
+    [
+        ("camera", lambda camera, speed: spaces.Dict({"camera": camera, "speed": speed})),
+        ("1.0", lambda camera, speed: spaces.Tuple([speed, spaces.Tuple([camera])])),
+    ],
+)
+def test_an_image_among_the_entries_is_refused_and_another_wrapper_leaves_it_out(name, nest):
+    speed = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    space = nest(spaces.Box(0, 255, (32, 32, 3), np.uint8), speed)
+    env = envs.describe(partial(Observing, space, space.sample())).name
+    with pytest.raises(BadEnvironment, match=f"an image among its observations, {name};"):
+        envs.make(env)
+    assert envs.spaces_of(envs.by_name(env, inputs=(0, 1))()).observation_size == 2
+    kept = {"filter_keys": ["speed"] if name == "camera" else [0]}
+    filtered = envs.WrapperSpec("gymnasium.wrappers:FilterObservation", kept)
+    assert envs.spaces_of(envs.by_name(env, wrappers=(filtered,))()).observation_size == 2
+    small = nest(spaces.Box(0, 255, (6, 7), np.uint8), speed)
+    env = envs.describe(partial(Observing, small, small.sample())).name
+    assert envs.spaces_of(envs.make(env)).observation_size == 44
+
+
 @pytest.mark.parametrize("shape", [(1, 2), (2, 2), (3,)])
 def test_an_observation_of_another_shape_names_both_and_is_saved_before(tmp_path, shape):
     class Late(Point):

@@ -100,6 +100,31 @@ def _speeds(table: Table) -> dict[str, tuple[str, str]]:
     return found if "sb3" in found else {}
 
 
+def test_the_front_page_says_of_walker2d_what_the_study_says():
+    study = {row["variant"]: row for row in STUDIES[RESULTS / "crossq_gate/walker2d/table.md"]}
+    (quote,) = [t for t in quoted(ROOT / "README.md") if t and "critics" in t[0]]
+    variants = {
+        "2x256, dense": "dense",
+        "2x256, 1:8": "rnm-1-8-of-256",
+        "tiny*: 2x109, dense": "tiny",
+    }
+    assert [row["critics"] for row in quote] == [*variants]
+    for row in quote:
+        measured = study[f"{variants[row['critics']]}-3e-3"]
+        assert row["return of each seed"] == measured["final return of each seed"]
+        assert row["steps/s"] == measured["steps/s"]
+
+
+def test_the_front_page_says_of_whole_training_what_was_measured():
+    measured = json.loads((RESULTS / "speed" / "train_halfcheetah_256.json").read_text())["rows"]
+    (quote,) = [t for t in quoted(ROOT / "README.md") if t and "SBX" in t[0]]
+    names = [CONTENDERS.get(name, name.removeprefix("sparl, ")) for name in quote[0]]
+    speeds = [f"{row['steps_per_second']:.0f}" for row in measured]
+    assert dict(zip(names, quote[0].values(), strict=True)) == dict(
+        zip([row["name"] for row in measured], speeds, strict=True)
+    )
+
+
 def test_quoted_differences_between_processors_are_measured_ones():
     """Of each type on each processor, the largest; "same bits" where no bit differs."""
     with open(RESULTS / "device" / "targets.csv", encoding="utf-8", newline="") as file:

@@ -321,8 +321,8 @@ def test_what_a_search_must_not_say_is_named(changes, message, tmp_path):
 
 
 def test_the_search_of_the_guide_can_be_run(tmp_path):
-    guide = Path(__file__).parents[2] / "docs" / "guides" / "sweep.md"
-    _, shown = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "search.md"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     file = tmp_path / "search.yaml"
     file.write_text(shown)
     space = Space(Study.read(file))

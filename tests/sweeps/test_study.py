@@ -112,7 +112,7 @@ def test_a_file_that_is_no_study_is_named_with_its_line(text, message, tmp_path)
 
 def test_the_study_of_the_guide_can_be_run(tmp_path):
     guide = Path(__file__).parents[2] / "docs" / "guides" / "sweep.md"
-    shown, _ = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (shown,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     file = tmp_path / "study.yaml"
     file.write_text(shown)
     assert len(Study.read(file).jobs()) == 15

@@ -122,6 +122,13 @@ def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray
     return np.stack([flatten(space, observation) for observation in batch])
 
 
+def parts(space: spaces.Space) -> list[tuple[Any, spaces.Space]]:
+    """The entries of a Dict or a Tuple, by what they are taken with; [] for others."""
+    if isinstance(space, spaces.Dict):
+        return list(space.spaces.items())
+    return list(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else []
+
+
 def _vector(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
     return np.asarray(spaces.flatten(space, observation), np.float32)
 
@@ -134,26 +141,19 @@ def _check_choices(space: spaces.Space, observation: Any, name: str = "it") -> N
         fits = found.size == math.prod(space.shape or ())
         if not (fits and ((found >= first) & (found < first + count)).all()):
             raise ValueError(f"{name} is {observation}, which is not in {space}")
-    for entry, of_entry in _parts(space):
+    for entry, of_entry in parts(space):
         below = str(entry) if name == "it" else f"{name}.{entry}"
         _check_choices(of_entry, observation[entry], below)
 
 
 def _wrong_size(space: spaces.Space, observation: Any, size: int, name: str = "it") -> str:
     """Which entry has `size` numbers where the space has others, in words."""
-    for entry, of_entry in _parts(space):
+    for entry, of_entry in parts(space):
         found = len(_vector(of_entry, observation[entry]))
         if found != spaces.flatdim(of_entry):
             below = str(entry) if name == "it" else f"{name}.{entry}"
             return _wrong_size(of_entry, observation[entry], found, below)
     return f"{name} has {size} numbers and not {spaces.flatdim(space)}"
-
-
-def _parts(space: spaces.Space) -> list[tuple[Any, spaces.Space]]:
-    """The entries of a Dict or a Tuple, by what they are taken with; [] for others."""
-    if isinstance(space, spaces.Dict):
-        return list(space.spaces.items())
-    return list(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else []
 
 
 def _describe(space: spaces.Space) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _describe(space: spaces.Space) -> dict[str, Any]:
 
 def _named(space: spaces.Space) -> tuple[Entry, ...]:
     named: list[Entry] = []
-    for name, entry in _parts(space):
+    for name, entry in parts(space):
         below = _named(entry)
         named += (
             [Entry(f"{name}.{e.name}", e.size) for e in below]

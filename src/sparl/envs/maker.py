@@ -21,6 +21,7 @@ from sparl import plugins, validation
 from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
 from sparl.envs.entries import Flattened
+from sparl.envs.read_spaces import image_in
 from sparl.envs.wrappers import wrapped
 from sparl.errors import BadEnvironment, BadValue, SparlError
 
@@ -165,6 +166,13 @@ class EnvMaker:
             raise BadEnvironment(
                 f"{self.env} has observations {space}, whose size is not fixed, and sparl's "
                 "networks take vectors. Wrap it to give a Box, a Dict or a Tuple of fixed size"
+            )
+        image = None if self.inputs else image_in(space)
+        if image is not None:
+            raise BadEnvironment(
+                f"{self.env} has an image among its observations, {image}; sparl's networks take "
+                "vectors. Name the other entries to keep: --wrappers "
+                '"gymnasium.wrappers:FilterObservation" filter_keys=X'
             )
         return Flattened(env)
 

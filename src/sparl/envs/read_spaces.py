@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 
-from sparl.envs.entries import entries_of, structure_of
+from sparl.envs.entries import entries_of, parts, structure_of
 from sparl.envs.spaces import Spaces
 from sparl.errors import BadEnvironment
 
@@ -120,10 +120,21 @@ def _several_discrete(
     )
 
 
-def _is_image(observation: spaces.Box) -> bool:
+def image_in(space: spaces.Space) -> str | None:
+    """The name of the first entry that is an image, as `robot.camera`; None if there is none."""
+    for name, entry in parts(space):
+        if _is_image(entry):
+            return str(name)
+        if (below := image_in(entry)) is not None:
+            return f"{name}.{below}"
+    return None
+
+
+def _is_image(observation: spaces.Space) -> bool:
     """Whether observations are pixels: a board or a small grid of bytes is a vector like any."""
     return bool(
-        observation.dtype == np.uint8
+        isinstance(observation, spaces.Box)
+        and observation.dtype == np.uint8
         and len(observation.shape) >= 2
         and math.prod(observation.shape) >= IMAGE
         and (observation.high == 255).all()
