@@ -1,9 +1,9 @@
 """What the papers claim beside what was measured: a row for each claim, its verdict by a rule.
 
 The difference to dense is paired by seed and taken as a share of dense's mean. What so many seeds
-resolve is two standard errors of it. A claim is met where all of that interval is at or above what
-the claim needs, and not met where all of it is below. Between the two, and with fewer than three
-seeds, it is open.
+resolve is half of its 95 % interval, by Student's t. A claim is met where all of the interval is at
+or above what it needs, and not met where all of it is below. Between the two, and with fewer than
+three seeds, it is open.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from sparl import methods
 from sparl.agents import DQN, PPO, SAC, TD3, XQC, ActorCritic, CrossQ, PrimalDual
 from sparl.analysis import compare, report
-from sparl.api import Run, import_sb3, load, prune, resume, train
+from sparl.api import Run, import_sb3, load, prune, resume, train, transfer
 from sparl.config import RunConfig
 from sparl.distillation import distill
 from sparl.errors import SparlError
@@ -63,4 +63,5 @@ __all__ = [
     "resume",
     "sweep",
     "train",
+    "transfer",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import gymnasium as gym
 import pytest
 from edits import edit
 from environments import OFTEN, TINY
@@ -149,11 +151,12 @@ def test_notes_explain_intervals_and_other_differences(make_run):
         ("steps", 300, "--steps N"),
         ("eval_every", 7, "same eval_every"),
         ("eval_episodes", 3, "same eval_episodes"),
+        ("max_episode_steps", 7, "longer episodes earn more"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(make_run, field, value, way_out):
     one, other = make_run("one"), make_run("other", "rnm", **{field: value})
-    before = {"env": ENV, **OFTEN}[field]
+    before = {"env": ENV, **OFTEN}.get(field)
     with pytest.raises(BadRun) as refused:
         sparl.compare([one, other])
     message = str(refused.value)
@@ -295,10 +298,54 @@ def test_curves_have_a_line_and_a_band_for_each_variant(make_run):
         assert axes.collections[0].get_datalim(axes.transData).y1 == 4.0
 
 
-def test_curves_of_a_prolonged_run_are_drawn_where_all_seeds_were_evaluated(make_run):
+def test_curves_go_on_where_one_seed_has_ended(make_run):
     longer = make_run("b", seed=1, returns=(5.0, 7.0, 9.0))
     figure = plots.curves(sparl.compare([make_run("a", returns=(1.0, 2.0)), longer]))
-    assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 4.5]
+    assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 4.5, 5.5]
+
+
+def test_evaluations_that_wait_for_an_episodes_end_are_all_drawn(make_run):
+    late = make_run("b", seed=1, returns=(5.0, 7.0))
+
+    def later(content):
+        for evaluation, step in zip(content["evals"], (13, 22), strict=True):
+            evaluation["step"] = step
+
+    edit(late / "summary.json", later)
+    rows = "step,wall_seconds\n13,0.65\n22,1.1\n"
+    (late / "metrics.csv").write_text(rows)
+    figure = plots.curves(sparl.compare([make_run("a", returns=(1.0, 2.0)), late]))
+    assert list(figure.axes[0].lines[0].get_xdata()) == [13, 20, 22]
+    assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 3.5, 4.5]
+
+
+def test_what_was_changed_while_a_run_went_on_makes_it_another_variant(make_run):
+    same, other = make_run("a"), make_run("b", seed=1)
+    changed = [{"step": 10, "changed": {"learning_rate": [0.05, 0.0003]}}]
+    prolonged = [{"step": 10, "changed": {"steps": [100, 200]}}]
+    edit(other / "config.json", lambda content: content.update(changes=changed))
+    labels = [v.label for v in sparl.compare([same, other]).variants]
+    assert labels == ["dense", "dense learning_rate=0.05->0.0003"]
+    edit(other / "config.json", lambda content: content.update(changes=prolonged))
+    (variant,) = sparl.compare([same, other]).variants
+    assert variant.seeds == (0, 1)
+
+
+def test_an_altered_environment_is_another_variant(make_run):
+    spec = gym.spec("CartPole-v1")
+    short = copy.deepcopy(spec)
+    short.max_episode_steps = 20
+    one, other = (
+        make_run(name, seed=seed, env_spec=of.to_json())
+        for seed, (name, of) in enumerate((("a", spec), ("b", short)))
+    )
+    assert len(sparl.compare([one, other]).variants) == 2
+
+
+def test_notes_name_runs_that_ended_early(make_run):
+    early = make_run("b", seed=1, summary={"ended": "it was good", "steps": 20})
+    notes = "\n".join(sparl.compare([make_run("a"), early]).notes)
+    assert "ended before all steps were made: b at 20" in notes
 
 
 def test_returns_are_drawn_against_the_policys_weights_on_a_log_axis(make_run):
@@ -346,7 +393,7 @@ def test_a_notebook_shows_runs_policies_and_comparisons(trained, make_run):
     assert "row-sparse 1:4" in layers and f">{kept}<" in layers
     compared = sparl.compare([trained / "dense", make_run("<b>", "rnm", steps=200)])
     told = compared._repr_html_()
-    assert told.count("<tr>") == 3 and "<b>" not in told
+    assert told.count("<tr>") == 5 and "<b>" not in told  # with the table of differences
     going_on = make_run("going_on")
     (going_on / "summary.json").unlink()
     assert "unfinished" in sparl.load(going_on)._repr_html_()

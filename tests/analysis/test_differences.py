@@ -32,7 +32,7 @@ def test_differences_are_paired_by_seed():
     (found,) = differences([sparse, dense])
     assert (found.label, found.against, found.seeds) == ("1:8", "dense", (0, 1, 2))
     assert found.mean == pytest.approx(11.0)
-    assert found.resolution == pytest.approx(2 * 1.0 / np.sqrt(3))
+    assert found.resolution == pytest.approx(4.30265 * 1.0 / np.sqrt(3), rel=1e-5)  # t of 2
     assert found.is_one and found.verdict == "better"
     assert found.probability_of_improvement == pytest.approx(6 / 9)
     (turned,) = differences([sparse, dense], against="1:8")
@@ -42,10 +42,19 @@ def test_differences_are_paired_by_seed():
 def test_what_seeds_cannot_tell_is_no_difference():
     dense, sparse = variant("dense", [100.0, 200.0]), variant("sparse", [150.0, 160.0])
     (found,) = differences([dense, sparse])
-    assert found.mean == 5.0 and found.resolution == pytest.approx(90.0)
+    assert found.mean == 5.0 and found.resolution == pytest.approx(12.7062 * 45.0, rel=1e-5)
     assert found.verdict == "not told apart"
     (one,) = differences([variant("a", [1.0]), variant("b", [9.0])])
     assert one.resolution is None and one.verdict == "one seed tells nothing"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_seldom_is_there_a_difference_where_there_is_none(seeds):
+    """Two standard errors would call one of 18 % of such triples of seeds."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(2000, seeds)).tolist()
+    called = [abs(np.mean(d)) > (statistics.resolution(d) or 0.0) for d in drawn]
+    assert 0.03 < np.mean(called) < 0.07
 
 
 def test_only_shared_seeds_are_paired():

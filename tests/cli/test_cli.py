@@ -97,7 +97,7 @@ def test_help_shows_the_main_options_and_help_all_every_one(capsys, monkeypatch)
 def test_the_shell_completes_commands_options_and_values(capsys):
     assert main(["completion"]) == 0
     tries = (
-        "sparl tr",
+        "sparl trai",
         "sparl train E --agent dq",
         "sparl export r --dtype i",
         "sparl eval r --vi",

@@ -157,3 +157,15 @@ def test_any_bytes_are_read_or_refused(content: bytes, tmp_path_factory):
         assert all(isinstance(name, str) for name in run_file.read(path))
     except BadFile as error:
         assert "any.yaml" in str(error)
+
+
+def test_a_pattern_in_a_file_counts_for_a_method_of_the_command_line(tmp_path):
+    asked = parsed(tmp_path, "{env: CartPole-v1, agent: dqn, pattern: 1:8}", "--method", "rnm")
+    assert str(asked.method.pattern) == "1:8"
+    own = "{env: CartPole-v1, agent: dqn, method: rnm, pattern: 1:8}"
+    assert str(parsed(tmp_path, own, "--method", "asp").method.pattern) == "2:4"
+
+
+def test_an_option_in_both_spellings_is_refused(tmp_path):
+    with pytest.raises(BadValue, match="learning_rate is given twice"):
+        parsed(tmp_path, "{env: CartPole-v1, learning-rate: 0.1, learning_rate: 0.2}")

@@ -16,6 +16,7 @@ from interruptions import StopAt, Stopped, outcome
 import sparl
 from sparl import envs
 from sparl.cli import main
+from sparl.config import NotImported
 from sparl.distillation import DAgger
 from sparl.errors import BadRun, BadValue
 from sparl.networks import build
@@ -95,6 +96,20 @@ def test_a_student_of_both_is_a_run_as_any_other(taught, tmp_path):
     run = sparl.load(found.chosen.folder)
     assert run.export(dtype="int8", out=tmp_path / "c", episodes=0)["bytes"] < 200
     assert run.evaluate(episodes=2).mean_return < 0
+
+
+@pytest.mark.parametrize("other", [{"steps": 700}, {"seed": 5}, {"method": sparl.RNM(1, 2)}])
+def test_a_student_of_other_options_is_not_taken_for_the_one_asked_for(taught, other):
+    env, teacher, found = taught
+    with pytest.raises(BadRun, match="holds a student of other options"):
+        sparl.distill(teacher, env=env, out=found.chosen.folder, **SHORT | other)
+
+
+def test_a_student_is_no_code_of_others_and_its_size_is_beside_the_dense_one(taught):
+    _, _, found = taught
+    config = json.loads((Path(found.chosen.folder) / "config.json").read_text())
+    assert config["agent"]["name"] == "dagger"
+    assert not isinstance(RunFolder(Path(found.chosen.folder)).record().agent, NotImported)
 
 
 def test_a_sparse_student_that_was_stopped_ends_with_the_same_bytes(tmp_path):

@@ -30,7 +30,7 @@ import tyro
 
 import sparl
 from sparl import bench, launch
-from sparl.cli import commands, completion
+from sparl.cli import commands, completion, continuing
 from sparl.config import options
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def parse(words: list[str]) -> None:
         _, further = tyro.cli(commands.Distill, args=arguments, return_unknown_args=True)
         options.parse(["CartPole-v1", "--agent", "dagger", *further])
     else:
-        kind = commands.Resume if name == "train" else COMMANDS.get(name)
+        kind = continuing.Resume if name == "train" else COMMANDS.get(name)
         if name == "bench":
             kind, arguments = bench.BENCHMARKS[arguments[0]][0], arguments[1:]
         assert kind is not None, f"no command {name!r}"

@@ -152,6 +152,9 @@ def test_frames_are_a_memory_that_predict_carries(tmp_path):
     batch, _ = run.predict(np.stack([single, single]), np.stack([state, state]), [True, False])
     np.testing.assert_array_equal(batch[0], run.predict(single)[0])
     np.testing.assert_array_equal(batch[1], run.predict(stacked)[0])
+    # As many at once as there are frames are no frames of one.
+    many, _ = run.predict(np.stack([single] * 3), None, [True] * 3)
+    assert many.shape == (3, *np.shape(action))
 
 
 def test_what_the_check_finds(capsys):

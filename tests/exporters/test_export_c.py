@@ -21,10 +21,14 @@ from sparl.exporters import (
     dense_matrix,
     device_layer,
     device_network,
+    native_policy,
+    recorded_observations,
+    source,
 )
 from sparl.layouts import RowSparse
 from sparl.networks import plain
 from sparl.policy import Policy
+from sparl.storage import RunFolder, files
 from sparl.topology import NofM, PerLayer
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler: cc, gcc or clang")
@@ -191,7 +195,7 @@ def programs_of_every_kind(tmp_path):
             yield program_of(policy_like(name), dtype).write(folder)
 
 
-STRICT = [flag for flag in COMPILE_FLAGS if not flag.startswith(("-O", "-march"))]
+STRICT = ["-Werror", *(f for f in COMPILE_FLAGS if not f.startswith(("-O", "-march")))]
 
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
@@ -277,7 +281,9 @@ def test_two_policies_are_linked_into_one_program(tmp_path):
     assert not any("policy_" in path.read_text() for path in tmp_path.glob("*.[ch]"))
 
 
-@pytest.mark.parametrize("name", ["Hover", "2nd", "my-policy", "", "a b"])
+@pytest.mark.parametrize(
+    "name", ["Hover", "2nd", "my-policy", "", "a b", "class", "numpy", "math", "stdint"]
+)
 def test_a_name_that_no_symbol_can_begin_with_is_refused(name):
     policy = policy_like("one layer")
     with pytest.raises(BadValue, match=f"name is '{name}'"):
@@ -373,3 +379,81 @@ def test_without_a_compiler_the_emulation_is_compared(run, tmp_path, monkeypatch
     monkeypatch.setattr("sparl.exporters.export_policy.compiler", lambda: None)
     report = sparl.export(run, out=tmp_path / "c", dtype="int8", episodes=0)
     assert report["checked"] is None and 0 < report["error"]["max"] < 0.2
+
+
+def test_a_layer_that_keeps_one_weight_a_row_compiles(tmp_path):
+    """Some compilers find its loop odd: no error where a policy is exported."""
+    agent, method = sparl.TD3(hidden=(16, 16), learning_starts=20), sparl.methods.Static
+    sparse = method(0.98, allocation="uniform")
+    out = tmp_path / "run"
+    sparl.train("Pendulum-v1", agent, sparse, steps=30, out=out, quiet=True, eval_episodes=0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(native_policy, "COMPILE_FLAGS", COMPILE_FLAGS)
+        assert sparl.export(out, out=tmp_path / "c")["checked"]
+
+
+def test_an_export_that_failed_half_way_is_written_again_and_leaves_no_old_files(run, tmp_path):
+    out, written = tmp_path / "c", files.write_bytes
+
+    def full(path, content):
+        if path.name == "Makefile":
+            raise OSError(28, "No space left on device")
+        return written(path, content)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(files, "write_bytes", full)
+        with pytest.raises(BadRun, match="No space left"):
+            sparl.export(run, out=out)
+    sparl.export(run, out=out, name="hover")
+    (out / "notes").write_text("mine")
+    (out / "device.json").write_text("{}")
+    sparl.export(run, "numpy", out=out)
+    names = sorted(path.name for path in out.rglob("*") if path.is_file())
+    left = [n for n in names if n.endswith((".c", ".h")) and "policy" not in n]
+    assert "notes" in names and "device.json" not in names and "policy.py" in names
+    assert left == [] or left == ["main.c"], names
+
+
+def test_ranges_of_int8_are_those_of_the_whole_replay(run, monkeypatch):
+    policy, folder = sparl.load(run).policy, RunFolder(run)
+    monkeypatch.setattr(source, "COMPARED", 10_000)
+    every = recorded_observations(folder, policy)
+    monkeypatch.setattr(source, "COMPARED", 50)
+    few = recorded_observations(folder, policy)
+    assert len(every) == 600 and len(few) <= 50 + 2 * 3
+    np.testing.assert_array_equal(few[-50:], every[-50:])
+    np.testing.assert_array_equal(few.min(0), every.min(0))
+    np.testing.assert_array_equal(few.max(0), every.max(0))
+    assert not np.array_equal(every[-50:].max(0), every.max(0))
+
+
+def test_an_unfinished_run_is_tested_on_what_it_saw(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "policy")
+    policy = sparl.load(tmp_path / "run").policy
+    assert len(policy.golden) > 1 and np.abs(policy.golden).max() > 0
+
+
+def test_the_compiler_of_the_environment_may_have_options(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", f"{compiler()} -O1")
+    assert sparl.export(run, out=tmp_path / "c")["checked"]
+    monkeypatch.setenv("CC", "no-such-compiler -O1")
+    with pytest.raises(BadValue, match="CC is no-such-compiler -O1: no such compiler"):
+        sparl.export(run, out=tmp_path / "d")
+
+
+def test_the_self_test_is_made_anew_for_another_compiler(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    program_of(policy_like("dense")).write(tmp_path)
+    subprocess.run(["make", "self_test"], cwd=tmp_path, check=True, capture_output=True)
+    again = ["make", "self_test", "CC=no-such-compiler"]
+    assert subprocess.run(again, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+def test_c_that_does_not_compute_the_policy_is_not_written(run, tmp_path, monkeypatch):
+    real = CompiledPolicy.outputs
+    monkeypatch.setattr(CompiledPolicy, "outputs", lambda self, x: real(self, x) + 0.01)
+    with pytest.raises(BadRun, match="differ from the policy's by"):
+        sparl.export(run, out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()

@@ -8,11 +8,12 @@ import math
 from dataclasses import replace
 
 import pytest
+from edits import edit
 from environments import OFTEN, TINY
 
 import sparl
 from sparl import sweeps
-from sparl.errors import BadRun, BadValue
+from sparl.errors import BadFile, BadRun, BadValue
 from sparl.methods import Dense
 from sparl.storage import RunFolder
 from sparl.sweeps import Study, controls, progress, results
@@ -32,6 +33,10 @@ def test_a_variant_keeps_its_name_and_its_options(tmp_path):
     folder.record(jobs())
     folder.record(jobs(steps=80, seeds="1-2"))  # more of the same
     assert len(json.loads((tmp_path / "study.json").read_text())) == 6
+    folder.record(jobs(steps=80, seeds=2, tau=0.1))  # of which nothing has run
+    folder.record(jobs(steps=80, seeds=2))
+    for job in jobs():
+        folder.run(job).mkdir(parents=True)
     with pytest.raises(BadRun, match=r"small-1 is of a variant small .* --tau 0\.1 in the study"):
         folder.record(jobs(steps=80, seeds=1, tau=0.1))
     with pytest.raises(BadRun, match="is of 80 steps: 60 are behind that"):
@@ -112,6 +117,24 @@ def test_rows_of_a_run_take_the_place_of_older_ones_and_others_stay(tmp_path):
         file.write(elsewhere)
     keep(dense, [8.0])
     assert rows()[-1] == ("old", "7", "0", "3") and rows()[0][-1] == "8"
+
+
+@pytest.mark.parametrize("line", [f"{ENV},dense", f"{ENV},dense,x,10,1.0"])
+def test_a_broken_line_of_a_table_is_named(line, tmp_path):
+    path = tmp_path / "curves.csv"
+    path.write_text(f"{','.join(results.CURVE)}\n{line}\n")
+    with pytest.raises(BadFile, match=r"curves\.csv cannot be read: line 2"):
+        results._keep(path, results.CURVE, {jobs()[0]: []}, ["dense"])
+
+
+def test_a_prolonged_run_that_was_killed_at_once_is_not_done(tmp_path):
+    folder, study = SweepFolder(tmp_path), {"envs": ENV, "variants": {"v": {}}, "steps": 60}
+    (job,), (longer,) = Study.of(study).jobs(), Study.of(study | {"steps": 100}).jobs()
+    sparl.train(ENV, TINY, out=folder.run(job), **OFTEN | {"steps": 60})
+    assert folder.done(job) and not folder.done(longer)
+    # What it writes first when it goes on.
+    edit(folder.run(job) / "config.json", lambda content: content["run"].update(steps=100))
+    assert not folder.done(longer)
 
 
 def test_the_tally_tells_what_is_left_at_the_speed_of_what_runs():

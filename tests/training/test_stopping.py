@@ -196,6 +196,32 @@ def test_a_policy_of_ones_own_measure_is_kept_in_a_folder(whole, tmp_path):
         train(tmp_path / "other", sparl.SaveBest(best))
 
 
+def test_a_best_policy_begins_anew_with_a_run_that_was_killed_before_its_first_checkpoint(tmp_path):
+    best, options = tmp_path / "best", {"checkpoint_every": 200}
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", sparl.SaveBest(best), StopAt(evaluation=100), **options)
+    assert not RunFolder(tmp_path / "run").checkpoints.steps()
+    run = sparl.resume(tmp_path / "run", callbacks=[sparl.SaveBest(best)], quiet=True)
+    found = json.loads((best / "best.json").read_text())
+    assert found["value"] == max(e["return"] for e in summary(run)["evals"])
+
+
+def test_a_run_that_went_back_and_was_killed_goes_on_from_there(whole, tmp_path):
+    run = train(tmp_path / "run")
+    checkpoints = RunFolder(run.folder).checkpoints
+    older = checkpoints.steps()[0]
+
+    class Killed(sparl.Callback):
+        def on_start(self, trainer):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        sparl.resume(checkpoints.path(older), callbacks=[Killed()], quiet=True)
+    assert checkpoints.steps() == [older]
+    sparl.resume(run.folder, quiet=True)
+    assert outcome(run.folder) == whole[2]
+
+
 def policy(neurons: int) -> sparl.Policy:
     layers = (
         Dense(jnp.ones((neurons, 1)), jnp.zeros(neurons)),

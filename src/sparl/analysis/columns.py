@@ -12,7 +12,9 @@ Column = tuple[str, Callable[[Variant], str]]
 
 
 def _return_text(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
 
 
 def _interval(v: Variant) -> str:

@@ -7,7 +7,7 @@ another evaluation, and two runs of one variant with the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import chain
@@ -17,23 +17,30 @@ from typing import Any
 import numpy as np
 
 from sparl.analysis import statistics
-from sparl.analysis.columns import Column, columns_of, headline_of
+from sparl.analysis.columns import Column, columns_of, difference_rows, headline_of
 from sparl.analysis.differences import Difference, differences
 from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, Unfinished, read, run_folders
 from sparl.analysis.variant import Variant
 from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
 from sparl.errors import BadRun, BadValue
 from sparl.networks import table_as_html
+from sparl.storage import STEPS
 
 REACH = 0.9
 """Where the return to reach lies between the lowest first evaluation and the best variant's return,
 if none is given."""
+
+FEW = 5
+"""Seeds below which an interval of the bootstrap holds the true value clearly less often than it
+says: three times of four with three seeds, half of the time with two."""
 
 MUST_AGREE = {
     "env": "Compare each environment by itself",
     "steps": "Prolong the shorter with sparl train --resume DIR --steps N, or leave one out",
     "eval_every": "Leave one out, or train it again with the same eval_every",
     "eval_episodes": "Leave one out, or train it again with the same eval_episodes",
+    "max_episode_steps": "Leave one out: longer episodes earn more",
+    "eval_max_steps": "Leave one out: longer episodes earn more",
 }
 """Options in which compared runs must agree, and what to do where they differ."""
 
@@ -80,6 +87,11 @@ class Comparison:
         return headline_of(self.env, self.steps, self.reach, self.reach_meaning)
 
     @property
+    def apart(self) -> list[list[str]]:
+        """The headings and the rows of the table of differences; [] without any."""
+        return difference_rows(self.differences)
+
+    @property
     def columns(self) -> list[Column]:
         """Heading and cell of the columns that say anything of these variants."""
         return columns_of(self.variants, timed=self.reach is not None)
@@ -87,9 +99,15 @@ class Comparison:
     def _repr_html_(self) -> str:
         """A table, as a notebook shows it."""
         rows = [[cell(variant) for _, cell in self.columns] for variant in self.variants]
-        headings = [heading.replace("\n", " ") for heading, _ in self.columns]
+        shown = table_as_html(self.headline, _in_lines(h for h, _ in self.columns), rows)
+        if self.apart:
+            shown += table_as_html("", _in_lines(self.apart[0]), self.apart[1:])
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        return table_as_html(self.headline, headings, rows) + f"<ul>{notes}</ul>"
+        return f"{shown}<ul>{notes}</ul>"
+
+
+def _in_lines(headings: Iterable[str]) -> list[str]:
+    return [heading.replace("\n", " ") for heading in headings]
 
 
 def compare(
@@ -127,7 +145,8 @@ def compare(
         _refuse_if_not_comparable(finished_runs[0], run)
     groups: dict[VariantConfig, list[FinishedRun]] = {}
     for run in finished_runs:
-        group = groups.setdefault(VariantConfig.of(run.config, run.agent, run.method), [])
+        variant = VariantConfig.of(run.config, run.agent, run.method, run.changes)
+        group = groups.setdefault(variant, [])
         for other in group:
             if other.config.seed == run.config.seed:
                 raise BadRun(
@@ -239,18 +258,24 @@ def _notes(
         "mean of a run's last evaluations"
     ]
     if max(seeds) > 1:
-        notes.append("interval: 95 %, percentile bootstrap over the seeds")
+        few = min(n for n in seeds if n > 1) < FEW
+        narrow = f"; of fewer than {FEW} seeds it is too narrow" if few else ""
+        notes.append(f"interval: 95 %, percentile bootstrap over the seeds{narrow}")
     if min(seeds) == 1:
         notes.append("1 seed: no interval")
     if min(seeds) < 4:
         notes.append("with fewer than 4 seeds nothing is trimmed: the IQM is the mean")
+    early = [run for v in variants for run in v.runs if run.ended != STEPS]
+    if early:
+        steps = ", ".join(f"{run.path.name} at {run.steps_made:,}" for run in early)
+        notes.append(f"ended before all steps were made: {steps}")
     others = other_differences(configs)
     if others:
         notes.append(f"these variants also differ in: {', '.join(others)}")
     if len(variants) > 1 and max(seeds) > 1:
         notes.append(
-            "difference: of the policies' returns, seed by seed; none that is smaller than two "
-            "standard errors is called one. better in: the share of pairs of runs"
+            "difference: of the policies' returns, seed by seed; none whose 95 % interval holds 0 "
+            "(Student's t) is called one. better in: the share of pairs of runs"
         )
     notes.append(
         "steps/s and seconds are medians over the seeds and include evaluations; runs made side by "

@@ -1,7 +1,7 @@
 """What sets variants apart from one of them, and whether so many seeds can tell.
 
 Differences are paired by seed: runs of one seed begin with the same networks and episodes. Nothing
-below two standard errors of their mean is called a difference.
+whose 95 % interval holds 0 is called a difference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Difference:
     mean: float
     """Of the policies' returns, seed by seed: the variant's minus the other's."""
     resolution: float | None
-    """The smallest mean that so many seeds can tell: two standard errors. None for one seed."""
+    """The smallest mean that so many seeds can tell: half of the mean's 95 % interval. None for one
+    seed."""
     probability_of_improvement: float
     """How likely a run of the variant is above one of the other, over all pairs of runs."""
 

@@ -6,6 +6,7 @@ Importing this module imports matplotlib. Besides this module, only the HTML rep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -234,7 +235,7 @@ def draw_sizes(axes: Axes, variants: Mapping[int, Variant]) -> None:
 
 
 class SharedEvaluations(NamedTuple):
-    """Evaluations at the steps at which every seed was evaluated."""
+    """Evaluations at the steps at which any seed was evaluated; of others their newest by then."""
 
     steps: NDArray[Any]
     """[evaluation]"""
@@ -245,9 +246,10 @@ class SharedEvaluations(NamedTuple):
 
 
 def _shared_evaluations(runs: Sequence[EvaluatedRun]) -> SharedEvaluations:
-    # A prolonged run has one evaluation that others lack, where it had once ended.
-    shared = sorted(set.intersection(*(set(run.steps) for run in runs)))
-    indices = [[run.steps.index(step) for step in shared] for run in runs]
+    # Evaluations may wait for the end of an episode, and a run may have ended before others.
+    begun = max(run.steps[0] if run.steps else np.inf for run in runs)
+    shared = [s for s in sorted(set(chain(*(run.steps for run in runs)))) if s >= begun]
+    indices = [np.searchsorted(run.steps, shared, side="right") - 1 for run in runs]
     seconds = [[run.seconds[i] for i in chosen] for run, chosen in zip(runs, indices, strict=True)]
     returns = [[run.returns[i] for i in chosen] for run, chosen in zip(runs, indices, strict=True)]
     return SharedEvaluations(np.array(shared), np.array(seconds), np.array(returns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,10 @@ class FinishedRun:
     """Whether anything was learned before each evaluation."""
     steps_made: int
     """Environment steps in all; fewer than in `config` where something ended the run before."""
+    ended: str
+    """Why it ended: `STEPS`, or what stopped it before it had made them all."""
+    changes: tuple[Mapping[str, Any], ...]
+    """What was changed while it went on: by name the old value and the new one."""
     late_return: float
     """Mean of the last evaluations: `final_return` in summary.json."""
     wall_seconds: float
@@ -164,6 +168,8 @@ def read(path: Path) -> FinishedRun:
         returns=tuple(evaluation.value for evaluation in summary.evals),
         learned=tuple(rows[step][1] for step in steps),
         steps_made=summary.steps,
+        ended=summary.ended,
+        changes=tuple(change.changed for change in folder.changes()),
         late_return=late_return,
         wall_seconds=summary.wall_seconds,
         footprint={key: _float(summary.figure(key)) for key in FOOTPRINT},

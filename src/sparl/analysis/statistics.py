@@ -77,13 +77,18 @@ def probability_of_improvement(values: Sequence[float], others: Sequence[float])
 
 
 def resolution(differences: Sequence[float]) -> float | None:
-    """Gives two standard errors of the mean of differences; None of fewer than two.
+    """Gives half of the 95 % interval of the mean of differences; None of fewer than two.
 
-    A mean difference that is smaller may well be luck.
+    It is by Student's t, which counts how few there are: 12.7 standard errors for two of them, 4.3
+    for three, 2.3 for ten. A mean difference that is smaller may well be luck.
     """
-    if len(differences) < 2:
+    from scipy.stats import t
+
+    count = len(differences)
+    if count < 2:
         return None
-    return float(2.0 * np.std(differences, ddof=1) / np.sqrt(len(differences)))
+    error = np.std(differences, ddof=1) / np.sqrt(count)
+    return float(t.ppf(0.975, count - 1) * error)
 
 
 def _trimmed_mean(values: Any, axis: int = -1) -> Any:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sparl.agents import AGENTS
 from sparl.config import NotImported, RunConfig, options_of
+from sparl.methods import METHODS
 
+OF_LENGTH = ("steps", "checkpoint_every", "stop_at_return")
+"""Options whose change leaves a run the variant that it was."""
 UNREMARKABLE = ("hidden", "critic_hidden")
 """Options that `other_differences` leaves out, because labels show them where they differ."""
 
@@ -20,20 +25,34 @@ class VariantConfig:
     run: RunConfig
     agent: Any
     method: Any
+    changes: str = ""
+    """What was changed while it went on."""
 
     @classmethod
-    def of(cls, run: RunConfig, agent: Any, method: Any) -> VariantConfig:
-        """Gives the variant of a run from the three parts of its config.json."""
+    def of(
+        cls, run: RunConfig, agent: Any, method: Any, changes: Sequence[Mapping[str, Any]] = ()
+    ) -> VariantConfig:
+        """Gives the variant of a run from the parts of its config.json.
+
+        Args:
+            changes: What was changed while it went on, by name the old value and the new one.
+        """
         # Seeds of one variant may each begin with a run of their own.
         begun_from = "another run" if run.begun_from else ""
         # How a machine finds the environment does not make it another one, nor when evaluations
         # play what they return.
-        found = {"env_spec": "", "env_folder": "", "eval_async": False}
+        found = {"env_spec": _altered(run.env_spec), "env_folder": "", "eval_async": False}
         # Logs are what they hold, wherever they lie.
         replay = run.replay and f"{run.replay.rpartition('/')[2]}@{run.replay_sha256[:8]}"
         logs = {"replay": replay, "replay_sha256": "", "replay_transitions": 0}
         run = dataclasses.replace(run, seed=0, begun_from=begun_from, **found, **logs)
-        return cls(run, agent, method)
+        told = [
+            f"{name}={old}->{new}"
+            for change in changes
+            for name, (old, new) in change.items()
+            if name not in OF_LENGTH
+        ]
+        return cls(run, agent, method, " ".join(told))
 
 
 def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:
@@ -69,8 +88,11 @@ def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:
             for key, value in _common_options(variant).items()
             if key in common_differences and not (key in defaults and defaults[key] == value)
         ]
-        labels.append(" ".join(words))
-    return labels
+        labels.append(" ".join([*words, *([variant.changes] if variant.changes else [])]))
+    return [
+        label if labels.count(label) == 1 else f"{label} ({_classes(variant)})"
+        for label, variant in zip(labels, variants, strict=True)
+    ]
 
 
 def other_differences(variants: Sequence[VariantConfig]) -> list[str]:
@@ -113,6 +135,24 @@ def _options(config: Any) -> dict[str, Any]:
         options = {k: v for k, v in options.items() if k not in ("n", "m", "v")}
         options = {"pattern": str(config.pattern)} | options
     return options
+
+
+def _classes(variant: VariantConfig) -> str:
+    """Where the agent's and the method's classes come from, which tells those of one name apart."""
+    parts = (variant.agent, AGENTS), (variant.method, METHODS)
+    return ", ".join(
+        config.spec if isinstance(config, NotImported) else registry.spec_of(type(config))
+        for config, registry in parts
+    )
+
+
+def _altered(spec: str) -> str:
+    """What a recorded environment is beside its name: arguments, time limit and wrappers."""
+    if not spec:
+        return ""
+    found = json.loads(spec)
+    kept = ("kwargs", "max_episode_steps", "additional_wrappers")
+    return json.dumps({name: found.get(name) for name in kept}, sort_keys=True)
 
 
 def _defaults(config: Any) -> dict[str, Any]:

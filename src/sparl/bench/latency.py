@@ -11,6 +11,7 @@ import itertools
 import json
 import operator
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -223,7 +224,8 @@ def _compile(program: CProgram, folder: Path, name: str, compiled_by: str) -> Co
     program_folder.mkdir()
     program.write(program_folder)
     (program_folder / "latency.c").write_text(template_text("latency.c.in"))
-    command = [compiled_by, *COMPILE_FLAGS, "latency.c", "policy.c", "-o", "latency", "-lm"]
+    command = [*shlex.split(compiled_by), *COMPILE_FLAGS]
+    command += ["latency.c", "policy.c", "-o", "latency", "-lm"]
     subprocess.run(command, cwd=program_folder, check=True)
     return Contender(
         [str(program_folder / "latency"), str(folder / "observations.bin")], program.nbytes

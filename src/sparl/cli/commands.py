@@ -1,50 +1,17 @@
-"""Options of all commands except `train`, `prune` and `bench`. Docstrings are the help texts."""
+"""Options of commands that train nothing, or many. Docstrings are the help texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
-from sparl.config import Show, words
+from sparl.config import words
 from sparl.envs import WrapperSpec
 from sparl.exporters import Dtype, Target
 from sparl.training import Which
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a run from exactly where its newest checkpoint is."""
-
-    resume: Path
-    """Run folder, or one of its checkpoints (DIR/checkpoints/step-…)."""
-    steps: int | None = None
-    """Environment steps in all; more than before prolong the run."""
-    learning_rate: float | None = None
-    """Adam's step size from now on; its moments stay."""
-    eval_every: int | None = None
-    """Steps between two evaluations from now on."""
-    eval_episodes: int | None = None
-    """Episodes of one evaluation from now on."""
-    checkpoint_every: int | None = None
-    """Least number of steps between two checkpoints from now on."""
-    stop_at_return: float | Literal["never"] | None = None
-    """Mean return of an evaluation at which the run ends from now on; never for none."""
-    wandb: str | None = None
-    """Log to this project of Weights & Biases, too (extra `wandb`)."""
-    ray_address: str | None = None
-    """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
-    threads: int | None = None
-    """Threads that compute. If not given, one for each core."""
-    trust: bool = False
-    """Import the code that the run names, though it was not written by you on this machine."""
-    quiet: bool = False
-    """Print nothing."""
-    progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
-    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -80,45 +47,6 @@ class Distill:
     """Episodes over which teacher, student and random actions are compared."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """Make a run of an agent that Stable-Baselines3's model.save saved. The file has no replay, so
-    the agent first acts for some steps without learning. PPO, TD3, SAC and DQN can be pruned and
-    trained on; of A2C, TRPO, DDPG, TQC, QR-DQN and gSDE it is the policy, to evaluate and export.
-    """
-
-    library: tyro.conf.Positional[Literal["sb3"]]
-    """The library that saved it: Stable-Baselines3."""
-    file: tyro.conf.Positional[Path]
-    """The zip that model.save wrote."""
-    env: str
-    """The environment that it was trained in, because the file does not name it: a gymnasium id,
-    module:EnvId, module:Class or path/to/file.py:Class."""
-    out: Path
-    """Run folder, new or empty."""
-    env_kwargs: Annotated[dict[str, Any], words.KWARGS] = field(default_factory=dict)
-    """Arguments of the environment's constructor. Values are JSON, True, False or None, or text as
-    it is."""
-    wrappers: Annotated[tuple[WrapperSpec, ...], words.WRAPPERS] = ()
-    """Wrappers around it, as for sparl train."""
-    steps: int = 10_000
-    """Environment steps for which the agent acts, to fill its replay."""
-    learning_rate: float | None = None
-    """Adam's step size from now on, in place of the file's."""
-    vecnormalize: Path | None = None
-    """What VecNormalize saved, if it was trained within that: observations are seen through its
-    statistics from then on. No code of the file is run."""
-    seed: int | None = None
-    """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
-    threads: int | None = None
-    """Threads that compute. If not given, one for each core."""
-    quiet: bool = False
-    """Print nothing."""
-    progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
-    given: rich on a terminal, and else plain."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +90,7 @@ class Compare:
     """Run folders, or folders that contain run folders directly."""
     reach: float | None = None
     """The return to which variants are timed. If not given: 90 % of the way from the lowest first
-    evaluation to the best final return."""
+    evaluation to the best variant's return."""
     against: str | None = None
     """The variant that the others are set beside, seed by seed. If not given: the one called dense,
     or else the first."""

@@ -7,14 +7,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from sparl.agents import AGENTS
-from sparl.cli import commands
+from sparl.cli import commands, continuing
 from sparl.config import RunConfig, groups, options, presets, run_file
 from sparl.config.run import RECORDED
 from sparl.methods import METHODS
 
 KINDS: dict[str, Any] = {
     "sweep": commands.Sweep,
-    "import": commands.Import,
+    "import": continuing.Import,
+    "transfer": continuing.Transfer,
     "eval": commands.Eval,
     "inspect": commands.Inspect,
     "compare": commands.Compare,
@@ -68,7 +69,7 @@ def script() -> str:
     beside = {name for name, *_ in options.BESIDE}
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
-        "train": {name for kind in (*learning, commands.Resume) for name in _options(kind)}
+        "train": {name for kind in (*learning, continuing.Resume) for name in _options(kind)}
         | {*common, *beside, "config", "preset", "print_config", "help_all", "wandb"},
         "prune": of_methods | common - {"agent", "ray_address"} | {"steps", "trust"},
         **{name: _options(kind) for name, kind in KINDS.items()},
@@ -82,7 +83,7 @@ def script() -> str:
     spelled["bench"] = " ".join(BENCH)
     values = {"agent": tuple(agents), "method": tuple(methods), "vs": ("dense", "tiny")}
     values["preset"] = tuple(presets.names())
-    for kind in (*learning, *KINDS.values(), commands.Resume):
+    for kind in (*learning, *KINDS.values(), continuing.Resume):
         values |= {n: v for n, hint in get_type_hints(kind).items() if (v := _choices(hint))}
     return SCRIPT.format(
         commands=" ".join(["train", "prune", "distill", *KINDS, "bench", "completion", "list"]),

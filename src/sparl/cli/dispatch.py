@@ -43,6 +43,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
   sparl sweep STUDY.yaml  many seeds and settings side by side, compared
   sparl prune DIR         make a trained agent smaller, while it trains on
   sparl distill DIR       train a small student of a trained policy
+  sparl transfer DIR ENV  learn on in another environment, as a robot's
   sparl import sb3 FILE   make a run of an agent of Stable-Baselines3
   sparl eval DIR          returns of a trained policy; --video FILE films it
   sparl inspect DIR       every layer: layout, weights, bytes, multiply-adds
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "prune": training_commands.prune,
         "distill": distill_command.distill,
         "sweep": sweep_command.sweep,
+        "transfer": training_commands.transfer,
         "import": training_commands.import_agent,
         "eval": evaluate,
         "inspect": inspect,

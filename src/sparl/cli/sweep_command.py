@@ -40,15 +40,16 @@ def sweep(arguments: list[str]) -> None:
         tell(result)
 
 
-def tell(result: sweeps.SweepResult) -> None:
-    """Prints a table for each environment of a sweep.
+def tell(result: sweeps.SweepResult, quiet: bool = False) -> None:
+    """Prints a table for each environment of a sweep; if `quiet`, nothing.
 
     Raises:
         BadRun: Runs failed.
     """
-    print(f"runs, curves and tables are in {result.folder}")
-    for comparison in result.comparisons.values():
-        tables.print_comparison(comparison)
+    if not quiet:
+        print(f"runs, curves and tables are in {result.folder}")
+        for comparison in result.comparisons.values():
+            tables.print_comparison(comparison)
     if result.failed:
         raise BadRun(
             f"{len(result.failed)} of {len(result.failed) + len(result.done)} runs failed. The "

@@ -1,4 +1,4 @@
-"""The commands that train: `sparl train`, `sparl prune` and `sparl import`."""
+"""The commands that train: `sparl train`, `prune`, `transfer` and `import`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import tyro
 
 from sparl import api, exporters, launch, sweeps, training
 from sparl.agents import Imported
-from sparl.cli import commands, sweep_command, tables
-from sparl.config import options, run_file
+from sparl.cli import continuing, sweep_command, tables
+from sparl.config import RunConfig, options, run_file
 from sparl.errors import BadValue
+from sparl.policy import Policy
 from sparl.storage import STEPS, RunFolder, quoted, read_table
-from sparl.training import late
+from sparl.training import Evaluation, late
 
 COMPILED = 10.0
 """Seconds of a run from which on it is told that most of them went into compilation."""
@@ -23,7 +24,7 @@ COMPILED = 10.0
 def train(arguments: list[str]) -> None:
     """`sparl train`: a new run, or an old one with --resume."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        args = tyro.cli(commands.Resume, prog="sparl train", args=arguments)
+        args = tyro.cli(continuing.Resume, prog="sparl train", args=arguments)
         given: dict[str, Any] = dict(vars(args))
         training.limit_threads(given.pop("threads"))
         given["callbacks"] = callbacks_of(given.pop("wandb"))
@@ -35,11 +36,14 @@ def train(arguments: list[str]) -> None:
         return
     training.limit_threads(args.threads)
     if args.vs or args.seeds is not None:
-        for name in ("wandb", "ray_address"):
+        # In lockstep all seeds are this process.
+        of_one = ("wandb", "ray_address", *(() if args.lockstep else ("threads", "progress")))
+        for name in of_one:
             if getattr(args, name) is not None:
                 raise BadValue(f"{name} is given with seeds or vs: it is for one run. Leave it out")
         how = {n: getattr(args, n) for n in ("seeds", "out", "jobs", "lockstep", "quiet")}
-        sweep_command.tell(sweeps.beside(args.run, args.agent, args.method, args.vs, **how))
+        result = sweeps.beside(args.run, args.agent, args.method, args.vs, **how)
+        sweep_command.tell(result, args.quiet)
         return
     if args.jobs is not None:
         raise BadValue("jobs is given without seeds or vs: there is one run")
@@ -90,6 +94,22 @@ def prune(arguments: list[str]) -> None:
         _compare(args.dir, out)
 
 
+def transfer(arguments: list[str]) -> None:
+    """`sparl transfer`."""
+    args = tyro.cli(
+        continuing.Transfer,
+        prog="sparl transfer",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    training.limit_threads(given.pop("threads", None))
+    out = api.transfer(given.pop("dir"), given.pop("env"), **given).folder
+    if not args.quiet:
+        _conclude(out)
+        _compare_returns(args.dir, out)
+
+
 def _tell_compilation(out: Path, seconds: float) -> None:
     """Says of a run that has gone on for a while if it was compilation most of the time."""
     took = float(read_table(out / "metrics.csv")["compile_seconds"][-1])
@@ -107,28 +127,49 @@ def _compare(before: Path, after: Path) -> None:
         ("bytes", old.bytes, new.bytes),
         ("microseconds per action as C here", old.microseconds, new.microseconds),
     ]
-    worse, evaluated = False, bool(run.eval_episodes) and run.eval_env != "shared"
-    if evaluated:
-        evaluator = training.Evaluator(run, policies[0].spaces, run.eval_episodes, run.seed)
-        with closing(evaluator) as play:
-            earned, earns = (play(policy.act) for policy in policies)
-        rows.append(("mean return", earned.mean_return, earns.mean_return))
-        worse = earns.is_worse_than(earned)
+    returns = _returns(run, *policies)
+    if returns is not None:
+        rows.append(_row(returns))
     tables.print_before_and_after(("before", "after"), rows)
-    if evaluated:
+    if returns is not None:
         print(f"returns are means over {run.eval_episodes} episodes, the same ones")
     if new.bytes > old.bytes:
         print("WARNING: the policy grew. The method begins with dense layers, and has not pruned")
         print("them to what was stored before: give it more --steps, or prune a dense run")
-    if worse:
+    if returns is not None and returns[1].is_worse_than(returns[0]):
         print("WARNING: the policy got worse. More --steps prune more slowly. The best policy of")
         print(f"this size may be better: sparl eval {quoted(after)} --which best")
+
+
+def _compare_returns(before: Path, after: Path) -> None:
+    """What the policy earned in its new environment before it learned there, and what it earns."""
+    run = RunFolder(after).runnable()
+    returns = _returns(run, training.load_policy(before), training.load_policy(after))
+    if returns is not None:
+        tables.print_before_and_after(("before", "after"), [_row(returns)])
+        print(f"both in {run.env}, over {run.eval_episodes} episodes, the same ones")
+
+
+def _returns(run: RunConfig, before: Policy, after: Policy) -> tuple[Evaluation, Evaluation] | None:
+    """What two policies earn in a run's environment; None where evaluations have none."""
+    if not run.eval_episodes or run.eval_env == "shared":
+        return None
+    evaluator = training.Evaluator(run, after.spaces, run.eval_episodes, run.seed)
+    with closing(evaluator) as play:
+        return play(before.act), play(after.act)
+
+
+def _row(returns: tuple[Evaluation, Evaluation]) -> tables.Row:
+    return "mean return", returns[0].mean_return, returns[1].mean_return
 
 
 def import_agent(arguments: list[str]) -> None:
     """`sparl import`."""
     args = tyro.cli(
-        commands.Import, prog="sparl import", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        continuing.Import,
+        prog="sparl import",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
     training.limit_threads(args.threads)
     api.import_sb3(

@@ -16,13 +16,11 @@ from sparl.errors import BadEnvironment, BadValue
 ROLLOUT = 50
 """Steps of a rollout, if not given, where there are several actors."""
 
-
 RECORDED = (
     *("env_spec", "env_folder", "replay_sha256", "replay_transitions"),
-    *("begun_from", "vecnormalize"),
+    *("begun_from", "transferred", "vecnormalize"),
 )
 """Fields of `RunConfig` that sparl fills in itself."""
-
 
 Vectorization = Literal["sync", "async", "envpool"]
 Autoreset = Literal["disabled", "next_step", "same_step"]
@@ -154,8 +152,10 @@ class RunConfig:
     replay_transitions: int = 0
     """How many they had."""
     begun_from: str = ""
-    """What this run began with: a checkpoint of another one (`sparl prune`), or an agent's file of
-    another library (`sparl import`)."""
+    """What this run began with: a checkpoint of another one (`sparl prune`, `sparl transfer`), or
+    an agent's file of another library (`sparl import`)."""
+    transferred: bool = False
+    """Whether that is one of `sparl transfer`."""
     vecnormalize: tyro.conf.Suppress[str] = ""
     """The file of the statistics that such an agent saw observations through."""
 

@@ -64,7 +64,7 @@ class Given:
         own = METHODS.find(self.of_command().method)
         if own is asked:
             return self
-        gone = {*_names(own), "pattern"}
+        gone = {*_names(own), *(["pattern"] if has_pattern(own) else [])}
         options = {name: value for name, value in self._options.items() if name not in gone}
         return Given(options, self._file)
 
@@ -123,10 +123,25 @@ def read(path: Path) -> dict[str, Any]:
 
 def plain(found: Mapping[str, Any]) -> dict[str, Any]:
     """Options as `RunConfig` takes them: wrappers may be words, as on the command line."""
-    given = {name.replace("-", "_"): value for name, value in found.items()}
+    given = underscored(found)
     wrappers = given.get("wrappers")
     if isinstance(wrappers, list) and all(isinstance(word, str) for word in wrappers):
         given["wrappers"] = words.wrappers_of(wrappers)
+    return given
+
+
+def underscored(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with underscores for hyphens in their names.
+
+    Raises:
+        BadValue: One is there in both spellings.
+    """
+    given: dict[str, Any] = {}
+    for name, value in found.items():
+        spelled = name.replace("-", "_")
+        if spelled in given:
+            raise BadValue(f"{spelled} is given twice, with hyphens and with underscores")
+        given[spelled] = value
     return given
 
 

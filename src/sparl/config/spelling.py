@@ -15,14 +15,20 @@ from sparl.plugins import Registry
 
 PATTERN = ("n", "m", "v")
 """Fields of a method that are one option: pattern N:MxV."""
+ALWAYS = ("steps", "seed", "eval_every", "eval_episodes")
+TRANSFERRED = (*ALWAYS, "eval_env", "stop_at_return", "env_kwargs", "wrappers")
+TRANSFERRED += ("max_episode_steps", "envs", "vectorization")
+"""Options of a run that `sparl transfer` has; its command always gives the first four, which may be
+those of the other run."""
 
 
 def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImported) -> list[str]:
     """The words of the command line that makes this run; `parse` makes the same of them again.
 
     Options that have their default are left out, but for the steps and a pattern. A run that began
-    with another's checkpoint is told as `sparl prune`, without what it took over of that run; one
-    that began with another library's file as `sparl import`, into a folder `imported`.
+    with another's checkpoint is told as `sparl prune` or `sparl transfer`, without what it took
+    over of that run; one that began with another library's file as `sparl import`, into a folder
+    `imported`.
     """
     begun_from = Path(run.begun_from)
     found = ("env_spec", "env_folder", "replay_sha256", "replay_transitions")
@@ -36,9 +42,10 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
         for name in ("env_kwargs", "wrappers"):
             line += _spelled(name.replace("_", "-"), changed[name]) if name in changed else []
         return line
+    if run.transferred:
+        return _transfer(run, options_of(agent), _changed(run, usual_run))
     if run.begun_from:
-        source = begun_from.parents[1]  # of RUN/checkpoints/step-…
-        line, given = ["sparl", "prune", str(source)], {}
+        line, given = ["sparl", "prune", str(_source(run))], {}
     else:
         line = ["sparl", "train", run.env, "--agent", _name(agent, AGENTS)]
         given = _changed(run, usual_run) | _given(agent)
@@ -49,6 +56,22 @@ def command(run: RunConfig, agent: Agent | NotImported, method: Method | NotImpo
     for name, value in ({"steps": run.steps} | given).items():
         line += _spelled(name.replace("_", "-"), value)
     return line
+
+
+def _transfer(run: RunConfig, agent: dict[str, Any], changed: dict[str, Any]) -> list[str]:
+    """The words of `sparl transfer`, with all options that it took over or was given."""
+    line = ["sparl", "transfer", str(_source(run)), run.env]
+    for name in TRANSFERRED:
+        if name in changed or name in ALWAYS:
+            line += _spelled(name.replace("_", "-"), getattr(run, name))
+    for name in ("learning_rate", "learning_starts"):
+        line += _spelled(name.replace("_", "-"), agent[name])
+    return line
+
+
+def _source(run: RunConfig) -> Path:
+    """The run whose checkpoint a run began with: of RUN/checkpoints/step-…"""
+    return Path(run.begun_from).parents[1]
 
 
 def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:

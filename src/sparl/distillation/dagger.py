@@ -175,6 +175,11 @@ class DAgger(Agent):
                 )
 
 
+def forget_teachers() -> None:
+    """Lets every teacher be read anew."""
+    _teacher.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _teacher(path: str) -> Policy:
     """It is asked at every update, so it is kept."""

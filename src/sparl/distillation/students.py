@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sparl import envs, launch, validation
 from sparl.config import RunConfig, Show
-from sparl.distillation.dagger import DAgger
+from sparl.distillation.dagger import DAgger, forget_teachers
 from sparl.errors import BadRun, BadValue
 from sparl.methods import Method
 from sparl.networks import accounting
@@ -78,6 +78,7 @@ def train_students(
 ) -> Distilled:
     """Trains a student, or with `until` students of several widths; see `sparl.distill`."""
     validation.at_least(1, episodes=episodes)
+    forget_teachers()  # one may have been trained anew in its folder
     folder = Path(out) if out is not None else launch.default_folder(run, method)
     judge = _Judge(run, agent, episodes)
     if until is not None:
@@ -141,8 +142,13 @@ def _train(
     """Trains a student in a folder, or goes on there, or leaves it as it ended before."""
     known = RunFolder(folder)
     if (folder / "config.json").exists():
-        if known.read_config().agent != agent:
-            raise BadRun(f"{folder} holds another student: choose another folder")
+        there = known.read_config()
+        one, other = (
+            (r.env, r.steps, r.seed, r.stop_at_return, a, m)
+            for r, a, m in ((there.run, there.agent, there.method), (run, agent, method))
+        )
+        if one != other:
+            raise BadRun(f"{folder} holds a student of other options: choose another folder")
         if known.read_summary() is None:
             told = {"callbacks": callbacks, "quiet": quiet, "progress": progress}
             with launch.resumed(folder, {}, **told) as trainer:

@@ -149,6 +149,15 @@ class Engine(Sizes, Acting):
         self.learner = replace(carry(learner, started), optimizers=self.learner.optimizers)
         self._compile()
 
+    def go_on_from(self, other: Engine) -> None:
+        """Takes over what the same agent has learned elsewhere, as it is stored, and by what it
+        normalises observations and rewards; of the same method its state, too."""
+        self.learner = replace(other.learner, optimizers=self.learner.optimizers)
+        if self.method == other.method:
+            self.method_state = other.method_state
+        self.statistics, self.discounted_returns = other.statistics, other.discounted_returns
+        self._compile()
+
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""
         parts = {part: self.learner.networks(part) for part in self.learner.network_parts}

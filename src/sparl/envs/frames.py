@@ -31,7 +31,9 @@ def stack(spaces: Spaces, observation: Any, frames: Any = None, start: Any = Non
             observation fills all frames, as gymnasium's FrameStackObservation does.
     """
     shape = np.shape(observation) if not isinstance(observation, dict | tuple) else ()
-    if shape[-len(spaces.observation_shape) :] == spaces.observation_shape:
+    # One in the agent's shape may be a batch of as many; who remembers frames gives single ones.
+    several = shape != spaces.observation_shape or (frames is None and start is None)
+    if several and shape[-len(spaces.observation_shape) :] == spaces.observation_shape:
         flat = spaces.flat(observation)
         return Stack(flat, flat.reshape(*flat.shape[:-1], spaces.frames, -1))
     one = replace(spaces, observation_shape=spaces.observation_shape[1:], frames=1)

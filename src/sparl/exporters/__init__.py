@@ -13,16 +13,14 @@ from sparl.exporters.export_policy import (
     REPORT_FILE,
     Target,
     default_folder,
-    dense_bytes,
-    dense_network,
     export,
-    recorded_observations,
 )
 from sparl.exporters.layers import dense_matrix, device_layer
 from sparl.exporters.measured import Measured, measured
 from sparl.exporters.native_policy import COMPILE_FLAGS, CompiledPolicy, compiler
 from sparl.exporters.network import Dtype, device_network
 from sparl.exporters.numpy_program import NumpyProgram
+from sparl.exporters.source import dense_bytes, dense_network, recorded_observations
 from sparl.exporters.text import template_text
 
 __all__ = [

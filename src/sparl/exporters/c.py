@@ -6,7 +6,9 @@ are files in `templates/parts`. A program contains those that its layers need.
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -42,6 +44,8 @@ RANGE_NOTE = """Observations
 LARGEST_INT16 = 2**15 - 1
 NAME = "policy"
 """What files and symbols of the templates begin with."""
+HEADERS = frozenset(("math", "stdint", "limits", "float", "stddef", "string", "stdio", "numpy"))
+"""Names of files that an export would hide from what includes or imports them."""
 FILES = {
     "policy.h": "policy.h",
     "policy.c": "policy.c",
@@ -60,6 +64,9 @@ def check_name(name: str) -> None:
             f"name is {shown(name)}: files and symbols begin with it, so it takes small letters, "
             "digits and underscores, a letter first"
         )
+    taken = keyword.iskeyword(name) or name in sys.stdlib_module_names or name in HEADERS
+    if taken:
+        raise BadValue(f"name is {name}, which is a word of Python or of C: add one to it")
 
 
 def renamed(text: str, name: str) -> str:

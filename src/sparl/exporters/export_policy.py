@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents.common import ofenet
-from sparl.config import NotImported
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import NAME, CProgram, check_name
@@ -19,21 +18,19 @@ from sparl.exporters.measured import measured
 from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
 from sparl.exporters.numpy_program import NumpyProgram
-from sparl.networks import Network, dense_copy
+from sparl.exporters.source import dense_bytes, dense_network, recorded_observations
 from sparl.policy import TOLERANCE, Policy
-from sparl.replay import Columns
 from sparl.storage import RunFolder, files
 from sparl.training import Evaluator, Which, load_policy
 
 REPORT_FILE = "export.json"
 """The report of `export`, beside what it wrote."""
+BEGUN = ".export.begun"
+"""In the folder of an export while it is written."""
 DEVICE_FILE = "device.json"
 """What `sparl bench device` writes into the folder of an export."""
 LATENCY_FILE = "latency.json"
 """What `sparl bench latency` writes into the folder `export` of a run."""
-COMPARED = 10_000
-"""An export is compared with the policy on this many of the run's newest observations."""
-
 Target = Literal["c", "onnx", "numpy"]
 
 
@@ -115,17 +112,14 @@ def export(
     else:
         program = CProgram(policy, device_network(policy, dtype, recorded), name, recorded)
         contents = {file: text.encode() for file, text in program.files().items()}
-        report |= {"name": name} | _sizes(program) | _check_c(program, observations)
+        report |= {"name": name} | _sizes(program) | _check_c(program, dtype, observations)
         if dtype != "float32":
             report["before"] = measured(policy)._asdict()
         if run is not None and episodes and dtype != "float32":
             report["returns"] = _returns(run, whole, program.network, episodes)
+    report["files"] = sorted(contents)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for file, content in contents.items():
-            (out / file).parent.mkdir(exist_ok=True)
-            files.write_bytes(out / file, content)
-        files.write_json(out / REPORT_FILE, report)
+        _write(out, contents, report)
     except OSError as error:
         raise BadRun(f"could not write {out}: {error}") from error
     return report
@@ -136,47 +130,27 @@ def default_folder(path: Path, to: Target, dtype: Dtype, which: Which = "final")
     return path / "export" / f"{'best-' if which == 'best' else ''}{to}-{dtype}"
 
 
-def recorded_observations(run: RunFolder, policy: Policy) -> NDArray[np.float32] | None:
-    """Gives the newest observations in the replay of a run's newest checkpoint, [count, seen].
-
-    What the policy sees of them. None where the run has no checkpoint, or its replay is empty.
-    """
-    steps = run.checkpoints.steps()
-    if not steps:
-        return None
-    spaces = run.record().spaces
-    columns = Columns(spaces.observation_size, spaces.action_size, spaces.discrete)
-    newest = run.checkpoints.newest_rows(steps[-1], COMPARED, columns.width)
-    return policy.select_inputs(newest[:, : spaces.observation_size]) if len(newest) else None
-
-
-def dense_network(policy: Policy, run: RunFolder | None) -> Network:
-    """Gives the dense network that a run began with, with shapes in place of arrays.
-
-    Args:
-        policy: The trained policy.
-        run: Its run; without one, or where its agent is not imported, the policy's own network is
-            taken with every weight stored.
-    """
-    agent, spaces = None if run is None else run.record().agent, policy.spaces
-    if agent is None or isinstance(agent, NotImported):
-        return jax.eval_shape(dense_copy, policy.network)
-    sizes = spaces.observation_size, spaces.action_size
-    return ofenet.dense_policy(agent, *sizes)
-
-
-def dense_bytes(dense: Network) -> int:
-    """Gives the bytes of a dense network in float32."""
-    return 4 * sum(leaf.size for leaf in jax.tree.leaves(dense))
+def _write(out: Path, contents: Mapping[str, bytes], report: dict[str, Any]) -> None:
+    """Writes an export in the place of an earlier one, of which only a user's own files stay."""
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(out / BEGUN, b"")  # whoever comes after a failure may write here again
+    before = files.read_json(out / REPORT_FILE) if (out / REPORT_FILE).exists() else {}
+    for file in before.get("files", ()):
+        if file not in contents:
+            (out / file).unlink(missing_ok=True)
+    for file in (REPORT_FILE, DEVICE_FILE):
+        (out / file).unlink(missing_ok=True)
+    for file, content in contents.items():
+        (out / file).parent.mkdir(exist_ok=True)
+        files.write_bytes(out / file, content)
+    files.write_json(out / REPORT_FILE, report)
+    (out / BEGUN).unlink()
 
 
 def _refuse_foreign_folder(out: Path) -> None:
     """Raises `BadRun` for a folder with anything but an earlier export, which is overwritten."""
-    if (
-        out.exists()
-        and not (out / REPORT_FILE).exists()
-        and (not out.is_dir() or any(out.iterdir()))
-    ):
+    ours = (out / REPORT_FILE).exists() or (out / BEGUN).exists()
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
         raise BadRun(f"{out} exists and is no export of sparl: choose another folder")
 
 
@@ -197,7 +171,7 @@ def _sizes(program: CProgram) -> dict[str, Any]:
     }
 
 
-def _check_c(program: CProgram, observations: NDArray[np.float32]) -> dict[str, Any]:
+def _check_c(program: CProgram, dtype: Dtype, observations: NDArray[np.float32]) -> dict[str, Any]:
     """Compiles the export, runs its self-test, and compares its outputs with the policy's.
 
     Without a compiler, the same arithmetic done in Python is compared.
@@ -218,7 +192,15 @@ def _check_c(program: CProgram, observations: NDArray[np.float32]) -> dict[str, 
             "and is not written. Please report it"
         )
     error = _error(program.policy, outputs, observations)
-    return {"checked": Path(compiled_by).name, "error": error, "microseconds": took}
+    if dtype == "float32":
+        allowed = program.network.tolerance(program.policy.outputs(observations))
+        if not error["max"] <= allowed:  # nan, too
+            raise BadRun(
+                f"the C's outputs differ from the policy's by {error['max']:.1e}: not written. "
+                "Please report it"
+            )
+    name = Path(shlex.split(compiled_by)[0]).name
+    return {"checked": name, "error": error, "microseconds": took}
 
 
 def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32]) -> dict[str, Any]:
@@ -233,10 +215,12 @@ def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32])
         if not np.array_equal(action, spaces.to_env_action(actual.argmax(1))):
             raise BadRun("onnxruntime's actions are not those of the largest values: not written")
     else:
-        # A number halfway between two integers may be rounded to either.
-        margin = TOLERANCE if spaces.rounds else 0.0
+        # A number halfway between two that the type has may be rounded to either.
+        coarse = spaces.rounds or np.dtype(spaces.dtype).itemsize < 4
+        margin = TOLERANCE if coarse else 0.0
         least, most = (spaces.to_env_action(outputs + d) for d in (-margin, margin))
-        actual, expected = action, np.clip(action, least, most)
+        actual = action.astype(spaces.dtype).astype(np.float64)
+        expected = np.clip(actual, least, most)
     worst = float(np.abs(actual - expected).max())
     if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")

@@ -104,6 +104,11 @@ class TrainedAgent:
                 f"actions; the agent was trained with {self.spaces.observation_shape or (inputs,)} "
                 f"and {outputs}. Choose the environment that it was trained in"
             )
+        if any(spaces.starts):
+            raise BadEnvironment(
+                f"{env} counts its choices from {spaces.starts}, and the agent from 0. A wrapper "
+                "of the environment can count them anew"
+            )
         if spaces.first != self.spaces.first:
             raise BadEnvironment(
                 f"{env} counts its choices from {spaces.first}, and the agent from "

@@ -13,7 +13,7 @@ from sparl.launch.starting import (
     new_folder,
     trainer,
 )
-from sparl.launch.taking_over import import_sb3, prune
+from sparl.launch.taking_over import import_sb3, prune, transfer
 
 __all__ = [
     "agent_of",
@@ -29,4 +29,5 @@ __all__ = [
     "prune",
     "resumed",
     "trainer",
+    "transfer",
 ]

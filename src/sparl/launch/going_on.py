@@ -65,9 +65,9 @@ def resumed(
             trainer.notes += [
                 f"{name} is {new} now; it was {old}" for name, (old, new) in changed.items()
             ]
-        folder.write_config(run, agent, method, spaces, recorded)
         if (step or 0) < run.steps and not trainer.state.ended:
-            _forget_end(folder)
+            _forget_end(folder)  # first: with the new steps in config.json it would look finished
+        folder.write_config(run, agent, method, spaces, recorded)
         yield trainer
 
 

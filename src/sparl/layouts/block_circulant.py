@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from sparl import kernels
-from sparl.layouts.base import index_width
+from sparl.layouts.base import Layout, index_width
+from sparl.layouts.dense import Dense
 from sparl.layouts.packed import Packed
 from sparl.topology import Kept
 
@@ -110,10 +111,12 @@ class BlockCirculant(Packed):
     def of_rows(self, values: Float[Array, " out"]) -> Float[Array, "kept 1"]:
         return values[:: self.group][self.row_of_each][:, None]
 
-    def first_rows(self, count: int) -> BlockCirculant:
+    def first_rows(self, count: int) -> Layout:
         rows = -(-count // self.group)
         kept = Kept(self.columns[: self.row_starts[rows]], self.row_starts[: rows + 1])
         weight = self.weight[: len(kept.columns)]
+        if not len(weight):  # an empty table could not be exported
+            return Dense(jnp.zeros((count, self.inputs)), self.bias[:count])
         return self.packed(weight, self.bias[:count], self.inputs, kept)
 
     def active(self) -> Float[Array, "out in"]:

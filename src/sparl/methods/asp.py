@@ -45,6 +45,7 @@ class ASP(RowWise):
 
     name: ClassVar[str] = "asp"
     prunes: ClassVar[bool] = True
+    finishes: ClassVar[bool] = True
 
     prune_at: float = 0.5
     """Share of the run's updates that the dense training takes; the rest repeats the training."""

@@ -23,9 +23,8 @@ Our reading:
 - A dropped neuron is first switched off: its whole group is zero, in moments and targets, too. It
   stays zero, because no gradient reaches it: activations map 0 to 0, and the weights behind it are
   0. So the mask is monotone. What it gave as a constant, by a batch norm, enters the next biases.
-- At a later restructuring with an open gate, neurons that are off are cut out of the matrices. A
-  cut must save at least a fifth of the weights, and save more until the end of the run than a
-  compilation takes. The last cut is always made.
+- At a later restructuring with an open gate, neurons that are off are cut out, if that saves a
+  fifth of the weights, and until the end more than a compilation takes; at the last one always.
 - At least 2 neurons stay in a layer of `neurons.hidden`, and a share of it, larger in critics.
 """
 
@@ -81,6 +80,7 @@ class DSP(Method):
 
     name: ClassVar[str] = "dsp"
     prunes: ClassVar[bool] = True
+    finishes: ClassVar[bool] = True
     shapes_by_seed: ClassVar[bool] = True
 
     interval: int = 1000

@@ -68,6 +68,7 @@ class GST(Method):
     """Large layers are block-circulant; blocks are pruned while the return holds (2101.09650)."""
 
     name: ClassVar[str] = "gst"
+    finishes: ClassVar[bool] = True
     shapes_by_seed: ClassVar[bool] = True
 
     group: int = 4

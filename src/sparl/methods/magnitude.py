@@ -40,6 +40,7 @@ class Magnitude(Unstructured):
 
     name: ClassVar[str] = "magnitude"
     prunes: ClassVar[bool] = True
+    finishes: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
 
     begin: float = 0.2

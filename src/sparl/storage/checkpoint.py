@@ -14,7 +14,7 @@ disk.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,6 +155,12 @@ class Checkpoints:
         tree = _to_tree(arrays, template(layouts), path)
         return Loaded(tree, layouts, content.state, path / FILE)
 
+    def forget_beyond(self, step: int) -> None:
+        """Deletes checkpoints beyond `step`, at which a run goes on: its logs are cut there."""
+        for beyond in self.steps():
+            if beyond > step:
+                shutil.rmtree(self.path(beyond), ignore_errors=True)
+
     def read_state(self, step: int) -> StateFile:
         """What the state.json of a checkpoint says. Raises `BadFile` as `load` does."""
         return state_file.read(self.path(step) / FILE)
@@ -182,6 +188,18 @@ class Checkpoints:
             )
         replay.drop(content.oldest - replay.oldest)
         self._segments = content.segments
+
+    def rows(self, step: int, width: int) -> Iterator[NDArray[np.float32]]:
+        """The transitions of a checkpoint in pieces [n, width], the oldest first.
+
+        Raises:
+            BadFile: As for `load`.
+        """
+        content = state_file.read(self.path(step) / FILE).replay
+        for segment in content.segments:
+            piece = self._rows(segment, width)[max(0, content.oldest - segment.first) :]
+            if len(piece):
+                yield piece
 
     def newest_rows(self, step: int, count: int, width: int) -> NDArray[np.float32]:
         """The newest transitions of a checkpoint, [at most count, width], without a replay.

@@ -32,6 +32,15 @@ LOCK = ".lock"
 """Name of the file by which a process claims a folder."""
 
 
+PART = ".part"
+"""How the names of files end that are being written."""
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is what a process left that was killed while it wrote."""
+    return path.name.startswith(".") and path.name.endswith(PART)
+
+
 def write_bytes(path: Path, content: bytes) -> str:
     """Writes a whole file, or leaves the old one as it is.
 
@@ -41,7 +50,7 @@ def write_bytes(path: Path, content: bytes) -> str:
     Raises:
         OSError: The file could not be written, for example because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}{PART}")
     try:
         with open(temporary, "wb", opener=no_links) as file:
             file.write(content)

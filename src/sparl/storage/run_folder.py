@@ -113,7 +113,7 @@ class RunFolder:
                 f"{self.path} already holds another run{lost}. Choose another out folder, or "
                 f"continue that run: {self._how_to_resume()}"
             )
-        if not self.path.is_dir() or any(p.name != files.LOCK for p in self.path.iterdir()):
+        if not self.path.is_dir() or any(map(_counts, self.path.iterdir())):
             raise BadRun(f"{self.path} is not empty. Choose another out folder")
 
     def resume_hint(self) -> str:
@@ -279,3 +279,8 @@ class RunFolder:
         """The command that resumes the run, and the call."""
         path = files.quoted(self.told)
         return f"sparl train --resume {path}, or sparl.resume({str(self.told)!r}) in Python"
+
+
+def _counts(path: Path) -> bool:
+    """Whether a file in a folder without a run is somebody's: no lock, and no rest of a kill."""
+    return path.name != files.LOCK and not files.is_part(path)

@@ -35,6 +35,12 @@ def accept(folder: Path, trust: bool) -> None:
         _accepted.add(folder.resolve())
 
 
+def own(spec: str) -> bool:
+    """Whether a class is one of sparl's own, named by its module. (sparl.py may be anybody's.)"""
+    module = spec.partition(":")[0]
+    return module.startswith("sparl.") and not module.endswith(".py")
+
+
 def code(config: dict[str, Any]) -> list[str]:
     """What a config.json names that has to be imported, in words: `agent toy.py:Toy`.
 
@@ -42,7 +48,7 @@ def code(config: dict[str, Any]) -> list[str]:
     packages that the user has installed, and count as trusted.
     """
     plugins = {part: config[part]["name"] for part in ("agent", "method")}
-    named = [f"{part} {spec}" for part, spec in plugins.items() if ":" in spec]
+    named = [f"{part} {spec}" for part, spec in plugins.items() if ":" in spec and not own(spec)]
     data = ("begun_from", "vecnormalize", "replay")
     run = {name: value for name, value in config["run"].items() if name not in data}
     if run.pop("env_folder", ""):  # modules are looked for there, whatever they are called

@@ -24,6 +24,7 @@ from sparl.errors import BadValue
 from sparl.learner import holds_networks
 from sparl.methods import Dense, Method
 from sparl.storage import RunFolder
+from sparl.sweeps.folder import SweepFolder
 from sparl.sweeps.runner import SweepResult
 from sparl.sweeps.sweep import sweep
 from sparl.training import Console
@@ -74,13 +75,14 @@ def beside(
     done = [RunFolder(path) for path in result.done if path.name.rpartition("-")[0] == name]
     if "tiny" not in vs or not done:
         return result
-    smaller = tiny(agent, done)
+    # More runs than before may keep other weights in the mean; a control stays what it is.
+    smaller = SweepFolder(Path(out)).agent_of("tiny") or tiny(agent, done)
     if smaller == agent and "dense" in vs:
         told = f"{name} kept every weight: the tiny agent is the dense one"
         Console(stderr=True, quiet=quiet, soft_wrap=True).print(told)
         return result
     variants["tiny"] = _options(run, smaller, Dense())
-    return sweep(study | {"variants": variants}, **how)
+    return sweep(study | {"variants": variants}, retry=False, **how)
 
 
 def tiny(agent: Agent, done: Sequence[RunFolder]) -> Agent:

@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from sparl.agents import Agent
+from sparl.config import options
 from sparl.errors import BadFile, BadRun, SparlError
-from sparl.storage import RunFolder, exclusive_folder, files, read_table
+from sparl.storage import RunFolder, SummaryFile, exclusive_folder, files, read_table
 from sparl.sweeps.study import Job
 
 STUDY, FAILED = "study.json", "failed"
@@ -71,6 +73,8 @@ class SweepFolder:
             before = known.get(job.name) if isinstance(known, dict) else ()
             if before is None:
                 continue
+            if isinstance(before, dict) and not self._begun(job):
+                continue
             if not isinstance(before, dict) or before.keys() != {"command", "steps"}:
                 raise BadFile(f"{path} is not as sparl wrote it", file=path, field=job.name)
             if before["command"] != job.identity:
@@ -91,9 +95,24 @@ class SweepFolder:
 
     def done(self, job: Job) -> bool:
         """Whether a run has come to its end."""
-        if not (self.run(job) / "summary.json").exists():
+        file = self.run(job) / "summary.json"
+        if not file.exists() or not SummaryFile.read(file).is_whole(job.steps):
             return False
         return RunFolder.open(self.run(job)).record().run.steps >= job.steps
+
+    def agent_of(self, variant: str) -> Agent | None:
+        """The agent of a variant that has runs here; None if it has none."""
+        path = self.path / STUDY
+        known: dict[str, Any] = files.read_json(path) if path.exists() else {}
+        for name, entry in known.items():
+            if Path(name).name.rpartition("-")[0] == variant and (self.path / name).exists():
+                return options.parse(entry["command"][1:]).agent
+        return None
+
+    def _begun(self, job: Job) -> bool:
+        """Whether there is anything of a run."""
+        aside = self.path / FAILED / job.name
+        return any(path.exists() for path in (self.run(job), self.log(job), aside))
 
     def standing(self, job: Job) -> Standing:
         """How far a run has come; nowhere if nothing can be read yet."""

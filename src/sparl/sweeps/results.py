@@ -108,8 +108,17 @@ def _recorded(path: Path, columns: Sequence[str]) -> dict[tuple[str, int], Rows]
                 file=path,
                 way_out="Move it away: it is written anew from the runs that are here",
             )
-        for row in reader:
-            found.setdefault((row["variant"], int(row["seed"])), []).append(row)
+        try:
+            for row in reader:
+                found.setdefault((row["variant"], int(row["seed"])), []).append(row)
+        except (TypeError, ValueError, csv.Error) as error:  # of a short row the seed may be None
+            raise BadFile(
+                f"{path} cannot be read: line {reader.line_num}: {error}",
+                file=path,
+                field=f"line {reader.line_num}",
+                way_out="Mend that line, or move the file away: it is written anew from the runs "
+                "that are here",
+            ) from error
     return found
 
 

@@ -89,6 +89,8 @@ class Runner:
 
     def __init__(self, folder: SweepFolder, jobs: list[Job], quiet: bool) -> None:
         self.folder, self.jobs = folder, jobs
+        self.retries = True
+        """Whether runs that failed in an earlier sweep are tried again."""
         self.progress = Progress(jobs, quiet)
         self.states: dict[str, State] = {}
         """By the runs' names."""
@@ -134,6 +136,9 @@ class Runner:
         """
         self.folder.record(self.jobs)
         for job in self.jobs:
+            if not self.retries and (log := self.folder.failed_log(job)).exists():
+                self.states[job.name], self._failed[job.name] = "failed", log
+                continue
             self.folder.bring_back(job)
             self.states[job.name] = "done" if self.folder.done(job) else "waiting"
         self._waiting = self._of("waiting")

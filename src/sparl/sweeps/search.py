@@ -161,7 +161,8 @@ class SearchRunner(Runner):
         reported = self.journal.trial(number).evaluations
         for step, value in self.folder.evaluations(job):
             # An evaluation may wait for the end of an episode.
-            at = before + step - step % job.run.eval_every
+            planned = step if step == job.steps else step - step % job.run.eval_every
+            at = before + planned
             if at not in reported:
                 self.journal.report(number, at, value)
                 reported[at] = value

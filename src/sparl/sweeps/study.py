@@ -25,7 +25,8 @@ from typing import Any
 
 from sparl import launch, validation
 from sparl.agents import AGENTS, Agent
-from sparl.config import RunConfig, spelling, words, yaml_file
+from sparl.config import RunConfig, run_file, spelling, words, yaml_file
+from sparl.config.run import RECORDED
 from sparl.envs import folder_name
 from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
@@ -35,8 +36,7 @@ from sparl.validation import shown
 
 KEYS = ("envs", "variants", "seeds", "steps", "options", "search", "lockstep")
 """What a study may have."""
-NOT_OPTIONS = {"env", "seed", "env_spec", "env_folder", "replay_sha256", "begun_from"}
-NOT_OPTIONS |= {"replay_transitions"}
+NOT_OPTIONS = {"env", "seed", *RECORDED}
 """Fields of `RunConfig` that a study gives elsewhere, or that sparl fills in."""
 NAME = re.compile(r"\w[\w.,:=+ -]*")
 """Of a variant: it is a part of a folder's name."""
@@ -163,7 +163,8 @@ class Study:
         Raises:
             BadValue: An option that it does not have, or that has no such value.
         """
-        return _job(env, variant, {**self.options, **given}, seed)
+        options = run_file.underscored(self.options) | run_file.underscored(given)
+        return _job(env, variant, options, seed)
 
     def jobs(self) -> list[Job]:
         """All runs, seed by seed: of each seed every variant in every environment.
@@ -222,8 +223,10 @@ def _seeds(given: Any, called: str) -> tuple[int, ...]:
             raise BadValue(f"{called}: seeds has {shown(entry)}: write 0-9, or a list of numbers")
         first = int(ends[1])
         last = int(ends[2] or first)
-        if not 0 <= last - first < MOST_SEEDS:
+        if last < first:
             raise BadValue(f"{called}: seeds has {entry}: write the lower end first")
+        if last - first >= MOST_SEEDS:
+            raise BadValue(f"{called}: seeds has {entry}: {MOST_SEEDS:,} are the most")
         seeds += range(first, last + 1)
     if not seeds or len(seeds) > MOST_SEEDS or len(set(seeds)) < len(seeds):
         raise BadValue(f"{called}: seeds is {shown(given)}: give each seed once, and one at least")
@@ -233,7 +236,8 @@ def _seeds(given: Any, called: str) -> tuple[int, ...]:
 def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
     try:
         agent, method = kinds_of(given)
-        own = {n.replace("-", "_"): v for n, v in given.items() if n not in ("agent", "method")}
+        named = {name: v for name, v in given.items() if name not in ("agent", "method")}
+        own = run_file.underscored(named)
         of_run, of_agent, of_method = option_names(agent, method)
         for name in own.keys() - of_run - of_agent - of_method:
             raise BadValue(

@@ -27,6 +27,7 @@ def sweep(
     out: str | Path | None = None,
     jobs: int | None = None,
     quiet: bool = False,
+    retry: bool = True,
 ) -> SweepResult:
     """Trains every variant of a study with every seed in every environment, side by side.
 
@@ -41,6 +42,7 @@ def sweep(
         out: The folder of the sweep; `runs/STUDY` if not given, by the file's name.
         jobs: Runs side by side; one for each core if not given.
         quiet: Print no progress.
+        retry: Try runs again that failed in an earlier call.
 
     Returns:
         The run folders, logs of failed runs, and comparisons, or the trials of a search. Failures
@@ -69,6 +71,7 @@ def sweep(
     else:
         kind = LockstepRunner if planned.lockstep else Runner
         runner = kind(folder, planned.jobs(), quiet)
+    runner.retries = retry
     with exclusive_folder(folder.path):
         with Pool(cores, size) as pool, Stop() as stop, runner.progress:
             runner.run(pool, stop)

@@ -16,7 +16,7 @@ from sparl.envs import Spaces
 from sparl.errors import BadFile, BadRun, BadValue
 from sparl.layouts import blank
 from sparl.networks import accounting, plain
-from sparl.policy import Policy
+from sparl.policy import GOLDEN, Policy
 from sparl.storage import RunFolder, StateFile
 from sparl.training.compatibility import columns_of, engine_of
 from sparl.training.state import LoopState
@@ -108,9 +108,11 @@ def load_policy(path: str | Path, which: Which = "final") -> Policy:
         return Policy.load(_best_folder(folder))
     if (folder.policy / "policy.json").exists():
         return Policy.load(folder.policy)
-    engine, _ = snapshot(folder)
-    spaces = folder.record().spaces
-    golden = np.zeros((1, spaces.observation_size), np.float32)
+    engine, state = snapshot(folder)
+    spaces, width = folder.record().spaces, engine.columns.width
+    golden = folder.checkpoints.newest_rows(state.step, GOLDEN, width)[:, : spaces.observation_size]
+    if not len(golden):
+        golden = np.zeros((1, spaces.observation_size), np.float32)
     return Policy(engine.policy(), spaces, golden, engine.normalization)
 
 

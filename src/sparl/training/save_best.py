@@ -14,7 +14,9 @@ from sparl.training.collector import Host
 from sparl.training.evaluation import Evaluation
 
 FILE = "best.json"
-"""Beside the policy: its step, its score, and the weights that it keeps."""
+"""Beside the policy: its step, its score, the weights that it keeps, and whose it is."""
+RUN = "run"
+"""The entry of that file that has the folder of the run."""
 
 
 def _mean_return(evaluation: Evaluation) -> float:
@@ -44,10 +46,14 @@ class SaveBest(Callback):
         self._trainer = trainer
         files.recover_folder(self.folder)
         file = self.folder / FILE
-        if trainer.state.step and file.exists():
-            score = schema.convert(files.read_json(file), Score, file)
+        content = files.read_json(file) if file.exists() else {}
+        run = content.pop(RUN, None) if isinstance(content, dict) else None
+        if trainer.state.step and content:
+            score = schema.convert(content, Score, file)
             if score.step <= trainer.state.step:
                 self._best = Best(score)
+        elif run == str(trainer.folder.path):
+            pass  # it was killed before its first checkpoint, and begins again
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise BadFile(
                 f"{self.folder} is not empty. Choose another folder for the best policy",
@@ -60,4 +66,5 @@ class SaveBest(Callback):
             assert self._best.policy is not None and self._best.score is not None
             with files.replaced_folder(self.folder) as folder:
                 self._best.policy.save(folder)
-                files.write_json(folder / FILE, asdict(self._best.score))
+                of = {RUN: str(self._trainer.folder.path)}
+                files.write_json(folder / FILE, asdict(self._best.score) | of)

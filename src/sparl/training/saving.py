@@ -85,6 +85,7 @@ class Saver:
         host.engine.restore(loaded.arrays, host.engine.template(loaded.layouts))
         host.replay.restore_arrays(loaded.arrays)
         self._updates = state.updates
+        checkpoints.forget_beyond(step)  # first: they belong to logs that are cut now
         host.rng.bit_generator.state = state.rng
         self._logger.resume(state.step, state.marks)
         self._updater.footprint = host.engine.footprint

@@ -96,19 +96,12 @@ class Trainer(Host):
     def begin_with(self, learner: Learner) -> None:
         """Takes up what was learned elsewhere, as a start: networks, targets and moments."""
         self.engine.begin_with(learner)
+        self.begun_elsewhere()
+
+    def begun_elsewhere(self) -> None:
+        """Says that the engine has taken up what was learned elsewhere: it is saved at once."""
         self.updater.footprint = self.engine.footprint
         self.state.checkpointed = -1
-
-    def begin_with_run(self, source: RunFolder, engine: Engine, state: LoopState) -> None:
-        """Takes up what another run has learned and seen: its replay, the statistics of its
-        observations, and the returns that the method measures its own by."""
-        self.begin_with(engine.learner)
-        self.engine.statistics = engine.statistics
-        self.engine.discounted_returns = engine.discounted_returns
-        source.checkpoints.load_replay(state.step, self.replay)
-        self.replay.cut()
-        self.state.best_recent, self.state.lowest_recent = state.best_recent, state.lowest_recent
-        self.state.returns, self.state.lengths = state.returns, state.lengths
 
     def begin_with_transitions(self, rows: NDArray[np.float32]) -> None:
         """Takes up logged transitions, [n, width], as the first ones of the replay."""

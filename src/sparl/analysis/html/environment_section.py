@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sparl.analysis import comparison
@@ -48,7 +48,7 @@ def environment_sections(runs: Sequence[ReadRun]) -> list[EnvironmentSection]:
 
 
 def _section(name: str, runs: list[ReadRun]) -> EnvironmentSection:
-    variants = [VariantConfig.of(run.config, run.agent, run.method) for run in runs]
+    variants = [VariantConfig.of(run.config, run.agent, run.method, run.changes) for run in runs]
     distinct = list(dict.fromkeys(variants))
     label_of = dict(zip(distinct, variant_labels(distinct), strict=True))
     groups: Groups = {}
@@ -78,8 +78,7 @@ def _compare(runs: list[ReadRun], groups: Groups) -> _Compared:
     except SparlError as error:
         return _Compared(None, str(error))
     label_of = {run.path: label for label, group in groups.items() for run in group}
-    variants = (replace(v, label=label_of[v.runs[0].path]) for v in compared.variants)
-    return _Compared(replace(compared, variants=tuple(variants)), "")
+    return _Compared(compared.named([label_of[v.runs[0].path] for v in compared.variants]), "")
 
 
 def _charts(groups: Groups, compared: Comparison | None) -> list[Chart]:

@@ -54,6 +54,11 @@ class ReadRun:
         return self.summary is not None
 
     @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What was changed while it went on: by name the old value and the new one."""
+        return [change.get("changed", {}) for change in self.recorded.get("changes", ())]
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """Environment steps before each evaluation."""
         return tuple(map(int, self._evaluations("step")))

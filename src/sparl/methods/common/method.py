@@ -102,6 +102,9 @@ class Method:
     prunes: ClassVar[bool] = False
     """Whether it can prune networks that are already trained: it leaves out the weights that matter
     least. (SET and others start at random places, so they cannot.)"""
+    finishes: ClassVar[bool] = False
+    """Whether it prunes along a schedule and is done when the run ends: what it left then stays in
+    a run that learns on in another environment."""
     reshapes: ClassVar[bool] = False
     """Whether every restructuring gives arrays of other shapes, so that each is compiled to be run
     once. It is compiled with less effort then."""

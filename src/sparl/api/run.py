@@ -1,4 +1,4 @@
-"""The Python interface: `train`, `resume`, `prune`, `import_sb3`, `load`, and their `Run`."""
+"""A run in Python, and what goes on with one: `load`, `resume`, `prune`, `transfer`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sparl import analysis, exporters, launch, validation
-from sparl.agents import Agent
 from sparl.config import Show
 from sparl.interop import logs
 from sparl.methods import Method
@@ -108,6 +107,10 @@ class Run:
         """A new run that prunes what this one has learned; options are those of `sparl.prune`."""
         return prune(self.folder, method, **options)
 
+    def transfer(self, env: Any, **options: Any) -> Run:
+        """A new run that learns on in another environment: see `sparl.transfer`."""
+        return transfer(self.folder, env, **options)
+
     def export(self, to: exporters.Target = "c", **options: Any) -> dict[str, Any]:
         """Writes the policy for a device; options are those of `sparl.export`."""
         options.setdefault("which", self.which)
@@ -129,49 +132,6 @@ class Run:
     @cached_property
     def _explorer(self) -> Explorer:
         return Explorer(RunFolder.open(self.folder))
-
-
-def train(
-    env: Any,
-    agent: Agent | str = "td3",
-    method: Method | str = "dense",
-    *,
-    out: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
-    quiet: bool = False,
-    progress: Show | None = None,
-    ray_address: str | None = None,
-    **options: Any,
-) -> Run:
-    """Trains an agent; the run folder keeps everything.
-
-    Args:
-        env: A gymnasium id (`"HalfCheetah-v5"`), `"module:EnvId"`, `"path/to/file.py:Class"`; a
-            class, a function that makes environments, an `EnvSpec`, or an environment. What no
-            other process could make again goes, too; give it again to `resume` and `prune`.
-        agent: `sparl.SAC(hidden=(400, 300))`, say, or "sac" for one with its defaults.
-        method: `sparl.RNM(2, 4)`, say, or "rnm" for one with its defaults.
-        out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
-        quiet: Print nothing.
-        progress: "off" prints notes alone, "plain" a line now and then, "rich" a line that is
-            written anew; the last on a terminal and in a notebook if not given.
-        ray_address: Of the Ray cluster that `actors` run on; if not given, RAY_ADDRESS or this
-            machine. A cluster that `ray.init` has connected to already is used.
-        options: Of `sparl.RunConfig`, such as `steps`, `seed`, `env_kwargs`; `wrappers` may be
-            classes, or (class, arguments).
-
-    Raises:
-        SparlError: Anything a user can put right.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, with the run saved.
-    """
-    agent, method = launch.agent_of(agent), launch.method_of(method)
-    run = launch.configured(env, options)
-    agent = launch.learning_at_once(run, agent)
-    folder = launch.new_folder(out, run, method)
-    told = (quiet, progress, ray_address)
-    with launch.trainer(folder, run, agent, method, callbacks, *told) as trainer:
-        launch.begin(trainer)
-    return Run(folder.path)
 
 
 def resume(
@@ -252,43 +212,46 @@ def prune(
     return Run(folder.path)
 
 
-def import_sb3(
+def transfer(
     path: str | Path,
     env: Any,
     *,
-    steps: int = 10_000,
+    steps: int = 100_000,
     learning_rate: float | None = None,
-    vecnormalize: str | Path | None = None,
-    seed: int | None = None,
+    learning_starts: int | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     progress: Show | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> Run:
-    """Makes a run of an agent that Stable-Baselines3 saved: `model.save(path)`.
+    """Goes on learning in another environment: a robot after its simulator, a harder task.
 
-    The file has no replay, so the run consists of `steps` environment steps in which the agent
-    acts and learns nothing. From one of PPO, TD3, SAC or DQN `prune` and `resume` go on; of all
-    others it is the policy, to evaluate and export. PyTorch is not needed, and no code is run.
+    The new run begins with the newest checkpoint of the one at `path`: networks as they are stored,
+    Adam's moments, targets, the method's state, and what observations and rewards are normalised
+    by. Its replay begins empty, for transitions of another environment tell of that one. A method
+    that prunes along the run (`Method.finishes`) has done so: what it left stays, under `dense`,
+    which changes nothing. The run at `path` stays as it is. `trust` is as for `Run`.
 
     Args:
-        env: As for `train`: that it was trained in, which the file does not name.
-        learning_rate: In place of the file's.
-        vecnormalize: What VecNormalize saved, if it was trained within that.
-        seed: Of exploration, sampling and episodes; the file's, or 0, if not given.
-        options: Of `sparl.RunConfig`; `buffer_size` is the file's if not given.
+        env: As for `train`; its observations and actions have the shapes of the other one's.
+        steps: Environment steps in the new environment.
+        learning_rate: Adam's step size, if another one.
+        learning_starts: Steps in which the agent acts and learns nothing, to fill its replay. If
+            not given, as many as it took before it first learned, 1,000 at least; none where it
+            learns without a replay.
+        options: Of `sparl.RunConfig`, such as `env_kwargs`, `wrappers`, `envs` and `seed`. Those
+            that tell how the environment is made are not taken over; all others are. Those that
+            decide what networks see (`normalize_observations`, say) cannot be changed.
 
     Raises:
-        BadFile: A file that is truncated or altered.
-        BadValue: An agent that sparl has no equal of, or observations that it was not trained on
-            (normalised ones).
-        BadEnvironment: An environment that it was not trained in.
+        BadValue: Such an option, or other shapes of observations or actions.
+        SparlError: As `train`.
     """
-    folder = launch.import_sb3(
-        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet, progress),
-        *(None if vecnormalize is None else Path(vecnormalize), options),
-    )
+    changes = {"learning_rate": learning_rate, "learning_starts": learning_starts}
+    told = (out, callbacks, quiet, progress, trust)
+    folder = launch.transfer(path, env, {"steps": steps} | options, changes, *told)
     return Run(folder.path)
 
 
