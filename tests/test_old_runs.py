@@ -72,9 +72,10 @@ def test_an_old_run_goes_on(name, folder):
     run = sparl.resume(folder, steps=steps, quiet=True)
     config = RunFolder.open(folder).read_config()
     assert config.run.steps == steps
-    assert json.loads((folder / "config.json").read_text())["versions"]["sparl"] == (
-        sparl.__version__
-    )
+    # It says with what it began, and with what it went on.
+    content = json.loads((folder / "config.json").read_text())
+    assert content["versions"]["sparl"] == "0.1.0"
+    assert content["changes"][-1]["versions"]["sparl"] == ["0.1.0", sparl.__version__]
     after = (folder / "metrics.csv").read_text().splitlines()
     assert after[: len(rows)] == rows
     assert len(after) > len(rows)

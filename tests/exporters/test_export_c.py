@@ -386,7 +386,7 @@ def test_a_layer_that_keeps_one_weight_a_row_compiles(tmp_path):
     agent, method = sparl.TD3(hidden=(16, 16), learning_starts=20), sparl.methods.Static
     sparse = method(0.98, allocation="uniform")
     out = tmp_path / "run"
-    sparl.train("Pendulum-v1", agent, sparse, steps=30, out=out, quiet=True, eval_episodes=0)
+    sparl.train("Pendulum-v1", agent, sparse, steps=30, out=out, quiet=True, eval_episodes=1)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(native_policy, "COMPILE_FLAGS", COMPILE_FLAGS)
         assert sparl.export(out, out=tmp_path / "c")["checked"]

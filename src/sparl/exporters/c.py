@@ -66,7 +66,7 @@ def check_name(name: str) -> None:
         )
     taken = keyword.iskeyword(name) or name in sys.stdlib_module_names or name in HEADERS
     if taken:
-        raise BadValue(f"name is {name}, which is a word of Python or of C: add one to it")
+        raise BadValue(f"name is {shown(name)}, a word of Python or of C: add another to it")
 
 
 def renamed(text: str, name: str) -> str:

@@ -14,7 +14,7 @@ from sparl.config import RunConfig, Show
 from sparl.engine import Engine
 from sparl.errors import BadFile, BadRun
 from sparl.launch import starting
-from sparl.storage import Change, RunFolder, exclusive_folder, quoted
+from sparl.storage import Change, RunFolder, exclusive_folder, provenance, quoted
 from sparl.training import Callback, Trainer
 
 NEVER = "never"
@@ -60,11 +60,15 @@ def resumed(
                 ended = _past_its_end(trainer)
         changed = _difference(before, (run, agent))
         recorded = [_cut(change, step or 0) for change in folder.changes()]
-        if changed or ended:
-            recorded.append(Change(step or 0, changed, ended))
+        others = provenance.differing(folder.versions())
+        if changed or ended or others:
+            recorded.append(Change(step or 0, changed, ended, others))
             trainer.notes += [
-                f"{name} is {new} now; it was {old}" for name, (old, new) in changed.items()
+                f"{name} is {new} now; it was {old}"
+                for name, (old, new) in (changed | others).items()
             ]
+        if others:
+            trainer.notes.append("with other versions it does not go on bit for bit")
         if (step or 0) < run.steps and not trainer.state.ended:
             _forget_end(folder)  # first: with the new steps in config.json it would look finished
         folder.write_config(run, agent, method, spaces, recorded)

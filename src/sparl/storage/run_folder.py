@@ -14,22 +14,19 @@ policy-best/     the policy of the best evaluation
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from sparl import agents, kernels, methods
+from sparl import agents, methods
 from sparl.agents import AGENTS, Agent
 from sparl.config import NotImported, RunConfig
 from sparl.envs import Spaces
 from sparl.errors import BadFile, BadRun
 from sparl.methods import METHODS, Method
-from sparl.storage import files, schema, trust
+from sparl.storage import files, provenance, schema, trust
 from sparl.storage.checkpoint import BEST, Checkpoints
 from sparl.storage.summary import SummaryFile
 from sparl.storage.table import Table
@@ -37,8 +34,6 @@ from sparl.validation import shown
 
 FORMAT = 1
 """Version of config.json."""
-RECORDED = ("sparl", "jax", "jaxlib", "equinox", "optax", "gymnasium", "mujoco", "numpy")
-"""Packages whose versions config.json records."""
 
 
 class RecordedConfig(NamedTuple):
@@ -69,6 +64,8 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Options by name: what they were, and what they are since."""
     ended: str = ""
     """Why the run had ended at this checkpoint; empty if it had not, or had made all its steps."""
+    versions: dict[str, tuple[str, str]] = {}
+    """Of packages, and the instruction set: what they were, and what they are since."""
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -148,7 +145,10 @@ class RunFolder:
         spaces: Spaces,
         changes: Sequence[Change] = (),
     ) -> None:
-        """Writes config.json, and creates the folder; `changes` is what `changes` gives."""
+        """Writes config.json, and creates the folder; `changes` is what `changes` gives.
+
+        With what versions a run began stays there when it goes on.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         content = {
             "format": FORMAT,
@@ -156,10 +156,7 @@ class RunFolder:
             "agent": {"name": agents.name_of(agent)} | dataclasses.asdict(agent),
             "method": {"name": methods.name_of(method)} | dataclasses.asdict(method),
             "spaces": dataclasses.asdict(spaces),
-            "versions": {name: importlib.metadata.version(name) for name in RECORDED}
-            | {"python": platform.python_version()},
-            "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
-            "instruction_set": kernels.instruction_set(),
+            **self._begun(),
         } | ({"changes": msgspec.to_builtins(changes)} if changes else {})
         named = trust.code(content)
         if named:
@@ -187,6 +184,22 @@ class RunFolder:
             self._part(METHODS.find(content.method["name"]), content.method, "method"),
             content.spaces,
         )
+
+    def versions(self) -> dict[str, str]:
+        """The versions, and the instruction set, that the run had last."""
+        content = self._read_config()
+        known = content.versions | {provenance.SET: content.instruction_set or ""}
+        for change in content.changes:
+            known |= {name: new for name, (_, new) in change.versions.items()}
+        return {name: version for name, version in known.items() if version}
+
+    def _begun(self) -> dict[str, Any]:
+        """With what versions, and on what machine, the run began."""
+        if not (self.path / "config.json").exists():
+            return provenance.here()
+        content = self._read_config()
+        names = ("versions", "machine", "instruction_set")
+        return {name: getattr(content, name) for name in names}
 
     def changes(self) -> tuple[Change, ...]:
         """What was changed about the run each time that it went on."""
