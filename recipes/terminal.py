@@ -63,6 +63,7 @@ SHOTS = (
     Shot("inspect", "sparl inspect runs/first"),
     Shot("eval", "sparl eval runs/first"),
     Shot("prune", "sparl prune runs/dense --method dsp --steps 10000 --out runs/pruned"),
+    Shot("transfer", "sparl transfer runs/first CartPole-v1 --steps 10000 --out runs/moved"),
     Shot("distill", "sparl distill runs/first --hidden 4 4 --steps 10000 --out runs/student"),
     Shot("export", "sparl export runs/first --dtype int8 --out c"),
     Shot("compare", "sparl compare runs/first runs/dense"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,18 @@ def test_numbers_of_numpy_and_lists_become_what_the_field_has():
 
 
 WORDS = [
-    *("train", "prune", "import", "eval", "inspect", "compare", "report", "features", "export"),
+    *(
+        "train",
+        "prune",
+        "transfer",
+        "import",
+        "eval",
+        "inspect",
+        "compare",
+        "report",
+        "features",
+        "export",
+    ),
     *("list", "bench", "sb3", "--agent", "--method", "--steps", "--seed", "--pattern", "--hidden"),
     *(
         "--out",
@@ -109,7 +121,10 @@ def test_any_command_line_works_or_says_why_not(tmp_path, monkeypatch, capsys):
     shutil.copytree(OLD_RUN, tmp_path / "run")
     for name in ("train", "resume", "prune", "import_sb3"):
         monkeypatch.setattr(api, name, lambda *_, **__: None)
+    moved = SimpleNamespace(folder=tmp_path / "moved")
+    monkeypatch.setattr(api, "transfer", lambda *_, **__: moved)
     monkeypatch.setattr(cli.training_commands, "_conclude", lambda _: None)
+    monkeypatch.setattr(cli.training_commands, "_compare_returns", lambda *_: None)
     monkeypatch.setenv("NPROC", "2")  # what --threads sets is taken back
     monkeypatch.setattr(cli.dispatch.bench, "main", lambda _: None)
     for module, name in (
