@@ -228,6 +228,8 @@ def test_exported_c_gives_what_the_policy_gives(name, sparse, tmp_path):
         refused = tried[:1].copy()
         refused[0, 2] = np.nan
         assert np.isnan(compiled.outputs(refused)).all()
+        if policy.network.wiring.stages[0].input_norm == "layer":  # of which there is none then
+            assert np.isnan(compiled.outputs(np.full_like(refused, 3e38))).all()
 
 
 def test_norms_of_inputs_are_folded_where_the_layout_lets():

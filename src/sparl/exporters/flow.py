@@ -81,8 +81,11 @@ def _wired(network: DeviceNetwork, wiring: Wiring) -> Iterator[str]:
             yield f"affine(stretch_{i}, offset_{i}, {layer.inputs}, {read});"
         if network.integers:
             highest = f"{network.limits[i]}.0f"
-            yield f"for (i = 0; i < {layer.inputs}; i++)"
+            yield f"for (i = 0; i < {layer.inputs}; i++) {{"
+            yield "    if (!is_finite(read[i])) /* no integer stands for it */"
+            yield "        return POLICY_NOT_FINITE;"
             yield f"    x[i] = quantize(read[i] * steps_{i}[i], -{highest}, {highest});"
+            yield "}"
         yield from _product(i, layer)
         if i == len(network.layers) - 1:
             return
