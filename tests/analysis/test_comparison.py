@@ -340,6 +340,9 @@ def test_an_altered_environment_is_another_variant(make_run):
         for seed, (name, of) in enumerate((("a", spec), ("b", short)))
     )
     assert len(sparl.compare([one, other]).variants) == 2
+    for i, broken in enumerate(("{", "[1]", "3")):  # of a config.json that somebody edited
+        odd = make_run(f"odd{i}", seed=2, env_spec=broken)
+        assert len(sparl.compare([one, odd]).variants) == 2
 
 
 def test_notes_name_runs_that_ended_early(make_run):

@@ -457,3 +457,20 @@ def test_c_that_does_not_compute_the_policy_is_not_written(run, tmp_path, monkey
     with pytest.raises(BadRun, match="differ from the policy's by"):
         sparl.export(run, out=tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_report_of_others_takes_no_file_away_that_is_no_exports(run, tmp_path):
+    out, outside = tmp_path / "c", tmp_path / "mine.txt"
+    sparl.export(run, out=out)
+    outside.write_text("keep")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "main.py").write_text("keep")
+    shutil.rmtree(out / "test")
+    (out / "test").symlink_to(tmp_path / "elsewhere")
+    named = ["../mine.txt", str(outside), "test/../../mine.txt", "test/main.py", 3, None, ".", ""]
+    (out / "export.json").write_text(json.dumps({"files": named}))
+    sparl.export(run, "numpy", out=out)
+    assert outside.exists() and (tmp_path / "elsewhere" / "main.py").exists()
+    for broken in ("[1]", "{", '{"files": 3}'):
+        (out / "export.json").write_text(broken)
+        sparl.export(run, "numpy", out=out)

@@ -1,6 +1,7 @@
 """Exported ONNX, run by onnxruntime: what it computes, and its operators and shapes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,14 @@ def test_the_report_has_the_bytes_and_the_error(run, tmp_path):
     assert json.loads((tmp_path / "onnx" / "export.json").read_text()) == report
     assert report["bytes"] == (tmp_path / "onnx" / "policy.onnx").stat().st_size
     assert report["error"]["observations"] == 1200 and report["error"]["max"] < 1e-5
+
+
+def test_actions_of_a_coarser_type_are_compared_as_such(run, tmp_path):
+    policy = sparl.load(run).policy
+    coarse = replace(policy.spaces, dtype="float16")
+    saved = Policy(policy.network, coarse, policy.golden, policy.normalization)
+    saved.save(tmp_path / "policy")
+    assert sparl.export(tmp_path / "policy", "onnx", tmp_path / "onnx")["error"]["max"] < 1e-3
 
 
 def test_types_other_than_float32_are_refused(run):

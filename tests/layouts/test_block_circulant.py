@@ -151,6 +151,14 @@ def test_first_rows_are_those_of_the_dense_matrix(case):
         assert same_bits(first.bias, layer.bias[:count])
 
 
+def test_first_rows_without_a_block_are_zeros():
+    kept = Kept(jnp.array([1], jnp.int32), jnp.array([0, 0, 1], jnp.int32))
+    layer = BlockCirculant.packed(jnp.ones((1, 2)), jnp.arange(4.0), 4, kept)
+    first = layer.first_rows(2)
+    assert isinstance(first, Dense)  # an empty table is no C
+    assert same_bits(first.apply(jnp.ones((4, 1))), np.float32([[0], [1]]))
+
+
 @settings(max_examples=20, deadline=None)
 @given(layers())
 def test_a_blank_layer_has_the_shapes_of_the_described_one(case):

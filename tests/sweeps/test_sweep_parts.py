@@ -193,5 +193,12 @@ def test_controls_beside_a_run_are_planned_and_tiny_is_as_large_as_what_is_kept(
     assert actor(a - 1, b - 1) < kept <= actor(a, b)
     assert actor(a, b) + critics(c - 1, d - 1) < whole <= actor(a, b) + critics(c, d)
     assert tiny["method"] == "dense"
+    # A control that has begun stays what it is, whatever more runs keep in the mean.
+    (tmp_path / "Point-v0").mkdir()
+    other = replace(agent, hidden=(5, 6), critic_hidden=(7, 8))
+    sparl.train(ENV, other, out=tmp_path / "Point-v0" / "tiny-0", **short)
+    sweeps.beside(config, agent, method, ["tiny"], seeds="0-4", out=tmp_path, quiet=True)
+    again = planned[-1].variants["tiny"]
+    assert (again["hidden"], again["critic_hidden"]) == ((5, 6), (7, 8))
     with pytest.raises(BadValue, match="method is dense itself"):
         sweeps.beside(config, agent, Dense(), ["tiny"])

@@ -206,6 +206,16 @@ def test_a_best_policy_begins_anew_with_a_run_that_was_killed_before_its_first_c
     assert found["value"] == max(e["return"] for e in summary(run)["evals"])
 
 
+def test_what_a_kill_left_while_it_wrote_is_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.part").write_text("{")
+    assert train(tmp_path / "run").folder.exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.part").write_text("mine")
+    with pytest.raises(BadRun, match="is not empty"):
+        train(tmp_path / "mine")
+
+
 def test_a_run_that_went_back_and_was_killed_goes_on_from_there(whole, tmp_path):
     run = train(tmp_path / "run")
     checkpoints = RunFolder(run.folder).checkpoints

@@ -274,8 +274,8 @@ def _notes(
         notes.append(f"these variants also differ in: {', '.join(others)}")
     if len(variants) > 1 and max(seeds) > 1:
         notes.append(
-            "difference: of the policies' returns, seed by seed; none whose 95 % interval holds 0 "
-            "(Student's t) is called one. better in: the share of pairs of runs"
+            "difference: of the policies' returns, seed by seed; none whose 95 % interval "
+            "(Student's t) includes 0 is called one. better in: the share of pairs of runs"
         )
     notes.append(
         "steps/s and seconds are medians over the seeds and include evaluations; runs made side by "

@@ -1,7 +1,7 @@
 """What sets variants apart from one of them, and whether so many seeds can tell.
 
 Differences are paired by seed: runs of one seed begin with the same networks and episodes. Nothing
-whose 95 % interval holds 0 is called a difference.
+whose 95 % interval includes 0 is called a difference.
 """
 
 from __future__ import annotations

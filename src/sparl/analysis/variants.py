@@ -14,6 +14,8 @@ from sparl.methods import METHODS
 
 OF_LENGTH = ("steps", "checkpoint_every", "stop_at_return")
 """Options whose change leaves a run the variant that it was."""
+ALTERED = ("kwargs", "max_episode_steps", "additional_wrappers")
+"""Entries of an environment's recorded spec that make it another one."""
 UNREMARKABLE = ("hidden", "critic_hidden")
 """Options that `other_differences` leaves out, because labels show them where they differ."""
 
@@ -148,11 +150,12 @@ def _classes(variant: VariantConfig) -> str:
 
 def _altered(spec: str) -> str:
     """What a recorded environment is beside its name: arguments, time limit and wrappers."""
-    if not spec:
-        return ""
-    found = json.loads(spec)
-    kept = ("kwargs", "max_episode_steps", "additional_wrappers")
-    return json.dumps({name: found.get(name) for name in kept}, sort_keys=True)
+    try:
+        found = json.loads(spec or "{}")
+        kept = {name: found.get(name) for name in ALTERED}
+    except (ValueError, AttributeError):  # as nobody wrote it: at least it is told from others
+        return spec
+    return json.dumps(kept, sort_keys=True) if spec else ""
 
 
 def _defaults(config: Any) -> dict[str, Any]:

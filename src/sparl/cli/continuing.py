@@ -13,8 +13,21 @@ from sparl.config.run import EvalEnv, Vectorization
 from sparl.envs import WrapperSpec
 
 
-@dataclass(frozen=True)
-class Resume:
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What all of them have."""
+
+    threads: int | None = None
+    """Threads that compute. If not given, one for each core."""
+    quiet: bool = False
+    """Print nothing."""
+    progress: Show | None = None
+    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
+    given: rich on a terminal, and else plain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(Training):
     """Go on with a run from exactly where its newest checkpoint is."""
 
     resume: Path
@@ -35,19 +48,12 @@ class Resume:
     """Log to this project of Weights & Biases, too (extra `wandb`)."""
     ray_address: str | None = None
     """The Ray cluster of a run with actors. If not given: RAY_ADDRESS, or this machine."""
-    threads: int | None = None
-    """Threads that compute. If not given, one for each core."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
-    quiet: bool = False
-    """Print nothing."""
-    progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
-    given: rich on a terminal, and else plain."""
 
 
-@dataclass(frozen=True)
-class Transfer:
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Training):
     """Learn on in another environment: on the robot after its simulator, or in a harder task. A new
     run begins with what the run in DIR has learned, and with an empty replay. The other run stays
     as it is."""
@@ -87,19 +93,12 @@ class Transfer:
     """Mean return of an evaluation at which the run ends, before all its steps are made."""
     out: Path | None = None
     """Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS."""
-    threads: int | None = None
-    """Threads that compute. If not given, one for each core."""
     trust: bool = False
     """Import the code that the run names, though it was not written by you on this machine."""
-    quiet: bool = False
-    """Print nothing."""
-    progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
-    given: rich on a terminal, and else plain."""
 
 
-@dataclass(frozen=True)
-class Import:
+@dataclass(frozen=True, kw_only=True)
+class Import(Training):
     """Make a run of an agent that Stable-Baselines3's model.save saved. The file has no replay, so
     the agent first acts for some steps without learning. PPO, TD3, SAC and DQN can be pruned and
     trained on; of A2C, TRPO, DDPG, TQC, QR-DQN and gSDE it is the policy, to evaluate and export.
@@ -128,10 +127,3 @@ class Import:
     statistics from then on. No code of the file is run."""
     seed: int | None = None
     """Seed of exploration, sampling and episodes. If not given: the file's, or 0."""
-    threads: int | None = None
-    """Threads that compute. If not given, one for each core."""
-    quiet: bool = False
-    """Print nothing."""
-    progress: Show | None = None
-    """off: notes alone. plain: a line now and then. rich: a line that is written anew. If not
-    given: rich on a terminal, and else plain."""

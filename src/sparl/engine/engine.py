@@ -155,8 +155,12 @@ class Engine(Sizes, Acting):
         self.learner = replace(other.learner, optimizers=self.learner.optimizers)
         if self.method == other.method:
             self.method_state = other.method_state
-        self.statistics, self.discounted_returns = other.statistics, other.discounted_returns
+        self.normalize_as(other)
         self._compile()
+
+    def normalize_as(self, other: Engine) -> None:
+        """Takes over by what another engine normalises observations and rewards."""
+        self.statistics, self.discounted_returns = other.statistics, other.discounted_returns
 
     def policy(self) -> Network:
         """What is saved of the agent when training is over."""

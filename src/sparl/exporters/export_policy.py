@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.errors import BadRun, BadValue
+from sparl.errors import BadFile, BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import NAME, CProgram, check_name
 from sparl.exporters.measured import measured
@@ -25,6 +26,8 @@ from sparl.training import Evaluator, Which, load_policy
 
 REPORT_FILE = "export.json"
 """The report of `export`, beside what it wrote."""
+WRITTEN = re.compile(r"(test/)?\w+(\.\w+)?", re.ASCII)
+"""Names of files of an export, in its folder."""
 BEGUN = ".export.begun"
 """In the folder of an export while it is written."""
 DEVICE_FILE = "device.json"
@@ -134,17 +137,33 @@ def _write(out: Path, contents: Mapping[str, bytes], report: dict[str, Any]) -> 
     """Writes an export in the place of an earlier one, of which only a user's own files stay."""
     out.mkdir(parents=True, exist_ok=True)
     files.write_bytes(out / BEGUN, b"")  # whoever comes after a failure may write here again
-    before = files.read_json(out / REPORT_FILE) if (out / REPORT_FILE).exists() else {}
-    for file in before.get("files", ()):
+    for file in (*_written_before(out), REPORT_FILE, DEVICE_FILE):
         if file not in contents:
             (out / file).unlink(missing_ok=True)
-    for file in (REPORT_FILE, DEVICE_FILE):
-        (out / file).unlink(missing_ok=True)
     for file, content in contents.items():
         (out / file).parent.mkdir(exist_ok=True)
         files.write_bytes(out / file, content)
     files.write_json(out / REPORT_FILE, report)
     (out / BEGUN).unlink()
+
+
+def _written_before(out: Path) -> list[str]:
+    """The files of an earlier export, by its report.
+
+    The report may be anybody's: nothing is taken for such a file that an export could not have
+    written into its folder.
+    """
+    try:
+        named = files.read_json(out / REPORT_FILE).get("files", [])
+    except (BadFile, AttributeError):  # there is none, or it is broken
+        return []
+    inside = out.resolve()
+    return [
+        name
+        for name in (named if isinstance(named, list) else ())
+        if isinstance(name, str) and WRITTEN.fullmatch(name)
+        if (out / name).parent.resolve() in (inside, inside / "test")
+    ]
 
 
 def _refuse_foreign_folder(out: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+
 from sparl.agents import Agent
 from sparl.config import RunConfig, Show
 from sparl.engine import Engine
@@ -62,7 +64,7 @@ def resumed(
         recorded = [_cut(change, step or 0) for change in folder.changes()]
         others = provenance.differing(folder.versions())
         if changed or ended or others:
-            recorded.append(Change(step or 0, changed, ended, others))
+            recorded.append(Change(step or 0, changed, ended, others or UNSET))
             trainer.notes += [
                 f"{name} is {new} now; it was {old}"
                 for name, (old, new) in (changed | others).items()

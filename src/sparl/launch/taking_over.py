@@ -61,13 +61,10 @@ def prune(
     with starting.trainer(folder, run, agent, method, callbacks, quiet, progress) as trainer:
         starting.refuse_other_spaces(trainer, spaces)
         trainer.begin_with(engine.learner)
-        trainer.engine.statistics = engine.statistics
-        trainer.engine.discounted_returns = engine.discounted_returns
+        trainer.engine.normalize_as(engine)
         source.checkpoints.load_replay(state.step, trainer.replay)
         trainer.replay.cut()
-        # The method measures the returns to come by those of before.
-        for name in ("best_recent", "lowest_recent", "returns", "lengths"):
-            setattr(trainer.state, name, getattr(state, name))
+        trainer.state.go_on_from(state)
         starting.begin(trainer)
     return folder
 

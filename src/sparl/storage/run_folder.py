@@ -64,8 +64,9 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Options by name: what they were, and what they are since."""
     ended: str = ""
     """Why the run had ended at this checkpoint; empty if it had not, or had made all its steps."""
-    versions: dict[str, tuple[str, str]] = {}
-    """Of packages, and the instruction set: what they were, and what they are since."""
+    versions: dict[str, tuple[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    """Of packages, and the instruction set: what they were, and what they are since. Left out where
+    they are the same."""
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -190,7 +191,7 @@ class RunFolder:
         content = self._read_config()
         known = content.versions | {provenance.SET: content.instruction_set or ""}
         for change in content.changes:
-            known |= {name: new for name, (_, new) in change.versions.items()}
+            known |= {name: new for name, (_, new) in (change.versions or {}).items()}
         return {name: version for name, version in known.items() if version}
 
     def _begun(self) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def beside(
     if "tiny" not in vs or not done:
         return result
     # More runs than before may keep other weights in the mean; a control stays what it is.
-    smaller = SweepFolder(Path(out)).agent_of("tiny") or tiny(agent, done)
+    before = SweepFolder(Path(out)).agent_of("tiny")
+    smaller = tiny(agent, done) if before is None else _as_wide(agent, before)
     if smaller == agent and "dense" in vs:
         told = f"{name} kept every weight: the tiny agent is the dense one"
         Console(stderr=True, quiet=quiet, soft_wrap=True).print(told)
@@ -117,6 +118,11 @@ def tiny(agent: Agent, done: Sequence[RunFolder]) -> Agent:
     if "critic_hidden" not in {field.name for field in fields(agent)}:
         return made
     return _least(made, "critic_hidden", critics, whole, kept["weights_kept"])
+
+
+def _as_wide(agent: Agent, other: Agent) -> Agent:
+    names = {"hidden", "critic_hidden"} & {field.name for field in fields(agent)}
+    return replace(agent, **{name: getattr(other, name) for name in names})
 
 
 def _least(

@@ -52,9 +52,10 @@ class SaveBest(Callback):
             score = schema.convert(content, Score, file)
             if score.step <= trainer.state.step:
                 self._best = Best(score)
-        elif run == str(trainer.folder.path):
-            pass  # it was killed before its first checkpoint, and begins again
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        # A run that was killed before its first checkpoint begins again, and so does this.
+        elif (
+            run != str(trainer.folder.path) and self.folder.exists() and any(self.folder.iterdir())
+        ):
             raise BadFile(
                 f"{self.folder} is not empty. Choose another folder for the best policy",
                 file=self.folder,

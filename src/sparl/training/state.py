@@ -128,6 +128,11 @@ class LoopState:
         """Whether the newest evaluation is of this step."""
         return self.evaluations[-1:] != [] and self.evaluations[-1][0] == self.step
 
+    def go_on_from(self, other: LoopState) -> None:
+        """Takes over the returns of training before, by which a method measures those to come."""
+        self.best_recent, self.lowest_recent = other.best_recent, other.lowest_recent
+        self.returns, self.lengths = other.returns, other.lengths
+
     def updated(self, footprint: Footprint, count: int = 1) -> None:
         """Counts updates of networks with this footprint."""
         self.updates += count

@@ -136,7 +136,7 @@ class RunSection:
         return "; ".join(
             f"{name} from {old} to {new} at step {change['step']:,}"
             for change in self.run.recorded.get("changes", ())
-            for name, (old, new) in change.get("changed", {}).items()
+            for name, (old, new) in (change.get("changed", {}) | change.get("versions", {})).items()
         )
 
     @property
