@@ -15,6 +15,7 @@ import csv
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import drawing.presets
 import gymnasium as gym
@@ -69,9 +70,9 @@ def main() -> None:
             raise SystemExit(f"failed: {', '.join(map(str, swept.failed))}")
 
 
-def write_chance(name: str, path: Path) -> None:
+def write_chance(name: str, path: Path, **kwargs: Any) -> None:
     """What actions return that nothing has learned: uniformly random ones, and zeros of a Box."""
-    env = gym.make(name)
+    env = gym.make(name, **kwargs)
     kinds = ("random actions", "zero actions")[: 1 + isinstance(env.action_space, gym.spaces.Box)]
     lines = ["actions,mean_return"]
     for kind in kinds:
