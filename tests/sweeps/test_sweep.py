@@ -116,3 +116,14 @@ def test_a_sweep_that_cannot_be_run_begins_nothing(tmp_path, monkeypatch):
     with pytest.raises(BadValue, match="no option width"):
         sparl.sweep(STUDY | {"options": {"width": 3}}, out="out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_failed_is_tried_again_unless_that_is_not_wanted(tmp_path):
+    study = {"envs": [BROKEN], "variants": {"tiny": {}}, "steps": 200, "options": OPTIONS}
+    options = {"out": tmp_path, "jobs": 1, "quiet": True}
+    (log,) = sparl.sweep(study, **options).failed
+    log.write_text("of the first call")
+    assert sparl.sweep(study, retry=False, **options).failed == (log,)
+    assert log.read_text() == "of the first call"
+    assert sparl.sweep(study, **options).failed == (log,)
+    assert "a gear came off" in log.read_text()
