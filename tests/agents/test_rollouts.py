@@ -17,6 +17,8 @@ from sparl.agents.common.discrete import chosen
 from sparl.agents.common.one_step import OneStepAgent
 from sparl.errors import BadValue
 from sparl.networks import Networks
+from sparl.replay import Columns, Replay
+from sparl.storage import RunFolder
 
 STEPS = "environments:Steps-v0"
 
@@ -111,22 +113,29 @@ class Watch(sparl.Callback):
         monkeypatch.setattr(Engine, "update", noted)
 
 
-@pytest.mark.parametrize("envs", [1, 3])
-def test_every_epoch_has_every_transition_of_the_rollout_once(tmp_path, monkeypatch, envs):
+def in_order(rows):
+    """The same rows, sorted."""
+    return rows[np.lexsort(rows.T)]
+
+
+@pytest.mark.parametrize("envs, ends", [(1, (32, 64)), (3, (33, 64))])
+def test_every_epoch_has_every_transition_of_the_rollout_once(tmp_path, monkeypatch, envs, ends):
     watch = Watch(monkeypatch)
     sparl.train(STEPS, AGENT, out=tmp_path / "run", **OFTEN | {"steps": 64, "envs": envs})
     assert len(watch.batches) == 2 * 2 * 4
+    replay = Replay(1000, Columns(2, 3, discrete=True), envs)
+    RunFolder(tmp_path / "run").checkpoints.load_replay(64, replay)
     per_rollout = np.split(np.stack(watch.batches), 2)
-    for batches in per_rollout:
+    for batches, end in zip(per_rollout, ends, strict=True):
+        rollout = replay.span(end - 32, end)[:, :-1]  # behind come the discount and extras
         first, second = (epoch.reshape(32, -1) for epoch in np.split(batches, 2))
-        assert first.shape[1] == second.shape[1]
-        order = [np.lexsort(rows.T) for rows in (first, second)]
-        np.testing.assert_array_equal(first[order[0]], second[order[1]])
+        for epoch in (first, second):
+            np.testing.assert_array_equal(in_order(epoch[:, : rollout.shape[1]]), in_order(rollout))
         assert not np.array_equal(first, second)  # shuffled anew
 
 
 def test_the_first_ratios_of_a_rollout_are_one(tmp_path, monkeypatch):
-    """Old log-probabilities are those of the policy that acted."""
+    """Old log-probabilities are of the weights before the rollout's first update."""
     agent = replace(AGENT, rollout=8, passes=1)
     sparl.train(STEPS, agent, out=tmp_path / "run", **OFTEN | {"steps": 64, "log_every": 8})
     text = (tmp_path / "run" / "metrics.csv").read_text().splitlines()

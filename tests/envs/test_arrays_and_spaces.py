@@ -93,6 +93,14 @@ def test_rewards_of_every_scalar_form_are_taken(reward):
     assert given == 1.0
 
 
+def test_a_tuple_of_numbers_is_an_observation_of_a_box():
+    kind = type("Kind", (Own,), {"observe": lambda self: tuple(self.buffer)})
+    env = envs.EnvMaker("own", envs.find(envs.describe(kind).name))()
+    first, _ = env.reset()
+    after = env.step(np.zeros(1, np.float32))[0]
+    assert (first.tolist(), after.tolist()) == ([0, 0], [1, 0])
+
+
 @pytest.mark.parametrize("reward, message", [([1, 1, 1], r"shape \(3,\)"), ("much", "no number")])
 def test_rewards_that_are_no_number_are_refused(tmp_path, reward, message):
     with pytest.raises(BadEnvironment, match=message):
@@ -222,6 +230,7 @@ OBSERVED = {
             "goal": spaces.Box(-1.0, 1.0, (2, 2), np.float64),
         }
     ),
+    "unsorted": spaces.Dict(state=VECTOR, goal=spaces.Dict(y=VECTOR, x=spaces.Discrete(3))),
     "tuple": spaces.Tuple([spaces.MultiDiscrete([2, 3]), spaces.Box(0.0, 1.0, (1,))]),
 }
 
@@ -239,6 +248,37 @@ def test_observations_are_flattened_as_gymnasium_does(space):
         assert found.flat(wanted.reshape(found.observation_shape)).shape == wanted.shape
 
 
+def test_policies_of_before_see_entries_sorted_by_name():
+    """Their structure does not say that entries come in its order."""
+    listed = [["b", {"kind": "Box", "shape": [1]}], ["a", {"kind": "Box", "shape": [2]}]]
+    recorded = {"kind": "Dict", "spaces": listed}
+    old = envs.Spaces((3,), (1,), (-1.0,), (1.0,), structure=recorded)
+    new = envs.Spaces((3,), (1,), (-1.0,), (1.0,), structure=recorded | {"ordered": True})
+    observation = {"a": np.float32([1, 2]), "b": np.float32([3])}
+    assert old.flat(observation).tolist() == [1, 2, 3]
+    assert new.flat(observation).tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "shape, options",
+    [
+        ((), {}),
+        ((6, 7), {"autoreset": "same_step"}),
+        ((1, 5), {"autoreset": "next_step"}),
+        ((2,), {"frame_stack": 3}),
+        ((1, 5), {"frame_stack": 3, "autoreset": "same_step"}),
+    ],
+    ids=str,
+)
+def test_several_environments_have_observations_of_any_shape(tmp_path, shape, options):
+    kind = acting_in(PUSH, spaces.Box(-9.0, 9.0, shape, np.float32))
+    run = sparl.train(kind, TINY, out=tmp_path / "run", envs=2, **OFTEN | options)
+    size = max(1, int(np.prod(shape))) * options.get("frame_stack", 1)
+    assert run.policy.spaces.observation_size == size
+    before, after = stored(run.folder, size)
+    assert np.isfinite(before).all() and before.shape == after.shape == (200, size)
+
+
 def test_entries_keep_their_names():
     env = envs.EnvMaker("it", envs.find(envs.describe(acting_in(PUSH, OBSERVED["dict"])).name))
     entries = envs.spaces_of(env()).entries
@@ -253,9 +293,11 @@ def test_entries_keep_their_names():
     [
         (spaces.Box(0, 255, (64, 64, 3), np.uint8), "image"),
         (spaces.Sequence(spaces.Discrete(2)), "not fixed"),
+        (spaces.Dict(at=VECTOR, mission=spaces.Text(5)), "not fixed.*FilterObservation"),
+        (spaces.OneOf([VECTOR, spaces.Discrete(2)]), "not fixed"),
         (spaces.Box(0.0, 1.0, (0,)), "empty"),
     ],
-    ids=["image", "sequence", "empty"],
+    ids=["image", "sequence", "text", "one of", "empty"],
 )
 def test_observations_that_cannot_be_learned_from_are_refused(tmp_path, space, message):
     with pytest.raises(BadEnvironment, match=message):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import sparl
 from sparl import envs
 from sparl.cli import main
 from sparl.envs import check
-from sparl.errors import BadValue, Diverged
+from sparl.errors import BadEnvironment, BadValue, Diverged
 from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder
 
@@ -36,7 +39,7 @@ class Endless(gym.Env):
         breaks = self.t == 30 and self.bad and self.episode >= 2 and not Endless.broken
         Endless.broken = Endless.broken or bool(breaks)
         observation = np.float32([self.t, np.inf if breaks and self.bad == "observation" else 0.0])
-        reward = float("nan") if breaks and self.bad == "reward" else 1.0
+        reward = {"reward": float("nan"), "large": -1e39}.get(self.bad, 1.0) if breaks else 1.0
         return observation, reward, False, self.t == self.length, {}
 
 
@@ -56,6 +59,25 @@ def test_endless_episodes_are_cut_when_a_checkpoint_is_overdue(tmp_path, monkeyp
     assert "episodes under way at step 101 were cut to save in time" in capsys.readouterr().err
 
 
+def test_a_shared_environment_is_evaluated_where_an_endless_episode_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparl.training.state.ENDLESS", 60)
+    options = OFTEN | {"eval_max_steps": 25, "eval_env": "shared"}
+    run = sparl.train(Endless(), TINY, out=tmp_path / "run", **options)
+    with open(run.folder / "metrics.csv", encoding="utf-8") as file:
+        rows = [(int(row["step"]), row["eval_return"]) for row in csv.DictReader(file)]
+    # Rows of steps at which an evaluation falls due come with it; the others do not wait.
+    expected = [(25, ""), (75, ""), (101, "25"), (125, ""), (175, ""), (200, "25")]
+    assert [(step, value and f"{float(value):g}") for step, value in rows] == expected
+
+
+def test_what_waits_for_the_end_of_an_episode_is_learned_where_it_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparl.training.state.ENDLESS", 60)
+    agent = replace(TINY, train_unit="episodes")
+    run = sparl.train(Endless, agent, out=tmp_path / "run", **LOOSE)
+    states = [RunFolder(run.folder).checkpoints.read_state(step) for step in (101, 200)]
+    assert [state.state["updates"] for state in states] == [101 - 40, 200 - 40]
+
+
 def test_a_known_limit_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("sparl.training.state.ENDLESS", 1)
     options = LOOSE | {"max_episode_steps": 95}
@@ -71,7 +93,7 @@ def test_endless_episodes_of_an_evaluation_are_cut_and_told_of(tmp_path, capsys)
     assert run.evaluate(1).as_dict()["cut"] == 1
 
 
-@pytest.mark.parametrize("bad", ["observation", "reward"])
+@pytest.mark.parametrize("bad", ["observation", "reward", "large"])
 def test_numbers_that_are_not_finite_are_left_out_and_saved_before(tmp_path, bad):
     options = LOOSE | {"env_kwargs": {"length": 45, "bad": bad}}
     with pytest.raises(Diverged, match=r"not finite \(step 74, .*nonfinite skip.*step 74 is safe"):
@@ -94,9 +116,11 @@ def test_such_steps_are_skipped_if_asked(tmp_path, capsys, options):
     rows = replay.span(0, replay.added)
     assert replay.added < 200
     assert np.isfinite(rows).all()
+    if options:  # two streams in turn
+        return
     # Each of its steps is followed by one of the same episode, or marked as its last.
-    ends = np.flatnonzero(rows[:, -1] > 0)
-    assert np.all(rows[ends[:-1] + 1, 0] <= 1) or options
+    last = rows[:-1, -1] > 0
+    np.testing.assert_array_equal(rows[1:, 0], np.where(last, 0, rows[:-1, 0] + 1))
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -128,6 +152,43 @@ def test_first_observations_that_are_not_finite_are_skipped(tmp_path, agent, num
     assert np.array_equal(rows[:, 0] + 1, rows[:, 4])
     with pytest.raises(Diverged, match=r"gave an? (first )?observation that is not finite"):
         sparl.train(Sometimes, agent, out=tmp_path / "other", **asked)
+
+
+class Falling(Endless):
+    """Loses a point a step for seven steps; by some seeds breaks in step 3, or in the first."""
+
+    breaks = 0.5
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        self.at = int(self.np_random.choice([0, 3])) if self.np_random.random() < self.breaks else 9
+        return (observation if self.at else observation + np.inf), info
+
+    def step(self, action):
+        self.t += 1
+        observation = np.float32([self.t, np.nan if self.t == self.at else 0.0])
+        return observation, -1.0, self.t == 7, False, {}
+
+
+class Broken(Falling):
+    breaks = 1.0
+
+
+def test_episodes_of_an_evaluation_that_break_have_no_return(tmp_path, capsys):
+    asked = OFTEN | {"nonfinite": "skip", "eval_episodes": 20, "quiet": False}
+    run = sparl.train(Falling, TINY, out=tmp_path / "run", **asked)
+    assert "episodes of an evaluation were left out" in capsys.readouterr().err
+    found = run.evaluate(20)
+    assert set(found.returns) == {-7.0} and found.left_out == 20 - len(found.returns) > 3
+    (best,) = {e["return"] for e in (RunFolder(run.folder).read_summary() or {})["evals"]}
+    assert best == -7.0
+
+
+def test_an_evaluation_without_a_whole_episode_does_not_end_training(tmp_path):
+    run = sparl.train(Broken, TINY, out=tmp_path / "run", nonfinite="skip", **OFTEN)
+    assert (RunFolder(run.folder).read_summary() or {})["evals"] == []
+    with pytest.raises(Diverged, match="no episode of the evaluation has a return"):
+        _ = run.evaluate(3).mean_return
 
 
 def test_skipping_needs_own_resets():
@@ -169,6 +230,36 @@ def test_what_the_check_finds(capsys):
     assert "agents that fit: td3, sac" in told
     assert "random actions return -" in told
     assert "actions in the middle of their range return -" in told
+
+
+class Old(Endless):
+    """As environments of the old gym."""
+
+    def reset(self, **options):
+        return super().reset(**options)[0]
+
+
+class Seedless(Endless):
+    def reset(self):
+        return super().reset()
+
+
+class Failing(Endless):
+    def step(self, action):
+        raise OSError("no such port")
+
+
+@pytest.mark.parametrize(
+    "kind, says",
+    [
+        (Old, r"reset gave ndarray.*The package shimmy"),
+        (Seedless, "reset raised TypeError: .*seed"),
+        (Failing, "step raised OSError: no such port"),
+    ],
+)
+def test_the_check_says_what_an_environment_does_that_cannot_be(kind, says):
+    with pytest.raises(BadEnvironment, match=says):
+        check(envs.EnvMaker("it", envs.find(envs.describe(kind).name)), 20)
 
 
 def test_what_doing_nothing_earns():

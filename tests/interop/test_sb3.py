@@ -322,7 +322,9 @@ def test_choices_numbered_otherwise_are_refused():
     with pytest.raises(BadEnvironment, match="counts its choices from 1, and the agent from 0"):
         sb3.read(saved("dqn")).refuse_other_spaces("Shifted-v0", spaces)
     several = Spaces((4,), (1,), (), (), choices=2, nvec=(2,), starts=(1,))
-    with pytest.raises(BadEnvironment, match=r"counts its choices from \(1,\), and the agent from 0"):
+    with pytest.raises(
+        BadEnvironment, match=r"counts its choices from \(1,\), and the agent from 0"
+    ):
         sb3.read(saved("dqn")).refuse_other_spaces("Shifted-v0", several)
 
 

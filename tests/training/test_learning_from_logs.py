@@ -113,6 +113,19 @@ def test_learning_starts_at_once_and_before_the_first_step_if_asked(logs, tmp_pa
     assert [row["updates"] for row in rows] == ["1", "2", "3"]
 
 
+def test_updates_before_the_first_step_are_saved_now_and_then(logs, tmp_path, monkeypatch):
+    saved = []
+    saving = sparl.training.saving.Saver.save
+    monkeypatch.setattr(
+        "sparl.training.saving.Saver.save",
+        lambda self: (saving(self), saved.append(self._host.state.updates)),
+    )
+    train(tmp_path / "run", logs, pretrain_updates=100, steps=1, checkpoint_every=40)
+    assert saved[0] == 0 and saved[-1] == 101
+    assert all(40 <= b - a < 60 for a, b in zip(saved[:-1], saved[1:-1], strict=False))
+    assert len(saved) > 3
+
+
 def test_fewer_logs_than_a_batch_wait_for_learning_starts(tmp_path):
     logs = log(tmp_path / "data.npz", POINT, 7)
     train(tmp_path / "run", logs, steps=42, log_every=1)

@@ -57,6 +57,19 @@ def test_updates_wait_for_the_end_of_episodes(tmp_path):
     assert by_step == {step: 2 * 2 * LIMIT for step in (80, 120, 160, 200)}
 
 
+def test_the_batches_of_a_long_episode_are_not_drawn_all_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparl.agents.common.schedule.EPISODE_BUNDLE", 2)
+    trainer = trainer_of(tmp_path, replace(TINY, train_unit="episodes"))
+    drawn, sample = [], trainer.replay.sample
+    monkeypatch.setattr(
+        trainer.replay, "sample", lambda n, *given: drawn.append(n) or sample(n, *given)
+    )
+    trainer.run()
+    batch = TINY.batch_size
+    assert max(drawn) == 8 * 2 * batch < LIMIT * batch
+    assert sum(drawn) == (OPTIONS["steps"] - TINY.learning_starts) * batch
+
+
 def test_a_method_restructures_within_a_bundle_when_it_is_time(tmp_path):
     agent = replace(TINY, train_freq=4, gradient_steps=4)
     bundled = trainer_of(tmp_path / "bundled", agent, sparl.RNM(2, 4, interval=6))

@@ -73,9 +73,9 @@ class Agent(ABC):
     """Updates after which batch norms are renormalised: in losses, too, they come close to what
     running statistics give (1702.03275). None: never."""
     learning_rate: float = 3e-4
-    """Adam's step size, for everything that is trained."""
+    """Adam's step size. A learned representation has an Adam of its own, with 3e-4."""
     beta1: float = 0.9
-    """Adam's memory of gradients."""
+    """Adam's memory of gradients, in networks."""
     learning_rate_schedule: Anneal = "constant"
     """How learning rates go over the run: constant, or down along a line or a cosine."""
     learning_rate_end: float = 0.0

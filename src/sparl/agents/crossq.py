@@ -63,6 +63,8 @@ class CrossQ(SAC):
                 "norm is none: without target networks crossq needs norms, batch as its paper has "
                 "them. Without norms take sac"
             )
+        if self.tau != type(self).tau:
+            raise BadValue(f"tau is {self.tau}: crossq has no target networks. Leave it out")
 
     def networks(
         self, key: jax.Array, observation_size: int, action_size: int

@@ -68,9 +68,9 @@ class SAC(TwinCriticAgent):
     ent_coef: float | None = None
     """The weight of the entropy in all updates; learned if not given."""
     policy_average: int = 0
-    """Updates of the policy over which its weights are averaged, the newest counting most
-    (Polyak): evaluations, saved policies and exports are of the average, exploration and losses go
-    by the newest. 0: the newest everywhere."""
+    """Evaluations, saved policies and exports are of an average of the policy's weights, into which
+    every update of it puts one part in so many (Polyak); exploration and losses go by the newest
+    weights. 0: the newest everywhere."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,8 +78,17 @@ class SAC(TwinCriticAgent):
         validation.at_least(0, policy_average=self.policy_average)
         if self.ent_coef is not None:
             validation.positive(ent_coef=self.ent_coef)
+            self._refuse_with_fixed_temperature()
         if not math.isfinite(self.target_entropy or 0.0):
             raise BadValue(f"target_entropy is {self.target_entropy}: it must be a finite number")
+
+    def _refuse_with_fixed_temperature(self) -> None:
+        for option in ("target_entropy", "initial_temperature"):
+            if (value := getattr(self, option)) != getattr(type(self), option):
+                raise BadValue(
+                    f"{option} is {value}, which is for a temperature that is learned, and ent_coef "
+                    f"is {self.ent_coef}: leave one of them out"
+                )
 
     @property
     def averages_policy(self) -> bool:

@@ -10,8 +10,8 @@ fall to a tenth; the policy and the temperature are updated every third time.
 
 Our reading, where the paper's text leaves it open: the action of s' is drawn from the policy in
 evaluation mode, and the policy's loss sees the critics in evaluation mode, both as in CrossQ's
-code. The temperature's learning rate is that of the networks. A layer behind which a batch norm
-takes the bias away again has none to count; elsewhere the bias counts as one weight more.
+code. The temperature's learning rate is that of the networks. In front of a batch norm a bias has
+no effect, and does not count towards the length of a neuron's weights; elsewhere it does.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sparl.agents.common.annealing import Anneal
 from sparl.agents.common.categorical import Atoms, cross_entropy
 from sparl.agents.common.initial_weights import orthogonal, redrawn
 from sparl.agents.sac import SAC, drawn
+from sparl.errors import BadValue
 from sparl.learner import AgentState
 from sparl.networks import BatchNorm, Network, Networks, apply_all
 from sparl.replay import Batch
@@ -66,6 +67,11 @@ class XQC(SAC):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.at_least(2, bins=self.bins)
+        if self.norm == "none":
+            raise BadValue(
+                "norm is none: weights of length 1 need norms behind them, batch as its paper has "
+                "them. Without norms take sac"
+            )
 
     @property
     def scales_rewards(self) -> bool:

@@ -57,7 +57,7 @@ class RunConfig:
     """Environments that are stepped together. A step is that of one of them, and updates per step
     are what they are with one. For a checkpoint they wait until each has ended its episode. A run
     that was killed resumes bit for bit; one of several environments that was stopped by Ctrl-C goes
-    on, but not as if it had not been stopped."""
+    on with other episodes than without the stop."""
     vectorization: Vectorization = "sync"
     """How several are stepped: sync, in turn; async, each in a process of its own, for slow ones;
     envpool, by its C++ versions (extra `envs`), with the episodes' seeds left to it."""

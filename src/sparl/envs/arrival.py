@@ -49,19 +49,21 @@ def copied(observation: Any, space: gym.Space | None = None) -> Any:
     """An observation without arrays of its environment; Dict and Tuple ones entry by entry.
 
     Args:
-        space: What it is of: a list is a tuple where that is one.
+        space: What it is of: a list is a tuple where that is one, and a tuple is an array where
+            that is a Box.
     """
     if isinstance(observation, np.ndarray):
         return observation.copy()
     if isinstance(observation, dict):
         inner = space.spaces if isinstance(space, spaces.Dict) else {}
         return {name: copied(entry, inner.get(name)) for name, entry in observation.items()}
-    is_tuple = isinstance(space, spaces.Tuple)
-    if isinstance(observation, tuple) or (is_tuple and isinstance(observation, list)):
+    several = tuple | list if isinstance(space, spaces.Tuple) else tuple
+    if isinstance(observation, several) and not isinstance(space, spaces.Box):
         of = dict(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else {}
         return tuple(copied(entry, of.get(i)) for i, entry in enumerate(observation))
     # Tensors and arrays of other libraries are changed in place, too.
-    arrays = isinstance(observation, list | array | memoryview) or hasattr(observation, "__array__")
+    lists = isinstance(observation, list | tuple | array | memoryview)
+    arrays = lists or hasattr(observation, "__array__")
     return np.asarray(observation).copy() if arrays else observation
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from sparl.envs.maker import EnvMaker
 from sparl.envs.read_spaces import spaces_of
 from sparl.envs.seeds import episode_seed
 from sparl.envs.spaces import Spaces
-from sparl.errors import SparlError
+from sparl.errors import BadEnvironment, SparlError
 
 COARSE = 0.1
 """Part of an entry's deviation that a step from one float32 to the next may be."""
@@ -154,8 +156,11 @@ def _arrays(raw: gym.Env, seed: int) -> list[Finding]:
     """Whether it gives the same array again and again, and rewards that are arrays."""
     findings = []
     raw.action_space.seed(seed)
-    first, _ = raw.reset(seed=seed)
-    second, reward, *_ = raw.step(raw.action_space.sample())
+    try:
+        first, _ = raw.reset(seed=seed)
+        second, reward, *_ = raw.step(raw.action_space.sample())
+    except Exception:  # playing it meets this again, and says what is wrong
+        return []
     arrays = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
     if arrays and np.shares_memory(first, second):
         so = "sparl copies each as it comes; other code that keeps them sees the newest alone"
@@ -181,12 +186,15 @@ def _play(
         before = time.perf_counter()
         if ended:
             number = len(played.resets)
-            observation, _ = env.reset(seed=episode_seed(seed, "check", number))
+            with _told_of("reset"):
+                observation, _ = env.reset(seed=episode_seed(seed, "check", number))
             played.resets.append(time.perf_counter() - before)
             total, ended = 0.0, False
         else:
             chosen = spaces.random(rng) if always is None else always
-            observation, reward, terminated, truncated, _ = env.step(spaces.to_env_action(chosen))
+            action = spaces.to_env_action(chosen)
+            with _told_of("step"):
+                observation, reward, terminated, truncated, _ = env.step(action)
             played.steps.append(time.perf_counter() - before)
             rewards.append(float(reward))
             total, ended = total + rewards[-1], terminated or truncated
@@ -195,6 +203,17 @@ def _play(
         spaces.flat_one(observation)  # refuses another shape
         observations.append(np.asarray(observation, np.float64).reshape(-1))
     return played._replace(observations=np.stack(observations), rewards=np.array(rewards))
+
+
+@contextmanager
+def _told_of(method: str) -> Iterator[None]:
+    """A context in which whatever an environment raises becomes `BadEnvironment`."""
+    try:
+        yield
+    except SparlError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadEnvironment(f"{method} raised {type(error).__name__}: {error}") from error
 
 
 def _repeats(env: gym.Env, spaces: Spaces, seed: int) -> list[Finding]:

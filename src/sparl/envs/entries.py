@@ -75,7 +75,9 @@ def space_of(structure: dict[str, Any]) -> spaces.Space:
         case "Tuple":
             return spaces.Tuple([space_of(entry) for entry in structure["spaces"]])
         case _:
-            return spaces.Dict({n: space_of(entry) for n, entry in structure["spaces"]})
+            entries = [(name, space_of(entry)) for name, entry in structure["spaces"]]
+            # Policies of before "ordered" see entries sorted by name, whatever their order is.
+            return spaces.Dict(entries if structure.get("ordered") else dict(entries))
 
 
 class Flattened(FlattenObservation):
@@ -120,6 +122,14 @@ def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray
     """A batch of them, as vector environments give it, as rows [count, obs]."""
     batch = iterate(batch_space(space, count), observations)
     return np.stack([flatten(space, observation) for observation in batch])
+
+
+def has_fixed_size(space: spaces.Space) -> bool:
+    """Whether every observation of a space is as many numbers."""
+    numbers = spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return all(has_fixed_size(entry) for _, entry in parts(space))
+    return isinstance(space, numbers)
 
 
 def parts(space: spaces.Space) -> list[tuple[Any, spaces.Space]]:
@@ -170,7 +180,9 @@ def _describe(space: spaces.Space) -> dict[str, Any]:
         case spaces.Tuple():
             return {"kind": "Tuple", "spaces": [_describe(entry) for entry in space.spaces]}
         case spaces.Dict():
-            return {"kind": "Dict", "spaces": [[n, _describe(s)] for n, s in space.spaces.items()]}
+            listed = [[name, _describe(entry)] for name, entry in space.spaces.items()]
+            ordered = {"ordered": True} if list(space.spaces) != sorted(space.spaces) else {}
+            return {"kind": "Dict", "spaces": listed} | ordered
         case _:
             raise AssertionError(f"{space} has no fixed size")
 

@@ -20,7 +20,7 @@ from gymnasium.wrappers import FrameStackObservation, NormalizeObservation, Norm
 from sparl import plugins, validation
 from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
-from sparl.envs.entries import Flattened
+from sparl.envs.entries import Flattened, has_fixed_size
 from sparl.envs.read_spaces import image_in
 from sparl.envs.wrappers import wrapped
 from sparl.errors import BadEnvironment, BadValue, SparlError
@@ -162,10 +162,11 @@ class EnvMaker:
 
     def _flattened(self, env: gym.Env) -> gym.Env:
         space = env.observation_space
-        if not space.is_np_flattenable:
+        if not has_fixed_size(space):
             raise BadEnvironment(
                 f"{self.env} has observations {space}, whose size is not fixed, and sparl's "
-                "networks take vectors. Wrap it to give a Box, a Dict or a Tuple of fixed size"
+                "networks take vectors. Wrap it to give a Box, or a Dict or a Tuple of some: gymnasium's "
+                "FilterObservation leaves entries out"
             )
         image = None if self.inputs else image_in(space)
         if image is not None:

@@ -59,6 +59,8 @@ class _Tuple(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="
 
 class _Dict(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="Dict"):
     spaces: list[tuple[str, Structure]]
+    ordered: bool = False
+    """Whether entries come in this order, and not sorted by name as for policies of before."""
 
 
 Structure = _Box | _Discrete | _MultiBinary | _MultiDiscrete | _Tuple | _Dict

@@ -43,7 +43,7 @@ class Collected(NamedTuple):
     """Environment steps, perhaps none."""
     ended: tuple[Episode, ...] = ()
     whole: bool = True
-    """Whether no other environment's transition of the same step is to follow."""
+    """Whether it is the last transition of its step; several environments give one each."""
 
 
 class Host(ABC):

@@ -23,6 +23,11 @@ def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: An
     """
     actions = "discrete" if spaces.discrete else "continuous"
     agents.refuse_misfit(agent, run.env, actions, action_space)
+    if run.dynamic_replay and isinstance(agent, agents.OnPolicyAgent):
+        raise BadValue(
+            f"dynamic_replay is for agents that learn from all that they have done; {agent.name} "
+            "learns from what its present policy does. Leave it out"
+        )
     if run.dynamic_replay and spaces.discrete:
         raise BadValue(
             "dynamic_replay measures how far continuous actions are apart; "

@@ -29,10 +29,17 @@ class Evaluation:
     lengths: tuple[int, ...]
     cut: int = 0
     """How many of them were cut because they did not end."""
+    left_out: int = 0
+    """How many more there were, in which a number was not finite: they have no return."""
 
     @property
     def mean_return(self) -> float:
-        """The mean of the returns."""
+        """The mean of the returns; raises `Diverged` where every episode was left out."""
+        if not self.returns:
+            raise Diverged(
+                "no episode of the evaluation has a return: in each, a number was not finite. "
+                "Bound them in the environment (np.clip)"
+            )
         return float(np.mean(self.returns))
 
     @property
@@ -63,6 +70,7 @@ class Evaluation:
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "cut": self.cut,
+            "left_out": self.left_out,
         }
 
 
@@ -108,14 +116,14 @@ class Evaluator:
         validation.at_least(1, episodes=len(self.seeds))
         returns: list[float] = []
         lengths: list[int] = []
-        cut, together = 0, len(self._envs)
+        cut, left_out, together = 0, 0, len(self._envs)
         for first in range(0, len(self.seeds), together):
             played = self._play(act, self.seeds[first : first + together])
             returns += played.returns
             lengths += played.lengths
-            cut += played.cut
-        evaluation = Evaluation(tuple(returns), tuple(lengths), cut)
-        if not math.isfinite(evaluation.mean_return):
+            cut, left_out = cut + played.cut, left_out + played.left_out
+        evaluation = Evaluation(tuple(returns), tuple(lengths), cut, left_out)
+        if returns and not math.isfinite(evaluation.mean_return):
             raise Diverged(f"the mean return of an evaluation is {evaluation.mean_return}")
         return evaluation
 
@@ -142,11 +150,11 @@ class Evaluator:
             ]
         )
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
-        finite = np.isfinite(observations).all(axis=1)
-        for i in np.flatnonzero(~finite).tolist():
+        whole = np.isfinite(observations).all(axis=1)
+        for i in np.flatnonzero(~whole).tolist():
             self._refuse_nonfinite(seeds[i])
             observations[i] = 0.0
-        playing, cut = np.flatnonzero(finite).tolist(), 0
+        playing, cut = np.flatnonzero(whole).tolist(), 0
         while playing:
             # Actions for ended episodes, too: a smaller batch would have to be compiled.
             actions = self.spaces.to_env_actions(act(observations))
@@ -157,6 +165,7 @@ class Evaluator:
                 if not (math.isfinite(reward) and np.isfinite(observation).all()):
                     self._refuse_nonfinite(seeds[i])
                     playing.remove(i)
+                    whole[i] = False
                     continue
                 observations[i] = observation
                 returns[i] += reward
@@ -166,14 +175,16 @@ class Evaluator:
                 elif lengths[i] >= limit:
                     playing.remove(i)
                     cut += 1
-        return Evaluation(tuple(returns), tuple(lengths), cut)
+        kept = np.flatnonzero(whole).tolist()
+        of_kept = tuple(returns[i] for i in kept), tuple(lengths[i] for i in kept)
+        return Evaluation(*of_kept, cut, len(seeds) - len(kept))
 
     def _refuse_nonfinite(self, seed: int) -> None:
         if self._run.nonfinite == "stop":
             raise Diverged(
                 f"{self._run.env} gave a number that is not finite in an evaluation (reset with "
-                f"seed {seed}). Bound it in the environment (np.clip), or let such episodes end "
-                "there: nonfinite skip"
+                f"seed {seed}). Bound it in the environment (np.clip), or leave such episodes "
+                "out: nonfinite skip"
             )
 
     def close(self) -> None:

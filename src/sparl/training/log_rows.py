@@ -82,12 +82,14 @@ class LogRows:
             self._begin()
             self._waiting.append(self._row())
             return
-        # Owed until it is done: the environment may fail in it, and the run be saved.
-        state.evaluation_owed = evaluate
-        evaluation = self._evaluate() if evaluate else None
-        if evaluate and evaluation is None:
-            return
-        state.evaluation_owed = False
+        evaluation = None
+        if evaluate:
+            # Owed until it is done: the environment may fail in it, and the run be saved.
+            state.evaluation_owed = True
+            evaluation = self._evaluate()
+            if evaluation is None:
+                return
+            state.evaluation_owed = False
         if self._playing is not None:
             self._waiting.append(self._row())
         else:
@@ -161,6 +163,8 @@ class LogRows:
         return self._logger.figures(host.state, host.engine, footprint, self._collector.figures())
 
     def _tell(self, step: int, evaluation: Evaluation) -> None:
+        if not evaluation.returns:  # all were left out, because of what is not finite
+            return
         self._host.state.evaluations.append((step, evaluation.mean_return))
         self._saver.evaluated(step, evaluation.mean_return)
         self._callbacks.tell("on_evaluation", step, evaluation)

@@ -195,7 +195,7 @@ class Logger:
             evaluations: (step, mean return) of every evaluation so far.
         """
         step = row["step"]
-        if evaluation is not None:
+        if evaluation is not None and evaluation.returns:
             row["eval_return"], row["eval_length"] = evaluation.mean_return, evaluation.mean_length
         self._write(step, "metrics.csv", row)
         self._scalars(step, row)
@@ -205,6 +205,8 @@ class Logger:
             longest = f"{self._eval_max_steps} steps (eval_max_steps)"
             what = f"{evaluation.cut} episodes of an evaluation were cut after {longest}"
             self.warn(step, what)
+        if evaluation is not None and evaluation.left_out:
+            self.warn(step, "episodes of an evaluation were left out: their numbers are not finite")
 
     def restructured(self, step: int, updates: int, figures: dict[str, Any]) -> None:
         """Writes one row of restructures.csv, and the same figures to TensorBoard.

@@ -7,10 +7,9 @@ saved first; then an error says at which step and with which seed that was.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,8 @@ from sparl.errors import BadEnvironment, Diverged, EnvironmentFailed, SparlError
 
 Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
 """Gives the agent's action for an observation [obs]."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest reward that a replay can hold."""
 
 
 class Transition(NamedTuple):
@@ -168,7 +169,7 @@ class EpisodePlayer:
         self._seeds = [self._next_seed()]
         with self.guarded("reset"):
             observation, _ = self.env.reset(seed=self._seeds[0])
-            return self._finite(observation)
+            return finite(self.spaces.flat_one(observation))
 
     def _step(self, action: NDArray[np.float32] | int) -> StepResult:
         """Steps the environment by an action of the agent; raises `NotFinite`."""
@@ -176,25 +177,28 @@ class EpisodePlayer:
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.to_env_action(action)
             )
-            return StepResult(
-                self._finite(observation, float(reward)), float(reward), terminated, truncated
-            )
+            flat = finite(self.spaces.flat_one(observation), reward)
+            return StepResult(flat, float(reward), terminated, truncated)
 
     def _next_seed(self) -> int:
         """The seed of the next episode, which begins now."""
         self.begun += 1
         return envs.episode_seed(self._run.seed, "train", self.begun - 1)
 
-    def _finite(self, observation: Any, reward: float = 0.0) -> NDArray[np.float32]:
-        """The flat observation, if it and the reward are finite; else raises `NotFinite`."""
-        flat = self.spaces.flat_one(observation)
-        if not math.isfinite(reward):
-            raise NotFinite(f"the reward {reward}")
-        if not np.isfinite(flat).all():
-            raise NotFinite("an observation")
-        return flat
-
     def _at(self) -> str:
         """The step of the run and the seeds, for messages."""
         seeds = ", ".join(map(str, self._seeds))
         return f"{self._where()}, reset with seed{'s' if len(self._seeds) > 1 else ''} {seeds}"
+
+
+def finite(observation: NDArray[np.float32], reward: float = 0.0) -> NDArray[np.float32]:
+    """The flat observation [obs], if it and the reward are finite in float32.
+
+    Raises:
+        NotFinite: One is not.
+    """
+    if not abs(reward) <= LARGEST:  # NaN neither
+        raise NotFinite(f"the reward {reward}")
+    if not np.isfinite(observation).all():
+        raise NotFinite("an observation")
+    return observation

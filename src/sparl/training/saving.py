@@ -39,8 +39,10 @@ class Saver:
 
     def due(self) -> bool:
         """Whether a checkpoint is to be saved as soon as an episode ends."""
-        host = self._host
-        return host.state.step - host.state.checkpointed >= host.config.checkpoint_every
+        state, every = self._host.state, self._host.config.checkpoint_every
+        # Without a step, as from logs before the first one, updates count.
+        updates = state.updates - self._updates if state.step == state.checkpointed else 0
+        return state.step - state.checkpointed >= every or updates >= every
 
     def evaluated(self, step: int, mean_return: float) -> None:
         """Keeps the policy that was evaluated at a step if it is the best."""

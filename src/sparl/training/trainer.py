@@ -228,7 +228,7 @@ class Trainer(Host):
                 self._after(state.step - logged)
                 logged = state.step
             if over or self._overdue():
-                self._cut()
+                yield from self._cut()
                 break
         if self.saver.due():
             self._save()
@@ -271,10 +271,15 @@ class Trainer(Host):
             self.state.episode_ended(episode_return, length)
             self.callbacks.tell("on_episode", self.state.step, episode_return, length)
 
-    def _cut(self) -> None:
+    def _cut(self) -> Iterator[NDArray[np.float32]]:
+        """Cuts the episodes under way, and does what waits for the end of one."""
         if self.collector.under_way and self.state.step < self.config.steps:
             self.note(f"episodes under way at step {self.state.step} were cut to save in time")
         self.collector.cut()
+        if self.agent.schedule.unit == "episodes":
+            yield from self.updater.learn(self.state, ended=True)
+        if self.state.evaluation_owed:
+            self.log_rows.add(evaluate=True)
 
     def _after(self, steps: int) -> None:
         """What is due now and then, after that many more steps and their updates."""
@@ -285,8 +290,8 @@ class Trainer(Host):
         evaluate = config.eval_episodes > 0 and (step % config.eval_every < steps or last)
         if evaluate and config.eval_env == "shared":  # it plays when the episode is over
             self.state.evaluation_owed = True
-        # A row waits for the evaluation that it belongs to.
-        waits = self.state.evaluation_owed and not last
+        # A row waits for the evaluation that it belongs to: at the end of this episode, or now.
+        waits = self.state.evaluation_owed and not last and (evaluate or self._ended)
         if not waits and (evaluate or last or step % config.log_every < steps):
             self.log_rows.add(evaluate)
         self.logger.progress.tick(step, steps)

@@ -70,6 +70,7 @@ class Updater:
             # Before the first that is due come those of the representation alone, one by one.
             alone = self._before - state.updates
             count = min(alone if alone > 0 else due, self._most or (1 if alone > 0 else due))
+            count = min(count, self._agent.schedule.most_drawn or count)
             errors = yield from self._update(state, count)
             if errors is not None:
                 self.replay.prioritise(errors)

@@ -23,7 +23,15 @@ from sparl.config import RunConfig
 from sparl.envs import EnvMaker, envpool
 from sparl.errors import BadEnvironment
 from sparl.training.async_envs import ProcessVectorEnv
-from sparl.training.player import EpisodePlayer, Explore, LeftOut, NotFinite, Played, Transition
+from sparl.training.player import (
+    EpisodePlayer,
+    Explore,
+    LeftOut,
+    NotFinite,
+    Played,
+    Transition,
+    finite,
+)
 
 
 class VectorPlayer(EpisodePlayer):
@@ -90,11 +98,12 @@ class VectorPlayer(EpisodePlayer):
             for i in np.flatnonzero(acting).tolist():
                 self.whole = i == last
                 was_reset = ended[i] and mode == AutoresetMode.SAME_STEP
-                next_observation = infos["final_obs"][i] if was_reset else after[i]
                 reward = float(rewards[i])
                 try:
                     with self.guarded("step"):
-                        next_observation = self._finite(next_observation, reward)
+                        last_one = infos["final_obs"][i] if was_reset else after[i]
+                        flat = self.spaces.flat_one(last_one) if was_reset else last_one
+                        next_observation = finite(flat, reward)
                 except NotFinite as error:
                     yield LeftOut(str(error), 1, stream=i)
                     ended[i] = True

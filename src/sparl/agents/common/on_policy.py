@@ -81,8 +81,8 @@ class OnPolicyAgent(Agent):
                 f"{self.rollout_steps}, for an agent that learns from the newest transitions"
             )
         if self.rollout_steps < run.envs:
+            option = "rollout" if hasattr(self, "rollout") else "batch_size"
             raise BadValue(
-                f"batch_size is {self.batch_size}: with envs {run.envs} a rollout must have at "
-                f"least {run.envs} steps, for an agent that learns from what its present policy "
-                "does"
+                f"{option} is {self.rollout_steps}: with envs {run.envs} it must be at least "
+                f"{run.envs}, for an agent that learns from what its present policy does"
             )

@@ -52,6 +52,11 @@ class UpdateSchedule:
         return self.updates if self.unit == "steps" else EPISODE_BUNDLE
 
     @property
+    def most_drawn(self) -> int | None:
+        """Updates whose batches are drawn together, as an episode may be long; None for any."""
+        return None if self.unit == "steps" else 8 * EPISODE_BUNDLE
+
+    @property
     def per_step(self) -> float:
         """Updates for each environment step, on average."""
         return self.updates / (self.every if self.unit == "steps" else 1)
