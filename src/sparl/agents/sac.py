@@ -86,8 +86,8 @@ class SAC(TwinCriticAgent):
         for option in ("target_entropy", "initial_temperature"):
             if (value := getattr(self, option)) != getattr(type(self), option):
                 raise BadValue(
-                    f"{option} is {value}, which is for a temperature that is learned, and ent_coef "
-                    f"is {self.ent_coef}: leave one of them out"
+                    f"{option} is {value}, which is for a temperature that is learned, and "
+                    f"ent_coef is {self.ent_coef}: leave one of them out"
                 )
 
     @property

@@ -165,8 +165,8 @@ class EnvMaker:
         if not has_fixed_size(space):
             raise BadEnvironment(
                 f"{self.env} has observations {space}, whose size is not fixed, and sparl's "
-                "networks take vectors. Wrap it to give a Box, or a Dict or a Tuple of some: gymnasium's "
-                "FilterObservation leaves entries out"
+                "networks take vectors. Wrap it to give a Box, or a Dict or Tuple of fixed size; "
+                "gymnasium's FilterObservation leaves entries out"
             )
         image = None if self.inputs else image_in(space)
         if image is not None:
