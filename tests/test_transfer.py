@@ -172,6 +172,12 @@ def test_its_command_makes_it_again(swings, tmp_path):
     for name in ("steps", "seed", "eval_every", "eval_episodes", "envs", "max_episode_steps"):
         assert getattr(asked, name) == getattr(config, name), name
     assert (asked.learning_rate, asked.learning_starts) == (1e-4, 1000)
+    # What is pruned from it is no transfer.
+    small = sparl.prune(
+        run.folder, methods.RNM(1, 4), steps=20, env=MIRRORED, out=tmp_path / "small", quiet=True
+    )
+    config, agent, method, _ = RunFolder(small.folder).read_config()
+    assert spelling.command(config, agent, method)[:2] == ["sparl", "prune"]
 
 
 def test_the_command_line_tells_returns_before_and_after(swings, tmp_path, capsys):

@@ -11,10 +11,20 @@ import pytest
 import sac_reference
 import td3_reference
 from sparse_agents import SPARSE, engine_of, online
-from support import active, at, dense_networks, exact_start, fields, rows, with_random_moments
+from support import (
+    active,
+    adam_state,
+    at,
+    dense_networks,
+    exact_start,
+    fields,
+    rows,
+    with_random_moments,
+)
 
 from sparl.engine import Engine
-from sparl.methods import Static
+from sparl.engine.restructure import densified
+from sparl.methods import RNM, Static
 
 
 class Asking(Static):
@@ -22,6 +32,19 @@ class Asking(Static):
 
     def restructure(self, learner, state, signals):
         return learner, signals.gradients(), {}
+
+
+def test_dense_copies_of_straight_through_layers_have_no_dormant_weights():
+    method = RNM(1, 4, straight_through=True, sparse_layers="all")
+    engine = engine_of("dqn", method)
+    engine.learner = with_random_moments(engine.learner, np.random.default_rng(0))
+    dense = densified(engine.learner).parts["q"]
+    dormant = np.asarray(dense.values) == 0
+    assert dormant.sum() > dense.values.size / 2
+    np.testing.assert_array_equal(dense.target, dense.values)
+    adam = adam_state(dense.optimizer)
+    biases = np.asarray(adam.mu)[dormant] != 0
+    assert biases.sum() == sum(la.out_features for la in engine.learner.networks("q")["q"].layers)
 
 
 class Catch:

@@ -276,6 +276,10 @@ def test_data_that_does_not_fit_the_feature_map_is_refused():
         LassoFQI(fold=False).fit(small(actions=np.full(6, 7)), one, 2)
     with pytest.raises(BadValue, match=r"known rewards have shape \(2, 9\)"):
         LassoFQI(fold=False).fit(small(), one, 2, lambda o: np.ones((len(o), 9)))
+    with pytest.raises(BadValue, match="a known reward is not finite"):
+        LassoFQI(fold=False).fit(small(), one, 2, lambda o: np.full((len(o), 1), np.nan))
+    with pytest.raises(BadValue, match=r"bounds is \(1.0, 0.0\)"):
+        LassoFQI(fold=False).fit(small(), one, 2, bounds=(1.0, 0.0))
     with pytest.raises(BadValue, match="6 episodes cannot be split into 7 folds"):
         LassoFQI().fit(small(), one, 7)
     with pytest.raises(BadValue, match="horizon is 0"):
@@ -285,6 +289,7 @@ def test_data_that_does_not_fit_the_feature_map_is_refused():
 def test_options_out_of_range_are_named():
     for made, message in (
         (lambda: LassoFQI(penalty=-1.0), "penalty is -1"),
+        (lambda: LassoFQI(penalty="much"), "penalty is 'much': choose theory or cv"),
         (lambda: LassoFQI(delta=0.0), "delta is 0"),
         (lambda: RidgeFQI(ridge=0.0), "ridge is 0"),
         (lambda: LSVI(epsilon=2.0), "epsilon is 2"),

@@ -230,6 +230,25 @@ def test_pruning_ends_within_the_run():
         assert list(stages) == list(range(1000, last + 1, 1000))
 
 
+@pytest.mark.parametrize("updates", [900, 1500, 2222, 2223, 2600, 3300, 4000])
+def test_a_run_that_is_too_short_to_drop_a_neuron_says_so(updates):
+    method = DSP()  # from 40 % to 90 % of the run
+    looks = [u for u in range(1, updates + 1) if method.stage(u, updates) == "look"]
+    drops = [u for u in looks if u / updates > method.begin]
+    told = method.notes({}, {}, updates)
+    assert bool(told) == (not drops)
+    assert not told or told[0].startswith(f"in {updates} updates no neuron can go")
+
+
+def test_networks_without_neurons_of_their_own_are_named():
+    agent, columns = AGENTS["sac"]
+    engine = Engine(replace(agent, norm="layer"), DSP(), columns, seed=1)
+    assert engine.notes == [
+        f"{name} has no neurons that can be cut out one by one: it stays as it is."
+        for name in ("actor", "critic_0", "critic_1")
+    ]
+
+
 def test_neurons_are_cut_out_when_that_pays():
     # 4-12-10-3: 198 weights; a neuron of the first layer has 14.
     engine = engine_of("dqn")

@@ -155,13 +155,19 @@ def test_without_groups_single_entries_are_pruned():
     assert pruned.any() and before[pruned].max() <= before[kept].min()
 
 
+def test_the_last_update_prunes_nothing():
+    """What nothing trains after would be the policy that is left."""
+    method = GST(interval=10)
+    assert [u for u in range(1, 31) if method.stage(u, 30)] == [10, 20]
+
+
 def test_a_network_without_large_layers_gives_a_note():
     import jax
 
     network = build(jax.random.key(0), (4, 8, 8, 3))
-    (note,) = GST().notes({"q": {"q": network}})
+    (note,) = GST().notes({"q": {"q": network}}, {"q": "critic"}, None)
     assert note.startswith("q has no layer with 64 inputs and outputs: it stays dense.")
-    assert GST(smallest=8).notes({"q": {"q": network}}) == []
+    assert GST(smallest=8).notes({"q": {"q": network}}, {"q": "critic"}, None) == []
 
 
 def test_the_stored_bytes_of_a_run_agree_with_its_compression_ratio(tmp_path):

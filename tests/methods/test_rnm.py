@@ -132,12 +132,23 @@ def test_sparse_layers_selects_the_layers(sparse_layers, sizes, positions):
 
 def test_notes_name_networks_without_sparse_layers_and_rows_shorter_than_m():
     networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
-    (note,) = RNM(2, 4).notes(networks)
+    (note,) = RNM(2, 4).notes(networks, ROLES, None)
     assert "actor has no layer to make sparse" in note
-    (note,) = RNM(2, 4, sparse_layers="auto", least_inputs=9).notes(networks)
+    (note,) = RNM(2, 4, sparse_layers="auto", least_inputs=9).notes(networks, ROLES, None)
     assert "would keep fewer than 9 inputs" in note
-    (note,) = RNM(2, 4, sparse_layers="all").notes(networks)
+    (note,) = RNM(2, 4, sparse_layers="all").notes(networks, ROLES, None)
     assert "actor.hidden_0 has 3 inputs, fewer than M = 4" in note and "keeps 2" in note
+    # An actor with a pattern of its own goes by that one.
+    wide = {"actor": {"actor": build(jax.random.key(0), (16, 32, 3))}}
+    assert RNM(1, 16, actor_pattern="1:2").notes(wide, ROLES, None) == []
+    every = RNM(1, 64, sparse_layers="all", actor_pattern="none")
+    assert every.notes(wide, ROLES, None) == []
+
+
+def test_a_layer_that_begins_with_zeros_stays_finite():
+    zeros = plain((Dense(jnp.zeros((2, 8)), jnp.zeros(2)),), False)
+    sparse, _ = start(RNM(2, 4, sparse_layers="all"), zeros)
+    assert not np.asarray(sparse.layers[0].weight).any()
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,21 @@ def test_the_last_drop_grows_nothing():
     assert stages(replace(method, last_drop=False))[-1] == (50, "regrow")
 
 
+def test_a_prolonged_run_has_no_second_last_drop():
+    method = SET(interval=10, drop_fraction=0.3, until=0.5, last_drop=True, **SPARSE)
+    engine = engine_of("dqn", method)
+
+    def kept():
+        return [la.kept for _, network in online(engine.learner).values() for la in network.layers]
+
+    before = kept()
+    engine.restructure("last drop", at(0.6))
+    once = kept()
+    engine.restructure("regrow", at(0.4))
+    engine.restructure("last drop", at(0.6))
+    assert kept() == once and sum(once) < sum(before)
+
+
 def test_lambdas_give_the_counts_of_the_paper():
     # DS-TD3 on HalfCheetah: 7 (17 + 256), 64 (256 + 256), a dense head; 51 % of the actor.
     network = build(jax.random.key(0), (17, 256, 256, 6))
@@ -358,7 +373,16 @@ def test_asp_prunes_to_the_pattern_and_resets_moments_and_targets():
     assert np.array_equal(active(layer), expected.reshape(24, 16))
     assert np.array_equal(stored(layer, layer.weight), weight * active(layer))
     # The hardware does not support 16 x 8 and 1 x 24.
-    assert not any(isinstance(la, RowSparse) for la in before.layers)
+    layers = engine.learner.networks("critics")["critic_0"].layers
+    assert [type(la) for la in layers] == [Dense, RowSparse, Dense]
+
+
+def test_asp_repeats_the_training_once_even_in_a_prolonged_run():
+    engine, rng = engine_of("td3", ASP(permute=False)), np.random.default_rng(0)
+    engine.restructure("prune", at(0.5))
+    engine.learner = with_random_moments(engine.learner, rng)
+    assert engine.restructure("prune", at(0.5)) is None
+    assert np.asarray(adam_state(engine.learner.parts["critics"].optimizer).mu).any()
 
 
 def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitude():
@@ -399,6 +423,9 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitu
         (lambda: SET(drop_fraction=1.5), "drop_fraction is 1.5: it must be within 0 and 1"),
         (lambda: SET(until=float("nan")), "until is nan"),
         (lambda: SET(lambdas=(7.0, 0.0)), "each must be above 0"),
+        (lambda: SET(drop_fraction=1.0, last_drop=True), "drop_fraction is 1, and last_drop"),
+        (lambda: SET(until=1.0, last_drop=True), "until is 1, and last_drop"),
+        (lambda: Magnitude(keep_norm=True), "keep_norm is for a start that is sparse: magnitude"),
         (lambda: RigL(last_drop=True), "last_drop is an option of set: rigl drops nothing"),
         (lambda: Magnitude(begin=0.8, end=0.2), "begin is 0.8 and end 0.2"),
         (lambda: Iterative(prunings=0), "prunings is 0: it must be at least 1"),

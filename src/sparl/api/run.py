@@ -197,8 +197,9 @@ def prune(
 
     Networks (with every weight stored), Adam's moments, targets, the replay and what observations
     are normalised by are taken over; then `method` starts on them, and training goes on for `steps`
-    environment steps, over which its schedule stretches. Everything else is as in the run at
-    `path`, which stays as it is. `trust` is as for `Run`.
+    environment steps, over which its schedule stretches. A method's `keep_norm` does not count:
+    trained weights are not scaled up. Everything else is as in the run at `path`, which stays as it
+    is. `trust` is as for `Run`.
 
     Args:
         env: As for `resume`.

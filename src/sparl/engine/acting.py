@@ -94,8 +94,8 @@ class Acting(Seen):
     def hold(self) -> None:
         """Lets `explore` act by the weights of this moment, while updates make other ones.
 
-        It does so until `hold` or `release` is called again, or a restructuring makes these weights
-        those of another topology.
+        It does so until `hold` or `release` is called again, or until a restructuring, after which
+        these weights no longer fit the layouts.
         """
         self._held = self.weights()
 

@@ -150,8 +150,8 @@ class Engine(Sizes, Acting):
         self._compile()
 
     def go_on_from(self, other: Engine) -> None:
-        """Takes over what the same agent has learned elsewhere, as it is stored, and by what it
-        normalises observations and rewards; of the same method its state, too."""
+        """Takes over what the same agent has learned elsewhere, its layouts included, and the
+        statistics that normalise observations and rewards; of the same method its state, too."""
         self.learner = replace(other.learner, optimizers=self.learner.optimizers)
         if self.method == other.method:
             self.method_state = other.method_state
@@ -159,7 +159,7 @@ class Engine(Sizes, Acting):
         self._compile()
 
     def normalize_as(self, other: Engine) -> None:
-        """Takes over by what another engine normalises observations and rewards."""
+        """Takes over the statistics by which another engine normalises observations and rewards."""
         self.statistics, self.discounted_returns = other.statistics, other.discounted_returns
 
     def policy(self) -> Network:
@@ -270,7 +270,7 @@ class Engine(Sizes, Acting):
 
     def _started(self, networks: dict[str, Networks], key: jax.Array) -> dict[str, Networks]:
         """Networks in the method's first layouts; sets its state and its notes."""
-        self.notes = self.method.notes(networks)
+        self.notes = self.method.notes(networks, self.roles, self.planned_updates)
         networks, self.method_state = start_function(self.method, self.roles)(networks, key)
         constraint = self.agent.constraint
         if constraint is None:

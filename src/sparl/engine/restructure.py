@@ -11,10 +11,11 @@ import jax.numpy as jnp
 
 from sparl.engine.scales import Scales
 from sparl.engine.update import Algorithm, Journal, compute_update
+from sparl.layouts import StraightThrough
 from sparl.learner import AgentState, Learner, Part, Structure, random
 from sparl.learner.transport import carry
 from sparl.methods import MethodState, Returns, Signals
-from sparl.networks import Networks, dense_copy
+from sparl.networks import Network, Networks, dense_copy
 from sparl.replay import Batch
 
 
@@ -74,10 +75,18 @@ def dense_gradients(
 
 def densified(learner: Learner) -> Learner:
     """The same functions with every weight stored."""
-    return carry(
-        learner,
-        {
-            part: {name: dense_copy(network) for name, network in learner.networks(part).items()}
-            for part in learner.network_parts
-        },
-    )
+    # Dormant weights first, so that targets and moments have none either.
+    for copy in (without_dormant, dense_copy):
+        parts = {part: learner.networks(part) for part in learner.network_parts}
+        learner = carry(
+            learner,
+            {p: {name: copy(network) for name, network in n.items()} for p, n in parts.items()},
+        )
+    return learner
+
+
+def without_dormant(network: Network) -> Network:
+    """The network with the weights alone that its output depends on."""
+    layers = network.layers
+    stored = [layer.packed() if isinstance(layer, StraightThrough) else layer for layer in layers]
+    return network.with_layers(stored)

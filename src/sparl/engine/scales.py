@@ -20,7 +20,7 @@ EPSILON = 1e-8
 
 
 class Scales(NamedTuple):
-    """What a batch is seen through; None where it is seen as it is."""
+    """What observations and rewards of a batch are scaled by; None: left as they are."""
 
     observations: Normalization | None = None
     reward: Any = None

@@ -53,8 +53,8 @@ def prune(
     run = run if env is None else starting.in_environment(run, env)
     engine, state = snapshot(source)
     begun_from = str(source.checkpoints.path(state.step).absolute())
-    # The return that the run was to stop at is one of a network with all its weights.
-    other = {"pretrain_updates": 0, "stop_at_return": None}
+    # A return to stop at was meant for a network with all its weights.
+    other = {"pretrain_updates": 0, "stop_at_return": None, "transferred": False}
     run = replace(run, steps=steps, begun_from=begun_from, **other)
     folder = starting.new_folder(out, run, method)
     agent, method = agent.continued(state.step), spelling.as_trained(method)

@@ -29,7 +29,7 @@ from sparl.learner.structure import Part, Structure
 from sparl.networks import Network, Networks
 
 POWERS = {"mu": 1, "trace": 1, "nu": 2, "nu_max": 2, "sum_of_squares": 2}
-"""By the names that optax gives them: in which power of the gradient a moment is."""
+"""Moments by optax's names, and the power of the gradient that each is an average of."""
 
 Fill = Callable[[Layout], jax.Array | float]
 """What places take that only the new layer stores: a number, or a dense [out, in] matrix."""

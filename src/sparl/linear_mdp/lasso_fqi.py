@@ -140,12 +140,15 @@ class FQI:
             bounds: Of the return that is still to come; [0, H] without, for rewards in [0, 1].
 
         Raises:
-            BadValue: Features have a wrong shape or are not finite, or there are fewer episodes
-                than folds (collect more, or choose fold=False).
+            BadValue: Features have a wrong shape or are not finite, there are fewer episodes than
+                folds (collect more, or choose fold=False), or the lower bound is not below the
+                upper one.
         """
         validation.at_least(1, horizon=horizon)
         table = Table(data, features, rewards)
         low, high = bounds or (0.0, float(horizon))
+        if not low < high:
+            raise BadValue(f"bounds is {bounds}: the lower one comes first")
         folds = [np.arange(data.count)] * horizon
         if self.fold:
             folds = data.folds(horizon, np.random.default_rng(self.seed))
@@ -196,8 +199,10 @@ class LassoFQI(FQI):
 
     def __post_init__(self) -> None:
         validation.positive(penalty_scale=self.penalty_scale, delta=self.delta)
-        if self.penalty not in ("theory", "cv"):
-            validation.at_least(0, penalty=self.penalty)  # pyright: ignore[reportArgumentType]
+        if isinstance(self.penalty, str):
+            validation.one_of(("theory", "cv"), penalty=self.penalty)
+        else:
+            validation.at_least(0, penalty=self.penalty)
 
     @property
     def merges(self) -> bool:

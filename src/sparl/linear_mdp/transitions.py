@@ -228,6 +228,8 @@ class Table:
                     f"the known rewards have shape {self.rewards.shape}: for {len(distinct)} "
                     f"observations they must be {self.features.shape[:2]}"
                 )
+            if not np.isfinite(self.rewards).all():
+                raise BadValue("a known reward is not finite: fitted values would be none either")
         self._unknown_rewards = np.zeros(data.count) if rewards is not None else data.rewards
         self._continues = ~data.terminated
         self._pair = observed * actions + data.actions

@@ -31,7 +31,14 @@ from sparl.errors import BadValue
 from sparl.layouts import Layout, RowSparse
 from sparl.learner import Learner, Role
 from sparl.methods.common import neurons
-from sparl.methods.common.method import MethodState, RowWise, Signals, figures, replace_layers
+from sparl.methods.common.method import (
+    MethodState,
+    RowWise,
+    Signals,
+    TrainingProgress,
+    figures,
+    replace_layers,
+)
 from sparl.networks import Network, Networks
 from sparl.topology import permute_columns
 
@@ -70,6 +77,14 @@ class ASP(RowWise):
         """The stage "prune" after the dense training, else None."""
         return "prune" if update == max(1, round(self.prune_at * updates)) else None
 
+    def plan(
+        self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
+    ) -> Hashable | None:
+        """None where no layer is left to prune, as in a prolonged run: its training goes on."""
+        structures = (learner.structures[part] for part in learner.network_parts)
+        networks = (n for structure in structures for n in structure.outline().values())
+        return stage if any(self._dense_positions(network) for network in networks) else None
+
     def restructure(
         self, learner: Learner, state: MethodState, signals: Signals
     ) -> tuple[Learner, MethodState, dict[str, jax.Array]]:
@@ -96,7 +111,9 @@ class ASP(RowWise):
             if layer.out_features % ROWS == 0 and layer.in_features % COLUMNS == 0
         ]
 
-    def notes(self, networks: dict[str, Networks]) -> list[str]:
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
         return [
             f"{name} has no layer with a multiple of {ROWS} rows and of {COLUMNS} columns: it "
             "stays dense."
@@ -105,10 +122,12 @@ class ASP(RowWise):
             if not self.positions(network)
         ]
 
+    def _dense_positions(self, network: Network) -> list[int]:
+        """The positions of the layers that can be pruned and are not."""
+        return [i for i in self.positions(network) if not isinstance(network.layers[i], RowSparse)]
+
     def _prune(self, network: Network, key: jax.Array) -> Network:
-        # A run that is prolonged prunes again: layers that are sparse already stay as they are.
-        dense = (i for i, layer in enumerate(network.layers) if not isinstance(layer, RowSparse))
-        positions = [i for i in dense if i in self.positions(network)]
+        positions = self._dense_positions(network)
         if self.permute:
             for i in positions:
                 if _can_permute(network, i):

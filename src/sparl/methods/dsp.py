@@ -42,6 +42,7 @@ import numpy as np
 from sparl import validation
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common import group_penalty, neurons
+from sparl.methods.common.cutting import cut_out
 from sparl.methods.common.importance import drop_least_important, relative_importance
 from sparl.methods.common.method import (
     RUNNING,
@@ -151,6 +152,23 @@ class DSP(Method):
         }
         return networks, state
 
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
+        texts = [
+            f"{name} has no neurons that can be cut out one by one: it stays as it is."
+            for group in networks.values()
+            for name, network in group.items()
+            if not neurons.widths(network)
+        ]
+        # Checks up to `begin` drop nothing, and the last does not, either.
+        if updates and self._last(updates) - self.interval <= self.begin * updates:
+            texts.append(
+                f"in {updates} updates no neuron can go: checks come every {self.interval}, and "
+                f"drop neurons from {self.begin:.0%} to {self.end:.0%} of the run. Lower interval."
+            )
+        return texts
+
     def fewest(self, widths: Sequence[int], part: str, roles: Mapping[str, Role]) -> list[int]:
         """The least number of neurons that stay in each layer of a network of `part`."""
         floor = self.critic_floor if _serves_actor(part, roles) else self.floor
@@ -158,10 +176,14 @@ class DSP(Method):
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         """The stage "look" after every `interval` updates, and "end" after the last of them."""
-        last = max(1, math.floor(self.end * updates / self.interval)) * self.interval
+        last = self._last(updates)
         if update % self.interval or update > last:
             return None
         return "end" if update == last else "look"
+
+    def _last(self, updates: int) -> int:
+        """The last check, which ends the pruning."""
+        return max(1, math.floor(self.end * updates / self.interval)) * self.interval
 
     def plan(
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
@@ -192,7 +214,7 @@ class DSP(Method):
         plan = signals.stage
         assert isinstance(plan, Plan)
         if plan.widths is not None:
-            learner, state = _cut_out(learner, state, dict(plan.widths))
+            learner, state = cut_out(learner, state, dict(plan.widths))
         gate = jnp.asarray(signals.returns.hold(self.tolerance, self.gate_errors), jnp.float32)
         begun = signals.progress > self.begin
         elapsed = signals.progress - jnp.maximum(state["progress"], self.begin)
@@ -267,27 +289,6 @@ class DSP(Method):
         folded = transport.revalued(learner, lambda n, net: neurons.fold_constants(net, dropped[n]))
         masked = transport.along(folded, lambda n, net: neurons.scale_neurons(net, alive[n]))
         return masked, {**state, "alive": alive, "lost": lost}
-
-
-def _cut_out(
-    learner: Learner, state: MethodState, widths: dict[str, tuple[int, ...]]
-) -> tuple[Learner, MethodState]:
-    """Cuts out the neurons that are off: the same function, in smaller matrices."""
-    kept, importance = {}, {}
-    for part in learner.network_parts:
-        for name, network in learner.networks(part).items():
-            alive = neurons.by_layer(state["alive"][name], network)
-            pairs = zip(alive, widths[name], strict=True)
-            kept[name] = [jnp.nonzero(layer, size=width)[0] for layer, width in pairs]
-            old = neurons.by_layer(state[RUNNING]["importance"][name], network)
-            pairs = zip(old, kept[name], strict=True)
-            importance[name] = neurons.concatenate([layer[indices] for layer, indices in pairs])
-    learner = transport.along(learner, lambda name, n: neurons.keep_neurons(n, kept[name]))
-    return learner, {
-        **state,
-        "alive": {name: jnp.ones(len(values)) for name, values in importance.items()},
-        RUNNING: {**state[RUNNING], "importance": importance},
-    }
 
 
 def _cubic(advance: jax.Array) -> jax.Array:

@@ -77,7 +77,7 @@ class GST(Method):
     """Highest target: the share of each network's weights that is pruned, not counting what
     grouping saves."""
     increment: float = 0.1
-    """How far the target goes up or down at once; each target compiles once."""
+    """How far the target goes up or down at once; each restructuring compiles."""
     interval: int = 30_000
     """Updates between two checks of the return."""
     tolerance: float = 0.2
@@ -164,7 +164,9 @@ class GST(Method):
             )
         return kept / large if large else 1.0
 
-    def notes(self, networks: dict[str, Networks]) -> list[str]:
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
         return [
             f"{name} has no layer with {self.smallest} inputs and outputs: it stays dense. "
             "Lower smallest, or make it wider."
@@ -174,8 +176,8 @@ class GST(Method):
         ]
 
     def stage(self, update: int, updates: int) -> Hashable | None:
-        """The stage "look" after every `interval` updates, else None."""
-        return None if update % self.interval else "look"
+        """The stage "look" after every `interval` updates but the run's last, else None."""
+        return None if update % self.interval or update >= updates else "look"
 
     def plan(
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress

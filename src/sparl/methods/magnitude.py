@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from sparl import validation
+from sparl.errors import BadValue
 from sparl.layouts import Layout
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, check_window, figures, replace_layers
@@ -39,6 +40,7 @@ class Magnitude(Unstructured):
     """Start dense; prune the smallest weights in steps along a cubic curve (1710.01878)."""
 
     name: ClassVar[str] = "magnitude"
+    internal: ClassVar[frozenset[str]] = frozenset({"keep_norm"})
     prunes: ClassVar[bool] = True
     finishes: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
@@ -54,6 +56,8 @@ class Magnitude(Unstructured):
         super().__post_init__()
         check_window(self.begin, self.end)
         validation.at_least(1, prunings=self.prunings)
+        if self.keep_norm:
+            raise BadValue(f"keep_norm is for a start that is sparse: {self.name} begins dense")
 
     def share(self, pruning: int, sparsity: float) -> float:
         """The share of the weights to remove for `sparsity` that is gone after a pruning.

@@ -7,7 +7,10 @@ The papers say:
 - A weight that was just dropped may be grown again. Grown weights start at 0.
 - The allocation is ER-kernel.
 
-Our reading: the batch is that of the update just made, and gradients are taken after that update.
+Our reading:
+- The batch is that of the update just made, and gradients are taken after that update.
+- A weight that is dropped and grown at once keeps its value and its moments. Others start with
+  moments of 0.
 """
 
 from __future__ import annotations

@@ -13,12 +13,14 @@ the agent's `n_step` = 3 with `n_step_from` = 300000, and the run's `dynamic_rep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from sparl.learner import Role
 from sparl.methods.rigl import RigL
 from sparl.networks import Networks
 
@@ -37,7 +39,9 @@ class RLx2(RigL):
         """The magnitudes of a layer's weights, [out, in]."""
         return jnp.abs(dense)
 
-    def notes(self, networks: dict[str, Networks]) -> list[str]:
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
         return [
             "The paper's RLx2 also has n_step 3 and n_step_from 300000 in the agent and, for "
             "continuous actions, dynamic_replay in the run. Here you set these options yourself."

@@ -202,12 +202,15 @@ class RNM(RowWise):
 
         return decay_dormant
 
-    def notes(self, networks: dict[str, Networks]) -> list[str]:
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
         texts = []
-        for group in networks.values():
+        for part, group in networks.items():
+            if self.pattern_of(roles[part]) is None:  # dense, as it was asked for
+                continue
             for name, network in group.items():
-                # Roles are not known here, and so no pattern of the actor alone.
-                patterns = self.patterns(network, "critic")
+                patterns = self.patterns(network, roles[part])
                 if not patterns:
                     why = "small first layers"
                     if self.sparse_layers == "auto":

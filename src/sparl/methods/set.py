@@ -13,7 +13,9 @@ Our reading, where paper and code leave room or we chose otherwise:
   and not only expected.
 - Grown weights start at 0, with zero Adam moments. The moments of dropped weights are dropped, too
   (in the authors' code they stay).
-- A place that was just dropped is grown again only when no other place is empty.
+- A place that was just dropped is grown again only when no other place is empty. Its weight keeps
+  its value and its moments then.
+- A prolonged run has no second last drop: layers that have had it stay as they are.
 - A target network takes its online network's topology at once; kept weights keep their Polyak
   value. The authors let the target lag behind and cut it back to the same count. The two differ in
   the dropped weights alone, which are the smallest.
@@ -71,6 +73,13 @@ class SET(Unstructured):
             raise BadValue(f"interval is {self.interval}: it must be 0 (never) or above")
         validation.fractions(drop_fraction=self.drop_fraction, until=self.until)
         validation.one_of(("signs", "magnitude"), drop=self.drop)
+        if self.last_drop and self.drop_fraction == 1:
+            raise BadValue("drop_fraction is 1, and last_drop would leave no weight: lower it")
+        if self.last_drop and self.until == 1:
+            raise BadValue(
+                "until is 1, and last_drop comes behind that share of the run: lower until, or "
+                "leave last_drop out"
+            )
         if any(not value > 0 for value in self.lambdas):
             raise BadValue(f"lambdas are {self.lambdas}: each must be above 0")
         if self.lambdas and self.sparse_layers == "auto":
@@ -114,7 +123,7 @@ class SET(Unstructured):
         for part in scores:
             networks = learner.networks(part)
             successors[part] = {
-                name: self._regrow(network, scores[part][name], signals)
+                name: self._regrow(network, learner.roles[part], name, scores[part][name], signals)
                 for name, network in networks.items()
             }
             logged |= figures(networks, successors[part])
@@ -147,12 +156,17 @@ class SET(Unstructured):
             for part, group in parts.items()
         }
 
-    def _regrow(self, network: Network, scores: list[jax.Array], signals: Signals) -> Network:
+    def _regrow(
+        self, network: Network, role: Role, name: str, scores: list[jax.Array], signals: Signals
+    ) -> Network:
         new: dict[int, Layout] = {}
+        first_counts = self.counts(role, name, network)
         for i, layer in enumerate(network.layers):
             if isinstance(layer, Dense):
                 continue
             weight, count = layer.to_dense(), layer.kept
+            if signals.stage == LAST_DROP and count < first_counts[i]:
+                continue  # a prolonged run that had its last drop
             fraction = self.fraction(signals.progress)
             mask = drop_smallest(weight, layer.active() > 0, fraction, self.drop == "signs")
             if signals.stage == LAST_DROP:

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from sparl.layouts import Layout
-from sparl.networks.network import Network, Networks, layer_names
+from sparl.networks.network import HEAD, Network, Networks, layer_names
 from sparl.networks.norms import AnyNorm
 from sparl.topology import NofM
 
@@ -67,11 +67,12 @@ class NetworkReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The layers and their totals, for JSON; `neurons` counts hidden neurons only."""
+        hidden = [layer for layer in self.layers if layer.name != HEAD]
         return {
             "weights_total": sum(layer.total for layer in self.layers),
             "weights_kept": sum(layer.kept for layer in self.layers),
-            "neurons_total": sum(layer.original_shape[0] for layer in self.layers[:-1]),
-            "neurons": sum(layer.shape[0] for layer in self.layers[:-1]),
+            "neurons_total": sum(layer.original_shape[0] for layer in hidden),
+            "neurons": sum(layer.shape[0] for layer in hidden),
             "bytes": sum(layer.bytes for layer in self.layers),
             "macs": sum(layer.macs for layer in self.layers),
             "layers": [asdict(layer) for layer in self.layers],

@@ -19,6 +19,9 @@ from sparl.networks.norms import AnyNorm, BatchNorm, fresh
 from sparl.networks.views import Ranges
 from sparl.networks.wiring import Wiring
 
+HEAD = "head"
+"""The name of a last layer that gives the outputs."""
+
 
 class Network(eqx.Module):
     """Layers, connected by a wiring.
@@ -215,4 +218,4 @@ def dense_copy(network: Network) -> Network:
 def layer_names(network: Network) -> list[str]:
     """A name for each layer: `hidden_0`, `hidden_1`, …, and `head` for the last if it is one."""
     names = [f"hidden_{i}" for i in range(len(network.layers))]
-    return [*names[:-1], "head"] if network.has_head else names
+    return [*names[:-1], HEAD] if network.has_head else names

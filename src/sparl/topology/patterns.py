@@ -113,7 +113,7 @@ class NofM:
         out_features, in_features = scores.shape
         if self.v > 1:
             one_row_pattern = NofM(self.n, self.m)
-            columns = one_row_pattern.select(_sum_row_groups(scores, self.v)).columns.reshape(
+            columns = one_row_pattern.select(sum_row_groups(scores, self.v)).columns.reshape(
                 -1, one_row_pattern.kept_per_row(in_features)
             )
             return _kept_in_even_rows(jnp.repeat(columns, self.v, axis=0)[:out_features])
@@ -181,7 +181,7 @@ class PerLayer:
 Pattern = NofM | PerRow | PerLayer
 
 
-def _sum_row_groups(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:
+def sum_row_groups(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:
     """The sum of every `v` consecutive rows; the last group may have fewer."""
     padded = jnp.pad(scores, ((0, -scores.shape[0] % v), (0, 0)))
     return jnp.sum(padded.reshape(-1, v, scores.shape[1]), axis=1)

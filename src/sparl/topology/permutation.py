@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
-from sparl.topology.patterns import NofM
+from sparl.topology.patterns import NofM, sum_row_groups
 
 
 @partial(jax.jit, static_argnames=("pattern", "swaps"), inline=True)
@@ -22,7 +22,7 @@ def permute_columns(
     local optima; this search does not.
 
     Args:
-        pattern: N:M; a last group that is shorter than M stays as it is.
+        pattern: N:M or N:MxV; a last group that is shorter than M stays as it is.
         scores: Not negative.
         swaps: Pairs that are tried.
         key: Draws the pairs.
@@ -30,6 +30,7 @@ def permute_columns(
     Returns:
         The old column at each new position.
     """
+    scores = sum_row_groups(scores, pattern.v)
     groups = scores.shape[1] // pattern.m
     order = jnp.arange(scores.shape[1], dtype=jnp.int32)
     if groups < 2:

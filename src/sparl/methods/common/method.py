@@ -191,8 +191,16 @@ class Method:
         """Sentences on what a user should know about the figures of a restructuring."""
         return []
 
-    def notes(self, networks: dict[str, Networks]) -> list[str]:
-        """Sentences on what a user should know before the run starts."""
+    def notes(
+        self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
+    ) -> list[str]:
+        """Sentences on what a user should know before the run starts.
+
+        Args:
+            networks: All networks, dense, by part.
+            roles: What the networks of each part are for.
+            updates: Of the whole run, if known.
+        """
         return []
 
 
@@ -243,7 +251,9 @@ def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
     """
     if layer.kept == dense.size:
         return layer
-    scale = frobenius(dense) / frobenius(layer.to_dense())
+    norm = frobenius(layer.to_dense())
+    # Of a layer that begins with zeros, nothing can be scaled.
+    scale = jnp.where(norm > 0, frobenius(dense) / jnp.where(norm > 0, norm, 1.0), 1.0)
     scaled = jnp.where(layer.active() > 0, scale * dense, dense)
     return eqx.tree_at(lambda la: la.weight, layer, layer.pick(scaled))
 
