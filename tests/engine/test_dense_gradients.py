@@ -39,12 +39,10 @@ def test_dense_copies_of_straight_through_layers_have_no_dormant_weights():
     engine = engine_of("dqn", method)
     engine.learner = with_random_moments(engine.learner, np.random.default_rng(0))
     dense = densified(engine.learner).parts["q"]
-    dormant = np.asarray(dense.values) == 0
-    assert dormant.sum() > dense.values.size / 2
-    np.testing.assert_array_equal(dense.target, dense.values)
-    adam = adam_state(dense.optimizer)
-    biases = np.asarray(adam.mu)[dormant] != 0
-    assert biases.sum() == sum(la.out_features for la in engine.learner.networks("q")["q"].layers)
+    zero = np.asarray(dense.values) == 0
+    assert zero.sum() > dense.values.size / 2
+    for aligned in (dense.target, adam_state(dense.optimizer).mu, adam_state(dense.optimizer).nu):
+        assert not np.asarray(aligned)[zero].any()
 
 
 class Catch:

@@ -237,15 +237,14 @@ def test_a_run_that_is_too_short_to_drop_a_neuron_says_so(updates):
     drops = [u for u in looks if u / updates > method.begin]
     told = method.notes({}, {}, updates)
     assert bool(told) == (not drops)
-    assert not told or told[0].startswith(f"in {updates} updates no neuron can go")
+    assert not told or told[0].startswith(f"In {updates} updates no neuron can go")
 
 
 def test_networks_without_neurons_of_their_own_are_named():
     agent, columns = AGENTS["sac"]
     engine = Engine(replace(agent, norm="layer"), DSP(), columns, seed=1)
     assert engine.notes == [
-        f"{name} has no neurons that can be cut out one by one: it stays as it is."
-        for name in ("actor", "critic_0", "critic_1")
+        "No neuron of actor, critic_0, critic_1 can be cut out alone: all stay."
     ]
 
 

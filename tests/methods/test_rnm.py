@@ -141,7 +141,7 @@ def test_notes_name_networks_without_sparse_layers_and_rows_shorter_than_m():
     # An actor with a pattern of its own goes by that one.
     wide = {"actor": {"actor": build(jax.random.key(0), (16, 32, 3))}}
     assert RNM(1, 16, actor_pattern="1:2").notes(wide, ROLES, None) == []
-    every = RNM(1, 64, sparse_layers="all", actor_pattern="none")
+    every = RNM(1, 16, sparse_layers="all", actor_pattern="none")
     assert every.notes(wide, ROLES, None) == []
 
 

@@ -155,16 +155,13 @@ class DSP(Method):
     def notes(
         self, networks: dict[str, Networks], roles: Mapping[str, Role], updates: int | None
     ) -> list[str]:
-        texts = [
-            f"{name} has no neurons that can be cut out one by one: it stays as it is."
-            for group in networks.values()
-            for name, network in group.items()
-            if not neurons.widths(network)
-        ]
-        # Checks up to `begin` drop nothing, and the last does not, either.
+        all_networks = {name: n for group in networks.values() for name, n in group.items()}
+        whole = ", ".join(name for name, n in all_networks.items() if not neurons.widths(n))
+        texts = [f"No neuron of {whole} can be cut out alone: all stay."] if whole else []
+        # Checks up to `begin` drop nothing, nor does the last.
         if updates and self._last(updates) - self.interval <= self.begin * updates:
             texts.append(
-                f"in {updates} updates no neuron can go: checks come every {self.interval}, and "
+                f"In {updates} updates no neuron can go: checks come every {self.interval}, and "
                 f"drop neurons from {self.begin:.0%} to {self.end:.0%} of the run. Lower interval."
             )
         return texts
