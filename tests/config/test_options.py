@@ -33,7 +33,7 @@ CHANGED = [
     ),
     methods.DSP(penalty=0.25, tolerance=1.0, penalty_step="gradient"),
     methods.GST(group=2, ungroup=True),
-    methods.Magnitude(sparsity=0.8, keep_norm=True),
+    methods.Magnitude(sparsity=0.8, prunings=5),
 ]
 ALL = [*(METHODS.find(name)() for name in METHODS.names), *CHANGED]
 

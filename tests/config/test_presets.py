@@ -54,6 +54,11 @@ def test_another_method_has_options_of_its_own():
     assert asked.method == RNM(1, 8, interval=7)
 
 
+def test_another_agent_is_refused_by_the_names_of_both():
+    with pytest.raises(BadValue, match=r"CartPole-v1.* is for agent ppo, and agent is dqn"):
+        options.parse(["--preset", "CartPole-v1", "--agent", "dqn"])
+
+
 def test_what_there_is_not_is_told_with_what_there_is():
     with pytest.raises(BadValue, match=r"preset is 'Pendulum-v2'.*Did you mean Pendulum-v1\?"):
         options.parse(["--preset", "Pendulum-v2"])

@@ -12,13 +12,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from environments import OFTEN, TINY
+from edits import edit
+from environments import OFTEN, TINY, TINY_DQN
 from gymnasium import spaces
 
 import sparl
+from sparl import envs
 from sparl.cli import main
 from sparl.config import RunConfig
-from sparl.errors import BadEnvironment, BadValue
+from sparl.errors import BadEnvironment, BadValue, SparlError
 from sparl.methods import DSP
 from sparl.storage import RunFolder
 
@@ -233,3 +235,65 @@ def test_several_environments_have_none_to_share():
 def test_what_is_no_environment_is_refused(env, tmp_path):
     with pytest.raises(BadEnvironment, match="give a gymnasium id, a class"):
         sparl.train(env, TINY, out=tmp_path / "run", **OFTEN)
+
+
+class OpensOnce(Plain):
+    """A port, say: it can be opened again when it was closed."""
+
+    opened = 0
+
+    def __init__(self, fails: bool = False, **options: Any) -> None:
+        if OpensOnce.opened:
+            raise OSError("device busy")
+        super().__init__(**options)
+        OpensOnce.opened += 1
+        self.fails = fails
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        if self.fails:
+            raise OSError("no power")
+        return super().step(action)
+
+    def close(self) -> None:
+        OpensOnce.opened -= 1
+
+
+def test_a_run_that_cannot_start_closes_its_environment(tmp_path):
+    for options, agent in ({}, TINY), ({"actor_obs": ("none",), "eval_env": "shared"}, TINY):
+        with pytest.raises(SparlError):
+            sparl.train(OpensOnce, agent, out=tmp_path / "run", **OFTEN | options)
+        assert OpensOnce.opened == 0
+    with pytest.raises(BadEnvironment, match="dqn needs discrete ones"):
+        sparl.train(OpensOnce, TINY_DQN, out=tmp_path / "run", eval_env="shared", **OFTEN)
+    run = sparl.train(OpensOnce, TINY, out=tmp_path / "run", eval_env="shared", **OFTEN)
+    assert OpensOnce.opened == 0
+    assert main(["eval", str(run.folder), "--episodes", "2"]) == 0
+    assert OpensOnce.opened == 0
+
+
+def test_what_an_environment_raises_in_an_evaluation_is_told_with_its_seed(tmp_path, capsys):
+    run = sparl.train(OpensOnce, TINY, out=tmp_path / "run", eval_env="shared", **OFTEN)
+    edit(
+        run.folder / "config.json",
+        lambda content: content["run"].update(env_kwargs={"fails": True}),
+    )
+    seed = envs.episode_seed(3, "eval", 0)
+    assert main(["eval", str(run.folder), "--episodes", "1", "--seed", "3"]) == 1
+    told = capsys.readouterr().err
+    assert f"raised OSError in an evaluation: no power (reset with seed {seed})" in told
+
+
+class Spaceless(gym.Env):
+    pass
+
+
+def test_an_environment_without_spaces_says_what_it_needs(tmp_path):
+    with pytest.raises(BadEnvironment, match="has no observation_space: set it in its __init__"):
+        sparl.train(Spaceless, TINY, out=tmp_path / "run", **OFTEN)
+
+
+def test_an_option_of_another_name_is_told(tmp_path):
+    with pytest.raises(
+        BadValue, match=r"eval_evry, which is no option here. Did you mean eval_every"
+    ):
+        sparl.train(Plain, TINY, out=tmp_path / "run", eval_evry=3)

@@ -262,6 +262,13 @@ def test_the_check_says_what_an_environment_does_that_cannot_be(kind, says):
         check(envs.EnvMaker("it", envs.find(envs.describe(kind).name)), 20)
 
 
+def test_the_check_needs_a_step_and_a_seed():
+    make = envs.EnvMaker("it", envs.find("Pendulum-v1"))
+    for options, says in ({"steps": 0}, "steps is 0"), ({"seed": -1}, "seed is -1"):
+        with pytest.raises(BadValue, match=says):
+            check(make, **options)
+
+
 def test_what_doing_nothing_earns():
     """Pendulum's reward at zero torque, played by hand; discrete actions have no middle."""
     found = check(envs.EnvMaker("it", envs.find("Pendulum-v1")), 400)

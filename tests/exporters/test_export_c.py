@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -323,6 +324,25 @@ def test_a_layer_whose_indices_cost_more_than_they_save_is_stored_dense():
     (layer,) = policy_of([PerLayer(60)], [10, 10]).network.layers
     assert device_layer(layer, np.asarray(layer.weight)).loop == "csr"
     assert device_layer(layer, np.zeros(60, np.int8)).loop == "dense"
+
+
+def test_choices_that_there_are_not_are_refused(tmp_path):
+    """In a process without the type checks of the tests."""
+    code = """
+import sparl
+for given in ({"to": "h5"}, {"dtype": "int4"}, {"which": "worst"}, {"episodes": -1}):
+    try:
+        sparl.export("nowhere", **given)
+    except sparl.SparlError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "to is 'h5': choose c, onnx or numpy",
+        "dtype is 'int4': choose float32, float16 or int8",
+        "which is 'worst': choose final or best",
+        "episodes is -1: it must be at least 0",
+    ]
 
 
 def test_weights_that_float16_cannot_hold_are_refused():

@@ -11,7 +11,7 @@ from sparl.config import RunConfig
 from sparl.envs import episode_seed
 from sparl.methods import Dense
 from sparl.storage import RunFolder
-from sparl.training import SIDE_BY_SIDE, Evaluation, Evaluator, Trainer
+from sparl.training import SIDE_BY_SIDE, Evaluation, Evaluator, Trainer, return_text
 
 
 def evaluator(name, episodes, seed=0, **options):
@@ -97,6 +97,13 @@ def test_random_actions_come_first_then_noise_around_the_policy(tmp_path):
     assert batch.action[:40].std() > 0.4
     steps = np.abs(np.diff(batch.action[60:80, 0]))
     assert np.median(steps) < 4 * TINY.exploration_noise
+
+
+def test_returns_and_episodes_as_people_read_them():
+    shown = [return_text(value) for value in (2066.44, -0.0312, 0.0, 0.00041, -7.0)]
+    assert shown == ["2066.4", "-0.0312", "0.0", "0.00041", "-7.0"]
+    assert Evaluation((1.0,), (5,)).counted == "1 episode"
+    assert Evaluation((1.0, 2.0), (5, 5), 1, 3).counted == "2 episodes (1 cut, 3 left out)"
 
 
 def test_a_return_is_worse_if_chance_does_not_explain_it():

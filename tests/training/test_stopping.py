@@ -194,6 +194,13 @@ def test_a_policy_of_ones_own_measure_is_kept_in_a_folder(whole, tmp_path):
     np.testing.assert_array_equal(sparl.load(best).predict(OBSERVATIONS)[0], watch.actions[step])
     with pytest.raises(BadFile, match="not empty"):
         train(tmp_path / "other", sparl.SaveBest(best))
+    with pytest.raises(Stopped):
+        train(tmp_path / "third", StopAt(checkpoint=1))
+    with pytest.raises(BadFile, match="not empty"):
+        sparl.resume(tmp_path / "third", callbacks=[sparl.SaveBest(best)], quiet=True)
+    # A run that was moved knows its own.
+    run = (tmp_path / "run").rename(tmp_path / "moved")
+    sparl.resume(run, callbacks=[sparl.SaveBest(best, worst)], quiet=True)
 
 
 def test_a_best_policy_begins_anew_with_a_run_that_was_killed_before_its_first_checkpoint(tmp_path):
@@ -309,6 +316,7 @@ def test_a_return_is_reached_by_evaluations_in_a_row_or_by_training_episodes():
 def test_what_cannot_end_a_run_is_refused():
     for make, message in (
         (lambda: sparl.StopOnReturn(float("nan")), "mean_return is nan"),
+        (lambda: sparl.StopOnReturn(1.0, episodes=0), "episodes is 0: it must be at least 1"),
         (lambda: sparl.StopOnReturn(1.0, episodes=101), "remembers its newest 100"),
         (lambda: sparl.StopOnPlateau(0), "evaluations is 0"),
         (

@@ -19,8 +19,9 @@ def name_of(agent: Agent) -> str:
 
 
 def fitting(actions: Actions) -> list[str]:
-    """The names of agents that can act so."""
-    return [name for name, kind in AGENTS.usable().items() if kind.actions in (actions, "both")]
+    """The names of agents that can act so, and learn without a teacher."""
+    alone = {name: kind for name, kind in AGENTS.usable().items() if kind.first_phase != "teacher"}
+    return [name for name, kind in alone.items() if kind.actions in (actions, "both")]
 
 
 def refuse_misfit(agent: Agent, env: str, actions: Actions, space: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sparl.analysis.differences import Difference
 from sparl.analysis.variant import Variant
+from sparl.training import return_text
 
 Column = tuple[str, Callable[[Variant], str]]
 """Heading, whose lines the terminal keeps, and what it says of a variant."""
@@ -14,7 +15,7 @@ Column = tuple[str, Callable[[Variant], str]]
 def _return_text(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+    return return_text(value)
 
 
 def _interval(v: Variant) -> str:

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from io import TextIOWrapper
 from typing import Any
 
@@ -32,7 +33,7 @@ from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
 from sparl.storage import RunFolder, files
-from sparl.training import Console, Evaluator, Interrupted, load_policy
+from sparl.training import Console, Evaluator, Interrupted, load_policy, memory, return_text
 
 OVERVIEW = """\
 usage: sparl COMMAND …
@@ -128,19 +129,21 @@ def evaluate(arguments: list[str]) -> None:
         draw_without_a_screen()  # the environment of the evaluation imports MuJoCo
     run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir, args.which)
-    evaluation = Evaluator(run, policy.spaces, args.episodes, args.seed)(policy.act)
+    with closing(Evaluator(run, policy.spaces, args.episodes, args.seed)) as play:
+        evaluation = play(policy.act)
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
         print(
-            f"{run.env}: mean return {evaluation.mean_return:.1f} +- {evaluation.std_return:.1f} "
-            f"over {args.episodes} episodes of {evaluation.mean_length:.0f} steps"
+            f"{run.env}: mean return {return_text(evaluation.mean_return)} +- "
+            f"{return_text(evaluation.std_return)} (standard deviation) over "
+            f"{evaluation.counted} of {evaluation.mean_length:.0f} steps"
         )
     if args.video is not None:
         with tables.counted(f"filming {run.env}") as tell:
             seconds = film(run, policy, args.seed, args.video, tell)
-        size = args.video.stat().st_size / 1e6
-        print(f"{args.video}: {seconds:.1f} s, {size:.1f} MB", file=sys.stderr)
+        size = memory.size(args.video.stat().st_size)
+        print(f"{args.video}: {seconds:.1f} s, {size}", file=sys.stderr)
 
 
 def inspect(arguments: list[str]) -> None:
@@ -177,7 +180,7 @@ def report(arguments: list[str]) -> None:
     args = tyro.cli(commands.Report, prog="sparl report", args=arguments)
     given: dict[str, Any] = dict(vars(args))
     out = sparl.report(given.pop("runs"), given.pop("out"), **given)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {memory.size(out.stat().st_size)}")
 
 
 def check(arguments: list[str]) -> None:

@@ -22,9 +22,11 @@ PROG = "sparl distill"
 def distill(arguments: list[str]) -> None:
     """Trains students, and prints what they keep of their teacher's return."""
     args, further = tyro.cli(commands.Distill, prog=PROG, args=arguments, return_unknown_args=True)
-    for option in ("--agent", "--preset"):
+    for option in ("--agent", "--preset", "--config"):
         if any(word.partition("=")[0] == option for word in further):
-            raise BadValue(f"a student learns by dagger: leave {option} out")
+            raise BadValue(
+                f"a student learns by dagger, with its teacher's options: leave {option} out"
+            )
     run, student = distillation.configured(args.teacher, args.env, {"steps": STEPS}, args.trust)
 
     def usual(_: Path) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def distill(arguments: list[str]) -> None:
         quiet=asked.quiet,
         progress=asked.progress,
     )
-    tables.print_distilled(found)
+    if not asked.quiet:
+        tables.print_distilled(found)
     chosen = quoted(Path(found.chosen.folder))
     print(f"  sparl eval {chosen}\n  sparl export {chosen} --dtype int8")

@@ -16,7 +16,7 @@ from sparl.agents import fitting
 from sparl.distillation import Distilled
 from sparl.envs import Checked
 from sparl.storage import quoted
-from sparl.training import Console
+from sparl.training import Console, return_text
 
 NAMES = 20
 """Columns of names in lists."""
@@ -120,9 +120,9 @@ def print_check(env: str, checked: Checked) -> None:
     print(f"  a step takes {_time(checked.step_seconds)}, a reset {_time(checked.reset_seconds)}")
     if checked.random_return is not None:
         over = f"{checked.episodes} episode{'s' if checked.episodes > 1 else ''}"
-        print(f"  random actions return {checked.random_return:.1f} (mean of {over})")
+        print(f"  random actions return {return_text(checked.random_return)} (mean of {over})")
     if checked.middle_return is not None:
-        print(f"  actions in the middle of their range return {checked.middle_return:.1f}")
+        print(f"  actions in the middle of their range return {return_text(checked.middle_return)}")
     for finding in checked.findings:
         print(f"- {finding.what}\n  -> {finding.so}")
     if not checked.findings:
@@ -206,12 +206,12 @@ def print_distilled(found: Distilled) -> None:
     for heading in ("return", "kept", "weights", "bytes"):
         table.add_column(heading, justify="right", no_wrap=True)
     sizes = _counts(found.teacher_weights, found.teacher_bytes)
-    table.add_row("teacher", f"{found.teacher_return:.1f}", "", *sizes)
-    table.add_row("random actions", f"{found.random_return:.1f}", "", "", "")
+    table.add_row("teacher", return_text(found.teacher_return), "", *sizes)
+    table.add_row("random actions", return_text(found.random_return), "", "", "")
     for student in found.students:
         table.add_row(
             "student " + " ".join(map(str, student.hidden)),
-            f"{student.mean_return:.1f}",
+            return_text(student.mean_return),
             f"{student.kept:.1%}",
             *_counts(student.weights, student.bytes),
             style="bold" if student == found.chosen else None,

@@ -15,7 +15,7 @@ from sparl.config import RunConfig, options, run_file
 from sparl.errors import BadValue
 from sparl.policy import Policy
 from sparl.storage import STEPS, RunFolder, quoted, read_table
-from sparl.training import Evaluation, late
+from sparl.training import Evaluation, late, return_text
 
 COMPILED = 10.0
 """Seconds of a run from which on it is told that most of them went into compilation."""
@@ -28,7 +28,10 @@ def train(arguments: list[str]) -> None:
         given: dict[str, Any] = dict(vars(args))
         training.limit_threads(given.pop("threads"))
         given["callbacks"] = callbacks_of(given.pop("wandb"))
-        api.resume(given.pop("resume"), **given)
+        resumed = given.pop("resume")
+        api.resume(resumed, **given)
+        if not given["quiet"]:
+            _conclude(resumed)
         return
     args = options.parse(arguments, _options_in)
     if args.print_config:
@@ -36,6 +39,10 @@ def train(arguments: list[str]) -> None:
         return
     training.limit_threads(args.threads)
     if args.vs or args.seeds is not None:
+        if args.seeds is not None and any(w.partition("=")[0] == "--seed" for w in arguments):
+            raise BadValue(
+                f"seed is {args.run.seed} and seeds is {args.seeds}: leave one of them out"
+            )
         # In lockstep all seeds are this process.
         of_one = ("wandb", "ray_address", *(() if args.lockstep else ("threads", "progress")))
         for name in of_one:
@@ -202,12 +209,14 @@ def _conclude(out: Path) -> None:
     else:
         episodes = RunFolder(out).record().run.eval_episodes
         over = f"mean over {episodes} episode{'' if episodes == 1 else 's'}"
-        print(f"{out}: the policy returns {returns[-1]:.1f} ({over})")
+        print(f"{out}: the policy returns {return_text(returns[-1])} ({over})")
     if (count := len(late(returns))) > 1:
         mean = summary["final_return"]
-        print(f"  late training: {mean:.1f}, the mean of its last {count} evaluations")
+        print(f"  late training: {return_text(mean)}, the mean of its last {count} evaluations")
     if best is not None:
-        print(f"  best policy: {best:.1f} at step {summary['policy_best_step']} (--which best)")
+        at = f"at step {summary['policy_best_step']} (--which best)"
+        print(f"  best policy: {return_text(best)} {at}")
     _tell_compilation(out, summary["wall_seconds"])
     print(f"  sparl inspect {quoted(out)}")
-    print(f"  sparl eval {quoted(out)}")
+    if returns:
+        print(f"  sparl eval {quoted(out)}")

@@ -84,6 +84,7 @@ def parse(
     given = given.with_method(method)
     usual = given.of_command()
     agent = AGENTS.find(_named(prog, arguments, "agent", usual.agent))
+    given.refuse_other_agent(agent)
     run, of_agent, of_method = given.run(), given.of(agent), given.of(method)
     command = [
         groups.option("agent", str, usual.agent, f"Algorithm: {_choices(AGENTS.names)}."),

@@ -42,7 +42,7 @@ class RunConfig:
     steps: int = 1_000_000
     """Environment steps in all; with --offline updates."""
     seed: int = 0
-    """Of networks, exploration, sampling, and of every episode."""
+    """Seed of the networks, exploration, sampling and every episode."""
     eval_every: int = 5_000
     """Steps between two evaluations."""
     eval_episodes: int = 10

@@ -68,6 +68,18 @@ class Given:
         options = {name: value for name, value in self._options.items() if name not in gone}
         return Given(options, self._file)
 
+    def refuse_other_agent(self, asked: type[Agent]) -> None:
+        """Checks that options of the file's own agent are not given to another one.
+
+        Raises:
+            BadValue: They are.
+        """
+        own = AGENTS.find(self.of_command().agent)
+        if own is not asked and (_names(own) - _names(asked)) & self._options.keys():
+            raise BadValue(
+                f"{self._file} is for agent {own.name}, and agent is {asked.name}: leave one out"
+            )
+
     def known(self, agent: type[Agent], method: type[Method]) -> frozenset[str]:
         """The names of all options of a run with this agent and this method."""
         names = {*_names(RunConfig), *_names(agent), *_names(method), *_names(OfCommand)}

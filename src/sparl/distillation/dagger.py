@@ -72,7 +72,9 @@ class DAgger(Agent):
             SparlError: It cannot be read.
         """
         if not self.teacher:
-            raise BadValue("teacher is not given: name the folder of a run, or of a policy")
+            raise BadValue(
+                "teacher is not given, the folder of a run or of a policy: see sparl distill"
+            )
         return _teacher(self.teacher)
 
     @property

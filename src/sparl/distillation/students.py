@@ -19,7 +19,7 @@ from sparl.methods import Method
 from sparl.networks import accounting
 from sparl.policy import Policy
 from sparl.storage import RunFolder, files
-from sparl.training import Callback, Evaluator, load_policy
+from sparl.training import Callback, Evaluator, load_policy, return_text
 
 REPORT_FILE = "distillation.json"
 """In the folder of students: what they came to."""
@@ -176,8 +176,9 @@ class _Judge:
         self.random_return = self._mean_return(chance)
         if self.teacher_return <= self.random_return:
             raise BadValue(
-                f"teacher is {agent.teacher}: it earns {self.teacher_return:.1f}, and random "
-                f"actions {self.random_return:.1f}: there is nothing to learn from it"
+                f"teacher is {agent.teacher}: it earns {return_text(self.teacher_return)}, and "
+                f"random actions {return_text(self.random_return)}: there is nothing to learn from "
+                "it"
             )
 
     def _refuse_other_spaces(self, teacher: str) -> None:

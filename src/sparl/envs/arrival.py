@@ -26,6 +26,8 @@ class Arrival(gym.Wrapper, RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         given = self.env.reset(seed=seed, options=options)
+        if given is None:
+            raise BadEnvironment("reset returned None: it must return (observation, info)")
         if not (isinstance(given, tuple) and len(given) == 2):
             raise BadEnvironment(
                 f"reset gave {type(given).__name__}, as environments of the old gym do: it must "

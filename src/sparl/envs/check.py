@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
+from sparl import validation
 from sparl.envs.maker import EnvMaker
 from sparl.envs.read_spaces import spaces_of
 from sparl.envs.seeds import episode_seed
@@ -100,9 +101,14 @@ def check(make: EnvMaker, steps: int = 1000, seed: int = 0, round_actions: bool 
     Raises:
         BadEnvironment: No agent can be trained in it. The message says why.
     """
+    validation.at_least(1, steps=steps)
+    validation.at_least(0, seed=seed)
     raw = make.base()
-    findings = [*_gymnasiums(raw), *_arrays(raw, seed)]
-    raw.close()
+    try:
+        findings = [*_gymnasiums(raw), *_arrays(raw, seed)]
+    finally:
+        with _told_of("close"):
+            raw.close()
     env = make()
     try:
         spaces = spaces_of(env, round_actions)
@@ -137,7 +143,7 @@ def _gymnasiums(raw: gym.Env) -> list[Finding]:
             failed = []
         except SparlError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed = [f"{type(error).__name__}: {error}"]
     texts = [_plain(str(warning.message)) for warning in told]
     so = "gymnasium's advice; sparl trains all the same"
@@ -159,7 +165,7 @@ def _arrays(raw: gym.Env, seed: int) -> list[Finding]:
     try:
         first, _ = raw.reset(seed=seed)
         second, reward, *_ = raw.step(raw.action_space.sample())
-    except Exception:  # playing it meets this again, and says what is wrong
+    except (Exception, SystemExit):  # playing it meets this again, and says what is wrong
         return []
     arrays = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
     if arrays and np.shares_memory(first, second):
@@ -246,7 +252,7 @@ def _measured(played: _Played, longest: int | None) -> list[Finding]:
         what = f"entries {_numbers(large)} vary by more than {LARGE:g}"
         findings.append(Finding(f"{what} (to {deviation.max():.3g})", so))
     if (constant := np.flatnonzero(deviation == 0)).size:
-        so = "they cost arithmetic and tell nothing: --inputs leaves them out"
+        so = "they cost arithmetic and tell nothing: name the others in --inputs"
         findings.append(Finding(f"entries {_numbers(constant)} never changed", so))
     if len(np.unique(played.rewards)) == 1:
         so = "random actions never met another one: learning may not begin"

@@ -7,6 +7,7 @@ another process, and finds the same environment there.
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from gymnasium.wrappers import FrameStackObservation, NormalizeObservation, Norm
 from sparl import plugins, validation
 from sparl.envs import envpool, sources
 from sparl.envs.arrival import Arrival
-from sparl.envs.entries import Flattened, has_fixed_size
+from sparl.envs.entries import Flattened, has_fixed_size, parts
 from sparl.envs.read_spaces import image_in
 from sparl.envs.wrappers import wrapped
 from sparl.errors import BadEnvironment, BadValue, SparlError
@@ -91,7 +92,7 @@ class EnvMaker:
             BadValue: `inputs` names an entry that the observation does not have.
         """
         # What keeps or reuses arrays is met before any wrapper can keep them, too.
-        env = Arrival(self.base(**options))
+        env = Arrival(self._with_spaces(self.base(**options)))
         for wrapper in self.wrappers:
             env = self._wrap(env, wrapper)
         env = Arrival(env) if self.wrappers else env
@@ -160,6 +161,17 @@ class EnvMaker:
             )
         return wrapped
 
+    def _with_spaces(self, env: gym.Env) -> gym.Env:
+        """The environment; `BadEnvironment` where it does not say what it takes and gives."""
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(env.unwrapped, name, None), gym.Space):
+                env.close()
+                raise BadEnvironment(
+                    f"{self.env} has no {name}: set it in its __init__, to a gymnasium.spaces.Box "
+                    "for example"
+                )
+        return env
+
     def _flattened(self, env: gym.Env) -> gym.Env:
         space = env.observation_space
         if not has_fixed_size(space):
@@ -173,9 +185,15 @@ class EnvMaker:
             raise BadEnvironment(
                 f"{self.env} has an image among its observations, {image}; sparl's networks take "
                 "vectors. Name the other entries to keep: --wrappers "
-                '"gymnasium.wrappers:FilterObservation" filter_keys=X'
+                f"\"gymnasium.wrappers:FilterObservation\" 'filter_keys={_others(space, image)}'"
             )
         return Flattened(env)
+
+
+def _others(space: gym.Space, image: str) -> str:
+    """The entries of a Dict without an image, as JSON."""
+    names = [str(name) for name, _ in parts(space)]
+    return json.dumps([name for name in names if name != image.partition(".")[0]])
 
 
 def _of_extra(spec: EnvSpec) -> str | None:

@@ -7,11 +7,12 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparl import validation
 from sparl.errors import BadFile, BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import NAME, CProgram, check_name
@@ -59,7 +60,8 @@ def export(
         dtype: Type of the stored weights. `"int8"` computes with integers; it takes their ranges
             from observations in the run's replay. ONNX has `"float32"` only, NumPy no `"int8"`.
         episodes: Episodes in the run's environment over which the returns of a float16 or int8
-            policy are compared with those of the original; 0 for none.
+            policy are compared with those of the original; 0 for none. A run without evaluations,
+            or with those in the training's own environment, has none.
         which: Of a run's policies: the final one, or the one of the best evaluation.
         name: What files, and symbols of the C, begin with; a program with several policies needs
             several names.
@@ -77,6 +79,10 @@ def export(
         BadValue: This policy cannot be exported like this; the message says what can be done.
         BadRun: The folder cannot be written, or the export does not compute what the policy does.
     """
+    validation.one_of(get_args(Target), to=to)
+    validation.one_of(get_args(Dtype), dtype=dtype)
+    validation.one_of(get_args(Which), which=which)
+    validation.at_least(0, episodes=episodes)
     path = Path(path)
     run = None if (path / "policy.json").exists() else RunFolder.open(path, trust)
     whole = load_policy(path, which)
@@ -93,7 +99,8 @@ def export(
             f"int8 takes its ranges from observations of a run, and {path} has none: name a run "
             "folder that has a checkpoint, or export as float32 or float16"
         )
-    if run is not None and episodes and dtype != "float32":
+    compares = run is not None and episodes and dtype != "float32" and _has_evaluations(run)
+    if run is not None and compares:
         run.runnable()
     observations = policy.golden if recorded is None else recorded
     report: dict[str, Any] = {
@@ -118,7 +125,7 @@ def export(
         report |= {"name": name} | _sizes(program) | _check_c(program, dtype, observations)
         if dtype != "float32":
             report["before"] = measured(policy)._asdict()
-        if run is not None and episodes and dtype != "float32":
+        if run is not None and compares:
             report["returns"] = _returns(run, whole, program.network, episodes)
     report["files"] = sorted(contents)
     try:
@@ -264,6 +271,12 @@ def _error(
     if policy.spaces.discrete:
         error["other_choices"] = float(np.mean(outputs.argmax(1) != expected.argmax(1)))
     return error
+
+
+def _has_evaluations(run: RunFolder) -> bool:
+    """Whether a run's environment may be played without its user standing by."""
+    config = run.record().run
+    return config.eval_episodes > 0 and config.eval_env != "shared"
 
 
 def _returns(

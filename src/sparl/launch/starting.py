@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparl import agents, envs, methods, plugins
 from sparl.agents import AGENTS, Agent
-from sparl.config import RunConfig, Show
+from sparl.config import RunConfig, Show, hints
 from sparl.engine import Engine
 from sparl.envs import Spaces
 from sparl.errors import BadRun, BadValue
@@ -63,6 +63,7 @@ def configured(env: Any, options: dict[str, Any]) -> RunConfig:
     if isinstance(options.get("replay"), Path):
         options = options | {"replay": str(options["replay"])}
     options = {"env_spec": described.recorded} | options
+    hints.refuse_unknown(options, {field.name for field in fields(RunConfig)}, "the call")
     run = RunConfig(described.name, **options).recorded()
     return logs.recorded(run) if run.replay else run
 

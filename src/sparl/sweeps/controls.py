@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 
+from sparl import validation
 from sparl.agents import Agent
 from sparl.agents.common import ofenet
 from sparl.config import RunConfig, run_file
@@ -59,6 +60,10 @@ def beside(
         BadValue: The method is a control itself.
         SparlError: As `sweep`.
     """
+    if isinstance(vs, str):
+        raise BadValue(f"vs is {vs!r}: give a list, such as ['dense', 'tiny']")
+    for control in vs:
+        validation.one_of(get_args(Control), vs=control)
     if vs and isinstance(method, Dense):
         raise BadValue(f"vs is {' '.join(vs)}, and method is dense itself: name another method")
     if out is None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sparl.sweeps.folder import Standing
 from sparl.sweeps.study import Job
-from sparl.training import Console
+from sparl.training import Console, return_text
 
 PLAIN_SECONDS = 60.0
 """Least time between two plain lines that nothing has ended before."""
@@ -128,7 +128,7 @@ class Progress:
         return table
 
     def _cells(self, tally: Tally) -> list[str]:
-        best = "" if tally.best_return is None else f"{tally.best_return:.1f}"
+        best = "" if tally.best_return is None else return_text(tally.best_return)
         speed = f"{tally.steps_per_second:.0f}" if tally.steps_per_second else ""
         counts = [f"{tally.done}/{tally.runs}", str(tally.running or "")]
         counts += [str(tally.pruned or "")] if self._searches else []
@@ -140,7 +140,9 @@ def _line(tally: Tally) -> str:
     figures += [f"{tally.pruned} pruned"] if tally.pruned else []
     figures += [f"{tally.failed} failed"] if tally.failed else []
     figures += [f"{tally.steps_per_second:.0f} steps/s"] if tally.steps_per_second else []
-    figures += [] if tally.best_return is None else [f"best return {tally.best_return:.1f}"]
+    figures += (
+        [] if tally.best_return is None else [f"best return {return_text(tally.best_return)}"]
+    )
     left = _duration(tally.seconds_left)
     return ", ".join([*figures, f"{left} left"] if left and tally.running else figures)
 

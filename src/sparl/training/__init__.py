@@ -5,7 +5,7 @@ from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.console import Console
 from sparl.training.cores import limit_threads
-from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator
+from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator, return_text
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.lockstep import refuse_lockstep, train_in_lockstep
@@ -52,6 +52,7 @@ __all__ = [
     "load_policy",
     "refuse_beyond",
     "refuse_lockstep",
+    "return_text",
     "snapshot",
     "train_in_lockstep",
 ]

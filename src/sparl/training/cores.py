@@ -42,7 +42,7 @@ def busy_note() -> str | None:
     threads = _threads(cores)
     if load < max(1.0, cores - threads + 1):
         return None
-    busy = f"other processes keep about {load:.1f} of {cores} cores busy"
+    busy = f"other processes are at work (load average {load:.1f} on {cores} cores)"
     if threads == 1:
         return f"{busy}: this run has to share one with them, and both are slower"
     return (

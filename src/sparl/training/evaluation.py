@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparl import envs, validation
 from sparl.config import RunConfig
 from sparl.envs import Spaces
-from sparl.errors import BadEnvironment, Diverged
+from sparl.errors import BadEnvironment, Diverged, EnvironmentFailed, SparlError
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that one call acts for all of them."""
@@ -61,6 +61,19 @@ class Evaluation:
         margin = max(2 * error, 0.01 * abs(other.mean_return))
         return self.mean_return < other.mean_return - margin
 
+    @property
+    def counted(self) -> str:
+        """How many episodes there were, and what became of others, in words."""
+        count = len(self.returns)
+        rest = [
+            f"{number} {what}"
+            for number, what in ((self.cut, "cut"), (self.left_out, "left out"))
+            if number
+        ]
+        return f"{count} episode{'' if count == 1 else 's'}" + (
+            f" ({', '.join(rest)})" if rest else ""
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """All figures in a form that can be written as JSON."""
         return {
@@ -72,6 +85,11 @@ class Evaluation:
             "cut": self.cut,
             "left_out": self.left_out,
         }
+
+
+def return_text(value: float) -> str:
+    """A return as people read it: with a digit behind the point, small ones with three digits."""
+    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
 
 
 Act = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -112,6 +130,7 @@ class Evaluator:
 
         Raises:
             Diverged: The environment gave a number that is not finite, and `nonfinite` is stop.
+            EnvironmentFailed: It raised an exception.
         """
         validation.at_least(1, episodes=len(self.seeds))
         returns: list[float] = []
@@ -144,10 +163,7 @@ class Evaluator:
     def _play(self, act: Act, seeds: list[int]) -> Evaluation:
         limit = self._run.eval_max_steps
         observations = np.stack(
-            [
-                self.spaces.flat_one(env.reset(seed=seed)[0])
-                for env, seed in zip(self._envs, seeds, strict=False)
-            ]
+            [self._reset(env, seed) for env, seed in zip(self._envs, seeds, strict=False)]
         )
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
         whole = np.isfinite(observations).all(axis=1)
@@ -159,7 +175,9 @@ class Evaluator:
             # Actions for ended episodes, too: a smaller batch would have to be compiled.
             actions = self.spaces.to_env_actions(act(observations))
             for i in list(playing):
-                observation, reward, terminated, truncated, _ = self._envs[i].step(actions[i])
+                with self._told(seeds[i]):
+                    step = self._envs[i].step(actions[i])
+                observation, reward, terminated, truncated, _ = step
                 reward = float(reward)
                 observation = self.spaces.flat_one(observation)
                 if not (math.isfinite(reward) and np.isfinite(observation).all()):
@@ -178,6 +196,24 @@ class Evaluator:
         kept = np.flatnonzero(whole).tolist()
         of_kept = tuple(returns[i] for i in kept), tuple(lengths[i] for i in kept)
         return Evaluation(*of_kept, cut, len(seeds) - len(kept))
+
+    def _reset(self, env: gym.Env, seed: int) -> NDArray[np.float32]:
+        with self._told(seed):
+            observation, _ = env.reset(seed=seed)
+        return self.spaces.flat_one(observation)
+
+    @contextmanager
+    def _told(self, seed: int) -> Iterator[None]:
+        """A context in which whatever the environment raises becomes `EnvironmentFailed`."""
+        try:
+            yield
+        except SparlError:
+            raise
+        except (Exception, SystemExit) as error:  # a closed window, usually
+            raise EnvironmentFailed(
+                f"{self._run.env} raised {type(error).__name__} in an evaluation: {error} (reset "
+                f"with seed {seed})"
+            ) from error
 
     def _refuse_nonfinite(self, seed: int) -> None:
         if self._run.nonfinite == "stop":

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from sparl.errors import EnvironmentFailed, SparlError
+from sparl.errors import EnvironmentFailed
 from sparl.policy import Policy
 from sparl.training.callbacks import Callbacks
 from sparl.training.collector import Collector, Host
@@ -103,17 +103,14 @@ class LogRows:
                 newest checkpoint resumes makes this evaluation again, by the same weights.
             Diverged: It gave a number that is not finite.
         """
-        playing, run = self._playing, self._host.config
+        playing = self._playing
         if playing is None:
             return
         try:
             evaluation = playing.evaluation.result()
-        except SparlError:
-            raise
-        except (Exception, SystemExit) as error:
+        except EnvironmentFailed as error:
             raise EnvironmentFailed(
-                f"{run.env} raised {type(error).__name__} in an evaluation: {error} (that of step "
-                f"{playing.step}). {self._host.way_out()}"
+                f"{error}, that of step {playing.step}. {self._host.way_out()}"
             ) from error
         self._playing = None
         self.evaluated = playing.policy

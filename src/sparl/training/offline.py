@@ -56,7 +56,7 @@ class OfflineCollector:
             f"offline: a step is an update from the logs; {run.env} gives the spaces, and is "
             f"stepped {played if run.eval_episodes else 'never, so only losses are logged'}",
             "it can become better than what the logs show, by putting their best parts together; "
-            "it cannot learn of what they do not show, and without trying nothing corrects it",
+            "it cannot learn what they do not show, nor try what it has learned",
         ]
         if not getattr(self._host.agent, "behaviour_cloning", 0.0):
             notes.append(

@@ -8,8 +8,8 @@ saved first; then an error says at which step and with which seed that was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,17 @@ class StepResult(NamedTuple):
     truncated: bool
 
 
+@contextmanager
+def closed_on_failure(what: Any) -> Iterator[None]:
+    """A context that closes something where an exception ends it: a device, say, opens once."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            what.close()
+        raise
+
+
 class EpisodePlayer:
     """Plays the episodes of a run, one after the other."""
 
@@ -88,7 +99,8 @@ class EpisodePlayer:
         """
         self._run, self._where, self._rescue, self._way_out = run, where, rescue, way_out
         self.make, self.env = make, make()
-        self.spaces = envs.spaces_of(self.env, run.round_actions)
+        with closed_on_failure(self.env):
+            self.spaces = envs.spaces_of(self.env, run.round_actions)
         self.begun = 0
         """The number of the next episode."""
         self.whole = True
@@ -157,6 +169,10 @@ class EpisodePlayer:
             self._rescue()
             if isinstance(error, BadEnvironment):
                 raise BadEnvironment(f"{error} ({at}). {self._way_out()}") from error
+            if isinstance(error, EnvironmentFailed):  # in an evaluation, whose seed it tells
+                raise EnvironmentFailed(
+                    f"{error}, at {self._where()}. {self._way_out()}"
+                ) from error
             if isinstance(error, SparlError):
                 raise
             raise EnvironmentFailed(

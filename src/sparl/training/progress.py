@@ -14,6 +14,7 @@ from sparl import validation
 from sparl.agents import Agent
 from sparl.config import RunConfig, Show
 from sparl.training.console import Console
+from sparl.training.evaluation import return_text
 from sparl.training.notebook import NotebookLine, in_notebook
 
 PLAIN_SECONDS = 10.0
@@ -137,7 +138,7 @@ class Progress:
             Piece(self._phase(row["step"], row["updates"]), 7),
             Piece(_figure("return", row["episode_return"]), 3),
             Piece(_figure("eval", evaluations[-1][1] if evaluations else None), 6),
-            Piece("" if best is None else f"best {best[1]:.1f} at {best[0]:,}", 5),
+            Piece("" if best is None else f"best {return_text(best[1])} at {best[0]:,}", 5),
             Piece(f"sparsity {row['sparsity']:.0%}", 1),
             Piece(f"{row['steps_per_second']:.0f} steps/s", 2),
             *(Piece(text, 0) for text in _distributed(row)),
@@ -171,7 +172,7 @@ def _distributed(row: dict[str, Any]) -> list[str]:
 
 
 def _figure(name: str, value: float | None) -> str:
-    return "" if value is None else f"{name} {value:.1f}"
+    return "" if value is None else f"{name} {return_text(value)}"
 
 
 def _duration(seconds: float) -> str:

@@ -28,7 +28,9 @@ class StopOnReturn(Callback):
         Raises:
             BadValue: A number out of range.
         """
-        validation.at_least(1, evaluations=evaluations, episodes=episodes or 1)
+        validation.at_least(
+            1, evaluations=evaluations, episodes=1 if episodes is None else episodes
+        )
         if not np.isfinite(mean_return):
             raise BadValue(f"mean_return is {mean_return}: it must be finite")
         if episodes is not None and episodes > RECENT:

@@ -32,6 +32,7 @@ from sparl.training.evaluation import Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted
 from sparl.training.log_rows import LogRows
 from sparl.training.logger import Logger
+from sparl.training.player import closed_on_failure
 from sparl.training.progress import Progress
 from sparl.training.results import write_results
 from sparl.training.saving import Saver
@@ -61,6 +62,12 @@ class Trainer(Host):
             callbacks = (*callbacks, StopOnReturn(run.stop_at_return))
         self.callbacks = Callbacks(callbacks, self.stop)
         self.collector = collector(run, self)
+        with closed_on_failure(self.collector):
+            self._assemble(agent, method, Progress(run, agent, quiet, progress), kind)
+
+    def _assemble(self, agent: Agent, method: Method, told: Progress, kind: type[Engine]) -> None:
+        """Makes all that works with what the collector brings."""
+        run = self.config
         self.spaces = spaces = self.collector.spaces
         refuse_misfit(run, agent, spaces, self.collector.action_space)
         columns = columns_of(run, agent, spaces)
@@ -68,8 +75,8 @@ class Trainer(Host):
         planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
         self.engine = engine_of(run, agent, method, columns, planned, kind)
         self.agent, self.rng = self.engine.agent, np.random.default_rng([run.seed, 1])
-        told = (Progress(run, agent, quiet, progress), self.callbacks, self.collector.columns)
-        self.logger = Logger(folder, run, self.engine, *told)
+        logged = (self.engine, told, self.callbacks, self.collector.columns)
+        self.logger = Logger(self.folder, run, *logged)
         self.updater = Updater(
             *(self.engine, self.replay, self.rng, schedule, planned),
             *(self.collector.most_updates, self.logger, self.callbacks, run.pipeline == "on"),
@@ -183,11 +190,7 @@ class Trainer(Host):
         return Policy(self.engine.policy(), self.spaces, golden, self.engine.normalization)
 
     def stop(self, reason: str) -> None:
-        """Ends the run when the episodes under way have ended.
-
-        Args:
-            reason: Why, as summary.json will say it.
-        """
+        """Ends the run when the episodes under way have ended; summary.json says the reason."""
         if not self.state.ended:
             self.state.ended, self._asked_at = reason, self.state.step
             self.note(f"the run ends: {reason}")
@@ -242,8 +245,8 @@ class Trainer(Host):
         """Whether a save, or the end, has waited for longer than episodes with an end can take."""
         state, longest = self.state, self.collector.longest
         asked = state.ended and state.step - self._asked_at > (longest or ENDLESS)
-        late = self.interrupt.overdue or bool(asked)
-        return late or is_overdue(state, self.config.checkpoint_every, longest)
+        late = is_overdue(state, self.config.checkpoint_every, longest)
+        return self.interrupt.overdue or bool(asked) or late
 
     def _finish(self) -> None:
         """Saves, and leaves what a finished run does."""

@@ -105,6 +105,11 @@ def _film(section: RunSection) -> None:
     assert section.run.policy is not None
     try:
         run = RunFolder(section.run.path).runnable()
+        if run.eval_env == "shared":
+            section.no_film = (
+                "Not filmed: its environment is one that there is once (eval_env shared)."
+            )
+            return
         section.film = film(run, section.run.policy, section.run.config.seed)
     except Exception as error:  # an environment may raise anything; the report is written anyway
         section.no_film = f"Not filmed: {error}"
