@@ -149,7 +149,7 @@ def test_the_smallest_student_that_keeps_enough_is_looked_for(tmp_path):
 def test_the_command_says_what_was_kept(tmp_path, capsys):
     teacher = save_teacher(tmp_path / "teacher", STEPS)
     words = ["--env", STEPS, "--hidden", "4", "--steps", "100", "--learning-starts", "40"]
-    words += ["--batch-size", "8", "--episodes", "2", "--quiet", "--method", "rnm"]
+    words += ["--batch-size", "8", "--episodes", "2", "--progress", "off", "--method", "rnm"]
     out = tmp_path / "student"
     assert main(["distill", str(teacher), *words, "--pattern", "2:4", "--out", str(out)]) == 0
     told = capsys.readouterr().out
@@ -162,8 +162,9 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["--agent", "dqn"], "a student learns by dagger: leave --agent out"),
-        (["--preset=CartPole-v1"], "a student learns by dagger: leave --preset out"),
+        (["--agent", "dqn"], "learns by dagger, with its teacher's options: leave --agent out"),
+        (["--preset=CartPole-v1"], "leave --preset out"),
+        (["--config", "run.yaml"], "leave --config out"),
         (["--seeds", "0-3"], "seeds is given: sparl sweep trains students with several seeds"),
         (["--vs", "dense"], "vs is given"),
     ],

@@ -6,6 +6,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -283,19 +284,16 @@ def _returns(
     run: RunFolder, policy: Policy, network: DeviceNetwork, episodes: int
 ) -> dict[str, Any]:
     config = run.runnable()
-    evaluate = Evaluator(config, policy.spaces, episodes, config.seed)
 
     def act(observation: NDArray[np.float32]) -> NDArray[Any]:
         outputs = network.outputs(policy.select_inputs(observation))
         return outputs.argmax(axis=-1) if policy.spaces.discrete else outputs
 
-    try:
-        original, exported = evaluate(policy.act), evaluate(act)
-        return {
-            "episodes": episodes,
-            "original": original.mean_return,
-            "exported": exported.mean_return,
-            "worse": exported.is_worse_than(original),
-        }
-    finally:
-        evaluate.close()
+    with closing(Evaluator(config, policy.spaces, episodes, config.seed)) as play:
+        original, exported = play(policy.act), play(act)
+    return {
+        "episodes": episodes,
+        "original": original.mean_return,
+        "exported": exported.mean_return,
+        "worse": exported.is_worse_than(original),
+    }

@@ -193,8 +193,9 @@ class EpisodePlayer:
             observation, reward, terminated, truncated, _ = self.env.step(
                 self.spaces.to_env_action(action)
             )
-            flat = finite(self.spaces.flat_one(observation), reward)
-            return StepResult(flat, float(reward), terminated, truncated)
+            number = float(reward)
+            flat = finite(self.spaces.flat_one(observation), number)
+            return StepResult(flat, number, terminated, truncated)
 
     def _next_seed(self) -> int:
         """The seed of the next episode, which begins now."""
