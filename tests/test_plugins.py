@@ -189,7 +189,7 @@ def test_a_broken_package_does_not_take_others_along(installed, tmp_path, capsys
     assert "ZeroDivisionError" in listed
     assert "has no attribute 'Gone'" in listed
     assert main(["train", "environments:Steps-v0", "--out", str(tmp_path / "run")]) == 1
-    assert "What fits: dqn, ppo, primal_dual, actor_critic, dagger\n" in capsys.readouterr().err
+    assert "What fits: dqn, ppo, primal_dual, actor_critic\n" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["prune", "--help"])
     assert "magnitude" in capsys.readouterr().out

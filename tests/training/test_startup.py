@@ -33,7 +33,7 @@ def test_sizes_and_a_busy_machine_are_told_at_the_start(tmp_path, monkeypatch, c
     sparl.train(POINT, TINY, out=tmp_path / "run", **options)
     told = capsys.readouterr().err
     assert "up to 320 bytes of memory for the replay, and " in told
-    assert "keep about 9.5 of 8 cores busy, and this run computes with 4 threads" in told
+    assert "(load average 9.5 on 8 cores), and this run computes with 4 threads" in told
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_an_environment_among_several_that_raises_saves_what_was_learned(tmp_pat
 
 def test_an_agent_that_learns_on_policy_wants_a_batch_of_all_environments(tmp_path):
     agent = replace(TINY_ON_POLICY, batch_size=2)
-    with pytest.raises(BadValue, match="batch_size is 2: with envs 3 a rollout must"):
+    with pytest.raises(BadValue, match="batch_size is 2: with envs 3 it must be at least 3"):
         sparl.train("environments:Steps-v0", agent, out=tmp_path / "run", envs=3, **OFTEN)
     assert not (tmp_path / "run").exists()
 

@@ -166,7 +166,7 @@ class Evaluator:
             [self._reset(env, seed) for env, seed in zip(self._envs, seeds, strict=False)]
         )
         returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
-        whole: NDArray[np.bool_] = np.isfinite(observations).all(axis=1)
+        whole = np.atleast_1d(np.isfinite(observations).all(axis=1))
         for i in np.flatnonzero(~whole).tolist():
             self._refuse_nonfinite(seeds[i])
             observations[i] = 0.0
