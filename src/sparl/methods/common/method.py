@@ -251,10 +251,9 @@ def scaled_to_norm(dense: Float[Array, "out in"], layer: Layout) -> Layout:
     """
     if layer.kept == dense.size:
         return layer
-    norm = frobenius(layer.to_dense())
-    # Of a layer that begins with zeros, nothing can be scaled.
-    scale = jnp.where(norm > 0, frobenius(dense) / jnp.where(norm > 0, norm, 1.0), 1.0)
-    scaled = jnp.where(layer.active() > 0, scale * dense, dense)
+    scale = frobenius(dense) / frobenius(layer.to_dense())
+    # Zeros stay zeros: the scale of a layer that has nothing else is no number.
+    scaled = jnp.where((layer.active() > 0) & (dense != 0), scale * dense, dense)
     return eqx.tree_at(lambda la: la.weight, layer, layer.pick(scaled))
 
 
