@@ -76,6 +76,9 @@ def test_what_waits_for_the_end_of_an_episode_is_learned_where_it_is_cut(tmp_pat
     run = sparl.train(Endless, agent, out=tmp_path / "run", **LOOSE)
     states = [RunFolder(run.folder).checkpoints.read_state(step) for step in (101, 200)]
     assert [state.state["updates"] for state in states] == [101 - 40, 200 - 40]
+    # The last evaluation is of the policy that is left.
+    last = (run.folder / "metrics.csv").read_text().splitlines()[-1]
+    assert last.split(",")[:3] == ["200", "1", "160"]
 
 
 def test_a_known_limit_is_waited_for(tmp_path, monkeypatch):
@@ -255,6 +258,7 @@ class Failing(Endless):
         (Old, r"reset gave ndarray.*The package shimmy"),
         (Seedless, "reset raised TypeError: .*seed"),
         (Failing, "step raised OSError: no such port"),
+        (gym.Env, "has no observation_space"),
     ],
 )
 def test_the_check_says_what_an_environment_does_that_cannot_be(kind, says):

@@ -75,7 +75,7 @@ class Agent(ABC):
     learning_rate: float = 3e-4
     """Adam's step size. A learned representation has an Adam of its own, with 3e-4."""
     beta1: float = 0.9
-    """Adam's memory of gradients, in networks."""
+    """Adam's memory of gradients, for networks; a learned temperature has 0.9."""
     learning_rate_schedule: Anneal = "constant"
     """How learning rates go over the run: constant, or down along a line or a cosine."""
     learning_rate_end: float = 0.0

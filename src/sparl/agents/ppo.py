@@ -67,6 +67,7 @@ class PPO(OnPolicyAgent):
     actions: ClassVar[Actions | Literal["both"]] = "both"
     roles: ClassVar[Any] = {"actor": "actor", "critic": "critic"}
     adam_epsilon: ClassVar[float] = 1e-5
+    rollout_option: ClassVar[str] = "rollout"
     metrics: ClassVar[Any] = {
         "value_loss": "train/value_loss",
         "value": "train/value",

@@ -68,9 +68,9 @@ class SAC(TwinCriticAgent):
     ent_coef: float | None = None
     """The weight of the entropy in all updates; learned if not given."""
     policy_average: int = 0
-    """Evaluations, saved policies and exports are of an average of the policy's weights, into which
-    every update of it puts one part in so many (Polyak); exploration and losses go by the newest
-    weights. 0: the newest everywhere."""
+    """K: each update of the policy moves an average of its weights by 1/K of the way to the newest
+    (Polyak). Evaluations, saved policies and exports take the average; exploration and losses take
+    the newest. 0: no average."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

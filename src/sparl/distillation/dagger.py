@@ -73,7 +73,8 @@ class DAgger(Agent):
         """
         if not self.teacher:
             raise BadValue(
-                "teacher is not given, the folder of a run or of a policy: see sparl distill"
+                "teacher is not given: it is the folder of a run or of a policy, and sparl distill "
+                "takes it first"
             )
         return _teacher(self.teacher)
 

@@ -161,8 +161,8 @@ def _plain(text: str) -> str:
 def _arrays(raw: gym.Env, seed: int) -> list[Finding]:
     """Whether it gives the same array again and again, and rewards that are arrays."""
     findings = []
-    raw.action_space.seed(seed)
     try:
+        raw.action_space.seed(seed)
         first, _ = raw.reset(seed=seed)
         second, reward, *_ = raw.step(raw.action_space.sample())
     except (Exception, SystemExit):  # playing it meets this again, and says what is wrong

@@ -181,7 +181,9 @@ def _describe(space: spaces.Space) -> dict[str, Any]:
             return {"kind": "Tuple", "spaces": [_describe(entry) for entry in space.spaces]}
         case spaces.Dict():
             listed = [[name, _describe(entry)] for name, entry in space.spaces.items()]
-            ordered = {"ordered": True} if list(space.spaces) != sorted(space.spaces) else {}
+            ordered = (
+                {"ordered": True} if list(space.spaces) != sorted(space.spaces, key=str) else {}
+            )
             return {"kind": "Dict", "spaces": listed} | ordered
         case _:
             raise AssertionError(f"{space} has no fixed size")

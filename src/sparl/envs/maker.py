@@ -191,9 +191,9 @@ class EnvMaker:
 
 
 def _others(space: gym.Space, image: str) -> str:
-    """The entries of a Dict without an image, as JSON."""
-    names = [str(name) for name, _ in parts(space)]
-    return json.dumps([name for name in names if name != image.partition(".")[0]])
+    """The entries of a Dict or a Tuple without that of an image, as JSON."""
+    beside = image.partition(".")[0]
+    return json.dumps([name for name, _ in parts(space) if str(name) != beside])
 
 
 def _of_extra(spec: EnvSpec) -> str | None:

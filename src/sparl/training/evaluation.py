@@ -63,7 +63,8 @@ class Evaluation:
 
     @property
     def counted(self) -> str:
-        """How many episodes there were, and what became of others, in words."""
+        """How many episodes have a return, how many of these were cut, and how many more were left
+        out, in words."""
         count = len(self.returns)
         rest = [
             f"{number} {what}"

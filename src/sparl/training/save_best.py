@@ -48,15 +48,16 @@ class SaveBest(Callback):
         file = self.folder / FILE
         content = files.read_json(file) if file.exists() else {}
         run = content.pop(RUN, None) if isinstance(content, dict) else None
-        # A run that was moved has another path now, and nothing is at the old one.
-        others = run not in (None, str(trainer.folder.path)) and Path(run).exists()
-        if others or (not trainer.state.step and run != str(trainer.folder.path)):
+        # A run that was killed before its first checkpoint begins again, and so does this. Of a
+        # run that was moved since, nothing is at the path that is recorded.
+        if run != str(trainer.folder.path) and (
+            not trainer.state.step or (isinstance(run, str) and Path(run).exists())
+        ):
             self._refuse_what_is_there()
         if trainer.state.step and content:
             score = schema.convert(content, Score, file)
             if score.step <= trainer.state.step:
                 self._best = Best(score)
-        # A run that was killed before its first checkpoint begins again, and so does this.
 
     def _refuse_what_is_there(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):

@@ -91,8 +91,8 @@ class Trainer(Host):
         )
         self.collector.start()
         self.notes = [*startup.notes(self), *self.collector.notes()]
-        # Whether an episode ended with the newest steps; the step at which the end was asked for;
-        # when the run would have begun had it never been interrupted.
+        # Whether an episode, or the run, ended with the newest steps; the step at which the end was
+        # asked for; when the run would have begun had it never been interrupted.
         self._ended, self._asked_at, self._begun = False, 0, 0.0
 
     def resume(self, step: int) -> None:
@@ -269,7 +269,7 @@ class Trainer(Host):
 
     def _count(self, collected: Collected) -> None:
         self.state.step += collected.steps
-        self._ended = bool(collected.ended)
+        self._ended = bool(collected.ended) or self.state.step >= self.config.steps
         for episode_return, length in collected.ended:
             self.state.episode_ended(episode_return, length)
             self.callbacks.tell("on_episode", self.state.step, episode_return, length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -20,6 +20,9 @@ from sparl.replay import Batch, Replay, Rollout
 class OnPolicyAgent(Agent):
     """Hyperparameters of agents that learn from rollouts: the newest transitions, each used once,
     or in several epochs of minibatches."""
+
+    rollout_option: ClassVar[str] = "batch_size"
+    """The option that says how long a rollout is."""
 
     @property
     def rollout_steps(self) -> int:
@@ -81,8 +84,7 @@ class OnPolicyAgent(Agent):
                 f"{self.rollout_steps}, for an agent that learns from the newest transitions"
             )
         if self.rollout_steps < run.envs:
-            option = "rollout" if hasattr(self, "rollout") else "batch_size"
             raise BadValue(
-                f"{option} is {self.rollout_steps}: with envs {run.envs} it must be at least "
-                f"{run.envs}, for an agent that learns from what its present policy does"
+                f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be at "
+                f"least {run.envs}, for an agent that learns from what its present policy does"
             )

@@ -107,7 +107,7 @@ def _film(section: RunSection) -> None:
         run = RunFolder(section.run.path).runnable()
         if run.eval_env == "shared":
             section.no_film = (
-                "Not filmed: its environment is one that there is once (eval_env shared)."
+                "Not filmed: of its environment there may be one instance only (eval_env shared)."
             )
             return
         section.film = film(run, section.run.policy, section.run.config.seed)
