@@ -85,6 +85,6 @@ class OnPolicyAgent(Agent):
             )
         if self.rollout_steps < run.envs:
             raise BadValue(
-                f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be at "
-                f"least {run.envs}, for an agent that learns from what its present policy does"
+                f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be "
+                f"at least {run.envs}, for an agent that learns from what its present policy does"
             )
