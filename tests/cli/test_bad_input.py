@@ -165,6 +165,17 @@ def test_an_option_of_another_method_is_refused(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_pruning_says_where_an_option_belongs(tmp_path, capsys):
+    for words, told in (
+        ("--pattern=1:8", "--pattern is no option of method dsp, but of rnm, asp: say which"),
+        ("--lr 1e-4", "no option --lr. sparl prune --help lists .*; the run's agent stays as it is"),
+        ("--total-timesteps 5", r"no option --total-timesteps. Did you mean --steps\?"),
+    ):
+        assert main(["prune", str(tmp_path), *words.split(), "--out", str(tmp_path / "run")]) == 1
+        assert re.search(told, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     out = tmp_path / "run"
     sparl.train("environments:Point-v0", TINY, out=out, **OFTEN | {"steps": 20})

@@ -17,7 +17,7 @@ from sparl.storage import RunFolder
 from sparl.training import TIMES
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """Stands for a kill: nothing of the run's own clean-up may matter."""
 
 

@@ -155,6 +155,37 @@ def test_a_run_killed_after_its_last_checkpoint_ends_as_one_that_was_not(whole, 
     assert config(run)["changes"][0]["changed"] == {"stop_at_return": [-1000.0, None]}
 
 
+class Fails(sparl.Callback):
+    """Raises an error the third time that a hook is called, and counts its calls."""
+
+    def __init__(self, hook: str) -> None:
+        self.calls = 0
+        setattr(self, hook, self._call)
+
+    def _call(self, *_: Any) -> None:
+        self.calls += 1
+        if self.calls == 3:
+            raise FileNotFoundError("notes.csv")
+
+
+@pytest.mark.parametrize("hook", ["episode", "evaluation", "log", "checkpoint", "restructure"])
+def test_an_error_of_a_callback_is_raised_as_it_is_and_nothing_is_lost(
+    hook, whole, tmp_path, capsys
+):
+    with pytest.raises(FileNotFoundError, match=r"^notes\.csv$"):
+        train(tmp_path / "run", Fails(f"on_{hook}"), quiet=False)
+    told = " ".join(capsys.readouterr().err.split())
+    (saved,) = RunFolder(tmp_path / "run").checkpoints.steps()[-1:]
+    assert f"Fails.on_{hook} raised an error. The checkpoint of step {saved} is safe" in told
+    assert saved >= {"episode": 3, "evaluation": 150, "log": 75, "checkpoint": 120}.get(hook, 45)
+    watch = Watch()
+    run = sparl.Run(tmp_path / "run").resume(callbacks=[watch], quiet=True)
+    figures = summary(run)
+    assert figures["steps"] == 200
+    assert [row["step"] for row in figures["evals"]] == [50, 100, 150, 200]
+    assert watch.trainer.state.updates == whole[1].trainer.state.updates
+
+
 def test_what_is_changed_when_a_run_goes_on_holds_from_there_and_is_recorded(whole, tmp_path):
     with pytest.raises(Stopped):
         train(tmp_path / "run", StopAt(checkpoint=3))

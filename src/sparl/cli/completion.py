@@ -8,7 +8,7 @@ import tyro
 
 from sparl.agents import AGENTS
 from sparl.cli import commands, continuing
-from sparl.config import RunConfig, groups, options, presets, run_file
+from sparl.config import RunConfig, command_options, groups, presets, run_file
 from sparl.config.run import RECORDED
 from sparl.methods import METHODS
 
@@ -66,7 +66,7 @@ def script() -> str:
     agents, methods = AGENTS.usable(), METHODS.usable()
     learning = [RunConfig, *agents.values(), *methods.values()]
     common = _options(run_file.OfCommand)
-    beside = {name for name, *_ in options.BESIDE}
+    beside = {name for name, *_ in command_options.BESIDE}
     of_methods = {name for kind in methods.values() for name in _options(kind)}
     known = {
         "train": {name for kind in (*learning, continuing.Resume) for name in _options(kind)}

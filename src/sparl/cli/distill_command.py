@@ -10,7 +10,7 @@ import tyro
 from sparl import distillation, launch, training
 from sparl.cli import commands, tables
 from sparl.cli.training_commands import callbacks_of
-from sparl.config import options, run_file
+from sparl.config import command_options, options, run_file
 from sparl.distillation import STEPS, DAgger
 from sparl.errors import BadValue
 from sparl.methods import Dense
@@ -36,7 +36,7 @@ def distill(arguments: list[str]) -> None:
     if asked.print_config:
         print(run_file.text(asked.run, asked.agent, asked.method), end="")
         return
-    for name, *_ in options.BESIDE:
+    for name, *_ in command_options.BESIDE:
         if getattr(asked, name):
             raise BadValue(f"{name} is given: sparl sweep trains students with several seeds")
     training.limit_threads(asked.threads)

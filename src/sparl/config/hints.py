@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from sparl.agents import AGENTS
 from sparl.config import groups
 from sparl.config.spelling import has_pattern
 from sparl.errors import BadValue
-from sparl.methods import METHODS
 
 ELSEWHERE = {
     "lr": "learning_rate",
@@ -32,6 +30,7 @@ ELSEWHERE = {
     "n_jobs": "jobs",
 }
 """Names of Stable-Baselines3, its Zoo, CleanRL and others, and ours."""
+TRAIN = "sparl train --help-all lists those of an agent and a method"
 
 
 def refuse_unknown(given: Iterable[str], known: Collection[str], where: str) -> None:
@@ -50,8 +49,11 @@ def refuse_unknown(given: Iterable[str], known: Collection[str], where: str) -> 
             raise BadValue(f"{where} has {name}, which is no option here.{_hint(name, known)}")
 
 
-def refuse_elsewhere(arguments: Iterable[str], known: Collection[str]) -> None:
+def refuse_elsewhere(arguments: Iterable[str], known: Collection[str], more: str = TRAIN) -> None:
     """Checks a command line for options that only other libraries call so.
+
+    Args:
+        more: A sentence on what tells which options there are.
 
     Raises:
         BadValue: Names the first one, and what it is called here.
@@ -60,17 +62,22 @@ def refuse_elsewhere(arguments: Iterable[str], known: Collection[str]) -> None:
         name = word.removeprefix("--").partition("=")[0].replace("-", "_")
         if word.startswith("--") and name in ELSEWHERE and name not in known:
             there = word.partition("=")[0]
-            raise BadValue(f"there is no option {there}.{_hint(name, known, '--')}")
+            raise BadValue(f"there is no option {there}.{_hint(name, known, '--', more)}")
 
 
-def refuse_misplaced(arguments: Iterable[str], known: Collection[str], agent: str, method: str):
+def refuse_misplaced(
+    arguments: Iterable[str],
+    known: Collection[str],
+    kinds: Mapping[str, Mapping[str, type]],
+    **own: str,
+) -> None:
     """Checks a command line for options that other agents or methods have.
 
     Args:
         arguments: The words.
         known: All options that there are with this agent and this method.
-        agent: Its name.
-        method: Its name.
+        kinds: Methods, and agents where one can be chosen, by their names.
+        own: The names of the chosen ones.
 
     Raises:
         BadValue: Names the first one, and who has it.
@@ -80,11 +87,11 @@ def refuse_misplaced(arguments: Iterable[str], known: Collection[str], agent: st
         name = name.removeprefix("no_") if name not in known else name
         if not word.startswith("--") or name in known:
             continue
-        for what, registry, own in (("method", METHODS, method), ("agent", AGENTS, agent)):
-            having = [other for other, kind in registry.usable().items() if _has(kind, name)]
+        for what, chosen in own.items():
+            having = [other for other, kind in kinds[what].items() if _has(kind, name)]
             if having:
                 raise BadValue(
-                    f"{word.partition('=')[0]} is no option of {what} {own}, but of "
+                    f"{word.partition('=')[0]} is no option of {what} {chosen}, but of "
                     f"{', '.join(having)}: say which, for example --{what} {having[0]}"
                 )
 
@@ -94,11 +101,11 @@ def _has(kind: type, name: str) -> bool:
     return name in groups.own_names(kind) or (name == "pattern" and has_pattern(kind))
 
 
-def _hint(name: str, known: Collection[str], dashes: str = "") -> str:
+def _hint(name: str, known: Collection[str], dashes: str = "", more: str = TRAIN) -> str:
     called = ELSEWHERE.get(name, name)
     near = [called] if called in known else difflib.get_close_matches(name, known, 1, 0.6)
     if not near:
-        return " sparl train --help-all lists those of an agent and a method"
+        return f" {more}"
     if dashes and near[0] == "env":
         return " The environment comes first, without a name: sparl train ENV"
     return f" Did you mean {dashes}{near[0].replace('_', '-') if dashes else near[0]}?"

@@ -12,16 +12,19 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from sparl.agents import AGENTS, Agent
-from sparl.config import groups, hints, presets, run_file, spelling
+from sparl.config import command_options, groups, hints, presets, run_file, spelling
+from sparl.config.command_options import Control
 from sparl.config.run import RunConfig, Show
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
 from sparl.topology import NofM
+
+HELP_ALL = "--help-all"
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ def parse(
         groups.option("agent", str, usual.agent, f"Algorithm: {_choices(AGENTS.names)}."),
         groups.option("method", str, usual.method, f"Sparse training: {_choices(METHODS.names)}."),
         *_pattern(method, usual.pattern),
-        *_common(usual),
-        *CONFIG,
-        groups.option("wandb", str | None, usual.wandb, WANDB),
-        *BESIDE,
+        *command_options.common(usual),
+        *command_options.CONFIG,
+        groups.option("wandb", str | None, usual.wandb, command_options.WANDB),
+        *command_options.BESIDE,
         groups.option(
             "ray_address",
             str | None,
@@ -108,7 +111,8 @@ def parse(
     known = given.known(agent, method)
     there = known | {name for name, *_ in command}
     hints.refuse_elsewhere(arguments, there)
-    hints.refuse_misplaced(arguments, there, agent.name, method.name)
+    kinds = {"method": METHODS.usable(), "agent": AGENTS.usable()}
+    hints.refuse_misplaced(arguments, there, kinds, method=method.name, agent=agent.name)
     given.refuse_unknown(known)
     made = {name: groups.options_of(run, names) for name, names in groups.OF_RUN.items()}
     made |= _of_class("agent", of_agent) | _of_class("method", of_method)
@@ -151,14 +155,14 @@ def parse(
 def parse_prune(arguments: list[str]) -> PruneOptions:
     """The options of `sparl prune`; raises as `parse`."""
     prog = "sparl prune"
-    pruning = [name for name, kind in METHODS.usable().items() if kind.prunes]
+    pruning = {name: kind for name, kind in METHODS.usable().items() if kind.prunes}
     method = METHODS.find(_named(prog, arguments, "method", "dsp"))
     options = [
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
         groups.option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
         groups.option("steps", int, 100_000, "Environment steps of pruning and training on."),
         *_pattern(method),
-        *_common(run_file.OfCommand()),
+        *command_options.common(run_file.OfCommand()),
         groups.option("trust", bool, False, "Import the code that a run of others names."),
     ]
     usual = spelling.as_trained(method())
@@ -166,6 +170,10 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     of_method = [option for option in of_method if option[0] != "keep_norm"]  # it never is here
     if of_method:
         options.append(groups.group(name, of_method))
+    there = {name for name, *_ in (*options, *of_method)}
+    stays = "sparl prune --help lists those there are; the run's agent stays as it is"
+    hints.refuse_elsewhere(arguments, there, stays)
+    hints.refuse_misplaced(arguments, there, {"method": pruning}, method=method.name)
     text = (
         "Prune what a run has learned: a new run begins with its newest checkpoint, replay "
         "included, and trains on while the method prunes. The run itself stays as it is."
@@ -236,65 +244,3 @@ def _pattern(method: type[Method], usual: str = "2:4") -> list[Any]:
         "ones."
     )
     return [groups.option("pattern", str, usual, text)]
-
-
-def _common(usual: run_file.OfCommand) -> list[Any]:
-    text = "Run folder, new or empty. If not given: runs/ENV-METHOD-SEED-TIME-PROCESS."
-    return [
-        groups.option("out", Path | None, None if usual.out is None else Path(usual.out), text),
-        groups.option("quiet", bool, usual.quiet, "Print nothing."),
-        groups.option("progress", Show | None, usual.progress, PROGRESS),
-        groups.option("threads", int | None, usual.threads, THREADS),
-    ]
-
-
-PROGRESS = (
-    "off: notes alone. plain: a line now and then. rich: a line that is written anew. If not "
-    "given: rich on a terminal, and else plain."
-)
-WANDB = "Log to this project of Weights & Biases, too (extra `wandb`)."
-JOBS = "With --vs or --seeds: runs side by side. If not given, one for each core."
-LOCKSTEP = (
-    "With --seeds: all learn in this process, and one compiled call makes the updates of all, for "
-    "a GPU. There sparse layers are multiplied as dense ones with zeros, which saves nothing."
-)
-Control = Literal["dense", "tiny"]
-BESIDE = (
-    groups.option(
-        "vs",
-        tuple[Control, ...],
-        (),
-        "Train controls beside, and compare: dense, the dense agent; tiny, a dense one of as many "
-        "weights as the method keeps. The same command goes on after a kill.",
-    ),
-    groups.option(
-        "seeds",
-        str | None,
-        None,
-        "Train with each of several seeds, for example 0-9, and compare. --out is the folder of "
-        "all the runs then.",
-    ),
-    groups.option("jobs", int | None, None, JOBS),
-    groups.option("lockstep", bool, False, LOCKSTEP),
-)
-HELP_ALL = "--help-all"
-THREADS = (
-    "Threads that compute. If not given, one for each core. Of several runs side by side each is "
-    "best given its share; the figures are the same with any number."
-)
-CONFIG = (
-    groups.option(
-        "config",
-        Path | None,
-        None,
-        "YAML file of options by their names here, env, agent and method among them, or the folder "
-        "of a run. What the command line says comes before it.",
-    ),
-    groups.option(
-        "preset",
-        str | None,
-        None,
-        "Such a file that comes with sparl, by its environment: sparl list tells which there are.",
-    ),
-    groups.option("print_config", bool, False, "Print all options as such a file, and do nothing."),
-)

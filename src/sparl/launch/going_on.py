@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,36 +44,23 @@ def resumed(
         changes: Options of the run, and its learning rate, by name; None for what stays.
         kind: Of its engine.
     """
-    folder, saved, step = start = _start_of(path, trust)
+    folder, _, step = start = _start_of(path, trust)
     run, agent, method, spaces = folder.read_config()
     run = run if env is None else starting.in_environment(run, env)
     before = run, agent
     run, agent = _changed(run, agent, start, changes)
     told = (quiet, progress, ray_address)
     started = starting.trainer(folder, run, agent, method, callbacks, *told, kind)
-    with starting.writing(folder), exclusive_folder(folder.path), started as trainer:
-        starting.refuse_other_spaces(trainer, spaces)
-        ended = ""
-        if step is None:
-            _begin_again(trainer)
-        else:
-            _take_up(trainer, step, [s for s in saved if s < step])
-            if step < run.steps:
-                ended = _past_its_end(trainer)
-        changed = _difference(before, (run, agent))
-        recorded = [_cut(change, step or 0) for change in folder.changes()]
-        others = provenance.differing(folder.versions())
-        if changed or ended or others:
-            recorded.append(Change(step or 0, changed, ended, others or UNSET))
-            trainer.notes += [
-                f"{name} is {new} now; it was {old}"
-                for name, (old, new) in (changed | others).items()
-            ]
-        if others:
-            trainer.notes.append("with other versions it does not go on bit for bit")
-        if (step or 0) < run.steps and not trainer.state.ended:
-            _forget_end(folder)  # first: with the new steps in config.json it would look finished
-        folder.write_config(run, agent, method, spaces, recorded)
+    with ExitStack() as held:
+        with starting.writing(folder):
+            held.enter_context(exclusive_folder(folder.path))
+            trainer = held.enter_context(started)
+            starting.refuse_other_spaces(trainer, spaces)
+            recorded = _taken_up(trainer, start, before, (run, agent))
+            if (step or 0) < run.steps and not trainer.state.ended:
+                # First: with the new steps in config.json it would look finished.
+                _forget_end(folder)
+            folder.write_config(run, agent, method, spaces, recorded)
         yield trainer
 
 
@@ -85,6 +72,39 @@ class Start(NamedTuple):
     """The steps of its checkpoints."""
     step: int | None
     """The checkpoint to take up; None if there is none yet."""
+
+
+def _taken_up(
+    trainer: Trainer, start: Start, before: tuple[RunConfig, Agent], now: tuple[RunConfig, Agent]
+) -> list[Change]:
+    """Takes up the start of a run that goes on, and tells what has changed since.
+
+    Args:
+        before: The options as they were recorded.
+        now: As they are from here on.
+
+    Returns:
+        The changes of the run that are to be recorded, those of before among them.
+    """
+    folder, saved, step = start
+    ended = ""
+    if step is None:
+        _begin_again(trainer)
+    else:
+        _take_up(trainer, step, [s for s in saved if s < step])
+        if step < now[0].steps:
+            ended = _past_its_end(trainer)
+    changed = _difference(before, now)
+    recorded = [_cut(change, step or 0) for change in folder.changes()]
+    others = provenance.differing(folder.versions())
+    if changed or ended or others:
+        recorded.append(Change(step or 0, changed, ended, others or UNSET))
+        trainer.notes += [
+            f"{name} is {new} now; it was {old}" for name, (old, new) in (changed | others).items()
+        ]
+    if others:
+        trainer.notes.append("with other versions it does not go on bit for bit")
+    return recorded
 
 
 def _start_of(path: Path, trust: bool = False) -> Start:

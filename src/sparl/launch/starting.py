@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -154,9 +154,11 @@ def begun(trainer: Trainer) -> Iterator[None]:
     """A context in which a new run is written down, and its folder is no other process's."""
     folder, run = trainer.folder, trainer.config
     take_logs(trainer)
-    with writing(folder), exclusive_folder(folder.path):
-        folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since the last look
-        folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
+    with ExitStack() as held:
+        with writing(folder):
+            held.enter_context(exclusive_folder(folder.path))
+            folder.refuse_if_taken()  # by a run that has begun, and perhaps ended, since then
+            folder.write_config(run, trainer.agent, trainer.engine.method, trainer.spaces)
         yield
 
 

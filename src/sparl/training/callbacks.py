@@ -17,7 +17,8 @@ class Callback:
 
     A hook that returns False ends the run: it finishes the episode, saves a checkpoint and leaves
     its policy and its summary, as a run does that has made all its steps. `sparl.resume` goes on
-    with it: with one environment, with the same bytes as if it had not ended.
+    with it: with one environment, with the same bytes as if it had not ended. An error that a hook
+    raises ends the run, too: what was learned is saved first.
     """
 
     reason: str = ""
@@ -64,6 +65,8 @@ class Callbacks:
             stop: Is told why the run is to end.
         """
         self._all, self._stop = tuple(callbacks), stop
+        self.failed: str = ""
+        """The hook that raised an error: its class and its name."""
         # Of a hook that is called at every step only those that do something.
         base = Callback.on_step
         self._at_steps = [c for c in self._all if getattr(type(c), "on_step", base) is not base]
@@ -71,6 +74,11 @@ class Callbacks:
     def tell(self, hook: str, *arguments: Any) -> None:
         """Calls a hook of every callback."""
         for callback in self._at_steps if hook == "on_step" else self._all:
-            answer = getattr(callback, hook)(*arguments)
+            name = f"{type(callback).__name__}.{hook}"
+            try:
+                answer = getattr(callback, hook)(*arguments)
+            except Exception:
+                self.failed = name
+                raise
             if isinstance(answer, bool | np.bool_) and not answer:
-                self._stop(callback.reason or f"{type(callback).__name__}.{hook} gave False")
+                self._stop(callback.reason or f"{name} gave False")

@@ -89,11 +89,15 @@ class LogRows:
             evaluation = self._evaluate()
             if evaluation is None:
                 return
-            state.evaluation_owed = False
         if self._playing is not None:
             self._waiting.append(self._row())
         else:
             self._logger.row(self._row(), evaluation, state.evaluations)
+
+    def add_owed(self) -> None:
+        """Adds the row of an evaluation that is owed, if any."""
+        if self._host.state.evaluation_owed:
+            self.add(evaluate=True)
 
     def settle(self) -> None:
         """Waits for the evaluation under way, if any, and writes what waits for it.
@@ -137,6 +141,7 @@ class LogRows:
                 evaluation = self._evaluator(self._interrupt().in_time(host.engine.act))
             except Overdue:
                 return None
+        host.state.evaluation_owed = False
         self._tell(host.state.step, evaluation)
         return evaluation
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import jax
 
 from sparl.agents import Agent
 from sparl.config import RunConfig
 from sparl.training import cores, memory
 from sparl.training.collector import Host
+
+IDLE = {
+    "dynamic_replay": ("buffer_min", "buffer_drift"),
+    "prioritised": ("priority_exponent", "importance_exponent"),
+}
+"""Options of a run that do nothing while another one has its default."""
 
 
 def headline(trainer: Host) -> str:
@@ -37,7 +45,20 @@ def notes(trainer: Host) -> list[str]:
     learner = sum(array.nbytes for array in jax.tree.leaves(engine.arrays))
     sizes = memory.disk_note(run, engine.columns, learner, trainer.folder)
     busy = cores.busy_note()
-    return [sizes, *([] if busy is None else [busy]), *_before_learning(run, trainer.agent)]
+    told = [sizes, *([] if busy is None else [busy]), *_without_effect(run)]
+    return [*told, *_before_learning(run, trainer.agent)]
+
+
+def _without_effect(run: RunConfig) -> list[str]:
+    """Sentences on options that were given, and do nothing without another one."""
+    usual = {field.name: field.default for field in fields(run)}
+    return [
+        f"{name} is {value} and does nothing: {switch} is {usual[switch]}"
+        for switch, names in IDLE.items()
+        if getattr(run, switch) == usual[switch]
+        for name in names
+        if (value := getattr(run, name)) != usual[name]
+    ]
 
 
 def _before_learning(run: RunConfig, agent: Agent) -> list[str]:

@@ -122,7 +122,7 @@ class Trainer(Host):
         Raises:
             Interrupted: The run was asked to stop; it is saved.
             Diverged, EnvironmentFailed, BadRun: Training cannot go on (a full disk, say); the
-                message tells what the run can be resumed from.
+                message tells what the run can be resumed from. So does a note before a callback's.
         """
         with self.interrupt, closing(self.course()) as course:
             for rows in course:
@@ -140,21 +140,16 @@ class Trainer(Host):
                 self.callbacks.tell("on_start", self)
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave must not be needed any more
-                if self.state.evaluation_owed:
-                    self.log_rows.add(evaluate=True)
-                    self._stop_if_asked()
+                self.log_rows.add_owed()
+                self._stop_if_asked()
                 while self.state.step < self.config.steps and not self.state.ended:
                     yield from self._stretch()
                     self._stop_if_asked()
                 self._finish()
-            except EnvironmentFailed as error:
-                # Whoever asks a whole group of processes to stop may end those of environments.
-                if self.interrupt.signal is None:
+            except Exception as error:
+                if (told := self._told(error)) is error:
                     raise
-                self.note(str(error))
-                raise Interrupted(self.interrupt.signal, self.way_out()) from error
-            except OSError as error:
-                raise BadRun(f"{self.saver.failure(error)}. Make room. {self.way_out()}") from error
+                raise told from error
             finally:
                 close_all(self.note, self.collector, self.log_rows)
 
@@ -168,17 +163,13 @@ class Trainer(Host):
         return self.engine.explore(observation, self.state.step, self.rng)
 
     def another_episode(self) -> bool:
-        """Whether another episode is to begin before a checkpoint is saved."""
-        if self.state.evaluation_owed:
-            self.log_rows.add(evaluate=True)
+        self.log_rows.add_owed()
         return not (self.saver.due() or self.state.ended or self.interrupt.signal is not None)
 
     def updates_due(self) -> int:
-        """Updates that the transitions so far allow and that are not made yet."""
         return self.updater.due(self.state, self._ended)
 
     def note(self, text: str) -> None:
-        """Tells the user a sentence."""
         self.logger.note(text)
 
     def policy(self) -> Policy:
@@ -196,16 +187,13 @@ class Trainer(Host):
             self.note(f"the run ends: {reason}")
 
     def where(self) -> str:
-        """The step and the episode that the run is at."""
         return f"step {self.state.step}, episode {self.state.episode}"
 
     def way_out(self) -> str:
-        """A sentence on what the run can be resumed from."""
         return self.folder.resume_hint()
 
     def rescue(self) -> None:
-        """Saves what was learned before the environment failed."""
-        # Resumed, the run goes on with another episode: this one would only fail again.
+        # Resumed, the run goes on with another episode: this one may only fail again.
         self.collector.cut()
         try:
             self._save()
@@ -262,6 +250,19 @@ class Trainer(Host):
             *(self.state, self.logger.marks(), self.collector.totals()),
         )
 
+    def _told(self, error: Exception) -> Exception:
+        """What is raised for an error that ends the run."""
+        if self.callbacks.failed:
+            self.rescue()
+            self.note(f"{self.callbacks.failed} raised an error. {self.way_out()}")
+        elif isinstance(error, OSError):
+            return BadRun(f"{self.saver.failure(error)}. Make room. {self.way_out()}")
+        elif isinstance(error, EnvironmentFailed) and self.interrupt.signal is not None:
+            # Whoever asks a whole group of processes to stop may end those of environments.
+            self.note(str(error))
+            return Interrupted(self.interrupt.signal, self.way_out())
+        return error
+
     def _stop_if_asked(self) -> None:
         if self.interrupt.signal is not None:
             self._save()
@@ -281,8 +282,7 @@ class Trainer(Host):
         self.collector.cut()
         if self.agent.schedule.unit == "episodes":
             yield from self.updater.learn(self.state, ended=True)
-        if self.state.evaluation_owed:
-            self.log_rows.add(evaluate=True)
+        self.log_rows.add_owed()
 
     def _after(self, steps: int) -> None:
         """What is due now and then, after that many more steps and their updates."""

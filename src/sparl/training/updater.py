@@ -148,5 +148,5 @@ class Updater:
             logger.warn(state.step, warning)
         if engine.shapes != before:
             logger.shrunk(state.step, before, engine)
-        self._callbacks.tell("on_restructure", state.step, figures)
         self.footprint = engine.footprint
+        self._callbacks.tell("on_restructure", state.step, figures)
