@@ -132,6 +132,30 @@ def test_variants_with_other_names_are_set_beside_the_one_called_dense(make_run)
     assert (difference.label, difference.against, difference.mean) == ("wide", "dense", -3.0)
 
 
+def test_runs_of_a_sweep_have_its_names_for_their_variants(make_run, tmp_path):
+    names = [f"Point/{name}-{seed}" for name in ("small", "wide-2") for seed in (0, 1)]
+    for name in names:
+        hidden = [8, 8] if "small" in name else [16, 16]
+        make_run(f"sweep/{name}", seed=int(name[-1]), hidden=hidden)
+    by_options = ["dense hidden=8,8", "dense hidden=16,16"]
+
+    def labels(*runs):
+        return [variant.label for variant in sparl.compare(runs).variants]
+
+    sweep = tmp_path / "sweep"
+    assert labels(sweep) == labels(sweep / "Point") == by_options  # no study has named them
+    (sweep / "study.json").write_text(json.dumps(dict.fromkeys(names)))
+    assert labels(sweep) == labels(sweep / "Point") == ["small", "wide-2"]
+    # Beside a run of no sweep, and where the study calls one variant by two names.
+    alone = make_run("alone", hidden=[4, 4])
+    assert labels(alone, sweep) == ["dense hidden=4,4", *by_options]
+    (sweep / "Point" / "small-1").rename(sweep / "Point" / "other-1")
+    (sweep / "study.json").write_text(json.dumps(dict.fromkeys([*names, "Point/other-1"])))
+    assert sorted(labels(sweep)) == sorted(by_options)
+    (sweep / "study.json").write_text("{")
+    assert sorted(labels(sweep)) == sorted(by_options)
+
+
 def test_notes_explain_intervals_and_other_differences(make_run):
     one, other = make_run("a"), make_run("b", "rnm", learning_rate=0.5, hidden=[8, 8])
     notes = "\n".join(sparl.compare([one, other]).notes)
@@ -222,7 +246,7 @@ def test_a_stopped_run_is_refused(tmp_path):
 def test_an_empty_comparison_is_refused(tmp_path):
     with pytest.raises(BadRun, match="no runs to compare"):
         sparl.compare([])
-    with pytest.raises(BadRun, match="is no run folder of sparl and has none directly inside"):
+    with pytest.raises(BadRun, match="is no run folder of sparl and has none inside"):
         sparl.compare([tmp_path])
 
 

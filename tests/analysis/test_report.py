@@ -447,7 +447,7 @@ def test_the_report_says_why_there_is_no_film(trained, tmp_path, monkeypatch, fa
 def test_errors_a_user_can_fix_are_one_sentence(trained, tmp_path, monkeypatch):
     with pytest.raises(BadRun, match="no runs to report on"):
         report([])
-    with pytest.raises(BadRun, match="is no run folder of sparl and has none directly inside"):
+    with pytest.raises(BadRun, match="is no run folder of sparl and has none inside"):
         report(tmp_path)
     for out in (tmp_path, tmp_path / "nowhere" / "report.html"):
         with pytest.raises(BadValue, match="cannot be written: name a file in an existing folder"):

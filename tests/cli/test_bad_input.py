@@ -168,7 +168,10 @@ def test_an_option_of_another_method_is_refused(tmp_path, capsys):
 def test_pruning_says_where_an_option_belongs(tmp_path, capsys):
     for words, told in (
         ("--pattern=1:8", "--pattern is no option of method dsp, but of rnm, asp: say which"),
-        ("--lr 1e-4", "no option --lr. sparl prune --help lists .*; the run's agent stays as it is"),
+        (
+            "--lr 1e-4",
+            "no option --lr. sparl prune --help lists .*; the run's agent stays as it is",
+        ),
         ("--total-timesteps 5", r"no option --total-timesteps. Did you mean --steps\?"),
     ):
         assert main(["prune", str(tmp_path), *words.split(), "--out", str(tmp_path / "run")]) == 1

@@ -87,6 +87,8 @@ def test_a_sweep_stopped_and_killed_ends_as_if_it_had_not_been(tmp_path, monkeyp
     assert not (out / "environments-Broken-v0" / "tiny-0").exists()
     assert "tiny" in printed.out and "2,000 steps" in printed.out
     assert (run.parent / "comparison" / "table.md").exists()
+    # Its folder is one that can be compared, by the names of the study.
+    assert [variant.label for variant in sparl.compare(out).variants] == ["tiny"]
     # As if nothing had happened.
     options = {name: OPTIONS[name] for name in ("eval_every", "eval_episodes", "checkpoint_every")}
     whole = tmp_path / "whole"

@@ -21,7 +21,7 @@ from sparl.analysis.columns import Column, columns_of, difference_rows, headline
 from sparl.analysis.differences import Difference, differences
 from sparl.analysis.runs import FOOTPRINT, SIZES, FinishedRun, Unfinished, read, run_folders
 from sparl.analysis.variant import Variant
-from sparl.analysis.variants import VariantConfig, other_differences, variant_labels
+from sparl.analysis.variants import VariantConfig, labels_of, other_differences
 from sparl.errors import BadRun, BadValue
 from sparl.networks import table_as_html
 from sparl.storage import STEPS
@@ -119,7 +119,7 @@ def compare(
     """Compares finished runs of one environment. Runs that differ only in seed are one variant.
 
     Args:
-        runs: Run folders, and folders that contain run folders directly.
+        runs: Run folders, folders that contain run folders directly, and folders of sweeps.
         reach: The return to which variants are timed. If not given: 90 % of the way from the
             lowest first evaluation of any run to the best variant's return.
         against: The variant that all others are set beside, seed by seed; if not given, the one
@@ -159,7 +159,7 @@ def compare(
         reach, meaning = _default_reach(list(groups.values()))
     else:
         meaning = "as given"
-    labels = variant_labels(list(groups))
+    labels = labels_of({variant: [run.path for run in runs] for variant, runs in groups.items()})
     variants = tuple(
         _aggregate(label, sorted(group, key=lambda run: run.config.seed), reach)
         for label, group in zip(labels, groups.values(), strict=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sparl.config import RunConfig
 from sparl.errors import BadFile, BadRun
 from sparl.networks import accounting
-from sparl.storage import Mark, RunFolder, SummaryFile, quoted, read_table
+from sparl.storage import Mark, RunFolder, SummaryFile, files, quoted, read_table
 from sparl.training import inspect
 
 SIZES = (
@@ -25,6 +25,10 @@ SIZES = (
 
 FOOTPRINT = tuple(f"average_{name}" for name in accounting.Footprint._fields)
 """Keys in summary.json of what training stored and moved, averaged over all updates."""
+
+
+STUDY = "study.json"
+"""In a sweep's folder: what each of its runs is, by `ENV/VARIANT-SEED`."""
 
 
 class Unfinished(BadRun):
@@ -91,22 +95,35 @@ def run_folders(paths: Sequence[str | Path]) -> list[Path]:
     """Lists run folders, each once.
 
     Args:
-        paths: Run folders, and folders that contain run folders directly.
+        paths: Run folders, folders that contain run folders directly, and folders of sweeps, which
+            contain such a folder for each environment.
 
     Raises:
-        BadRun: A path is neither.
+        BadRun: A path is none of them.
     """
     by_real_path: dict[Path, Path] = {}
     for path in map(Path, paths):
         if (path / "config.json").is_file():
             folders = [path]
         else:
-            folders = sorted(config.parent for config in path.glob("*/config.json"))
+            found = path.glob("*/config.json"), path.glob("*/*/config.json")
+            folders = next(filter(None, (sorted(c.parent for c in files) for files in found)), [])
         if not folders:
-            raise BadRun(f"{path} is no run folder of sparl and has none directly inside")
+            raise BadRun(f"{path} is no run folder of sparl and has none inside")
         for folder in folders:
             by_real_path.setdefault(folder.resolve(), folder)
     return list(by_real_path.values())
+
+
+def name_in_sweep(path: Path) -> str:
+    """What a sweep calls the variant of a run in its folder; empty for a run of no sweep."""
+    real = path.resolve()
+    try:
+        listed = files.read_json(real.parent.parent / STUDY)
+    except BadFile:
+        return ""
+    known = isinstance(listed, dict) and f"{real.parent.name}/{real.name}" in listed
+    return real.name.rpartition("-")[0] if known else ""
 
 
 def read(path: Path) -> FinishedRun:

@@ -6,9 +6,11 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sparl.agents import AGENTS
+from sparl.analysis.runs import name_in_sweep
 from sparl.config import NotImported, RunConfig, options_of
 from sparl.methods import METHODS
 
@@ -55,6 +57,19 @@ class VariantConfig:
             if name not in OF_LENGTH
         ]
         return cls(run, agent, method, " ".join(told))
+
+
+def labels_of(groups: Mapping[VariantConfig, Sequence[Path]]) -> list[str]:
+    """Gives each variant a short name: what a sweep calls it, or else `variant_labels`.
+
+    Args:
+        groups: The run folders of all variants that are shown together.
+    """
+    named = [{name_in_sweep(path) for path in paths} for paths in groups.values()]
+    distinct = set().union(*named)
+    if "" in distinct or sum(map(len, named)) > len(distinct) or any(len(n) > 1 for n in named):
+        return variant_labels(list(groups))
+    return [name for (name,) in named]
 
 
 def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:

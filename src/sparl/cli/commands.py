@@ -88,7 +88,7 @@ class Compare:
     a variant is named by the options in which it differs from the others."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, or folders that contain run folders directly."""
+    """Run folders, folders that contain run folders directly, or folders of sweeps."""
     reach: float | None = None
     """The return to which variants are timed. If not given: 90 % of the way from the lowest first
     evaluation to the best variant's return."""
@@ -115,7 +115,7 @@ class Report:
     layer, a film of the policy, and how to repeat it. It is one file that needs no other."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, or folders that contain run folders directly."""
+    """Run folders, folders that contain run folders directly, or folders of sweeps."""
     out: Path = Path("report.html")
     """The file; an existing one is replaced."""
     which: Which = "final"

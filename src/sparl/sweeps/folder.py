@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from sparl.agents import Agent
+from sparl.analysis.runs import STUDY
 from sparl.errors import BadFile, BadRun, SparlError
 from sparl.storage import RunFolder, SummaryFile, exclusive_folder, files, read_table
 from sparl.sweeps.study import Job
 
-STUDY, FAILED = "study.json", "failed"
+FAILED = "failed"
 JOURNAL, TRIALS = "search.journal", "trials.csv"
 
 

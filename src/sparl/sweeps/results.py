@@ -1,4 +1,4 @@
-"""What is worth keeping of a sweep's runs: raw curves, and a few figures of each; comparisons.
+"""What is worth keeping of a sweep's runs: raw curves, and a few figures of each.
 
 Both tables of an environment have a row's variant and seed, so that rows of a run take the place of
 older ones. What another machine has recorded stays, though its run folders are not here.
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparl.analysis import Comparison, compare
 from sparl.errors import BadFile
 from sparl.storage import RunFolder, files
 from sparl.sweeps.folder import SweepFolder
@@ -55,17 +54,6 @@ def record(folder: SweepFolder, jobs: Sequence[Job], done: Sequence[Job]) -> Non
         runs = {job: [_figures(found[job], summary)] for job, summary in summaries.items()}
         _keep(place / CURVES, CURVE, curves, order)
         _keep(place / RUNS, RUN, runs, order)
-
-
-def comparison(folder: SweepFolder, done: Sequence[Job]) -> Comparison:
-    """What `sparl compare` makes of runs in one environment, by the names of the study.
-
-    Raises:
-        SparlError: As `compare`.
-    """
-    made = compare([folder.run(job) for job in done])
-    names = {folder.run(job): job.variant for job in done}
-    return made.named([names[variant.runs[0].path] for variant in made.variants])
 
 
 def _figures(run: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from sparl.analysis import Comparison, tables
+from sparl.analysis import Comparison, compare, tables
 from sparl.errors import SparlError
 from sparl.sweeps import results
 from sparl.sweeps.folder import Standing, SweepFolder
@@ -180,7 +180,7 @@ class Runner:
         for env in dict.fromkeys(job.env for job in self._of("done")):
             done = [job for job in self._of("done") if job.env == env]
             try:
-                comparisons[env] = results.comparison(self.folder, done)
+                comparisons[env] = compare([self.folder.run(job) for job in done])
             except SparlError as error:
                 self.progress.note(f"no comparison in {env}: {error}")
                 continue

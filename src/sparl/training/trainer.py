@@ -250,7 +250,7 @@ class Trainer(Host):
             *(self.state, self.logger.marks(), self.collector.totals()),
         )
 
-    def _told(self, error: Exception) -> Exception:
+    def _told(self, error: Exception) -> BaseException:
         """What is raised for an error that ends the run."""
         if self.callbacks.failed:
             self.rescue()

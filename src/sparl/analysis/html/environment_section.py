@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from sparl.analysis import comparison
@@ -13,7 +14,7 @@ from sparl.analysis.html.charts import Chart, Groups, LegendEntry
 from sparl.analysis.html.read_run import ReadRun
 from sparl.analysis.html.run_section import RunSection, run_section
 from sparl.analysis.plots import style
-from sparl.analysis.variants import VariantConfig, variant_labels
+from sparl.analysis.variants import VariantConfig, labels_of
 from sparl.errors import SparlError
 
 UNFINISHED = ", unfinished"
@@ -49,8 +50,10 @@ def environment_sections(runs: Sequence[ReadRun]) -> list[EnvironmentSection]:
 
 def _section(name: str, runs: list[ReadRun]) -> EnvironmentSection:
     variants = [VariantConfig.of(run.config, run.agent, run.method, run.changes) for run in runs]
-    distinct = list(dict.fromkeys(variants))
-    label_of = dict(zip(distinct, variant_labels(distinct), strict=True))
+    paths: dict[VariantConfig, list[Path]] = {}
+    for run, variant in zip(runs, variants, strict=True):
+        paths.setdefault(variant, []).append(run.path)
+    label_of = dict(zip(paths, labels_of(paths), strict=True))
     groups: Groups = {}
     for run, variant in zip(runs, variants, strict=True):
         label = label_of[variant] + ("" if run.finished else UNFINISHED)

@@ -37,7 +37,7 @@ def report(
     says so.
 
     Args:
-        runs: Run folders, and folders that contain run folders directly.
+        runs: Run folders, folders that contain run folders directly, and folders of sweeps.
         out: The file; an existing one is replaced.
         video: Film the first run of each variant. If that is impossible, the report says why.
         which: Of each run's policies: the final one, or the one of the best evaluation. Its
