@@ -11,7 +11,8 @@ Studies, in this order, two seeds each; they are files in `recipes/studies/`:
                     RigL, RLx2's topology, gradual magnitude pruning, dense, and *tiny*: a dense
                     agent with as many weights, the control that sparsity has to beat
     walker2d-90     the same on Walker2d-v5
-    tried           other settings at 90 % on HalfCheetah-v5: kept weights scaled up at the start
+    tried           other settings at 90 % on HalfCheetah-v5: kept weights scaled up at the start,
+                    neighbouring neurons that keep the same inputs
     ds-td3          DS-TD3 as its paper has it, about 50 %, beside a dense agent with the same
                     learning rate, weight decay and batch
     halfcheetah-95  HalfCheetah-v5 at 95 %

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from policies import observations, policy_of
 
 from sparl.exporters import CompiledPolicy, CProgram, NumpyProgram, compiler, device_network
-from sparl.topology import NofM
+from sparl.topology import NofM, PerRow
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 PATTERNS = st.integers(2, 16).flatmap(
     lambda m: st.builds(NofM, st.integers(1, m - 1), st.just(m), st.integers(2, 16))
-)
+) | st.builds(PerRow, st.integers(1, 20), st.integers(2, 16))
 DTYPES = st.sampled_from(["float32", "float16", "int8"])
 
 
@@ -55,6 +55,9 @@ def test_the_header_tells_how_many_rows_share():
     policy = policy_of([NofM(1, 8, 4)], [64, 18])
     header = CProgram(policy, device_network(policy, "float32")).files()["policy.h"]
     assert "1 of every 8 inputs, the same ones in 4 neighbouring rows" in header
+    policy = policy_of([PerRow(5, 4)], [64, 18])
+    header = CProgram(policy, device_network(policy, "float32")).files()["policy.h"]
+    assert "equally many in every row, the same ones in 4 neighbouring rows" in header
 
 
 @needs_compiler

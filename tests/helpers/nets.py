@@ -314,7 +314,7 @@ def patterns(draw):
     return {
         None: None,
         NofM: (NofM, draw(st.integers(1, m)), m, draw(st.sampled_from([1, 1, 2, 3, 4, 7, 8, 16]))),
-        PerRow: (PerRow, draw(st.integers(1, 24))),
+        PerRow: (PerRow, draw(st.integers(1, 24)), draw(st.sampled_from([1, 2, 4, 7]))),
         PerLayer: (PerLayer, draw(st.integers(1, 300))),  # few of many rows: some are empty
     }[kind]
 

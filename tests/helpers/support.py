@@ -21,7 +21,7 @@ from sparl.methods import Dense as DenseMethod
 from sparl.methods import TrainingProgress
 from sparl.networks import Network
 from sparl.replay import Columns
-from sparl.topology import NofM
+from sparl.topology import PerLayer
 
 # An agent and its reference begin with the same float32 weights; the agent then rounds at every
 # operation (6e-8, which adds up to 3e-7 in six updates) and 100 updates that learn from each
@@ -141,7 +141,7 @@ def active(layer: Layout) -> NDArray[np.bool_]:
     mask = np.zeros(layer.shape, bool)
     columns, starts = np.asarray(layer.columns), np.asarray(layer.row_starts)
     # A packed layer has the columns once for all rows that share them.
-    grouped = isinstance(layer, RowSparse) and isinstance(layer.pattern, NofM)
+    grouped = isinstance(layer, RowSparse) and not isinstance(layer.pattern, PerLayer)
     v = layer.pattern.v if grouped else 1
     for row, (first, end) in enumerate(itertools.pairwise(starts)):
         mask[v * row : v * (row + 1), columns[first:end]] = True

@@ -18,7 +18,7 @@ from sparl.topology import NofM, PerLayer, PerRow
 # (out, in, batch) and patterns: few of them, for each combination compiles anew.
 SHAPES = st.sampled_from([(1, 1, 1), (8, 16, 1), (6, 11, 9)])
 PATTERNS = st.sampled_from(
-    [NofM(1, 1), NofM(2, 4), NofM(3, 5, 4), NofM(2, 16, 2), PerRow(3), PerLayer(7)]
+    [NofM(1, 1), NofM(2, 4), NofM(3, 5, 4), NofM(2, 16, 2), PerRow(3), PerRow(2, 4), PerLayer(7)]
 )
 LAYOUTS = ["dense", "row-sparse", "straight-through"]
 
@@ -179,6 +179,7 @@ def test_packed_rows_take_the_values_at_the_places_given():
         # Two rows have one set of columns, the third one has its own.
         (256, NofM(1, 16, 2), 48, 48 * 4 + 2 * 16 + 12),
         (257, PerRow(2), 6, 6 * (4 + 2) + 12),
+        (257, PerRow(2, 2), 6, 6 * 4 + 2 * 2 * 2 + 12),
         (65_537, PerRow(1), 3, 3 * (4 + 4) + 12),
         # Rows of a layer-wide budget may differ, so that 4 row starts are stored as well.
         (8, PerLayer(5), 5, 5 * (4 + 1) + 12 + 16),
@@ -197,7 +198,9 @@ def test_stored_bytes(inputs, pattern, kept, stored_bytes):
 
 
 @pytest.mark.parametrize("layout", [RowSparse, StraightThrough])
-@pytest.mark.parametrize("pattern", [NofM(2, 4), NofM(1, 4, 4), PerRow(3), PerLayer(13)])
+@pytest.mark.parametrize(
+    "pattern", [NofM(2, 4), NofM(1, 4, 4), PerRow(3), PerRow(2, 3), PerLayer(13)]
+)
 def test_first_rows_cut_the_other_rows_off(layout, pattern):
     rng = np.random.default_rng(0)
     dense, bias = normal(rng, 6, 10), normal(rng, 6)

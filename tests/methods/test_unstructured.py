@@ -44,7 +44,7 @@ from sparl.methods import (
 )
 from sparl.networks import Network, build, plain
 from sparl.replay import Columns
-from sparl.topology import Kept, allocation
+from sparl.topology import Kept, PerRow, allocation
 
 UPDATES = 100
 ROLES = {"actor": "actor", "critics": "critic"}
@@ -239,19 +239,22 @@ def test_rlx2_starts_with_the_largest_weights():
         assert magnitude[mask].min() > magnitude[~mask].max()
 
 
-def of_one_layer(weight: list[list[float]]) -> tuple[Learner, RowSparse]:
+def of_one_layer(
+    weight: list[list[float]], pattern: PerRow | None = None
+) -> tuple[Learner, RowSparse]:
     """A learner whose only layer keeps the weights that are not zero."""
     dense = jnp.asarray(weight, jnp.float32)
-    layer = layer_of(dense, jnp.zeros(len(weight)), Kept.of(dense != 0, int((dense != 0).sum())))
+    kept = Kept.of(dense != 0, int((dense != 0).sum()))
+    layer = layer_of(dense, jnp.zeros(len(weight)), kept, pattern)
     assert isinstance(layer, RowSparse)
     networks = {"critics": {"critic": plain((layer,), squash=False)}}
     return Learner.start(networks, {"critics": optax.adam(1e-3)}, frozenset(), ROLES), layer
 
 
 def after(method: Method, weight: list[list[float]], gradient: Any = None, progress: float = 0.0,
-          stage: Any = "regrow") -> np.ndarray:  # fmt: skip
+          stage: Any = "regrow", pattern: PerRow | None = None) -> np.ndarray:  # fmt: skip
     """The mask of the only layer after one restructuring."""
-    learner, _ = of_one_layer(weight)
+    learner, _ = of_one_layer(weight, pattern)
     dense = Dense(jnp.asarray(gradient or weight, jnp.float32), jnp.zeros(len(weight)))
     gradients = {"critics": {"critic": plain((dense,), squash=False)}}
     signals = Signals(stage, jnp.float32(progress), Returns(), lambda: gradients)
@@ -312,6 +315,47 @@ def test_a_prolonged_run_has_no_second_last_drop():
     engine.restructure("regrow", at(0.4))
     engine.restructure("last drop", at(0.6))
     assert kept() == once and sum(once) < sum(before)
+
+
+SHARED = [[5.0, -1.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, -6.0], [0.0, 0.0, -3.0, 4.0]]
+PAIRS_OF_ROWS = PerRow(2, 2)
+
+
+def test_rows_that_share_their_inputs_drop_and_grow_them_together():
+    # Of the means 4 and 1, 2.5 and 5 of two rows each, a quarter is dropped: 1.
+    drop: dict[str, Any] = {"drop_fraction": 0.25, "shared_rows": 2}
+    mask = after(SET(drop="magnitude", **drop), SHARED, pattern=PAIRS_OF_ROWS)
+    assert mask[2:].tolist() == [[False, False, True, True]] * 2
+    assert (mask[0] == mask[1]).all() and mask[0, :2].tolist() == [True, False]
+    assert mask[0].sum() == 2
+    # The sum of two gradients decides what grows: 2, 3 and 2.5 here.
+    gradient = [[0.0, 1.0, 0.0, 2.5], [0.0, 1.0, 3.0, 0.0], [9.0, 9.0, 0.0, 0.0], [0.0] * 4]
+    mask = after(RigL(**drop), SHARED, gradient, pattern=PAIRS_OF_ROWS)
+    assert mask[:2].tolist() == [[True, False, True, False]] * 2
+    # By signs of their sums: 4 and 1 are positive, 2.5 and 5 negative; half of either goes.
+    method = SET(drop_fraction=0.5, until=0.5, last_drop=True, shared_rows=2)
+    mask = after(method, SHARED, stage="last drop", pattern=PAIRS_OF_ROWS)
+    assert mask.tolist() == [[True, False, False, False]] * 2 + [[False, False, False, True]] * 2
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "asp"])
+def test_neighbouring_neurons_keep_the_same_inputs_from_the_start_to_the_end(name):
+    method = METHODS[name]
+    assert isinstance(method, Unstructured)
+    method = replace(method, shared_rows=4)
+    engine, rng = engine_of("dqn", method), np.random.default_rng(0)
+    for update, stage in [(1, None), *stages(method)]:
+        if stage is not None:
+            engine.restructure(stage, at(update / UPDATES))
+        engine.update(rows(rng, 8, engine.columns))
+        for part, network in online(engine.learner).values():
+            for layer in network.layers:
+                mask = active(layer)
+                assert len(set(mask.sum(axis=1))) == 1
+                assert all((mask[i : i + 4] == mask[i]).all() for i in range(0, len(mask), 4))
+            neurons = sum(layer.out_features for layer in network.layers)
+            asked = requested(method, stage, part, network)
+            assert abs(kept(network) - asked) <= neurons / 2
 
 
 def test_lambdas_give_the_counts_of_the_paper():
@@ -414,6 +458,10 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitu
             "sparse_layers is 'none': choose all, hidden or auto",
         ),
         (lambda: Static(least_inputs=0), "least_inputs is 0: it must be at least 1"),
+        (
+            lambda: Static(shared_rows=17),
+            "V, the rows that share their choice, must be from 1 to 16",
+        ),
         (lambda: SET(lambdas=(7.0,), sparse_layers="auto"), "sparse_layers is auto and lambdas"),
         (
             lambda: engine_of("dqn", Static(0.9, sparse_layers="auto")),

@@ -261,6 +261,7 @@ def _layer_summary(layer: DeviceLayer) -> str:
         "n_of_m": "{KEEP} of every {GROUP} inputs",
         "shared_rows": "{KEEP} of every {GROUP} inputs, the same ones in {SHARE} neighbouring rows",
         "per_row": "equally many in every row",
+        "shared_columns": "equally many in every row, the same ones in {SHARE} neighbouring rows",
         "csr": "anywhere in the layer",
         "circulant": "in circulant blocks of {GROUP}",
     }

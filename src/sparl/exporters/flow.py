@@ -14,7 +14,8 @@ from sparl.exporters.layers import DeviceLayer
 from sparl.exporters.network import FUNCTIONS, DeviceNetwork
 from sparl.networks import Wiring
 
-INDICES = {"dense": 0, "n_of_m": 1, "shared_rows": 1, "per_row": 1, "csr": 2, "circulant": 2}
+INDICES = {"dense": 0, "n_of_m": 1, "shared_rows": 1, "per_row": 1, "shared_columns": 1}
+INDICES |= {"csr": 2, "circulant": 2}
 """How many arrays of indices each loop takes."""
 
 

@@ -7,7 +7,7 @@ The order of the weights follows from that:
   at once.
 - Where every row keeps equally many weights at different columns, rows form tiles of 8. Within a
   tile, the weights that the 8 rows need in one step lie beside each other.
-- Where V neighbouring rows keep the same columns (N:MxV), they are such a tile. Its columns are
+- Where V neighbouring rows keep the same columns, they are such a tile. Its columns are
   stored once.
 
 Indices take as few bits as they need. N:M stores the place of a weight within its group of M, in
@@ -111,9 +111,9 @@ def _packed(layer: RowSparse, weight: NDArray[Any]) -> DeviceLayer:
         return DeviceLayer("csr", outputs, inputs, (outputs,), weight, indices)
     rows = weight.reshape(outputs, -1)
     row_columns, kept = columns.reshape(rows.shape), rows.shape[1]
+    share = min(rows_that_share(layer.pattern), outputs)
     if isinstance(layer.pattern, NofM):
         n, m = layer.pattern.n, layer.pattern.m
-        share = min(rows_that_share(layer.pattern), outputs)
         group_places, bits = row_columns - np.arange(kept) // n * m, (m - 1).bit_length()
         fixed, sizes = {"KEEP": n, "GROUP": m, "BITS": bits}, (outputs, kept)
         if share == 1:
@@ -124,6 +124,10 @@ def _packed(layer: RowSparse, weight: NDArray[Any]) -> DeviceLayer:
         fixed |= {"SHARE": share}
         weight = _tiled(rows, share)
         return DeviceLayer("shared_rows", outputs, inputs, sizes, weight, indices, fixed)
+    if share > 1:
+        indices = {"column": row_columns[::share].reshape(-1).astype(column_type)}
+        sizes, weight, fixed = (outputs, kept), _tiled(rows, share), {"SHARE": share}
+        return DeviceLayer("shared_columns", outputs, inputs, sizes, weight, indices, fixed)
     indices = {"column": _tiled(row_columns).astype(column_type)}
     return DeviceLayer("per_row", outputs, inputs, (outputs, kept), _tiled(rows), indices)
 

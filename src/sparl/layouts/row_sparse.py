@@ -1,6 +1,6 @@
 """Packed rows: only the kept weights of each row are stored, with their columns.
 
-Where the pattern lets neighbouring rows share their columns (N:MxV), these are stored once for all
+Where the pattern lets neighbouring rows share their columns, these are stored once for all
 rows that share them. Weights are stored row by row all the same.
 
 One layout serves row-wise N:M and unstructured sparsity; the pattern fixes how many weights are

@@ -54,6 +54,10 @@ class PerRowDescription(_Described, tag_field="kind", tag="per_row", frozen=True
     """`PerRow`."""
 
     kept: Size
+    v: Size = 1
+
+    def __post_init__(self) -> None:
+        PerRow(self.kept, self.v)  # raises a ValueError for one that is not possible
 
 
 class PerLayerDescription(_Described, tag_field="kind", tag="per_layer", frozen=True):
@@ -258,8 +262,8 @@ def _describe_pattern(pattern: Pattern) -> dict[str, Any]:
     match pattern:
         case NofM(n, m, v):
             return {"kind": "n_of_m", "n": n, "m": m} | ({"v": v} if v != 1 else {})
-        case PerRow(kept):
-            return {"kind": "per_row", "kept": kept}
+        case PerRow(kept, v):
+            return {"kind": "per_row", "kept": kept} | ({"v": v} if v != 1 else {})
         case PerLayer(kept):
             return {"kind": "per_layer", "kept": kept}
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.topology import Kept, NofM, Pattern
+from sparl.topology import Kept, Pattern, PerLayer
 
 
 def rows_that_share(pattern: Pattern) -> int:
     """V: how many neighbouring rows share their columns under a pattern; 1 where none do."""
-    return pattern.v if isinstance(pattern, NofM) else 1
+    return 1 if isinstance(pattern, PerLayer) else pattern.v
 
 
 def stored_columns(pattern: Pattern, rows: int, kept: int) -> int:

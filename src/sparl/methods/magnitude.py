@@ -30,9 +30,9 @@ from sparl.errors import BadValue
 from sparl.layouts import Layout
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, check_window, figures, replace_layers
-from sparl.methods.common.unstructured import Unstructured, layer_of
+from sparl.methods.common.unstructured import Unstructured
 from sparl.networks import Network, Networks
-from sparl.topology import PerLayer, apportion, budget
+from sparl.topology import apportion, budget
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Magnitude(Unstructured):
             if count < layer.kept:
                 dense = layer.to_dense()
                 scores = jnp.where(layer.active() > 0, jnp.abs(dense), -1.0)
-                new[i] = layer_of(dense, layer.bias, PerLayer(count).select(scores))
+                new[i] = self.select(dense, layer.bias, scores, count)
         return replace_layers(network, new)
 
     def counts_after(self, share: float, role: Role, name: str, network: Network) -> list[int]:
@@ -126,7 +126,8 @@ class Magnitude(Unstructured):
             size - Fraction(share) * (size - count)
             for size, count in zip(sizes, final, strict=True)
         ]
-        return apportion(shares, kept, current)
+        shapes = [layer.shape for layer in network.layers]
+        return self.in_equal_rows(apportion(shares, kept, current), shapes)
 
 
 @lru_cache  # called after every update

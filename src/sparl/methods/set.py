@@ -36,9 +36,9 @@ from sparl.errors import BadValue
 from sparl.layouts import Dense, Layout
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common.method import MethodState, Signals, figures, replace_layers
-from sparl.methods.common.unstructured import Unstructured, layer_of
+from sparl.methods.common.unstructured import Unstructured
 from sparl.networks import Network
-from sparl.topology import ROUNDING, Kept, drop_smallest, grow, largest
+from sparl.topology import ROUNDING, drop_smallest, sum_row_groups
 
 REGROW, LAST_DROP = "regrow", "last drop"
 """The stages of a restructuring."""
@@ -102,7 +102,7 @@ class SET(Unstructured):
         counts = [out * inputs for out, inputs in shapes]
         for i, value in enumerate(self.lambdas):
             counts[i] = min(counts[i], max(1, round(value * sum(shapes[i]))))
-        return counts
+        return self.in_equal_rows(counts, shapes)
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         """REGROW, LAST_DROP or None."""
@@ -167,16 +167,30 @@ class SET(Unstructured):
             weight, count = layer.to_dense(), layer.kept
             if signals.stage == LAST_DROP and count < first_counts[i]:
                 continue  # a prolonged run that had its last drop
-            fraction = self.fraction(signals.progress)
-            mask = drop_smallest(weight, layer.active() > 0, fraction, self.drop == "signs")
+            active = layer.active() > 0
+            survive = self._survivors(weight, active, self.fraction(signals.progress))
             if signals.stage == LAST_DROP:
                 # By signs, rounding happens twice, and one weight more than here may be left.
                 count -= math.floor(self.drop_fraction * count + ROUNDING)
-                mask = largest(jnp.where(mask, jnp.abs(weight), -1.0), count)
+                ranks = jnp.where(survive, jnp.abs(weight), jnp.where(active, -1.0, -2.0))
             else:
-                mask = grow(mask, scores[i], count)
-            new[i] = layer_of(weight, layer.bias, Kept.of(mask, count))
+                ranks = jnp.where(survive, jnp.inf, scores[i])
+            new[i] = self.select(weight, layer.bias, ranks, count)
         return replace_layers(network, new)
+
+    def _survivors(self, weight: jax.Array, active: jax.Array, fraction: jax.Array) -> jax.Array:
+        """A mask of the active places, [out, in], that survive a drop.
+
+        What neighbouring rows keep of one input goes together: by the mean of its magnitudes, and
+        by signs with the sign of its sum.
+        """
+        v, by_sign = self.shared_rows, self.drop == "signs"
+        if v == 1:
+            return drop_smallest(weight, active, fraction, by_sign)
+        mean = sum_row_groups(jnp.abs(weight), v) / sum_row_groups(jnp.ones_like(weight), v)
+        signed = jnp.copysign(mean, sum_row_groups(weight, v))
+        left = drop_smallest(signed, active[::v], fraction, by_sign)
+        return jnp.repeat(left, v, axis=0)[: weight.shape[0]]
 
 
 def _random_scores(layer: Layout, key: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Which weights of a layer are kept: patterns, selections and budgets."""
 
 from sparl.topology.allocation import RULES, Rule, allocate, allocate_beside, apportion, budget
-from sparl.topology.patterns import Kept, NofM, Pattern, PerLayer, PerRow
+from sparl.topology.patterns import Kept, NofM, Pattern, PerLayer, PerRow, sum_row_groups
 from sparl.topology.permutation import permute_columns
 from sparl.topology.selection import ROUNDING, divergence, drop_smallest, grow, largest
 
@@ -23,4 +23,5 @@ __all__ = [
     "grow",
     "largest",
     "permute_columns",
+    "sum_row_groups",
 ]

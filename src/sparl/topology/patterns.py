@@ -24,7 +24,7 @@ from sparl.topology.selection import largest
 MAX_GROUP = 16
 """The largest M of N:M."""
 MAX_SHARED_ROWS = 16
-"""The largest V of N:MxV."""
+"""The largest V: rows that keep the same columns."""
 
 
 class Kept(NamedTuple):
@@ -72,11 +72,7 @@ class NofM:
                 f"pattern {self.n}:{self.m} is not possible: N:M keeps N of every M weights, "
                 f"with 1 <= N <= M <= {MAX_GROUP}, for example 2:4 or 1:8"
             )
-        if not 1 <= self.v <= MAX_SHARED_ROWS:
-            raise BadValue(
-                f"pattern {self} is not possible: V of N:MxV, the rows that share their choice, "
-                f"must be from 1 to {MAX_SHARED_ROWS}, for example 1:8x4"
-            )
+        _check_shared_rows(self)
 
     def __str__(self) -> str:
         return f"{self.n}:{self.m}" + (f"x{self.v}" if self.v != 1 else "")
@@ -132,16 +128,21 @@ class NofM:
 
 @dataclass(frozen=True)
 class PerRow:
-    """The same number of weights in every row, at any columns."""
+    """The same number of weights in every row, at any columns.
+
+    With `v` above 1 every `v` consecutive rows keep the same columns, as in `NofM`.
+    """
 
     kept: int
+    v: int = 1
 
     def __post_init__(self) -> None:
         if self.kept < 1:
             raise BadValue(f"{self.kept} kept weights per row: a row keeps at least 1")
+        _check_shared_rows(self)
 
     def __str__(self) -> str:
-        return f"{self.kept} per row"
+        return f"{self.kept} per row" + (f" x{self.v}" if self.v != 1 else "")
 
     def count(self, out_features: int, in_features: int) -> int:
         """The number of weights that a layer of this shape keeps."""
@@ -149,9 +150,11 @@ class PerRow:
 
     @partial(jax.jit, static_argnums=0, inline=True)
     def select(self, scores: Float[Array, "out in"]) -> Kept:
-        """The places of the `kept` largest scores of each row."""
-        order = jnp.argsort(scores, axis=-1, descending=True, stable=True)
-        return _kept_in_even_rows(jnp.sort(order[:, : self.kept], axis=-1))
+        """The places of the `kept` largest scores of each row, or of the largest sums over rows."""
+        summed = sum_row_groups(scores, self.v) if self.v > 1 else scores
+        order = jnp.argsort(summed, axis=-1, descending=True, stable=True)
+        columns = jnp.sort(order[:, : self.kept], axis=-1)
+        return _kept_in_even_rows(jnp.repeat(columns, self.v, axis=0)[: scores.shape[0]])
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,15 @@ class PerLayer:
 
 
 Pattern = NofM | PerRow | PerLayer
+
+
+def _check_shared_rows(pattern: NofM | PerRow) -> None:
+    """Raises `BadValue` for a V that cannot be."""
+    if not 1 <= pattern.v <= MAX_SHARED_ROWS:
+        raise BadValue(
+            f"pattern {pattern} is not possible: V, the rows that share their choice, must be from "
+            f"1 to {MAX_SHARED_ROWS}, for example 4"
+        )
 
 
 def sum_row_groups(scores: Float[Array, "out in"], v: int) -> Float[Array, "groups in"]:

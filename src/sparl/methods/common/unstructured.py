@@ -7,7 +7,7 @@ An allocation divides the kept weights among the layers, exactly to the last wei
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from sparl.layouts import Dense, Layout, RowSparse
 from sparl.learner import Role
 from sparl.methods.common.method import Method, MethodState, replace_layers, scaled_to_norm
 from sparl.networks import Network, Networks
-from sparl.topology import RULES, Kept, PerLayer, Rule, allocation
+from sparl.topology import RULES, Kept, Pattern, PerLayer, PerRow, Rule, allocation
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Unstructured(Method):
     keep_norm: bool = False
     """Scale the kept weights of a sparse start so that each layer keeps its Frobenius norm. The
     papers leave the weights as they were drawn."""
+    shared_rows: int = 1
+    """Neighbouring neurons that keep the same inputs, which makes updates faster. Above 1 all
+    neurons of a layer keep equally many, and the number of weights is rounded to that. No paper has
+    it: 2305.02299 has equally many inputs, each neuron its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +63,7 @@ class Unstructured(Method):
                 )
         validation.one_of(RULES, allocation=self.allocation)
         validation.at_least(1, least_inputs=self.least_inputs)
+        PerRow(1, self.shared_rows)  # raises BadValue where so many rows cannot share
 
     def sparsity_of(self, role: Role) -> float:
         """The sparsity of networks with this role."""
@@ -67,6 +72,8 @@ class Unstructured(Method):
 
     def counts(self, role: Role, name: str, network: Network) -> list[int]:
         """The number of weights that each layer keeps; they add up to the network's budget.
+
+        With `shared_rows` they do up to half a weight for each neuron.
 
         Raises:
             BadValue: The budget cannot be met. The message names the network.
@@ -77,9 +84,26 @@ class Unstructured(Method):
         dense = {len(shapes) - 1} if dense_head else set()
         least_inputs = self.least_inputs if self.sparse_layers == "auto" else 0
         try:
-            return allocation.allocate_beside(dense, shapes, kept, self.allocation, least_inputs)
+            counts = allocation.allocate_beside(dense, shapes, kept, self.allocation, least_inputs)
         except BadValue as error:
             raise BadValue(f"{name} at sparsity {self.sparsity_of(role)}: {error}") from error
+        return self.in_equal_rows(counts, shapes)
+
+    def pattern_of(self, count: int, shape: tuple[int, int]) -> PerLayer | PerRow:
+        """What keeps so many weights of a layer [out, in], or as many as equal rows can."""
+        if self.shared_rows == 1:
+            return PerLayer(count)
+        return PerRow(max(1, round(count / shape[0])), self.shared_rows)
+
+    def in_equal_rows(self, counts: list[int], shapes: Sequence[tuple[int, int]]) -> list[int]:
+        """The numbers of weights that layers of these shapes keep where others were asked for."""
+        asked = zip(counts, shapes, strict=True)
+        return [self.pattern_of(count, shape).count(*shape) for count, shape in asked]
+
+    def select(self, dense: jax.Array, bias: jax.Array, scores: jax.Array, count: int) -> Layout:
+        """A layer with `count` weights of `dense`, [out, in]: those with the largest scores."""
+        pattern = self.pattern_of(count, dense.shape)
+        return layer_of(dense, bias, pattern.select(scores), pattern)
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
@@ -104,19 +128,22 @@ class Unstructured(Method):
         for i, count in enumerate(self.counts(role, name, network)):
             dense, bias = network.layers[i].to_dense(), network.layers[i].bias
             scores = self.first_scores(dense, jax.random.fold_in(key, i))
-            new[i] = layer_of(dense, bias, PerLayer(count).select(scores))
+            new[i] = self.select(dense, bias, scores, count)
             if self.keep_norm:
                 new[i] = scaled_to_norm(dense, new[i])
         return replace_layers(network, new)
 
 
-def layer_of(dense: jax.Array, bias: jax.Array, kept: Kept) -> Layout:
+def layer_of(
+    dense: jax.Array, bias: jax.Array, kept: Kept, pattern: Pattern | None = None
+) -> Layout:
     """A layer with the weights at the places `kept`.
 
     Args:
         dense: All weights, [out, in].
         bias: [out].
         kept: The places of the weights to keep.
+        pattern: What selected them, if not just any of the layer.
 
     Returns:
         A `RowSparse` layer, or a `Dense` one where all weights are kept.
@@ -124,4 +151,4 @@ def layer_of(dense: jax.Array, bias: jax.Array, kept: Kept) -> Layout:
     count = kept.columns.size
     if count == dense.size:
         return Dense(dense, bias)
-    return RowSparse.of(dense, bias, PerLayer(count), kept)
+    return RowSparse.of(dense, bias, pattern or PerLayer(count), kept)
