@@ -89,7 +89,7 @@ class Unstructured(Method):
             raise BadValue(f"{name} at sparsity {self.sparsity_of(role)}: {error}") from error
         return self.in_equal_rows(counts, shapes)
 
-    def pattern_of(self, count: int, shape: tuple[int, int]) -> PerLayer | PerRow:
+    def pattern_of(self, count: int, shape: tuple[int, ...]) -> PerLayer | PerRow:
         """What keeps so many weights of a layer [out, in], or as many as equal rows can."""
         if self.shared_rows == 1:
             return PerLayer(count)
