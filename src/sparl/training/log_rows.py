@@ -94,10 +94,12 @@ class LogRows:
         else:
             self._logger.row(self._row(), evaluation, state.evaluations)
 
-    def add_owed(self) -> None:
-        """Adds the row of an evaluation that is owed, if any."""
-        if self._host.state.evaluation_owed:
+    def add_owed(self) -> bool:
+        """Adds the row of an evaluation that is owed; whether there was one."""
+        owed = self._host.state.evaluation_owed
+        if owed:
             self.add(evaluate=True)
+        return owed
 
     def settle(self) -> None:
         """Waits for the evaluation under way, if any, and writes what waits for it.

@@ -140,8 +140,8 @@ class Trainer(Host):
                 self.callbacks.tell("on_start", self)
                 if self.state.checkpointed < self.state.step == 0:
                     self._save()  # what another run gave must not be needed any more
-                self.log_rows.add_owed()
-                self._stop_if_asked()
+                if self.log_rows.add_owed():
+                    self._stop_if_asked()
                 while self.state.step < self.config.steps and not self.state.ended:
                     yield from self._stretch()
                     self._stop_if_asked()
