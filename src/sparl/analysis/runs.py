@@ -26,7 +26,6 @@ SIZES = (
 FOOTPRINT = tuple(f"average_{name}" for name in accounting.Footprint._fields)
 """Keys in summary.json of what training stored and moved, averaged over all updates."""
 
-
 STUDY = "study.json"
 """In a sweep's folder: what each of its runs is, by `ENV/VARIANT-SEED`."""
 
@@ -106,8 +105,8 @@ def run_folders(paths: Sequence[str | Path]) -> list[Path]:
         if (path / "config.json").is_file():
             folders = [path]
         else:
-            found = path.glob("*/config.json"), path.glob("*/*/config.json")
-            folders = next(filter(None, (sorted(c.parent for c in files) for files in found)), [])
+            inside = sorted(config.parent for config in path.glob("*/config.json"))
+            folders = inside or sorted(config.parent for config in path.glob("*/*/config.json"))
         if not folders:
             raise BadRun(f"{path} is no run folder of sparl and has none inside")
         for folder in folders:
