@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import sys
 from io import BytesIO
 
@@ -13,6 +14,7 @@ from environments import OFTEN, TINY_DQN
 from PIL import Image
 
 import sparl
+from sparl.analysis import film_file
 from sparl.analysis.html import film, matrices
 from sparl.layouts import Dense
 
@@ -58,3 +60,11 @@ def test_an_mp4_is_made_where_its_codec_is_installed(policy):
     made = film.film(sparl.RunConfig(ENV), policy, seed=0)
     assert content_of(made.source, "video/mp4")[4:8] == b"ftyp"
     assert made.moving_picture
+
+
+def test_an_mp4_keeps_the_size_of_its_frames():
+    pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed: no mp4")
+    frames = [Image.new("RGB", (38, 22), (80 * i, 0, 0)) for i in range(3)]
+    made = film_file.mp4(frames, 10.0)
+    size = made.index(b"tkhd") + 80  # the last two numbers of a track's header, in 16.16 bits
+    assert struct.unpack(">HxxH", made[size : size + 6]) == (38, 22)

@@ -59,6 +59,7 @@ def mp4(frames: list[Image.Image], fps: float) -> bytes:
         ImportError: The extra is not there.
     """
     options: Any = {"fps": fps, "codec": "libx264", "pixelformat": "yuv420p"}
+    options["macro_block_size"] = 2  # sizes are even; for 16 it would resize them, with a warning
     stack = np.stack([np.asarray(frame) for frame in frames])
     with warnings.catch_warnings():
         # JAX has threads and so warns of a fork. This fork starts ffmpeg at once, which is safe.
