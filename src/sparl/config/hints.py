@@ -31,6 +31,7 @@ ELSEWHERE = {
 }
 """Names of Stable-Baselines3, its Zoo, CleanRL and others, and ours."""
 TRAIN = "sparl train --help-all lists those of an agent and a method"
+"""Where to look for an option that nothing is near to."""
 
 
 def refuse_unknown(given: Iterable[str], known: Collection[str], where: str) -> None:

@@ -74,11 +74,14 @@ class Callbacks:
     def tell(self, hook: str, *arguments: Any) -> None:
         """Calls a hook of every callback."""
         for callback in self._at_steps if hook == "on_step" else self._all:
-            name = f"{type(callback).__name__}.{hook}"
             try:
                 answer = getattr(callback, hook)(*arguments)
             except Exception:
-                self.failed = name
+                self.failed = _name(callback, hook)
                 raise
             if isinstance(answer, bool | np.bool_) and not answer:
-                self._stop(callback.reason or f"{name} gave False")
+                self._stop(callback.reason or f"{_name(callback, hook)} gave False")
+
+
+def _name(callback: Callback, hook: str) -> str:
+    return f"{type(callback).__name__}.{hook}"

@@ -1,7 +1,8 @@
 """The base of unstructured methods: how many weights each layer keeps, and a sparse start.
 
 Each network has a budget: `sparsity` of all its weights are left out, whichever layers stay dense.
-An allocation divides the kept weights among the layers, exactly to the last weight.
+An allocation divides the kept weights among the layers, exactly to the last weight; where
+neighbouring rows share their inputs, up to half a weight for each row.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Unstructured(Method):
                 )
         validation.one_of(RULES, allocation=self.allocation)
         validation.at_least(1, least_inputs=self.least_inputs)
-        PerRow(1, self.shared_rows)  # raises BadValue where so many rows cannot share
+        try:
+            PerRow(1, self.shared_rows)
+        except BadValue as error:
+            raise BadValue(f"shared_rows is {self.shared_rows}: {error}") from error
 
     def sparsity_of(self, role: Role) -> float:
         """The sparsity of networks with this role."""
