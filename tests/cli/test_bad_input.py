@@ -69,8 +69,10 @@ def test_an_environment_of_an_extra_names_the_extra(monkeypatch, tmp_path):
     def missing(name):
         raise ModuleNotFoundError(name=name)
 
+    # Another test may have imported the package; and envpool has the environment, too.
+    monkeypatch.delitem(gym.registry, "highway-fast-v0", raising=False)
     monkeypatch.setattr(sources.importlib, "import_module", missing)
-    monkeypatch.setitem(sys.modules, "envpool", None)  # which has it, too
+    monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(BadEnvironment, match=r'highway-env, .*pip install "sparl\[envs\]"'):
         sparl.train("highway-fast-v0", TINY, out=tmp_path / "run", **OFTEN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,12 @@ ALL = [*(METHODS.find(name)() for name in METHODS.names), *CHANGED]
 
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
 def test_the_command_of_a_run_makes_the_same_run(method):
-    for run in RUNS:
-        for agent in AGENTS:
-            words = spelling.command(run, agent, method)
-            assert words[:2] == ["sparl", "train"]
-            asked = options.parse(words[2:])
-            assert (asked.run, asked.agent, asked.method) == (run, agent, method)
+    # Options of the three do not meet, so that not every run has to come with every agent.
+    for run, agent in zip(cycle(RUNS), AGENTS, strict=False):
+        words = spelling.command(run, agent, method)
+        assert words[:2] == ["sparl", "train"]
+        asked = options.parse(words[2:])
+        assert (asked.run, asked.agent, asked.method) == (run, agent, method)
 
 
 @pytest.mark.parametrize(

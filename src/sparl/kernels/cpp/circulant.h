@@ -135,7 +135,9 @@ void MultiplyCirculant(int64_t rows, const float* spectra, const int32_t* column
 // The gradients of the spectra of kBlocks blocks in one row of blocks, summed over all tiles, and
 // added to what is there already if `add`. x and dy are in components.
 template <int64_t kTile, int64_t G, int kBlocks>
-void DotsOfBlocks(int64_t row, const int32_t* columns, Tiles x, Tiles dy, float* to, bool add) {
+__attribute__((always_inline)) inline void DotsOfBlocks(int64_t row, const int32_t* columns,
+                                                        const Tiles& x, const Tiles& dy, float* to,
+                                                        bool add) {
   Vector sums[kBlocks][G] = {};
   const float* right[kBlocks];
   for (int j = 0; j < kBlocks; ++j) right[j] = x.data + columns[j] * G * kTile;
@@ -171,16 +173,18 @@ template <int64_t kTile, int64_t G>
 void GradientCirculant(const Layer& layer, int64_t first, int64_t end, Tiles x, Tiles dy,
                        float* dweight, float* dbias) {
   constexpr int kAtOnce = kSums / G > 1 ? kSums / G : 1;
-  ForEachRun<kTile, 16, 4>(layer, first, end, x, dy, [&](int64_t row, int64_t k, int64_t run_end,
-                                                         Tiles some_x, Tiles some_dy, bool add) {
-    const int32_t* columns = layer.columns;
+  const auto visit = [columns = layer.columns, dweight](int64_t row, int64_t k, int64_t run_end,
+                                                        const Tiles& some_x, const Tiles& some_dy,
+                                                        auto adds) {
     for (; k + kAtOnce <= run_end; k += kAtOnce) {
-      DotsOfBlocks<kTile, G, kAtOnce>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+      float* const to = dweight + k * G;
+      DotsOfBlocks<kTile, G, kAtOnce>(row, columns + k, some_x, some_dy, to, adds.value);
     }
     for (; k < run_end; ++k) {
-      DotsOfBlocks<kTile, G, 1>(row, columns + k, some_x, some_dy, dweight + k * G, add);
+      DotsOfBlocks<kTile, G, 1>(row, columns + k, some_x, some_dy, dweight + k * G, adds.value);
     }
-  });
+  };
+  ForEachRun<kTile, 16, 8192>(layer, first, end, x, dy, visit);
   const auto back = [](float* components) { Scale<G>(components), Synthesise<G>(components); };
   for (int64_t k = layer.row_starts[first]; k < layer.row_starts[end]; ++k) back(dweight + k * G);
   for (int64_t row = first; row < end; ++row) {

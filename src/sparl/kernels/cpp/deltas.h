@@ -30,7 +30,7 @@ inline void Gradients(ffi::ThreadPool pool, const Form& form, const Networks& ne
     int64_t first, end;
   };
   // Tasks of about equal work, and enough of them for all threads to end at about the same time.
-  constexpr int64_t kProductsAtOnce = 1 << 18;
+  constexpr int64_t kProductsAtOnce = 1 << 19;
   std::vector<Rows> tasks;
   for (size_t n = 0; n < networks.size(); ++n) {
     for (size_t l = 0; l < form.depth(); ++l) {

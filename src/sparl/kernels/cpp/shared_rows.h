@@ -136,18 +136,19 @@ void GradientShared(const Layer& layer, int64_t first, int64_t end, Tiles x, Til
                     float* dweight) {
   constexpr int kRows = 4, kColumns = kSums / kRows;
   const int64_t kept = layer.per_group();
-  ForEachRun<kTile, 16, 8>(layer, first, end, x, dy, [&](int64_t g, int32_t k, int32_t run_end,
-                                                         Tiles some_x, Tiles some_dy, bool add) {
+  const auto visit = [&](int64_t g, int64_t k, int64_t run_end, const Tiles& some_x,
+                         const Tiles& some_dy, auto adds) {
     const auto column = [&](int j) { return layer.columns[k + j]; };
     const auto dots = [&](auto columns) {
       ForRowsAtOnce<kRows>(layer.RowOf(g), layer.RowOf(g + 1), [&](int64_t row, auto rows) {
         float* const to = dweight + row * kept + k - g * kept;
-        Dots<kTile, rows.count, columns.count>(row, column, some_x, some_dy, to, kept, add);
+        Dots<kTile, rows.count, columns.count>(row, column, some_x, some_dy, to, kept, adds.value);
       });
     };
     for (; k + kColumns <= run_end; k += kColumns) dots(RowsAtOnce<kColumns>());
     for (; k < run_end; ++k) dots(RowsAtOnce<1>());
-  });
+  };
+  ForEachRun<kTile, 16, 32768>(layer, first, end, x, dy, visit);
 }
 
 }  // namespace

@@ -70,9 +70,12 @@ inline void TotalInto(Vector* sums, float* totals, int64_t row_step, bool add) {
   float padded[kCount > kVector ? kCount : kVector];
   Total<kCount>(sums, padded);
   for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kColumns; ++j) {
-      float& to = totals[i * row_step + j];
-      to = add ? to + padded[i * kColumns + j] : padded[i * kColumns + j];
+    const float* const from = padded + i * kColumns;
+    float* const to = totals + i * row_step;
+    if (add) {
+      for (int j = 0; j < kColumns; ++j) to[j] += from[j];
+    } else {
+      for (int j = 0; j < kColumns; ++j) to[j] = from[j];
     }
   }
 }
