@@ -18,6 +18,7 @@ from sparl import envs
 from sparl.cli import main
 from sparl.config import NotImported
 from sparl.distillation import DAgger
+from sparl.distillation.dagger import forget_teachers
 from sparl.errors import BadRun, BadValue
 from sparl.networks import build
 from sparl.policy import Policy
@@ -98,11 +99,42 @@ def test_a_student_of_both_is_a_run_as_any_other(taught, tmp_path):
     assert run.evaluate(episodes=2).mean_return < 0
 
 
-@pytest.mark.parametrize("other", [{"steps": 700}, {"seed": 5}, {"method": sparl.RNM(1, 2)}])
+def test_a_student_needs_its_teacher_to_learn_alone(taught, tmp_path):
+    """It is inspected, exported and played in another process, on a machine without the teacher."""
+    _, teacher, found = taught
+    student, gone = Path(found.chosen.folder), tmp_path / "gone"
+    forget_teachers()
+    teacher.rename(gone)
+    try:
+        assert main(["inspect", str(student)]) == 0
+        assert main(["export", str(student), "--out", str(tmp_path / "c"), "--episodes", "0"]) == 0
+        assert main(["report", str(student), "--out", str(tmp_path / "report.html")]) == 0
+    finally:
+        gone.rename(teacher)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"steps": 700}, {"seed": 5}, {"method": sparl.RNM(1, 2)}, {"max_episode_steps": 9}),
+        {"normalize_observations": True},
+    ],
+)
 def test_a_student_of_other_options_is_not_taken_for_the_one_asked_for(taught, other):
     env, teacher, found = taught
-    with pytest.raises(BadRun, match="holds a student of other options"):
+    (name,) = other
+    with pytest.raises(BadRun, match=rf"holds a student of other options \(.*{name}"):
         sparl.distill(teacher, env=env, out=found.chosen.folder, **SHORT | other)
+
+
+def test_a_student_of_what_its_teacher_was_is_not_taken_for_one_of_what_it_is(tmp_path):
+    teacher, student = save_teacher(tmp_path / "teacher", POINT), tmp_path / "student"
+    assert sparl.distill(teacher, env=POINT, out=student, **SHORT).chosen.kept > 0.9
+    # As it was, it is left as it ended.
+    assert sparl.distill(teacher, env=POINT, out=student, **SHORT).chosen.kept > 0.9
+    save_teacher(teacher, POINT, sign=0.5)
+    with pytest.raises(BadRun, match="what .*teacher was before it learned on: choose another"):
+        sparl.distill(teacher, env=POINT, out=student, **SHORT)
 
 
 def test_a_student_is_no_code_of_others_and_its_size_is_beside_the_dense_one(taught):

@@ -13,7 +13,7 @@ choice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from jaxtyping import Array, UInt32
 from numpy.typing import NDArray
 
@@ -34,6 +35,8 @@ from sparl.networks import Networks
 from sparl.policy import Policy
 from sparl.replay import Batch, Replay
 from sparl.training import load_policy
+
+Outputs = Literal["auto", "choices", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class DAgger(Agent):
     """Environment steps between two times of learning."""
     gradient_steps: int = 1
     """Updates each time."""
+    outputs: Outputs = "auto"
+    """Values of choices, or the numbers of continuous actions. auto: what the environment's actions
+    need."""
+    teacher_sha256: tyro.conf.Suppress[str] = ""
+    """Of the policy that it imitates: it may learn on in its folder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,17 +88,14 @@ class DAgger(Agent):
 
     @property
     def _discrete(self) -> bool:
-        return self.policy_of_teacher.spaces.discrete
+        return self.outputs == "choices"
 
     def for_actions(self, actions: Actions) -> Agent:
-        _teacher.cache_clear()  # it may have learned on since another run asked it
-        if self._discrete != (actions == "discrete"):
-            own = "discrete" if self._discrete else "continuous"
-            raise BadValue(
-                f"teacher is {self.teacher}, whose actions are {own}; the environment's are "
-                f"{actions}"
-            )
-        return self
+        forget_teachers()  # one may have learned on since another run asked it
+        wanted: Outputs = "choices" if actions == "discrete" else "numbers"
+        if self.outputs not in ("auto", wanted):
+            raise BadValue(f"outputs is {self.outputs}, and actions are {actions}: leave it out")
+        return replace(self, outputs=wanted)
 
     def networks(
         self, key: jax.Array, observation_size: int, action_size: int
@@ -126,9 +131,15 @@ class DAgger(Agent):
         """What the teacher would do: [batch, obs] to [batch, act] in [-1, 1], or choices [batch].
 
         Raises:
-            BadValue: The teacher saw other observations.
+            BadValue: The teacher saw other observations, or has other actions.
         """
         teacher = self.policy_of_teacher
+        if teacher.spaces.discrete != self._discrete:
+            own, others = ("discrete", "continuous")[:: 1 if teacher.spaces.discrete else -1]
+            raise BadValue(
+                f"teacher is {self.teacher}, whose actions are {own}; the environment's are "
+                f"{others}"
+            )
         seen, expected = observation.shape[1], teacher.spaces.observation_size
         if seen != expected:
             raise BadValue(

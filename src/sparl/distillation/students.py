@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from sparl.methods import Method
 from sparl.networks import accounting
 from sparl.policy import Policy
 from sparl.storage import RunFolder, files
+from sparl.storage.run_folder import RecordedConfig
 from sparl.training import Callback, Evaluator, load_policy, return_text
 
 REPORT_FILE = "distillation.json"
@@ -81,6 +84,7 @@ def train_students(
     forget_teachers()  # one may have been trained anew in its folder
     folder = Path(out) if out is not None else launch.default_folder(run, method)
     judge = _Judge(run, agent, episodes)
+    agent = replace(agent, teacher_sha256=judge.teacher_sha256)
     if until is not None:
         validation.fractions(until=until)
         target = judge.random_return + until * (judge.teacher_return - judge.random_return)
@@ -143,12 +147,15 @@ def _train(
     known = RunFolder(folder)
     if (folder / "config.json").exists():
         there = known.read_config()
-        one, other = (
-            (r.env, r.steps, r.seed, r.stop_at_return, a, m)
-            for r, a, m in ((there.run, there.agent, there.method), (run, agent, method))
-        )
-        if one != other:
-            raise BadRun(f"{folder} holds a student of other options: choose another folder")
+        others = _others(there, (run.recorded(), agent, method))
+        if "teacher_sha256" in others:
+            raise BadRun(
+                f"{folder} holds a student of what {agent.teacher} was before it learned on: choose "
+                "another folder"
+            )
+        if others:
+            told = ", ".join(others)
+            raise BadRun(f"{folder} holds a student of other options ({told}): choose another folder")
         if known.read_summary() is None:
             told = {"callbacks": callbacks, "quiet": quiet, "progress": progress}
             with launch.resumed(folder, {}, **told) as trainer:
@@ -159,12 +166,24 @@ def _train(
         launch.begin(trainer)
 
 
+def _others(there: RecordedConfig, asked: tuple[RunConfig, DAgger, Method]) -> list[str]:
+    """The options in which a student that is there is another one than that asked for."""
+    agent = there.agent
+    if type(agent) is not DAgger or type(there.method) is not type(asked[2]):
+        return ["method"]
+    # A run records what its agent is for the actions of its environment.
+    before = there.run, replace(agent, outputs=asked[1].outputs), there.method
+    pairs = ((one, other, f.name) for one, other in zip(before, asked, strict=True) for f in fields(one))
+    return [name for one, other, name in pairs if getattr(one, name) != getattr(other, name)]
+
+
 class _Judge:
     """Plays the same episodes with teacher, students and chance."""
 
     def __init__(self, run: RunConfig, agent: DAgger, episodes: int) -> None:
         self._run, self._episodes = run, episodes
         self._teacher = agent.policy_of_teacher
+        self.teacher_sha256 = _sha256(self._teacher)
         spaces = self._teacher.spaces
         self._refuse_other_spaces(agent.teacher)
         rng = np.random.default_rng(run.seed)
@@ -213,6 +232,14 @@ class _Judge:
         """All figures."""
         returns = (self.teacher_return, self.random_return)
         return Distilled(*returns, *_sizes(self._teacher), self._episodes, students, chosen)
+
+
+def _sha256(policy: Policy) -> str:
+    """Of all numbers of a policy."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((policy.network, policy.normalization)):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _sizes(policy: Policy) -> tuple[int, int]:

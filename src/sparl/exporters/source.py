@@ -51,8 +51,8 @@ def dense_network(policy: Policy, run: RunFolder | None) -> Network:
     agent, spaces = None if run is None else run.record().agent, policy.spaces
     if agent is None or isinstance(agent, NotImported):
         return jax.eval_shape(dense_copy, policy.network)
-    sizes = spaces.observation_size, spaces.action_size
-    return ofenet.dense_policy(agent, *sizes)
+    agent = agent.for_actions("discrete" if spaces.discrete else "continuous")
+    return ofenet.dense_policy(agent, spaces.observation_size, spaces.action_size)
 
 
 def dense_bytes(dense: Network) -> int:
