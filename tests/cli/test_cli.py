@@ -114,6 +114,8 @@ def test_the_shell_completes_commands_options_and_values(capsys):
 def test_unknown_commands_and_agents_are_refused_with_what_there_is(capsys):
     assert main(["trane"]) == 2
     assert "no command 'trane'. Did you mean sparl train?" in capsys.readouterr().err
+    assert main(["resume", "runs/mine"]) == 2
+    assert "Did you mean sparl train --resume DIR?" in capsys.readouterr().err
     assert main(["train", ENV, "--agent", "sarsa"]) == 1
     assert "agent is 'sarsa': choose of td3, sac, crossq, xqc, dqn" in capsys.readouterr().err
 

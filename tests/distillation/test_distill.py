@@ -17,7 +17,7 @@ import sparl
 from sparl import envs
 from sparl.cli import main
 from sparl.config import NotImported
-from sparl.distillation import DAgger
+from sparl.distillation import DAgger, configured
 from sparl.distillation.dagger import forget_teachers
 from sparl.errors import BadRun, BadValue
 from sparl.networks import build
@@ -133,7 +133,7 @@ def test_a_student_of_what_its_teacher_was_is_not_taken_for_one_of_what_it_is(tm
     # As it was, it is left as it ended.
     assert sparl.distill(teacher, env=POINT, out=student, **SHORT).chosen.kept > 0.9
     save_teacher(teacher, POINT, sign=0.5)
-    with pytest.raises(BadRun, match="what .*teacher was before it learned on: choose another"):
+    with pytest.raises(BadRun, match=r"what .*teacher was before it learned on: choose another"):
         sparl.distill(teacher, env=POINT, out=student, **SHORT)
 
 
@@ -164,6 +164,16 @@ def test_a_student_may_see_less_than_its_teacher(tmp_path):
     assert found.chosen.kept > 0.9
     layers = sparl.load(found.chosen.folder).policy.narrowed().network.layers
     assert layers[0].in_features == 1
+
+
+def test_a_bare_policy_says_how_many_frames_it_sees(tmp_path):
+    out, taught = tmp_path / "run", {"steps": 40, "eval_every": 40, "eval_episodes": 1}
+    teacher = sparl.DQN(hidden=(4,), learning_starts=20, batch_size=8)
+    sparl.train(STEPS, teacher, out=out, frame_stack=2, quiet=True, **taught)
+    run, _ = configured(out / "policy", STEPS, {})
+    assert run.frame_stack == 2 == RunFolder(out).read_config().run.frame_stack
+    with pytest.raises(BadValue, match=r"wrapped in: wrappers, inputs, frame_stack"):
+        sparl.distill(out / "policy", env=STEPS, out=tmp_path / "s", **SHORT | {"frame_stack": 3})
 
 
 def test_the_smallest_student_that_keeps_enough_is_looked_for(tmp_path):

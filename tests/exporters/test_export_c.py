@@ -12,6 +12,7 @@ import pytest
 from policies import KINDS, PolicyAct, observations, policy_like, policy_of
 
 import sparl
+from sparl.cli import main
 from sparl.envs import Spaces, inner_float32
 from sparl.errors import BadRun, BadValue
 from sparl.exporters import (
@@ -396,7 +397,7 @@ def test_int8_needs_observations(run):
 
 
 def test_without_a_compiler_the_emulation_is_compared(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparl.exporters.export_policy.compiler", lambda: None)
+    monkeypatch.setattr("sparl.exporters.comparing.compiler", lambda: None)
     report = sparl.export(run, out=tmp_path / "c", dtype="int8", episodes=0)
     assert report["checked"] is None and 0 < report["error"]["max"] < 0.2
 
@@ -460,6 +461,35 @@ def test_the_compiler_of_the_environment_may_have_options(run, tmp_path, monkeyp
     monkeypatch.setenv("CC", "no-such-compiler -O1")
     with pytest.raises(BadValue, match="CC is no-such-compiler -O1: no such compiler"):
         sparl.export(run, out=tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("cc", "told"),
+    [
+        ("gcc -no-such-option", "does not compile it for this machine. Unset CC, or .*no-such-opt"),
+        ("true", "what .*true makes cannot be loaded: .*Set TMPDIR"),
+    ],
+)
+def test_a_compiler_that_makes_nothing_for_this_machine_is_no_hindrance(
+    cc, told, run, tmp_path, monkeypatch, capsys
+):
+    """A firmware's shell has set it to a device's; or programs may not be run from $TMPDIR."""
+    if shutil.which(cc.split()[0]) is None:
+        pytest.skip(f"{cc} is not installed")
+    monkeypatch.setenv("CC", cc)
+    report = sparl.export(run, out=tmp_path / "c", dtype="float16", episodes=0)
+    assert report["checked"] is None and "microseconds" not in report
+    assert re.search(told, report["unchecked"], re.DOTALL)
+    assert report["error"]["max"] < 1e-2 and (tmp_path / "c" / "policy.c").exists()
+    assert report["before"]["microseconds"] is None and report["before"]["bytes"] > 0
+    assert main(["export", str(run), "--out", str(tmp_path / "d")]) == 0
+    assert "not run here, but compared as Python" in capsys.readouterr().out
+
+
+def test_a_compiler_that_no_shell_would_read_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "gcc 'x")
+    with pytest.raises(BadValue, match="CC is gcc 'x, which a shell would not read"):
+        sparl.export(run, out=tmp_path / "c")
 
 
 def test_the_self_test_is_made_anew_for_another_compiler(tmp_path):

@@ -9,8 +9,9 @@ from policies import KINDS, observations, policy_like, policy_of
 
 import sparl
 from sparl.envs import Spaces, inner_float32
-from sparl.errors import BadValue
+from sparl.errors import BadRun, BadValue
 from sparl.exporters import onnx as exporter
+from sparl.exporters.comparing import check_onnx
 from sparl.policy import Policy
 from sparl.topology import NofM
 
@@ -58,6 +59,20 @@ def test_actions_stay_within_bounds_that_no_float32_equals():
     assert (actions >= spaces.low).all() and (actions <= spaces.high).all()
     bounds = inner_float32(spaces.low, spaces.high)
     assert np.array_equal(actions.min(0), bounds[0]) and np.array_equal(actions.max(0), bounds[1])
+
+
+def test_a_small_action_beside_a_large_one_is_compared_by_its_own_size():
+    flat = policy_like("one layer")
+    low, high = (-0.1, 1e6, -1.0, 0.0), (0.3, 2e6, 1.0, 1e-3)
+    policy = Policy(flat.network, Spaces((9,), (4,), low, high), flat.golden)
+    model = exporter.model(policy).SerializeToString()
+    report = check_onnx(policy, model, observations(9, 200))
+    assert report["error"]["max"] < 1e-5
+    for i, (least, most) in enumerate([(-0.1, 0.31), (1e6, 2.1e6), (-1.0, 1.1), (0.0, 1.1e-3)]):
+        others = (*low[:i], least, *low[i + 1 :]), (*high[:i], most, *high[i + 1 :])
+        other = Policy(flat.network, Spaces((9,), (4,), *others), flat.golden)
+        with pytest.raises(BadRun, match="actions differ from the policy's by"):
+            check_onnx(other, model, observations(9, 200))
 
 
 def test_the_model_has_standard_operators_and_always_the_same_bytes():

@@ -201,6 +201,7 @@ def policy_of(module: str) -> Any:
     return lambda data: data["policy_class"].update(__module__=module)
 
 
+IMAGE = {"dtype": "uint8", "_shape": [1, 1, 2], "low": "[[[0 0]]]", "high": "[[[255 255]]]"}
 REFUSED_FOR_ATTRIBUTES = {
     r"activation.LeakyReLU'>; sparl's networks have ReLU, Tanh, ELU, SiLU": option(
         activation_fn="<class 'torch.nn.modules.activation.LeakyReLU'>"
@@ -213,6 +214,10 @@ REFUSED_FOR_ATTRIBUTES = {
         lambda data: data["observation_space"].update(
             {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}
         )
+    ),
+    # As the file has them that its library writes.
+    r"bytes of three axes .* divides by 255 .*'normalize_images': False": (
+        lambda data: data["observation_space"].update(IMAGE)
     ),
     r"its policy is from 'sb3_contrib.common.recurrent.policies'\); sparl imports": policy_of(
         "sb3_contrib.common.recurrent.policies"
@@ -231,6 +236,20 @@ def test_agents_without_an_equal_in_sparl_are_refused(message, tmp_path):
     with pytest.raises(SparlError, match=message):
         sparl.import_sb3(path, ENVS["td3"], out=tmp_path / "run", **FEW)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change", [{"dtype": "int8"}, {"_shape": [1, 2]}, {"high": "[[[255 9]]]"}])
+def test_bytes_that_its_library_does_not_divide_are_taken(change, tmp_path):
+    def alter(data: dict[str, Any]) -> None:
+        data["observation_space"].update(IMAGE | change)
+
+    assert sb3.read(with_data("td3", tmp_path, alter)).parts
+
+    def undivided(data: dict[str, Any]) -> None:
+        data["observation_space"].update(IMAGE)
+        data["policy_kwargs"].update(normalize_images=False)
+
+    assert sb3.read(with_data("td3", tmp_path, undivided)).parts
 
 
 def test_a_schedule_goes_on_with_its_last_learning_rate_or_with_a_given_one(tmp_path):

@@ -84,6 +84,15 @@ def test_statistics_are_those_of_the_object(written, protocol):
     assert found.returns is None
 
 
+def test_statistics_of_several_axes_are_flattened_as_observations_are(written):
+    statistics = RunningMeanStd(6, np.float64(50.0))
+    flat = vecnormalize.read(written(VecNormalize(obs_rms=statistics))).observations
+    statistics.mean, statistics.var = statistics.mean.reshape(3, 2), statistics.var.reshape(3, 2)
+    found = vecnormalize.read(written(VecNormalize(obs_rms=statistics))).observations
+    assert np.array_equal(found.mean, flat.mean) and found.mean.shape == (6,)
+    assert np.array_equal(found.variance, flat.variance)
+
+
 def test_what_a_pickle_would_call_is_not_called(written, tmp_path):
     made = tmp_path / "made"
     call = Runs(os.mkdir, str(made))

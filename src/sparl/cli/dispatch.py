@@ -64,6 +64,10 @@ chosen --agent and --method, and with --help-all all. For example:
 """
 
 
+ELSEWHERE = {"resume": "train --resume DIR", "play": "eval DIR --video FILE"}
+"""What is looked for as a command of its own, and where it is."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -96,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = commands.get(arguments[0])
     if command is None:
-        near = difflib.get_close_matches(arguments[0], commands, 1, 0.5)
-        meant = f"Did you mean sparl {near[0]}? " if near else ""
+        near = difflib.get_close_matches(arguments[0], {*commands, *ELSEWHERE}, 1, 0.5)
+        meant = f"Did you mean sparl {ELSEWHERE.get(near[0], near[0])}? " if near else ""
         there = f"{meant}There are: {', '.join(commands)}. sparl --help tells what each does."
         print(f"sparl: no command {arguments[0]!r}. {there}", file=sys.stderr)
         return 2

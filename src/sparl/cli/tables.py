@@ -161,6 +161,8 @@ def print_export(report: dict[str, Any], out: Path) -> None:
             f"working memory of a call: {report['scratch_bytes']:,} bytes"
             + (f"; {frames:,} remember the frames" if frames else "")
         )
+    if "unchecked" in report:
+        console.print(f"not run here, but compared as Python: {report['unchecked']}", markup=False)
     error = report["error"]
     console.print(
         f"difference to the policy's outputs over {error['observations']:,} observations: "

@@ -104,16 +104,17 @@ def configured(
 
 
 def _environment_of(teacher: Path, trust: bool = False) -> dict[str, Any]:
-    """The options of a teacher's run that its student's has, too; none of a bare policy.
+    """The options of a teacher's run that its student's has, too; those that a policy knows.
 
     Raises:
         BadRun: It is neither a run nor a policy.
     """
-    if (teacher / "policy.json").exists():
-        found: dict[str, Any] = {}
-    else:
+    found: dict[str, Any] = {}
+    if not (teacher / "policy.json").exists():
         run = RunFolder.open(teacher, trust).read_config().run
         found = {name: getattr(run, name) for name in OF_ENVIRONMENT}
-    if load_policy(teacher).normalization is not None:
+    policy = load_policy(teacher)
+    found |= {"frame_stack": policy.spaces.frames, "round_actions": policy.spaces.rounds}
+    if policy.normalization is not None:
         found["normalize_observations"] = True
     return found

@@ -150,12 +150,14 @@ def _train(
         others = _others(there, (run.recorded(), agent, method))
         if "teacher_sha256" in others:
             raise BadRun(
-                f"{folder} holds a student of what {agent.teacher} was before it learned on: choose "
-                "another folder"
+                f"{folder} holds a student of what {agent.teacher} was before it learned on: "
+                "choose another folder"
             )
         if others:
-            told = ", ".join(others)
-            raise BadRun(f"{folder} holds a student of other options ({told}): choose another folder")
+            raise BadRun(
+                f"{folder} holds a student of other options ({', '.join(others)}): choose another "
+                "folder"
+            )
         if known.read_summary() is None:
             told = {"callbacks": callbacks, "quiet": quiet, "progress": progress}
             with launch.resumed(folder, {}, **told) as trainer:
@@ -173,7 +175,9 @@ def _others(there: RecordedConfig, asked: tuple[RunConfig, DAgger, Method]) -> l
         return ["method"]
     # A run records what its agent is for the actions of its environment.
     before = there.run, replace(agent, outputs=asked[1].outputs), there.method
-    pairs = ((one, other, f.name) for one, other in zip(before, asked, strict=True) for f in fields(one))
+    pairs = (
+        (one, other, f.name) for one, other in zip(before, asked, strict=True) for f in fields(one)
+    )
     return [name for one, other, name in pairs if getattr(one, name) != getattr(other, name)]
 
 
@@ -209,7 +213,11 @@ class _Judge:
             for spaces in (expected, found)
         ]
         if told[0] != told[1]:
-            raise BadValue(f"teacher is {teacher}, with {told[0]}; {self._run.env} has {told[1]}")
+            raise BadValue(
+                f"teacher is {teacher}, with {told[0]}; {self._run.env} has {told[1]}. Name the "
+                "environment that it learned in, and what that was wrapped in: wrappers, inputs, "
+                "frame_stack"
+            )
 
     def _mean_return(self, act: Act) -> float:
         """In environments of its own, which are closed again: a simulator may exist once."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +15,12 @@ from sparl import validation
 from sparl.errors import BadFile, BadRun, BadValue
 from sparl.exporters import onnx
 from sparl.exporters.c import NAME, CProgram, check_name
+from sparl.exporters.comparing import check_c, check_onnx, error_of
 from sparl.exporters.measured import measured
-from sparl.exporters.native_policy import CompiledPolicy, compiler
 from sparl.exporters.network import DeviceNetwork, Dtype, device_network
 from sparl.exporters.numpy_program import NumpyProgram
 from sparl.exporters.source import dense_bytes, dense_network, recorded_observations
-from sparl.policy import TOLERANCE, Policy
+from sparl.policy import Policy
 from sparl.storage import RunFolder, files
 from sparl.training import Evaluator, Which, load_policy
 
@@ -74,7 +72,8 @@ def export(
         `dense_bytes` is the size in float32 of the dense network that training began with. `error`
         compares the network's outputs (actions within [-1, 1], or values of choices) with the
         original's over recorded observations. `microseconds` is the time of an action here; of a
-        smaller dtype `before` has the same figures in float32.
+        smaller dtype `before` has the same figures in float32. `unchecked` says why C was not run
+        here, where a compiler could not make it.
 
     Raises:
         BadValue: This policy cannot be exported like this; the message says what can be done.
@@ -113,17 +112,17 @@ def export(
         model = onnx.model(policy).SerializeToString(deterministic=True)
         check_name(name)
         contents = {f"{name}.onnx": model}
-        report |= _check_onnx(policy, model, observations)
+        report |= check_onnx(policy, model, observations)
     elif to == "numpy":
         in_numpy = NumpyProgram(policy, dtype, name)
         contents = in_numpy.files()
         outputs = in_numpy.check(observations)
         report |= {"name": name, "bytes": in_numpy.nbytes, "checked": "numpy"}
-        report["error"] = _error(policy, outputs, observations)
+        report["error"] = error_of(policy, outputs, observations)
     else:
         program = CProgram(policy, device_network(policy, dtype, recorded), name, recorded)
         contents = {file: text.encode() for file, text in program.files().items()}
-        report |= {"name": name} | _sizes(program) | _check_c(program, dtype, observations)
+        report |= {"name": name} | _sizes(program) | check_c(program, dtype, observations)
         if dtype != "float32":
             report["before"] = measured(policy)._asdict()
         if run is not None and compares:
@@ -196,82 +195,6 @@ def _sizes(program: CProgram) -> dict[str, Any]:
             for layer in program.network.layers
         ],
     }
-
-
-def _check_c(program: CProgram, dtype: Dtype, observations: NDArray[np.float32]) -> dict[str, Any]:
-    """Compiles the export, runs its self-test, and compares its outputs with the policy's.
-
-    Without a compiler, the same arithmetic done in Python is compared.
-    """
-    compiled_by = compiler()
-    if compiled_by is None:
-        outputs = program.network.outputs(observations)
-        return {"checked": None, "error": _error(program.policy, outputs, observations)}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        program.write(folder)
-        compiled = CompiledPolicy(program, folder, folder / "policy.so", compiled_by)
-        failed, outputs = compiled.failed_test(), compiled.outputs(observations)
-        took = compiled.microseconds(len(program.policy.golden))
-    if failed:
-        raise BadRun(
-            f"compiled by {compiled_by}, the policy fails its self-test at observation {failed}, "
-            "and is not written. Please report it"
-        )
-    error = _error(program.policy, outputs, observations)
-    if dtype == "float32":
-        allowed = program.network.tolerance(program.policy.outputs(observations))
-        if not error["max"] <= allowed:  # nan, too
-            raise BadRun(
-                f"the C's outputs differ from the policy's by {error['max']:.1e}: not written. "
-                "Please report it"
-            )
-    name = Path(shlex.split(compiled_by)[0]).name
-    return {"checked": name, "error": error, "microseconds": took}
-
-
-def _check_onnx(policy: Policy, model: bytes, observations: NDArray[np.float32]) -> dict[str, Any]:
-    """Compares onnxruntime's actions with the policy's on recorded and on random observations."""
-    noise = np.random.default_rng(0).normal(size=(1000, policy.spaces.observation_size))
-    tried = np.concatenate([observations, noise.astype(np.float32)])
-    shaped = tried.reshape(-1, *policy.spaces.observation_shape)
-    spaces, outputs = policy.spaces, policy.outputs(tried)
-    action, *values = onnx.session(model).run(None, {"observation": shaped})
-    if spaces.discrete:
-        (actual,), expected = values, outputs
-        if not np.array_equal(action, spaces.to_env_action(actual.argmax(1))):
-            raise BadRun("onnxruntime's actions are not those of the largest values: not written")
-    else:
-        # A number halfway between two that the type has may be rounded to either.
-        coarse = spaces.rounds or np.dtype(spaces.dtype).itemsize < 4
-        margin = TOLERANCE if coarse else 0.0
-        least, most = (spaces.to_env_action(outputs + d) for d in (-margin, margin))
-        actual = action.astype(spaces.dtype).astype(np.float64)
-        expected = np.clip(actual, least, most)
-    worst = float(np.abs(actual - expected).max())
-    if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise BadRun(f"onnxruntime's actions differ from the policy's by {worst:.1e}: not written")
-    return {
-        "bytes": len(model),
-        "checked": "onnxruntime",
-        "error": {"observations": len(tried), "max": worst},
-    }
-
-
-def _error(
-    policy: Policy, outputs: NDArray[np.float32], observations: NDArray[np.float32]
-) -> dict[str, Any]:
-    """Gives how far a device's outputs are from the policy's, and the share of other choices."""
-    expected = policy.outputs(observations)
-    difference = np.abs(outputs - expected)
-    error = {
-        "observations": len(observations),
-        "max": float(difference.max()),
-        "mean": float(difference.mean()),
-    }
-    if policy.spaces.discrete:
-        error["other_choices"] = float(np.mean(outputs.argmax(1) != expected.argmax(1)))
-    return error
 
 
 def _has_evaluations(run: RunFolder) -> bool:

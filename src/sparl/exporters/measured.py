@@ -21,7 +21,7 @@ class Measured(NamedTuple):
     bytes: int
     """Of constants and indices in C; as sparl stores them where there is no C of it."""
     microseconds: float | None
-    """Of one action; None without a C compiler."""
+    """Of one action; None without a C compiler that makes what this machine runs."""
 
 
 def measured(policy: Policy) -> Measured:
@@ -29,15 +29,13 @@ def measured(policy: Policy) -> Measured:
     policy = policy.narrowed()
     layers = policy.network.layers
     weights, stored = sum(la.kept for la in layers), sum(la.stored_bytes for la in layers)
-    compiled_by = compiler()
-    with suppress(SparlError):
+    took = None
+    with suppress(SparlError):  # there is no C of it, or nothing that makes it run here
         program = CProgram(policy, device_network(policy, "float32", None))
-        if compiled_by is None:
-            return Measured(weights, program.nbytes, None)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            compiled = CompiledPolicy(
-                program, program.write(folder), folder / "policy.so", compiled_by
-            )
-            return Measured(weights, program.nbytes, compiled.microseconds(len(policy.golden)))
-    return Measured(weights, stored, None)
+        stored = program.nbytes
+        if (compiled_by := compiler()) is not None:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                made = program.write(folder), folder / "policy.so", compiled_by
+                took = CompiledPolicy(program, *made).microseconds(len(policy.golden))
+    return Measured(weights, stored, took)

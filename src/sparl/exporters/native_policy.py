@@ -32,13 +32,21 @@ def compiler() -> str | None:
     Raises:
         BadValue: There is no such compiler as $CC.
     """
-    from_environment = shlex.split(os.environ.get("CC", ""))
+    try:
+        from_environment = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        told = f"CC is {os.environ['CC']}, which a shell would not read: {error}"
+        raise BadValue(told) from error
     if not from_environment:
         return next(filter(None, map(shutil.which, COMPILERS)), None)
     found = shutil.which(from_environment[0])
     if found is None:
         raise BadValue(f"CC is {os.environ['CC']}: no such compiler is installed")
     return shlex.join([found, *from_environment[1:]])
+
+
+class CannotRunHere(BadRun):
+    """A compiler makes nothing of a program that this machine runs."""
 
 
 TIMED = 300
@@ -55,7 +63,8 @@ class CompiledPolicy:
         compiled_by: The compiler, as `compiler` gives it.
 
     Raises:
-        BadRun: It does not compile; the message has the compiler's own words.
+        CannotRunHere: It does not compile, or cannot be loaded; the message has the words of the
+            compiler, or of the system.
     """
 
     def __init__(self, program: CProgram, folder: Path, library: Path, compiled_by: str) -> None:
@@ -73,8 +82,18 @@ class CompiledPolicy:
             [*command, *sources, "-lm"], capture_output=True, encoding="utf-8", errors="replace"
         )
         if finished.returncode != 0:
-            raise BadRun(f"{compiled_by} does not compile {folder}: {finished.stderr.strip()}")
-        self.library = ctypes.CDLL(str(library))
+            told = finished.stderr.strip()
+            raise CannotRunHere(
+                f"{compiled_by} does not compile it for this machine. Unset CC, or set it to the "
+                f"compiler of this machine. It says: {told}"
+            )
+        try:
+            self.library = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise CannotRunHere(
+                f"what {compiled_by} makes cannot be loaded: {error}. Set TMPDIR to a folder that "
+                "programs may be run from"
+            ) from error
         self._name = program.name
         self._scratch = np.zeros(program.scratch_bytes // 4, np.float32)
         self._outputs = self._scratch[-program.outputs :]

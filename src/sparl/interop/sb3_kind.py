@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparl.errors import BadValue
+from sparl.interop.sb3_spaces import numbers_in
 from sparl.kernels import Activation
 from sparl.validation import shown
 
@@ -74,12 +75,25 @@ def refuse_other_networks(data: dict[str, Any], path: Path) -> None:
             f"{path} takes observations of {kind}; sparl takes a Box. Train with "
             "gymnasium.wrappers.FlattenObservation"
         )
+    if _is_image(data["observation_space"]) and option(data, "normalize_images", "True") == "True":
+        raise BadValue(
+            f"{path} takes bytes of three axes from 0 to 255, which Stable-Baselines3 divides by "
+            "255 before its network sees them. Divide them in a wrapper, and train with "
+            "policy_kwargs={'normalize_images': False}"
+        )
     extractor = option(data, "features_extractor_class", ".FlattenExtractor'>")
     if not extractor.endswith(".FlattenExtractor'>"):
         raise BadValue(
             f"{path} has the features extractor {extractor}; sparl's networks take "
             "what the environment gives. Wrap it to give features, and train on those"
         )
+
+
+def _is_image(space: dict[str, Any]) -> bool:
+    """Whether Stable-Baselines3 takes observations for an image, small as they may be."""
+    low, high = (set(numbers_in(space.get(name)) or ()) for name in ("low", "high"))
+    of_bytes = space.get("dtype") == "uint8" and (low, high) == ({0.0}, {255.0})
+    return of_bytes and len(space.get("_shape") or ()) == 3
 
 
 def option(data: dict[str, Any], name: str, default: str) -> str:

@@ -134,10 +134,11 @@ def _statistics(saved: Any, epsilon: float) -> RunningStatistics:
     attributes = _attributes(saved)
     mean, variance = (np.atleast_1d(_array(attributes.get(name))) for name in ("mean", "var"))
     count = _number(attributes, "count")
-    fits = mean.ndim == 1 and mean.shape == variance.shape and 1 <= count < 2**62
+    fits = mean.shape == variance.shape and 1 <= count < 2**62
     finite = np.isfinite(mean).all() and np.isfinite(variance).all()
     if not (fits and finite and (variance >= 0).all()):
         raise BadFile(f"it has statistics of shapes {mean.shape}, {variance.shape}, count {count}")
+    mean, variance = mean.reshape(-1), variance.reshape(-1)  # observations are flattened so, too
     whole = np.asarray(round(count), np.int64)
     return RunningStatistics(whole, mean, np.maximum(variance + epsilon - EPSILON, 0.0) * whole)
 
