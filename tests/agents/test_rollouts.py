@@ -118,7 +118,7 @@ def in_order(rows):
     return rows[np.lexsort(rows.T)]
 
 
-@pytest.mark.parametrize("envs, ends", [(1, (32, 64)), (3, (33, 64))])
+@pytest.mark.parametrize("envs, ends", [(1, (32, 64)), (4, (32, 64))])
 def test_every_epoch_has_every_transition_of_the_rollout_once(tmp_path, monkeypatch, envs, ends):
     watch = Watch(monkeypatch)
     sparl.train(STEPS, AGENT, out=tmp_path / "run", **OFTEN | {"steps": 64, "envs": envs})
@@ -160,15 +160,20 @@ class Acted(sparl.Callback):
         monkeypatch.setattr(Engine, "explore", noted)
 
 
-def test_a_rollout_that_ends_within_a_step_waits_for_all_environments(tmp_path, monkeypatch):
-    """All that is learned from was done by the policy of that time."""
+def test_a_rollout_has_whole_steps_of_all_environments(tmp_path, monkeypatch):
+    """All that is learned from was done by the policy of that time, and is learned from once."""
     acted = Acted(monkeypatch)
     agent = replace(AGENT, rollout=32, passes=1)
-    sparl.train(STEPS, agent, out=tmp_path / "run", **OFTEN | {"steps": 99, "envs": 3})
-    per_step = np.reshape(acted.updates[:99], (33, 3))
+    sparl.train(STEPS, agent, out=tmp_path / "run", **OFTEN | {"steps": 96, "envs": 4})
+    per_step = np.reshape(acted.updates[:96], (24, 4))
     assert (per_step == per_step[:, :1]).all()
-    assert sorted(set(per_step[:, 0])) == [0, 4, 8, 12]
-    assert per_step[10, 0] == 0 and per_step[11, 0] == 4  # 33 steps, of which the newest 32
+    assert per_step[:, 0].tolist() == [0] * 8 + [4] * 8 + [8] * 8
+
+
+def test_a_rollout_that_would_end_within_a_step_is_refused(tmp_path):
+    told = r"rollout is 32: with envs 3 it must be a multiple .* does: 24 or 48"
+    with pytest.raises(BadValue, match=told):
+        sparl.train("CartPole-v1", sparl.PPO(rollout=32, batch_size=8), envs=3, out=tmp_path / "r")
 
 
 @pytest.mark.parametrize("envs", [1, 2])

@@ -351,8 +351,12 @@ def test_what_was_changed_while_a_run_went_on_makes_it_another_variant(make_run)
     labels = [v.label for v in sparl.compare([same, other]).variants]
     assert labels == ["dense", "dense learning_rate=0.05->0.0003"]
     edit(other / "config.json", lambda content: content.update(changes=prolonged))
-    (variant,) = sparl.compare([same, other]).variants
+    compared = sparl.compare([same, other])
+    (variant,) = compared.variants
     assert variant.seeds == (0, 1)
+    # Schedules of the prolonged run went by fewer steps.
+    (told,) = [note for note in compared.notes if note.startswith("prolonged")]
+    assert told.endswith(": b from 100 steps")
 
 
 def test_an_altered_environment_is_another_variant(make_run):

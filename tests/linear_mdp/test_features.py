@@ -251,8 +251,17 @@ def test_an_environment_that_gymnasium_cannot_write_gives_an_error(tmp_path, cap
     words = ["features", STEPS, "--steps", "2000", "--out", str(tmp_path / "spec.json")]
     assert main(words) == 1
     output = capsys.readouterr()
-    assert f"sparl train {STEPS} --agent dqn --inputs 0" in output.out
     assert "cannot write environments:Steps-v0 as JSON" in output.err
+    assert "round" not in output.err and not output.out  # it says so before it searches
+    assert main(words[:-2]) == 0
+    assert f"sparl train {STEPS} --agent dqn --inputs 0" in capsys.readouterr().out
+
+
+def test_what_an_environment_raises_is_told_with_the_seed_of_its_episode(capsys):
+    assert main(["features", "environments:Red-v0", "--steps", "2000"]) == 1
+    error = capsys.readouterr().err
+    assert "Red-v0 raised ArithmeticError" in error and "while it was explored" in error
+    assert "(reset with seed " in error and "Traceback" not in error
 
 
 def test_importing_sparl_does_not_import_scikit_learn():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from interruptions import process_environment
 
 import sparl
 from sparl.cli import main
+from sparl.cli.sweep_command import tell
 from sparl.errors import BadRun, BadValue
 from sparl.storage import Checkpoints, RunFolder, exclusive_folder
 from sparl.training import Interrupted
@@ -121,9 +123,16 @@ def test_a_sweep_that_cannot_be_run_begins_nothing(tmp_path, monkeypatch):
 
 
 def test_a_run_that_failed_is_tried_again_unless_that_is_not_wanted(tmp_path):
-    study = {"envs": [BROKEN], "variants": {"tiny": {}}, "steps": 200, "options": OPTIONS}
+    often = OPTIONS | {"checkpoint_every": 40}
+    study = {"envs": [BROKEN], "variants": {"tiny": {}}, "steps": 200, "options": often}
     options = {"out": tmp_path, "jobs": 1, "quiet": True}
-    (log,) = sparl.sweep(study, **options).failed
+    found = sparl.sweep(study, **options)
+    (log,) = found.failed
+    # The run was set aside: what it said of itself names where it is now.
+    with pytest.raises(BadRun, match=r"1 of 1 runs failed\. The same") as told:
+        tell(found, quiet=True)
+    (named,) = re.findall(r"sparl train --resume ([^\s,]+)", str(told.value))
+    assert (Path(named) / "config.json").exists() and "failed" in Path(named).parts
     log.write_text("of the first call")
     assert sparl.sweep(study, retry=False, **options).failed == (log,)
     assert log.read_text() == "of the first call"

@@ -202,3 +202,21 @@ def test_controls_beside_a_run_are_planned_and_tiny_is_as_large_as_what_is_kept(
     assert (again["hidden"], again["critic_hidden"]) == ((5, 6), (7, 8))
     with pytest.raises(BadValue, match="method is dense itself"):
         sweeps.beside(config, agent, Dense(), ["tiny"])
+
+
+@pytest.mark.parametrize("critics", [(), (24, 24)])
+def test_a_run_that_keeps_every_weight_has_no_tiny_control(critics, tmp_path, monkeypatch, capsys):
+    """With the critics' widths said, and where they are the actor's."""
+    agent, short = replace(TINY, critic_hidden=critics), OFTEN | {"steps": 60}
+    run = sparl.train(ENV, agent, "dense", out=tmp_path / "rnm-0", **short)
+    planned = []
+
+    def sweep(study, **how):
+        planned.append([*Study.of(study).variants])
+        return sweeps.SweepResult(tmp_path, (run.folder,), (), {})
+
+    monkeypatch.setattr(controls, "sweep", sweep)
+    config = sparl.RunConfig(ENV, steps=60, eval_every=50)
+    sweeps.beside(config, agent, sparl.RNM(1, 8), ["dense", "tiny"], seeds="0", out=tmp_path)
+    assert planned == [["rnm", "dense"]]
+    assert "rnm kept every weight: the tiny agent is the dense one" in capsys.readouterr().err

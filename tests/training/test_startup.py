@@ -30,10 +30,12 @@ def test_sizes_and_a_busy_machine_are_told_at_the_start(tmp_path, monkeypatch, c
     monkeypatch.setattr(cores.os, "cpu_count", lambda: 8)
     monkeypatch.setenv("NPROC", "4")
     options = OFTEN | {"steps": 10, "eval_every": 10, "quiet": False, "buffer_min": 5}
+    options |= {"autoreset": "same_step"}
     sparl.train(POINT, TINY, out=tmp_path / "run", **options)
     told = capsys.readouterr().err
     assert "up to 320 bytes of memory for the replay, and " in told
     assert "buffer_min is 5 and does nothing: dynamic_replay is False" in told
+    assert "autoreset is same_step and does nothing: envs is 1" in told
     assert "buffer_drift" not in told
     assert "(load average 9.5 on 8 cores), and this run computes with 4 threads" in told
 

@@ -269,6 +269,17 @@ def _notes(
     if early:
         steps = ", ".join(f"{run.path.name} at {run.steps_made:,}" for run in early)
         notes.append(f"ended before all steps were made: {steps}")
+    longer = [
+        f"{run.path.name} from {change['steps'][0]:,}"
+        for run in (run for v in variants for run in v.runs)
+        for change in run.changes
+        if "steps" in change
+    ]
+    if longer:
+        notes.append(
+            "prolonged, so that what methods and learning rates do over a run came earlier than in "
+            f"a run of as many steps: {', '.join(longer)} steps"
+        )
     others = other_differences(configs)
     if others:
         notes.append(f"these variants also differ in: {', '.join(others)}")

@@ -206,7 +206,7 @@ def check(arguments: list[str]) -> None:
 def features(arguments: list[str]) -> None:
     """`sparl features`."""
     # It brings scikit-learn's Lasso, which no other command needs.
-    from sparl.linear_mdp.features import find
+    from sparl.linear_mdp.features import find, spec_of
 
     args = tyro.cli(
         commands.Features,
@@ -214,6 +214,8 @@ def features(arguments: list[str]) -> None:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if args.out is not None:
+        spec_of(args.env, args.noise_inputs, (0,))  # refuses before the search what it cannot write
     console = Console(stderr=True, quiet=args.quiet, soft_wrap=True)
     relevant = find(
         args.env,

@@ -20,6 +20,7 @@ from sparl.cli import commands
 from sparl.config import spelling
 from sparl.errors import BadRun
 from sparl.storage import RunFolder
+from sparl.sweeps.folder import FAILED
 from sparl.training import Console
 
 SHOWN = 10
@@ -107,5 +108,10 @@ def _last_lines(logs: Sequence[Path]) -> str:
 
 
 def _last_line(log: Path) -> str:
+    """What a run that failed said last. It speaks of its folder, which was set aside since."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    if not lines:
+        return "it printed nothing"
+    aside, out = log.with_suffix(""), log.parents[2]
+    was = out / aside.relative_to(out / FAILED) if aside.is_relative_to(out / FAILED) else aside
+    return lines[-1].replace(str(was), str(aside)) if aside.is_dir() else lines[-1]

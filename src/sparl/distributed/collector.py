@@ -156,7 +156,9 @@ class RayCollector:
 
     @property
     def _samples_per_insert(self) -> float | None:
-        return self._limiter.measured(self._host.state.step, self._updates)
+        """In proportion to the agent's own updates per step, as the option is."""
+        measured = self._limiter.measured(self._host.state.step, self._updates)
+        return None if measured is None else measured / self._host.agent.schedule.per_step
 
     def _give_orders(self) -> None:
         with self._rescued():

@@ -4,6 +4,7 @@ from sparl.envs.arrival import Arrival, copied, scalar
 from sparl.envs.bounds import inner_float32
 from sparl.envs.check import Checked, Finding, check
 from sparl.envs.entries import Entry, entries_of, flatten_batch, space_of, structure_of
+from sparl.envs.failures import failures_told
 from sparl.envs.frames import Stack, stack
 from sparl.envs.maker import EnvMaker, WrapperSpec, by_name, make, wrapper_specs
 from sparl.envs.objects import Described, describe
@@ -36,6 +37,7 @@ __all__ = [
     "describe",
     "entries_of",
     "episode_seed",
+    "failures_told",
     "find",
     "flatten_batch",
     "folder_name",

@@ -20,15 +20,17 @@ causing anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs, validation
-from sparl.envs import SelectInputs, wrapped
+from sparl.envs import SelectInputs, Spaces, wrapped
 from sparl.errors import BadEnvironment, BadValue
 from sparl.linear_mdp.exploring import FewActions, one_sided_policy, random_policy
 from sparl.linear_mdp.steering import Steering
@@ -90,16 +92,7 @@ class RelevantInputs:
             BadEnvironment: gymnasium cannot write the environment as JSON. Register it with a
                 string as entry point.
         """
-        env = wrapped(envs.make(self.env), self.noise_inputs)
-        spec = SelectInputs(env, self.inputs).spec
-        try:
-            assert spec is not None
-            return spec.to_json()
-        except (ValueError, TypeError) as error:
-            raise BadEnvironment(
-                f"gymnasium cannot write {self.env} as JSON: {error}. Register it with an entry "
-                "point that is a string, module:Class"
-            ) from error
+        return spec_of(self.env, self.noise_inputs, self.inputs)
 
     def command(self) -> list[str]:
         """The words of the command that trains on only these inputs."""
@@ -121,6 +114,20 @@ class RelevantInputs:
                 for kept in self.kept
             ],
         }
+
+
+def spec_of(env: str, noise_inputs: int, inputs: Sequence[int]) -> str:
+    """The `EnvSpec`, as JSON, of an environment with some of its inputs; see `RelevantInputs`."""
+    with closing(wrapped(envs.make(env), noise_inputs)) as whole:
+        spec = SelectInputs(whole, tuple(inputs)).spec
+    try:
+        assert spec is not None
+        return spec.to_json()
+    except (ValueError, TypeError) as error:
+        raise BadEnvironment(
+            f"gymnasium cannot write {env} as JSON ({str(error).rstrip('.')}). Register it with an "
+            "entry point that is a string, module:Class, and name its id"
+        ) from error
 
 
 def find(
@@ -149,28 +156,9 @@ def find(
     """
     validation.at_least(ROUNDS, steps=steps)
     validation.at_least(0, noise_inputs=noise_inputs, seed=seed)
-    wrapped_env = wrapped(envs.make(env), noise_inputs)
-    env_spaces = envs.spaces_of(wrapped_env)
-    if env_spaces.discrete:
-        choices = env_spaces.choices
-    else:
-        wrapped_env = FewActions(wrapped_env)
-        choices = len(wrapped_env._actions)
-    rng = np.random.default_rng([seed, 3])
-    kept: dict[int, RelevantInput] = {}
-    data, policy = None, random_policy(choices)
-    for i in range(ROUNDS):
-        count = steps * (i + 1) // ROUNDS - steps * i // ROUNDS
-        new = collect(wrapped_env, policy, steps=count, seed=seed, stream=f"features {i}")
-        data = new if data is None else concatenate(data, new)
-        kept = relevant_inputs(data, rng, kept)
-        length = count / (new.episodes[-1] + 1)
-        so_far = " ".join(str(i) for i in sorted(kept)) or "none"
-        tell(f"round {i + 1}/{ROUNDS}, episodes of {length:.0f} steps: inputs {so_far}")
-        if kept:
-            greedy = Steering.fit(data, np.array(sorted(kept)), choices)
-            policy = one_sided_policy(greedy, choices)
-    wrapped_env.close()
+    with closing(wrapped(envs.make(env), noise_inputs)) as wrapped_env:
+        env_spaces = envs.spaces_of(wrapped_env)
+        kept = _search(wrapped_env, env_spaces, steps, seed, tell)
     if not kept:
         raise BadValue(
             f"in {steps} steps of {env} no input predicts the reward or the end of an episode. "
@@ -185,6 +173,32 @@ def find(
         seed=seed,
         discrete=env_spaces.discrete,
     )
+
+
+def _search(
+    env: gym.Env, spaces: Spaces, steps: int, seed: int, tell: Callable[[str], None]
+) -> dict[int, RelevantInput]:
+    """Plays round after round, each by what the rounds before it have found."""
+    if spaces.discrete:
+        choices = spaces.choices
+    else:
+        env = FewActions(env)
+        choices = len(env._actions)
+    rng = np.random.default_rng([seed, 3])
+    kept: dict[int, RelevantInput] = {}
+    data, policy = None, random_policy(choices)
+    for i in range(ROUNDS):
+        count = steps * (i + 1) // ROUNDS - steps * i // ROUNDS
+        new = collect(env, policy, steps=count, seed=seed, stream=f"features {i}")
+        data = new if data is None else concatenate(data, new)
+        kept = relevant_inputs(data, rng, kept)
+        length = count / (new.episodes[-1] + 1)
+        so_far = " ".join(str(i) for i in sorted(kept)) or "none"
+        tell(f"round {i + 1}/{ROUNDS}, episodes of {length:.0f} steps: inputs {so_far}")
+        if kept:
+            greedy = Steering.fit(data, np.array(sorted(kept)), choices)
+            policy = one_sided_policy(greedy, choices)
+    return kept
 
 
 def relevant_inputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs
+from sparl.envs import failures_told
 from sparl.errors import BadEnvironment, BadValue
 from sparl.linear_mdp.mdp import Episodes, SparseLinearMDP
 
@@ -147,14 +149,21 @@ def collect(
     if most_episodes == most_steps == math.inf:
         raise BadValue("say how much to collect: episodes or steps")
     rows: list[tuple[Any, int, float, Any, bool, int]] = []
+    name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     episode = 0
     while episode < most_episodes and len(rows) < most_steps:
-        observation, _ = env.reset(seed=envs.episode_seed(seed, stream, episode))
+        episode_seed = envs.episode_seed(seed, stream, episode)
+        told = partial(failures_told, name, "while it was explored", episode_seed)
+        with told():
+            observation, _ = env.reset(seed=episode_seed)
         # Copies: many environments give the same array at every step.
         flat, act, ended = np.array(observation).reshape(-1), policy(rng), False
         while not ended and len(rows) < most_steps:
             action = int(act(flat))
-            observation, reward, terminated, truncated, _ = env.step(spaces.to_env_action(action))
+            with told():
+                observation, reward, terminated, truncated, _ = env.step(
+                    spaces.to_env_action(action)
+                )
             next_flat = np.array(observation).reshape(-1)
             rows.append((flat, action, envs.scalar(reward), next_flat, bool(terminated), episode))
             flat, ended = next_flat, terminated or truncated

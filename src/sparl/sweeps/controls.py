@@ -83,7 +83,7 @@ def beside(
     # More runs than before may keep other weights in the mean; a control stays what it is.
     before = SweepFolder(Path(out)).agent_of("tiny")
     smaller = tiny(agent, done) if before is None else _as_wide(agent, before)
-    if smaller == agent and "dense" in vs:
+    if _spelled_out(smaller) == _spelled_out(agent) and "dense" in vs:
         told = f"{name} kept every weight: the tiny agent is the dense one"
         Console(stderr=True, quiet=quiet, soft_wrap=True).print(told)
         return result
@@ -118,11 +118,17 @@ def tiny(agent: Agent, done: Sequence[RunFolder]) -> Agent:
         networks = (n for part in parts.values() if holds_networks(part) for n in part.values())
         return sum(math.prod(layer.shape) for network in networks for layer in network.layers)
 
-    critics = getattr(agent, "critic_hidden", None) or agent.hidden
+    critics = getattr(_spelled_out(agent), "critic_hidden", agent.hidden)
     made = _least(agent, "hidden", agent.hidden, policy, kept["policy_weights_kept"])
     if "critic_hidden" not in {field.name for field in fields(agent)}:
         return made
     return _least(made, "critic_hidden", critics, whole, kept["weights_kept"])
+
+
+def _spelled_out(agent: Agent) -> Agent:
+    """The same agent, with the critics' widths also where they are the actor's."""
+    critics = getattr(agent, "critic_hidden", None)
+    return replace(agent, **{"critic_hidden": agent.hidden}) if critics == () else agent
 
 
 def _as_wide(agent: Agent, other: Agent) -> Agent:

@@ -234,7 +234,8 @@ class LocalCollector:
                 continue
             skipped = 0
             replay.add(*transition)
-            host.engine.reward(transition.reward, transition.ended, stream)
+            # In float32, as the replay has it and an actor sends it.
+            host.engine.reward(np.float32(transition.reward), transition.ended, stream)
             returns[stream] += transition.reward
             lengths[stream] += 1
             if not transition.ended:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sparl import envs, validation
 from sparl.config import RunConfig
-from sparl.envs import Spaces
-from sparl.errors import BadEnvironment, Diverged, EnvironmentFailed, SparlError
+from sparl.envs import Spaces, failures_told
+from sparl.errors import BadEnvironment, Diverged
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that one call acts for all of them."""
@@ -203,18 +203,9 @@ class Evaluator:
             observation, _ = env.reset(seed=seed)
         return self.spaces.flat_one(observation)
 
-    @contextmanager
-    def _told(self, seed: int) -> Iterator[None]:
+    def _told(self, seed: int) -> AbstractContextManager[None]:
         """A context in which whatever the environment raises becomes `EnvironmentFailed`."""
-        try:
-            yield
-        except SparlError:
-            raise
-        except (Exception, SystemExit) as error:  # a closed window, usually
-            raise EnvironmentFailed(
-                f"{self._run.env} raised {type(error).__name__} in an evaluation: {error} (reset "
-                f"with seed {seed})"
-            ) from error
+        return failures_told(self._run.env, "in an evaluation", seed)
 
     def _refuse_nonfinite(self, seed: int) -> None:
         if self._run.nonfinite == "stop":

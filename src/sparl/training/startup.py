@@ -52,13 +52,24 @@ def notes(trainer: Host) -> list[str]:
 def _without_effect(run: RunConfig) -> list[str]:
     """Sentences on options that were given, and do nothing without another one."""
     usual = {field.name: field.default for field in fields(run)}
-    return [
+    unread = (
+        {
+            "vectorization is envpool": run.vectorization == "envpool",
+            "envs is 1": run.envs == 1 and run.vectorization == "sync" and not run.actors,
+            f"actors is {run.actors}": bool(run.actors),
+        }
+        if run.autoreset != usual["autoreset"]
+        else {}
+    )
+    idle = [
         f"{name} is {value} and does nothing: {switch} is {usual[switch]}"
         for switch, names in IDLE.items()
         if getattr(run, switch) == usual[switch]
         for name in names
         if (value := getattr(run, name)) != usual[name]
     ]
+    told = f"autoreset is {run.autoreset} and does nothing"
+    return [*idle, *(f"{told}: {why}" for why, holds in unread.items() if holds)]
 
 
 def _before_learning(run: RunConfig, agent: Agent) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -83,8 +84,14 @@ class OnPolicyAgent(Agent):
                 f"buffer_size is {run.buffer_size}: it must be at least a rollout, "
                 f"{self.rollout_steps}, for an agent that learns from the newest transitions"
             )
-        if self.rollout_steps < run.envs:
+        if self.rollout_steps % run.envs:
+            # Environments step together: of another rollout some steps would be learned from twice,
+            # and others never.
+            minibatches = self.rollout_option != "batch_size"
+            whole = math.lcm(run.envs, self.batch_size if minibatches else 1)
+            below = self.rollout_steps // whole * whole
             raise BadValue(
-                f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be "
-                f"at least {run.envs}, for an agent that learns from what its present policy does"
+                f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be a "
+                f"multiple of that, for an agent that learns once from what its present policy "
+                f"does: {f'{below} or ' if below else ''}{below + whole}"
             )
