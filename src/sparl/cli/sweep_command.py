@@ -112,6 +112,8 @@ def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if not lines:
         return "it printed nothing"
-    aside, out = log.with_suffix(""), log.parents[2]
-    was = out / aside.relative_to(out / FAILED) if aside.is_relative_to(out / FAILED) else aside
-    return lines[-1].replace(str(was), str(aside)) if aside.is_dir() else lines[-1]
+    aside = log.with_suffix("")
+    if aside.parents[1].name != FAILED or not aside.is_dir():
+        return lines[-1]
+    was = aside.parents[2].joinpath(*aside.parts[-2:])
+    return lines[-1].replace(str(was), str(aside))

@@ -173,8 +173,11 @@ def _others(there: RecordedConfig, asked: tuple[RunConfig, DAgger, Method]) -> l
     agent = there.agent
     if type(agent) is not DAgger or type(there.method) is not type(asked[2]):
         return ["method"]
-    # A run records what its agent is for the actions of its environment.
-    before = there.run, replace(agent, outputs=asked[1].outputs), there.method
+    # A run records what its agent is for the actions of its environment. Until 0.2 it did not know
+    # what exactly it imitated.
+    known = agent.teacher_sha256 or asked[1].teacher_sha256
+    same = replace(agent, outputs=asked[1].outputs, teacher_sha256=known)
+    before = there.run, same, there.method
     pairs = (
         (one, other, f.name) for one, other in zip(before, asked, strict=True) for f in fields(one)
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from sparl.errors import BadValue
-from sparl.interop.sb3_spaces import numbers_in
 from sparl.kernels import Activation
 from sparl.validation import shown
 
@@ -91,9 +91,11 @@ def refuse_other_networks(data: dict[str, Any], path: Path) -> None:
 
 def _is_image(space: dict[str, Any]) -> bool:
     """Whether Stable-Baselines3 takes observations for an image, small as they may be."""
-    low, high = (set(numbers_in(space.get(name)) or ()) for name in ("low", "high"))
-    of_bytes = space.get("dtype") == "uint8" and (low, high) == ({0.0}, {255.0})
-    return of_bytes and len(space.get("_shape") or ()) == 3
+    # NumPy prints the middle of a large array as dots.
+    low, high = (set(re.findall(r"-?\d+", str(space.get(name)))) for name in ("low", "high"))
+    shape = space.get("_shape", space.get("shape"))
+    of_bytes = space.get("dtype") == "uint8" and (low, high) == ({"0"}, {"255"})
+    return of_bytes and isinstance(shape, list) and len(shape) == 3
 
 
 def option(data: dict[str, Any], name: str, default: str) -> str:
