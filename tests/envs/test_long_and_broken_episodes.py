@@ -142,7 +142,7 @@ class Sometimes(Endless):
         return (np.full(2, np.nan, np.float32) if bad else observation), info
 
 
-@pytest.mark.parametrize("agent", [TINY, sparl.PPO(hidden=(8,), rollout=20, batch_size=10)])
+@pytest.mark.parametrize("agent", [TINY, sparl.PPO(hidden=(8,), rollout=30, batch_size=10)])
 @pytest.mark.parametrize("number", [1, 3])
 def test_first_observations_that_are_not_finite_are_skipped(tmp_path, agent, number):
     asked = LOOSE | {"env_kwargs": {"length": 7}, "envs": number, "steps": 100, "eval_episodes": 9}
