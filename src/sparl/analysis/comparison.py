@@ -273,7 +273,7 @@ def _notes(
         f"{run.path.name} from {change['steps'][0]:,}"
         for run in (run for v in variants for run in v.runs)
         for change in run.changes
-        if "steps" in change
+        if "steps" in change and change["steps"][1] > change["steps"][0]
     ]
     if longer:
         notes.append(

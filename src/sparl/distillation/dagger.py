@@ -37,6 +37,7 @@ from sparl.replay import Batch, Replay
 from sparl.training import load_policy
 
 Outputs = Literal["auto", "choices", "numbers"]
+"""What a student gives; auto until the environment's actions are known."""
 
 
 @dataclass(frozen=True)
