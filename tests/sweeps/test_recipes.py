@@ -32,6 +32,8 @@ HEAD = "env,variant,seed"
 def test_each_study_can_be_run(file, tmp_path, monkeypatch):
     if "highway" in file.stem:
         pytest.importorskip("highway_env")
+    if "go1" in file.stem:
+        pytest.importorskip("envpool")
     if file.stem == "from_logs_hopper":
         monkeypatch.chdir(tmp_path)
         logs = tmp_path / "runs" / "from_logs" / "data.npz"
