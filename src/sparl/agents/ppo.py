@@ -155,6 +155,10 @@ class PPO(OnPolicyAgent):
         return self.rollout
 
     @property
+    def rollout_unit(self) -> int:
+        return self.batch_size
+
+    @property
     def epochs(self) -> int:
         return self.n_epochs
 

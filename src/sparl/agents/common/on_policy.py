@@ -31,6 +31,11 @@ class OnPolicyAgent(Agent):
         return self.batch_size
 
     @property
+    def rollout_unit(self) -> int:
+        """What a rollout's length is a multiple of: the size of minibatches, where it has some."""
+        return 1
+
+    @property
     def epochs(self) -> int:
         """Passes over a rollout."""
         return 1
@@ -87,8 +92,7 @@ class OnPolicyAgent(Agent):
         if self.rollout_steps % run.envs:
             # Environments step together: of another rollout some steps would be learned from twice,
             # and others never.
-            minibatches = self.rollout_option != "batch_size"
-            whole = math.lcm(run.envs, self.batch_size if minibatches else 1)
+            whole = math.lcm(run.envs, self.rollout_unit)
             below = self.rollout_steps // whole * whole
             raise BadValue(
                 f"{self.rollout_option} is {self.rollout_steps}: with envs {run.envs} it must be a "
