@@ -116,6 +116,9 @@ def add(swept: Path, results: Path, keys: set[tuple[str, int]] | None = None) ->
     results.mkdir(parents=True, exist_ok=True)
     for name, columns in COLUMNS.items():
         found = recorded(swept / name)
+        for row in (row for run in found.values() for row in run):
+            # Of an environment in a file its name: the file's path is this machine's.
+            row["env"] = row["env"].rpartition(":")[2]
         keep(results / name, columns, {k: found[k] for k in found if keys is None or k in keys})
 
 

@@ -26,14 +26,18 @@ STUDIES = sorted((RECIPES / "studies").glob("*.yaml"))
 OLD_RUNS = Path(__file__).parents[1] / "helpers" / "runs_0_1"
 HIDDEN = 256
 HEAD = "env,variant,seed"
+PACKAGES = {
+    "dsp_highway": "highway_env",
+    "go1_any": "gym_quadruped",
+    "normalised_critics_go1": "envpool",
+}
+"""What has the environments of some studies, and may not be installed."""
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
 def test_each_study_can_be_run(file, tmp_path, monkeypatch):
-    if "highway" in file.stem:
-        pytest.importorskip("highway_env")
-    if "go1" in file.stem:
-        pytest.importorskip("envpool")
+    if file.stem in PACKAGES:
+        pytest.importorskip(PACKAGES[file.stem])
     if file.stem == "from_logs_hopper":
         monkeypatch.chdir(tmp_path)
         logs = tmp_path / "runs" / "from_logs" / "data.npz"
@@ -228,7 +232,7 @@ def test_results_keep_what_another_machine_has_recorded(tmp_path):
     (results / "runs.csv").write_text(
         f"{HEAD},steps,neurons,weights_kept,bytes,average_compression_ratio\nE,b,1,5,6,7,8,0\n"
     )
-    (made / "curves.csv").write_text(f"{HEAD},step,eval_return\nE,a,0,5,3\nE,a,1,5,4\n")
+    (made / "curves.csv").write_text(f"{HEAD},step,eval_return\nE,a,0,5,3\n/x/y.py:E,a,1,5,4\n")
     (made / "runs.csv").write_text(
         f"{HEAD},steps,final_return,average_compression_ratio,neurons,weights_kept,bytes\n"
         "E,a,1,5,9,0.5,1,2,3\n"
