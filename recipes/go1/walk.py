@@ -5,12 +5,14 @@
     python recipes/go1/walk.py runs/go1/export/c-int8       # the exported C steers the robot
 
 Zero actions, which stand, are shown beside. The gate (`gate.py`) is met when every error is at most
-0.25 and nothing falls.
+0.25 and nothing falls; where it is not, the command ends with 1. `--csv FILE` adds the figures to a
+table.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import ctypes
 import subprocess
 import tempfile
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gate import COMMANDS, walked
+from environment import Go1
+from gate import COMMANDS, Walked, walked
 from numpy.typing import NDArray
 
 import sparl
@@ -53,6 +56,8 @@ def main() -> None:
     parser.add_argument("--which", choices=("best", "final"), default="final")
     parser.add_argument("--commands", choices=COMMANDS, default="forward")
     parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--csv", type=Path, help="a table to add the figures to")
+    parser.add_argument("--name", help="who it was, in the table; the folder if not given")
     options = parser.parse_args()
     if (options.run / "policy.c").exists():
         act: Callable[[Any], Any] = Exported(options.run)
@@ -63,15 +68,37 @@ def main() -> None:
     print(
         f"{'command':22} {'who':8} {'error':>6} {'ahead':>6} {'aside':>6} {'turn':>6} falls return"
     )
-    enough = True
+    found = []
     for name, command in COMMANDS[options.commands].items():
         for who, acts in (("policy", act), ("zero", lambda seen: stands)):
-            found = walked(acts, command, options.episodes if who == "policy" else 1)
-            speeds = " ".join(f"{v:6.2f}" for v in found.mean)
-            figures = f"{found.error:6.2f} {speeds} {found.falls:5} {found.returned:6.0f}"
+            # One kind of environment for all: rewards differ between them.
+            env = Go1(options.commands)
+            row = walked(acts, command, options.episodes if who == "policy" else 1, env)
+            speeds = " ".join(f"{v:6.2f}" for v in row.mean)
+            figures = f"{row.error:6.2f} {speeds} {row.falls:5} {row.returned:6.0f}"
             print(f"{name:22} {who:8} {figures}")
-            enough = enough and (who == "zero" or found.is_enough)
+            if who == "policy":
+                found.append((name, row))
+    if options.csv:
+        add(options.csv, options.name or str(options.run), options.episodes, found)
+    enough = all(row.is_enough for _, row in found)
     print("the gate is met" if enough else "the gate is not met")
+    raise SystemExit(not enough)
+
+
+def add(path: Path, who: str, episodes: int, found: list[tuple[str, Walked]]) -> None:
+    """Adds a row for each command to a CSV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(
+                ("who", "command", "error", "ahead", "aside", "turning", "falls", "episodes")
+            )
+        for name, row in found:
+            figures = (f"{v:.3f}" for v in (row.error, *row.mean))
+            writer.writerow((who, name, *figures, row.falls, episodes))
 
 
 if __name__ == "__main__":

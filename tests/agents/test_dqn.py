@@ -136,8 +136,8 @@ def test_greedy_actions_are_those_of_greatest_value():
 def test_epsilon_falls_linearly_in_environment_steps(step, share):
     config = DQN(epsilon_end=0.2, epsilon_steps=1000)
     assert config.epsilon(step) == pytest.approx(share)
-    rng, seen = np.random.default_rng(0), np.float32([1, 0])
-    drawn = [config.explore(network, seen, 3, step, rng) for _ in range(3000)]
+    rng, seen = np.random.default_rng(0), np.tile(np.float32([1, 0]), (3000, 1))
+    drawn = config.explore(network, seen, 3, step, rng)
     counts = np.bincount(drawn, minlength=3) / 3000
     # A third of the random actions happens to be the greedy one.
     expected = np.array([share / 3, share / 3, 1 - 2 * share / 3])

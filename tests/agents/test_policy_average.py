@@ -58,12 +58,12 @@ def test_evaluations_and_policies_have_it_and_exploration_the_newest():
     observation = rng.normal(size=(1, 5)).astype(np.float32)
     # Learning is the same, and so is what explores; with no noise it is the mean.
     np.testing.assert_array_equal(vector(averaged, "actor"), vector(newest, "actor"))
-    explored = [engine.explore(observation[0], 0, NoNoise()) for engine in (averaged, newest)]
+    explored = [engine.explore(observation, 0, NoNoise()) for engine in (averaged, newest)]
     np.testing.assert_array_equal(*explored)
-    np.testing.assert_allclose(newest.act(observation)[0], explored[0], atol=1e-6)
-    acted = averaged.act(observation)[0]
+    np.testing.assert_allclose(newest.act(observation), explored[0], atol=1e-6)
+    acted = averaged.act(observation)
     assert np.abs(acted - explored[0]).max() > 1e-3
-    saved = np.asarray(averaged.policy()(jnp.asarray(observation.T)))[:, 0]
+    saved = np.asarray(averaged.policy()(jnp.asarray(observation.T))).T
     np.testing.assert_allclose(saved, acted, atol=1e-6)
 
 

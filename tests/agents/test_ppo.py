@@ -179,11 +179,11 @@ def test_continuous_actions_are_drawn_beyond_the_bounds_and_the_best_are_within_
     def noisy(x):
         return np.concatenate([network(x), np.tile(deviations[:, None], x.shape[1])])
 
-    rng, seen = np.random.default_rng(0), np.zeros(3, np.float32)
-    drawn = np.stack([agent.explore(noisy, seen, 2, 0, rng) for _ in range(4000)])
+    rng, seen = np.random.default_rng(0), np.zeros((4000, 3), np.float32)
+    drawn = agent.explore(noisy, seen, 2, 0, rng)
     np.testing.assert_allclose(drawn.mean(0), [0.3, -1.5], atol=0.15)
     np.testing.assert_allclose(drawn.std(0), [0.5, 2.0], rtol=0.05)
-    np.testing.assert_allclose(agent.act(network, seen[None]), [[0.3, -1.0]])
+    np.testing.assert_allclose(agent.act(network, seen[:1]), [[0.3, -1.0]])
 
 
 def test_rewards_are_scaled_and_clipped_before_advantages_are_taken():

@@ -178,9 +178,9 @@ def test_exploration_is_a_sample_of_the_policy():
     def network(x):
         return np.repeat(np.float32([[0.2], [-0.1], [-1.0], [-0.5]]), x.shape[1], axis=1)
 
-    draws = [SAC().explore(network, np.zeros(3, np.float32), 2, 0, rng) for _ in range(4000)]
-    assert draws[0].dtype == np.float32
-    u = np.arctanh(np.array(draws, np.float64))
+    draws = SAC().explore(network, np.zeros((4000, 3), np.float32), 2, 0, rng)
+    assert draws.dtype == np.float32
+    u = np.arctanh(draws.astype(np.float64))
     std = np.exp([-1.0, -0.5])
     assert (np.abs(u.mean(0) - [0.2, -0.1]) < 6 * std / 4000**0.5).all()
     np.testing.assert_allclose(u.std(0), std, rtol=6 / 8000**0.5)

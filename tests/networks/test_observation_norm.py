@@ -104,7 +104,7 @@ def test_an_engine_that_normalises_equals_one_that_gets_normalised_observations(
         np.testing.assert_allclose(one.act(x), other.act(one.normalization(x)), atol=1e-5)
         explored = [
             engine.explore(seen, 1000, np.random.default_rng(number))
-            for engine, seen in ((one, x[0]), (other, one.normalization(x[0])))
+            for engine, seen in ((one, x), (other, one.normalization(x)))
         ]
         np.testing.assert_allclose(*explored, atol=1e-5)
         one.update(batch)

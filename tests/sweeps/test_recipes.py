@@ -28,7 +28,6 @@ HIDDEN = 256
 HEAD = "env,variant,seed"
 PACKAGES = {
     "dsp_highway": "highway_env",
-    "go1_any": "gym_quadruped",
     "normalised_critics_go1": "envpool",
 }
 """What has the environments of some studies, and may not be installed."""

@@ -113,7 +113,7 @@ def test_an_action_is_chosen_by_the_weights_that_are_held_whatever_updates_do():
     engine, rng = Engine(agent, sparl.RNM(2, 4), columns, seed=0), np.random.default_rng(0)
 
     def explored() -> Any:
-        return engine.explore(np.ones(3, np.float32), 0, np.random.default_rng(1))
+        return engine.explore(np.ones((1, 3), np.float32), 0, np.random.default_rng(1))
 
     before = explored()
     engine.hold()

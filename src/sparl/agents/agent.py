@@ -49,7 +49,7 @@ class Agent(ABC):
     metrics: ClassVar[Mapping[str, str]]
     """What `update` tells, with the name of each in TensorBoard."""
     first_phase: ClassVar[str] = "random"
-    """What `first_action` is, in a word."""
+    """What `first_actions` are, in a word."""
     adam_epsilon: ClassVar[float] = 1e-8
     """Keeps Adam from dividing by 0."""
 
@@ -155,8 +155,8 @@ class Agent(ABC):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> NDArray[np.float32] | int:
-        """An action to learn from, for one observation [obs] at an environment step."""
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """Actions to learn from at an environment step, as `act` gives them: see there."""
 
     @property
     @abstractmethod
@@ -205,9 +205,9 @@ class Agent(ABC):
             return step
         return optax.chain(optax.add_decayed_weights(self.weight_decay), step)
 
-    def first_action(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
-        """The action in a step before learning starts: a random one, which `draw` gives."""
-        return draw()
+    def first_actions(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
+        """Actions before learning starts, as `explore` gives them: `draw` gives a random one."""
+        return np.stack([draw() for _ in observation])
 
     def check_run(self, run: Any) -> None:  # noqa: B027 - most agents go with every run
         """Raises `BadValue` for options of the run that do not go with this agent."""

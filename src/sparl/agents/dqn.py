@@ -87,11 +87,14 @@ class DQN(OffPolicyAgent):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> int:
+    ) -> NDArray[np.integer]:
         """Epsilon-greedy: a random choice with a probability that falls, else the greedy one."""
-        if rng.random() < self.epsilon(step):
-            return int(rng.integers(action_size))
-        return int(self.act(network, observation[None])[0])
+        random = rng.random(len(observation)) < self.epsilon(step)
+        chosen = np.empty(len(observation), np.int64)
+        chosen[random] = rng.integers(action_size, size=int(random.sum()))
+        if not random.all():
+            chosen[~random] = self.act(network, observation[~random])
+        return chosen
 
     def epsilon(self, step: int) -> float:
         """The share of random actions at an environment step."""

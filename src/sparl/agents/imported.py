@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.agent import Acting, Actions, Agent
-from sparl.agents.common.deterministic import best_action, best_actions
+from sparl.agents.common.deterministic import best_actions
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.errors import BadValue
 from sparl.learner import AgentState
@@ -87,9 +87,9 @@ class Imported(Agent):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> NDArray[np.float32] | int:
-        """The best action: how it explored is not known."""
-        return best_action(network, observation, self.discrete)
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """The best actions: how it explored is not known."""
+        return self.act(network, observation)
 
     def update(
         self, state: AgentState, batch: Batch, key: jax.Array

@@ -216,13 +216,13 @@ class PPO(OnPolicyAgent):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> NDArray[np.float32] | int:
-        """An action drawn from the policy; continuous ones may be beyond [-1, 1]."""
-        outputs = network(observation[:, None])[:, 0]
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """Actions drawn from the policy; continuous ones may be beyond [-1, 1]."""
+        outputs = network(observation.T).T
         if not self.is_gaussian:
             return draw(outputs, rng)
-        mean, log_std = np.split(outputs, 2)
-        return (mean + np.exp(log_std) * rng.standard_normal(action_size)).astype(np.float32)
+        mean, log_std = np.split(outputs, 2, axis=1)
+        return (mean + np.exp(log_std) * rng.standard_normal(mean.shape)).astype(np.float32)
 
     def evaluate(self, state: AgentState, batch: Batch) -> dict[str, jax.Array]:
         critic, actor = state.online("critic")["critic"], state.online("actor")["actor"]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents import Actions, Agent, UpdateSchedule
-from sparl.agents.common.deterministic import best_action, best_actions
+from sparl.agents.common.deterministic import best_actions
 from sparl.errors import BadValue
 from sparl.learner import AgentState
 from sparl.networks import Networks
@@ -119,14 +119,13 @@ class DAgger(Agent):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> NDArray[np.float32] | int:
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
         """What the student takes for best: its own mistakes are what it has to see."""
-        return best_action(network, observation, self._discrete)
+        return self.act(network, observation)
 
-    def first_action(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
+    def first_actions(self, observation: NDArray[np.float32], draw: Callable[[], Any]) -> Any:
         """The teacher's."""
-        (action,) = self.labels(observation[None])
-        return int(action) if self._discrete else action
+        return self.labels(observation)
 
     def labels(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """What the teacher would do: [batch, obs] to [batch, act] in [-1, 1], or choices [batch].

@@ -123,13 +123,13 @@ class Actor:
         self._player.begun = episode
         self._transitions = self._player.transitions(self._explore, lambda: False)
 
-    def _explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
+    def _explore(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         if self._statistics is not None:
             # The learner counts this observation itself when it stores the transitions.
             self._statistics = self._statistics.including(observation)
         if self._step < self._agent.learning_starts and not self._run.begun_from:
             draw = self._player.spaces.random
-            return self._agent.first_action(observation, lambda: draw(self._rng))
+            return self._agent.first_actions(observation, lambda: draw(self._rng))
         size = self._columns.action_size
         network = self._received.network
         if self._statistics is not None:

@@ -80,8 +80,11 @@ class Acting(Seen):
 
     def explore(
         self, observation: NDArray[np.float32], step: int, rng: np.random.Generator
-    ) -> NDArray[np.float32] | int:
-        """An action to learn from, for one observation [obs]; by the weights that are held."""
+    ) -> NDArray[np.float32] | NDArray[np.integer]:
+        """Actions to learn from, [batch, act] or choices [batch], for observations [batch, obs].
+
+        They are by the weights that are held.
+        """
         seen, part = self.normalized(observation), self.agent.noise_part
         network = self._explorer if part is None else partial(self._with_noise, part)
         return self.agent.explore(network, seen, self.columns.action_size, step, rng)

@@ -62,10 +62,11 @@ class RunningStatistics(NamedTuple):
             observations: [obs] or [batch, obs].
         """
         new = np.atleast_2d(observations).astype(np.float64)
-        new_mean = new.mean(axis=0)
+        # At every step of a run there is one row, or a few.
+        new_mean = new[0] if len(new) == 1 else np.add.reduce(new) / len(new)
         count = self.count + len(new)
         shift, new_share = new_mean - self.mean, len(new) / count
-        new_deviations = ((new - new_mean) ** 2).sum(axis=0)
+        new_deviations = 0.0 if len(new) == 1 else np.add.reduce((new - new_mean) ** 2)
         return RunningStatistics(
             np.asarray(count, np.int64),
             self.mean + shift * new_share,

@@ -116,7 +116,7 @@ class Replay:
     def add(
         self,
         observation: NDArray[np.float32],
-        action: NDArray[np.float32] | int,
+        action: NDArray[np.float32] | int | np.integer,
         reward: float,
         next_observation: NDArray[np.float32],
         terminated: bool,

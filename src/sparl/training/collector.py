@@ -58,8 +58,8 @@ class Host(ABC):
     rng: np.random.Generator
 
     @abstractmethod
-    def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
-        """An action to learn from, for one observation [obs]."""
+    def explore(self, observation: NDArray[np.float32]) -> NDArray[Any]:
+        """Actions to learn from, [batch, act] or choices [batch], for observations [batch, obs]."""
 
     @abstractmethod
     def another_episode(self) -> bool:

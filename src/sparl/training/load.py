@@ -82,8 +82,7 @@ class Explorer:
 
     def __call__(self, flat: NDArray[np.float32]) -> NDArray[Any]:
         """[batch, obs] to [batch, act] in [-1, 1], or to numbers of discrete actions [batch]."""
-        actions = [self._engine.explore(one, self._state.step, self._rng) for one in flat]
-        return np.stack([np.asarray(action) for action in actions])
+        return self._engine.explore(flat, self._state.step, self._rng)
 
 
 def load_policy(path: str | Path, which: Which = "final") -> Policy:

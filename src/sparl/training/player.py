@@ -19,8 +19,8 @@ from sparl.config import RunConfig
 from sparl.envs import EnvMaker
 from sparl.errors import BadEnvironment, Diverged, EnvironmentFailed, SparlError
 
-Explore = Callable[[NDArray[np.float32]], NDArray[np.float32] | int]
-"""Gives the agent's action for an observation [obs]."""
+Explore = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Gives the agent's actions, [batch, act] or choices [batch], for observations [batch, obs]."""
 LARGEST = float(np.finfo(np.float32).max)
 """The largest reward that a replay can hold."""
 
@@ -29,7 +29,7 @@ class Transition(NamedTuple):
     """One environment step; the fields are the arguments of `Replay.add`."""
 
     observation: NDArray[np.float32]
-    action: NDArray[np.float32] | int
+    action: NDArray[np.float32] | int | np.integer
     """The action of the agent: [act] in [-1, 1], or the number of a discrete one."""
     reward: float
     next_observation: NDArray[np.float32]
@@ -117,7 +117,7 @@ class EpisodePlayer:
         """The transitions of episodes from number `begun` on, one at a time.
 
         Args:
-            explore: Gives the action for an observation.
+            explore: Gives the actions for observations.
             another: Whether another episode is to begin; called when one has ended.
         """
         goes_on = True
@@ -127,7 +127,7 @@ class EpisodePlayer:
                 observation = self._reset()
                 steps = 1
                 while not ended:
-                    action = explore(observation)
+                    (action,) = explore(observation[None])
                     after = self._step(action)
                     ended = after.terminated or after.truncated
                     yield Transition(
@@ -187,7 +187,7 @@ class EpisodePlayer:
             observation, _ = self.env.reset(seed=self._seeds[0])
             return finite(self.spaces.flat_one(observation))
 
-    def _step(self, action: NDArray[np.float32] | int) -> StepResult:
+    def _step(self, action: NDArray[np.float32] | np.integer) -> StepResult:
         """Steps the environment by an action of the agent; raises `NotFinite`."""
         with self.guarded("step"):
             observation, reward, terminated, truncated, _ = self.env.step(

@@ -153,13 +153,13 @@ class Trainer(Host):
             finally:
                 close_all(self.note, self.collector, self.log_rows)
 
-    def explore(self, observation: NDArray[np.float32]) -> NDArray[np.float32] | int:
-        """An action to learn from, for one observation [obs]."""
+    def explore(self, observation: NDArray[np.float32]) -> NDArray[Any]:
+        """Actions to learn from, [batch, act] or choices [batch], for observations [batch, obs]."""
         early = self.state.step < self.agent.learning_starts
         if not (early and self.config.begun_from):  # else it sees, and acts, as where it learned
             self.engine.observe(observation)
             if early:
-                return self.agent.first_action(observation, lambda: self.spaces.random(self.rng))
+                return self.agent.first_actions(observation, lambda: self.spaces.random(self.rng))
         return self.engine.explore(observation, self.state.step, self.rng)
 
     def another_episode(self) -> bool:

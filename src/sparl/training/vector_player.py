@@ -60,7 +60,10 @@ class VectorPlayer(EpisodePlayer):
             # Made once here, so that it fails before the run begins.
             self._envpool(seed=0).close()
         self._vector: Any = None
-        self._idle = 0 if self.spaces.discrete else np.zeros(self.spaces.action_size, np.float32)
+        self._idle = np.zeros(run.envs, np.int64)
+        """Actions of environments that do not act."""
+        if not self.spaces.discrete:
+            self._idle = np.zeros((run.envs, self.spaces.action_size), np.float32)
 
     def transitions(self, explore: Explore, another: Callable[[], bool]) -> Iterator[Played]:
         """The transitions of episodes from number `begun` on, of all environments in turn.
@@ -70,7 +73,7 @@ class VectorPlayer(EpisodePlayer):
         dropped.
 
         Args:
-            explore: Gives the action for an observation.
+            explore: Gives the actions for observations.
             another: Whether another episode is to begin; called when one has ended.
         """
         observations = self._begin()
@@ -84,12 +87,11 @@ class VectorPlayer(EpisodePlayer):
                 break
             acting = playing & ~resetting
             last = np.flatnonzero(acting).max(initial=-1)
-            actions = [
-                explore(observation) if acts else self._idle
-                for observation, acts in zip(observations, acting, strict=True)
-            ]
+            actions = self._idle.copy()
+            if acting.any():
+                actions[acting] = explore(observations[acting])
             with self.guarded("step"):
-                results = self._stepping(self.spaces.to_env_action(np.stack(actions)))
+                results = self._stepping(self.spaces.to_env_action(actions))
             if self._run.vectorization != "sync":
                 yield None
             with self.guarded("step"):

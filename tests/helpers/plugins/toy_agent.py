@@ -37,8 +37,8 @@ class ToyAgent(OffPolicyAgent):
         return network(observation.T).T
 
     def explore(self, network: Any, observation: Any, action_size: int, step: int, rng: Any) -> Any:
-        noise = self.toy_noise * rng.standard_normal(action_size)
-        action = self.act(network, observation[None])[0]
+        noise = self.toy_noise * rng.standard_normal((len(observation), action_size))
+        action = self.act(network, observation)
         return np.clip(action + noise, -1.0, 1.0).astype(np.float32)
 
     def update(self, state: Any, batch: Any, key: Any) -> Any:

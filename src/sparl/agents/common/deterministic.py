@@ -24,11 +24,3 @@ def best_actions(
     if discrete:
         return greedy(network, observation)
     return np.clip(network(observation.T).T, -1.0, 1.0)
-
-
-def best_action(
-    network: Callable[[Any], Any], observation: NDArray[np.float32], discrete: bool
-) -> NDArray[np.float32] | int:
-    """The best action for one observation [obs]: see `best_actions`."""
-    (action,) = best_actions(network, observation[None], discrete)
-    return int(action) if discrete else action

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sparl.agents.common.discrete import chosen
 
 
-def draw(logits: NDArray[np.float32], rng: np.random.Generator) -> int:
-    """A choice drawn from the softmax of logits [choices]."""
+def draw(logits: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.integer]:
+    """Choices [batch] drawn from the softmax of logits [batch, choices]."""
     # The largest of the logits with Gumbel noise added is distributed as their softmax.
-    return int(np.argmax(logits + rng.gumbel(size=len(logits))))
+    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
 
 
 def log_probability(

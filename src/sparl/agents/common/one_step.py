@@ -93,9 +93,9 @@ class OneStepAgent(OnPolicyAgent):
         action_size: int,
         step: int,
         rng: np.random.Generator,
-    ) -> int:
-        """A choice drawn from the policy."""
-        return draw(network(observation[:, None])[:, 0], rng)
+    ) -> NDArray[np.integer]:
+        """Choices drawn from the policy."""
+        return draw(network(observation.T).T, rng)
 
     def update(
         self, state: AgentState, batch: Batch, key: UInt32[Array, " 2"]
