@@ -14,14 +14,16 @@ from drawing.output import Output
 
 LAYERS, TRAIN = "layers.json", "train_halfcheetah_256.json"
 PAIRS = "train_avx2_pairs.json"
-AVX2 = {
-    "train_avx2_td3.json": "TD3",
-    "train_avx2_ant.json": "TD3",
-    "train_avx2_sac.json": "SAC",
-    "train_avx2_crossq.json": "CrossQ",
-    PAIRS: "TD3",
+SHARED_ROWS = "layers_shared_rows.json"
+TABLES = {
+    # A machine as most laptops are, and a fast one with AVX-512.
+    "avx2.md": (
+        *("train_avx2_td3.json", "train_avx2_ant.json", "train_avx2_sac.json"),
+        *("train_avx2_crossq.json", PAIRS),
+    ),
+    "avx512.md": ("train_halfcheetah_256.json", "train_halfcheetah_1024.json"),
 }
-"""Of a machine as most laptops are."""
+AGENTS = {"td3": "TD3", "sac": "SAC", "crossq": "CrossQ"}
 WIDTHS, BATCH = (256, 1024), 256
 PEERS = {"sb3": "Stable-Baselines3", "sbx": "SBX"}
 
@@ -30,7 +32,11 @@ def outputs(folder: Path) -> list[Output]:
     """Of `results/speed`."""
     return [
         Output(folder / "speed.png", (folder / LAYERS, folder / TRAIN), picture),
-        Output(folder / "avx2.md", tuple(folder / name for name in AVX2), table),
+        *(
+            Output(folder / name, tuple(folder / file for file in files), table)
+            for name, files in TABLES.items()
+        ),
+        Output(folder / "layers_shared_rows.md", (folder / SHARED_ROWS,), layers_table),
     ]
 
 
@@ -53,13 +59,29 @@ def picture(files: dict[str, Path]) -> Figure:
 def table(files: dict[str, Path]) -> str:
     """A row for each contender of each setting, and for two runs of it side by side."""
     rows = []
-    for name, agent in AVX2.items():
-        measured = json.loads(files[name].read_text())
+    for name, path in files.items():
+        measured = json.loads(path.read_text())
+        setting = f"{AGENTS[measured['agent']]}, {measured['env']}, 2x{measured['width']}"
         for row in measured["rows"]:
             if name == PAIRS and row["runs"] == 1:
                 continue  # the first file has them, of more repetitions
-            rows.append([f"{agent}, {measured['env']}", *_cells(row)])
+            rows.append([setting, *_cells(row)])
     header = ["", "", "steps/s", "core us a step", "times the peer", "times dense"]
+    return style.table(header, rows)
+
+
+def layers_table(files: dict[str, Path]) -> str:
+    """A row for each pattern: how many times faster than dense, and the share of the peak."""
+    measured = json.loads(files[SHARED_ROWS].read_text())
+    found = {(row["pattern"], row["width"]): row for row in measured["rows"]}
+    widths = sorted({width for _, width in found})
+    rows = []
+    for pattern in dict.fromkeys(pattern for pattern, _ in found):
+        of = [found[pattern, width] for width in widths]
+        times = (f"{row['ratio_both']:.2f}" for row in of)
+        shares = (f"{100 * row['share_of_peak']:.0f} %" for row in of)
+        rows.append([pattern, *times, *shares])
+    header = ["", *(f"{w}: times dense" for w in widths), *(f"{w}: of the peak" for w in widths)]
     return style.table(header, rows)
 
 
@@ -126,7 +148,7 @@ def _training(axes: Axes, setting: dict[str, Any]) -> None:
     axes.set(
         title=f"Training, TD3 on {setting['env']}, 2x{setting['width']}",
         xlabel="environment steps per second, one update each",
-        xlim=(0, 1.15 * max(row["steps_per_second"] for row in rows)),
+        xlim=(0, 1.2 * max(row["steps_per_second"] for row in rows)),
     )
     style.plain(axes)
     axes.grid(visible=False, axis="y")

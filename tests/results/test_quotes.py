@@ -76,30 +76,6 @@ def test_the_front_page_or_the_documentation_quotes_all_patterns():
     assert all(agrees(quote, PATTERNS) for quote in quotes)
 
 
-def test_quoted_speeds_of_training_are_measured_ones():
-    measured = json.loads((RESULTS / "speed" / "train_halfcheetah_256.json").read_text())["rows"]
-    figures = {row["name"]: (row["steps_per_second"], row["ratio_to_sb3"]) for row in measured}
-    quotes = [table for path in FRONT for table in quoted(path) if _speeds(table)]
-    assert quotes, "no Markdown table has the steps/s of sparl and of Stable-Baselines3"
-    for quote in map(_speeds, quotes):
-        assert quote.keys() == figures.keys()
-        for name, cells in quote.items():
-            for cell, figure in zip(cells, figures[name], strict=True):
-                decimals = len(cell.partition(".")[2])
-                assert cell == f"{figure:.{decimals}f}", name
-
-
-def _speeds(table: Table) -> dict[str, tuple[str, str]]:
-    """Steps per second and ratio by contender, if it is a table of these."""
-    if not table or not {"steps/s", "ratio"} <= {*table[0]}:
-        return {}
-    found = {}
-    for row in table:
-        name = next(iter(row.values())).removesuffix(" TD3").removeprefix("sparl, ")
-        found[CONTENDERS.get(name, name)] = row["steps/s"], row["ratio"]
-    return found if "sb3" in found else {}
-
-
 def test_the_front_page_says_of_walker2d_what_the_study_says():
     study = {row["variant"]: row for row in STUDIES[RESULTS / "crossq_gate/walker2d/table.md"]}
     (quote,) = [t for t in quoted(ROOT / "README.md") if t and "critics" in t[0]]
