@@ -57,14 +57,15 @@ def main() -> None:
 
 def tell_cost(cost: dict[str, Any]) -> None:
     """Prints what `cortex_m4` measured."""
-    busy = cost["instructions"] / HERTZ / (SUBSTEPS * TIMESTEP)
-    print(
-        f"on an emulated Cortex-M4F: self-test {cost['cortex_m4']}, flash {cost['flash']:,} bytes,"
+    seconds = SUBSTEPS * TIMESTEP
+    told = (
+        f"self-test {cost['cortex_m4']}",
+        f"{cost['flash']:,} bytes of flash",
+        f"{cost['ram']:,} of RAM",
+        f"{cost['instructions']:,.0f} instructions an action",
+        f"which at one a cycle is {cost['instructions'] / HERTZ / seconds:.2%} of {HERTZ / 1e6:.0f} MHz",
     )
-    print(
-        f"RAM {cost['ram']:,} bytes, {cost['instructions']:,.0f} instructions an action: at one a"
-    )
-    print(f"cycle {100 * busy:.2f} % of 168 MHz, {1 / (SUBSTEPS * TIMESTEP):.0f} actions a second")
+    print(f"on an emulated Cortex-M4F: {', '.join(told)}")
 
 
 def sparl(*words: object) -> None:
