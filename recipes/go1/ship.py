@@ -57,13 +57,13 @@ def main() -> None:
 
 def tell_cost(cost: dict[str, Any]) -> None:
     """Prints what `cortex_m4` measured."""
-    seconds = SUBSTEPS * TIMESTEP
+    busy = cost["instructions"] / HERTZ / (SUBSTEPS * TIMESTEP)
     told = (
         f"self-test {cost['cortex_m4']}",
         f"{cost['flash']:,} bytes of flash",
         f"{cost['ram']:,} of RAM",
         f"{cost['instructions']:,.0f} instructions an action",
-        f"which at one a cycle is {cost['instructions'] / HERTZ / seconds:.2%} of {HERTZ / 1e6:.0f} MHz",
+        f"which at one a cycle is {busy:.2%} of {HERTZ / 1e6:.0f} MHz",
     )
     print(f"on an emulated Cortex-M4F: {', '.join(told)}")
 
