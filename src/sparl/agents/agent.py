@@ -277,7 +277,7 @@ class Agent(ABC):
         """Transitions that an update takes: a representation has a batch of its own."""
         return self.batch_size * (2 if self.ofenet else 1)
 
-    def build(self, key: jax.Array, sizes: Sequence[int], squash: bool = False) -> Network:
+    def build(self, key: jax.Array | None, sizes: Sequence[int], squash: bool = False) -> Network:
         """A dense network from `sizes`: inputs, hidden widths, outputs."""
         norm = None if self.norm == "none" else self.norm
         wired = (self.network, self.activation, norm, self.norm_place, self.norm_input)

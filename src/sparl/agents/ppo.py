@@ -188,10 +188,7 @@ class PPO(OnPolicyAgent):
         """
         keys = jax.random.split(key, 4)
         outputs = (*self.hidden, action_size), (*(self.critic_hidden or self.hidden), 1)
-        actor, critic = (
-            self.build(key, (observation_size, *sizes))
-            for key, sizes in zip(keys, outputs, strict=False)
-        )
+        actor, critic = (self.build(None, (observation_size, *sizes)) for sizes in outputs)
         parts: dict[str, dict[str, Any]] = {
             "actor": {"actor": orthogonal(keys[2], actor, SMALL_HEAD)},
             "critic": {"critic": orthogonal(keys[3], critic, 1.0)},

@@ -24,7 +24,7 @@ EXPANSION = 4
 
 
 def build(
-    key: jax.Array,
+    key: jax.Array | None,
     sizes: Sequence[int],
     squash: bool = False,
     kind: Kind = "mlp",
@@ -40,7 +40,8 @@ def build(
     authors' code: weights in blocks are He-normal, all others orthogonal, and biases 0.
 
     Args:
-        key: Draws the weights.
+        key: Draws the weights; None for zeros, where others are drawn later, which for every shape
+            takes a compilation.
         sizes: Inputs, hidden widths, outputs. A `simba` has one block for each hidden width, and
             all hidden widths must be equal.
         squash: Whether tanh follows the last layer, as for an actor.
@@ -52,6 +53,7 @@ def build(
     """
     inputs, *hidden, outputs = sizes
     if kind == "simba":
+        key = jax.random.key(0) if key is None else key
         return _simba(key, inputs, hidden, outputs, squash, activation)
     count = len(hidden) + 1
     wired = {"mlp": wiring.chain, "densenet": wiring.densenet, "d2rl": wiring.d2rl}[kind]
@@ -70,13 +72,16 @@ def feature_tower(
 
 
 def _with_default_weights(
-    key: jax.Array, wired: Wiring, inputs: int, outputs: Sequence[int], squash: bool = False
+    key: jax.Array | None, wired: Wiring, inputs: int, outputs: Sequence[int], squash: bool = False
 ) -> Network:
-    """A network with PyTorch's default weights; layer i has `outputs[i]` outputs."""
+    """A network with PyTorch's default weights, or zeros; layer i has `outputs[i]` outputs."""
     widths, layers = (inputs, *outputs), []
-    keys = jax.random.split(key, len(outputs))
+    keys = [None] * len(outputs) if key is None else jax.random.split(key, len(outputs))
     for layer_key, stage, rows in zip(keys, wired.stages, outputs, strict=True):
         columns = sum(widths[value] for value in stage.reads)
+        if layer_key is None:
+            layers.append(Dense(jnp.zeros((rows, columns)), jnp.zeros(rows)))
+            continue
         weight_key, bias_key = jax.random.split(layer_key)
         bound = columns**-0.5
         layers.append(
