@@ -60,7 +60,7 @@ COURSES = {
         ("sb3-sac", "sbx-crossq"),
     ),
     "any": Course(
-        *("any.yaml", 3_000_000, 100_000, "any.csv"),
+        *("any.yaml", 2_000_000, 100_000, "any.csv"),
         {
             "small": {},
             "sparse": {"hidden": [64, 64]}
@@ -173,7 +173,7 @@ def run_other(race: Race, who: str, seed: int, steps: int) -> None:
         envs = VecNormalize(DummyVecEnv([flat] * 16), gamma=0.98)
         scaled = envs.normalize_obs
         model = PPO(
-            *("MlpPolicy", envs, lambda left: 1e-3 * left),
+            *("MlpPolicy", envs, 1e-3),
             **{"n_steps": 256, "batch_size": 512, "n_epochs": 5, "gamma": 0.98, "ent_coef": 0.002},
             policy_kwargs={
                 "net_arch": {"pi": [32, 32], "vf": [64, 64]},
