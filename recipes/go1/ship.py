@@ -51,7 +51,7 @@ def main() -> None:
     export = run_folder / "export" / "c-int8"
     if not missing(CORTEX):
         tell_cost(cortex_m4(export))
-    print(f"trained in {minutes:.1f} minutes; now the C walks, {asked.episodes} episodes a command")
+    print(f"training took {minutes:.1f} minutes, this time; now the C walks")
     run(HERE / "walk.py", export, "--commands", asked.commands, "--episodes", asked.episodes)
 
 

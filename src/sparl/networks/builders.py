@@ -40,8 +40,8 @@ def build(
     authors' code: weights in blocks are He-normal, all others orthogonal, and biases 0.
 
     Args:
-        key: Draws the weights; None for zeros, where others are drawn later, which for every shape
-            takes a compilation.
+        key: Draws the weights. None gives zeros, for who draws others later: drawing compiles once
+            for every shape. A `simba` has its own weights even so.
         sizes: Inputs, hidden widths, outputs. A `simba` has one block for each hidden width, and
             all hidden widths must be equal.
         squash: Whether tanh follows the last layer, as for an actor.
