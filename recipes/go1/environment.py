@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import gymnasium as gym
 import mujoco
@@ -33,8 +33,8 @@ SUBSTEPS, TIMESTEP = 5, 0.004
 """Steps of the simulator for one action, and the seconds of each: 50 actions a second."""
 STAND: Floats = np.array([0.0, 0.9, -1.8] * 4)
 """Joint angles of a standing robot: hip, thigh and calf of each leg."""
-REACH: Floats = np.array([0.25, 0.5, 0.5] * 4)
-"""How far an action moves the targets from there, in radians."""
+REACH = 0.5
+"""How far an action moves the targets of thighs and calves from there, in radians."""
 STIFFNESS, DAMPING = 35.0, 0.5
 FOLLOWS = 0.5
 """Share of the way to its newest target that a joint's target goes at a step."""
@@ -45,9 +45,23 @@ FALLEN = 0.6
 ALIVE, TRACKED = 0.1, 2.0
 """Rewards of a step for not falling and for moving as told. Where standing earned much beside
 walking, it learned to stand."""
-POWER: dict[str, int] = {"forward": 1, "any": 2}
-"""Of the error beside what is asked for. A gait sways, and its square forgives that: with 1 a robot
-that is told anything walked at 1.4 m/s where 1.0 were asked for, and fell sideways."""
+
+
+class Task(NamedTuple):
+    """What differs by what the robot is told."""
+
+    power: int
+    """Of the error beside what is asked for. A gait sways, and its square forgives that: with 1 a
+    robot that was told anything walked at 1.4 m/s where 1.0 was asked for."""
+    tilt: float
+    """Cost of leaning: of the square of what of gravity does not point to its feet. With 1 a robot
+    that was told anything lunged that way, and fell."""
+    hips: float
+    """How far an action moves the targets of its hips, in radians. With 0.25 it stood where it was
+    told to go sideways."""
+
+
+TASKS = {"forward": Task(1, 1.0, 0.25), "any": Task(2, 5.0, 0.5)}
 TURNING: Floats = np.array([1.0, 1.0, 0.5])
 """What a rad/s counts beside a m/s."""
 SLOWEST: Floats = np.array([0.4, 0.25, 0.4])
@@ -145,6 +159,8 @@ class Go1(gym.Env):
             raise ValueError(f"commands is {commands!r}: it is one of {get_args(Commands)}")
         self.render_mode = render_mode
         self._commands, self._speed, self._max_steps = commands, speed, max_steps
+        self._task = TASKS[commands]
+        self._reach = np.array([self._task.hips, REACH, REACH] * 4)
         self.model = go1()
         self.data = mujoco.MjData(self.model)
         self._renderer: mujoco.Renderer | None = None
@@ -179,7 +195,7 @@ class Go1(gym.Env):
     ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
         before = self._target
         self._target = before + FOLLOWS * (np.clip(action, -1.0, 1.0) - before)
-        self.data.ctrl[:] = STAND + REACH * self._target
+        self.data.ctrl[:] = STAND + self._reach * self._target
         mujoco.mj_step(self.model, self.data, SUBSTEPS)
         self._steps += 1
         reward = self._reward(self._target - before)
@@ -256,11 +272,11 @@ class Go1(gym.Env):
         """`TRACKED` more for the velocity that is asked for, 0 more for standing."""
         off = np.linalg.norm(TURNING * (self.velocity() - self.command))
         asked = max(float(np.linalg.norm(TURNING * self.command)), 0.3)
-        tracked = max(1.0 - (float(off) / asked) ** POWER[self._commands], -1.0)
+        tracked = max(1.0 - (float(off) / asked) ** self._task.power, -1.0)
         tilt = self.gravity()[:2]
         torque = self.data.actuator_force
         cost = (
-            1.0 * float(tilt @ tilt)
+            self._task.tilt * float(tilt @ tilt)
             + 0.25 * float(self.data.qvel[2] ** 2)
             + 0.02 * float(self.data.qvel[3:5] @ self.data.qvel[3:5])
             + 0.05 * float(moved @ moved)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -174,10 +175,11 @@ def run_other(race: Race, who: str, seed: int, steps: int) -> None:
         scaled = envs.normalize_obs
         model = PPO(
             *("MlpPolicy", envs, 1e-3),
-            **{"n_steps": 256, "batch_size": 512, "n_epochs": 5, "gamma": 0.98, "ent_coef": 0.002},
+            **{"n_steps": 256, "batch_size": 512, "n_epochs": 5, "gamma": 0.98},
             policy_kwargs={
                 "net_arch": {"pi": [32, 32], "vf": [64, 64]},
                 "activation_fn": torch.nn.ReLU,
+                "log_std_init": math.log(0.4),
             },
             **{"seed": seed, "device": "cpu"},
         )
