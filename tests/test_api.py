@@ -51,7 +51,7 @@ class Record(sparl.Callback):
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("api") / "run"
     record = Record()
-    method = sparl.RNM(2, 4, interval=50)
+    method = sparl.RNM("2:4", interval=50)
     policy = sparl.train(ENV, TINY, method, out=out, callbacks=[record], **OFTEN)
     return policy, out, record.calls
 
@@ -141,7 +141,7 @@ def other(request, tmp_path_factory):
     """A trained policy of the other agents, and its run."""
     out = tmp_path_factory.mktemp(request.param) / "run"
     env, agent = {"sac": (ENV, TINY_SAC), "dqn": ("environments:Steps-v0", TINY_DQN)}[request.param]
-    return sparl.train(env, agent, sparl.RNM(2, 4), out=out, **OFTEN).policy, out
+    return sparl.train(env, agent, sparl.RNM("2:4"), out=out, **OFTEN).policy, out
 
 
 def test_policies_of_other_agents_are_saved_and_loaded(other, tmp_path):

@@ -41,6 +41,18 @@ def test_they_are_of_the_version_that_the_tests_are_about(name):
     assert "train_freq" not in config["agent"]  # which this version has
 
 
+@pytest.mark.parametrize("v, pattern", [(None, "2:4"), (1, "2:4"), (4, "2:4x4")])
+def test_a_pattern_that_was_recorded_as_numbers_is_read(v, pattern, tmp_path):
+    run = shutil.copytree(HERE / "td3-rnm", tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    assert "pattern" not in config["method"]
+    if v is not None:  # a later version had it
+        config["method"]["v"] = v
+        config.pop("digest", None)
+        (run / "config.json").write_text(json.dumps(config))
+    assert RunFolder.open(run).record().method == methods.RNM(pattern, interval=15)
+
+
 @pytest.mark.parametrize("of", ["run", "policy", "checkpoint"])
 def test_an_old_policy_acts_as_it_did(name, folder, of):
     if of == "checkpoint":

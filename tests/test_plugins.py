@@ -139,8 +139,8 @@ def test_help_has_the_options_of_the_named_plug_ins_alone(capsys):
 
 def test_an_agents_option_is_kept_where_a_method_has_an_internal_field_of_that_name():
     run, agent = sparl.RunConfig(ENV), ToyAgent(n=3)
-    asked = options.parse(spelling.command(run, agent, sparl.RNM(1, 4))[2:])
-    assert (asked.agent, asked.method) == (agent, sparl.RNM(1, 4))
+    asked = options.parse(spelling.command(run, agent, sparl.RNM("1:4"))[2:])
+    assert (asked.agent, asked.method) == (agent, sparl.RNM("1:4"))
 
 
 TOY_COPY = (HERE / "toy_agent.py").read_text()

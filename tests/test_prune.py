@@ -90,7 +90,7 @@ def test_it_begins_exactly_where_the_other_run_stands(trained, tmp_path):
 
 @pytest.mark.parametrize(
     "method",
-    [TO_ZERO, methods.RNM(2, 4, interval=15), methods.Magnitude(0.7, prunings=2)],
+    [TO_ZERO, methods.RNM("2:4", interval=15), methods.Magnitude(0.7, prunings=2)],
     ids=lambda method: method.name,
 )
 def test_it_resumes_bit_for_bit_without_the_other_run(trained_dqn, method, tmp_path):
@@ -110,7 +110,7 @@ def test_rows_of_n_of_m_are_chosen_in_what_was_left_by_dsp(trained_dqn, tmp_path
     """Structured pruning, then N:M on what is left; no weight is scaled up, `keep_norm` or not."""
     sparl.prune(trained_dqn, TO_ZERO, steps=60, out=tmp_path / "small", quiet=True)
     small, begins = sparl.load(tmp_path / "small").policy.network, Begins()
-    method = methods.RNM(2, 4, sparse_layers="all")
+    method = methods.RNM("2:4", sparse_layers="all")
     out = tmp_path / "sparse"
     sparl.prune(tmp_path / "small", method, steps=40, out=out, callbacks=[begins], quiet=True)
     part, name = begins.engine.agent.acting
@@ -135,7 +135,7 @@ def test_the_command_line_prunes_and_tells_how_to_go_on(trained_dqn, tmp_path, c
     options = ["--steps", "40", "--out", str(tmp_path / "run")]
     assert main(["prune", str(trained_dqn), "--method", "rnm", "--pattern", "1:4", *options]) == 0
     method = RunFolder(tmp_path / "run").read_config()[2]
-    assert method == sparl.RNM(1, 4, keep_norm=False)  # the weights have their size already
+    assert method == sparl.RNM("1:4", keep_norm=False)  # the weights have their size already
     told = capsys.readouterr().out
     assert f"sparl inspect {tmp_path / 'run'}" in told
     before, after = (

@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
     """A run of each agent; tests that change one copy it."""
     folder = tmp_path_factory.mktemp("runs")
     return {
-        name: sparl.train(env, agent, sparl.RNM(2, 4, interval=15), out=folder / name, **OFTEN)
+        name: sparl.train(env, agent, sparl.RNM("2:4", interval=15), out=folder / name, **OFTEN)
         for name, (env, agent) in AGENTS.items()
     }
 

@@ -27,7 +27,7 @@ POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
 MIRRORED = f"{__file__}:Mirrored"
 SHORT = OFTEN | {"steps": 120, "normalize_observations": True}
 LEARNED = {
-    "crossq": (POINT, TINY_CROSSQ, methods.RNM(2, 4, interval=15)),
+    "crossq": (POINT, TINY_CROSSQ, methods.RNM("2:4", interval=15)),
     "td3": (POINT, TINY, methods.SET(0.5, interval=20)),
     "dqn": (STEPS, TINY_DQN, methods.DSP(interval=10, begin=0.1, end=0.6, tolerance=1.0)),
     "ppo": (POINT, sparl.PPO(hidden=(16, 16), rollout=40, batch_size=20), methods.Magnitude(0.7)),
@@ -74,7 +74,7 @@ def swings(tmp_path_factory):
     agent = sparl.TD3(hidden=(32, 32), batch_size=32, learning_starts=200)
     out = tmp_path_factory.mktemp("swings") / "run"
     options = OFTEN | {"steps": 1500, "eval_every": 500, "checkpoint_every": 1500}
-    return sparl.train(POINT, agent, sparl.RNM(2, 4), out=out, **options)
+    return sparl.train(POINT, agent, sparl.RNM("2:4"), out=out, **options)
 
 
 def leaves(tree: Any) -> list[np.ndarray]:
@@ -174,7 +174,7 @@ def test_its_command_makes_it_again(swings, tmp_path):
     assert (asked.learning_rate, asked.learning_starts) == (1e-4, 1000)
     # What is pruned from it is no transfer.
     small = sparl.prune(
-        run.folder, methods.RNM(1, 4), steps=20, env=MIRRORED, out=tmp_path / "small", quiet=True
+        run.folder, methods.RNM("1:4"), steps=20, env=MIRRORED, out=tmp_path / "small", quiet=True
     )
     config, agent, method, _ = RunFolder(small.folder).read_config()
     assert spelling.command(config, agent, method)[:2] == ["sparl", "prune"]

@@ -2,7 +2,7 @@
 
 import sparl
 
-run = sparl.train("HalfCheetah-v5", method=sparl.RNM(2, 4), steps=100_000)
+run = sparl.train("HalfCheetah-v5", method=sparl.RNM("2:4"), steps=100_000)
 action, _ = run.predict(observation)
 """
 

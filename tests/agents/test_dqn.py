@@ -150,7 +150,7 @@ def test_without_a_fall_epsilon_is_its_end():
 
 @pytest.mark.parametrize("config", [CONFIG, DECAYED], ids=["plain", "decayed"])
 def test_a_sparse_value_network_trains_and_is_what_is_saved(config):
-    engine = Engine(config, RNM(2, 4, interval=10, sparse_layers="all"), COLUMNS, SEED)
+    engine = Engine(config, RNM("2:4", interval=10, sparse_layers="all"), COLUMNS, SEED)
     assert engine.learner.network_parts == ("q",)
     for batch in batches()[:20]:
         engine.update(batch)

@@ -43,7 +43,9 @@ def learned(out, env, config, method="dense", *, steps, seed=1, **options):
     return watch, sparl.train(env, config, method, out=out, callbacks=[watch], **options).policy
 
 
-@pytest.mark.parametrize("method", [sparl.RNM(2, 4, interval=1000), SET(0.8)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [sparl.RNM("2:4", interval=1000), SET(0.8)], ids=lambda m: m.name
+)
 def test_td3_learns_to_swing_a_pendulum_up(tmp_path, method):
     watch, policy = learned(tmp_path / "run", "Pendulum-v1", QUICK, method, steps=5000)
     # The first evaluation comes before the first update.

@@ -105,7 +105,7 @@ def test_batch_norms_learn_by_the_batch_and_remember_it():
     assert np.abs(np.asarray(before(jnp.asarray(x)) - y)).max() > 0.01
 
 
-@pytest.mark.parametrize("method", [Dense(), RNM(2, 4)], ids=["dense", "rnm"])
+@pytest.mark.parametrize("method", [Dense(), RNM("2:4")], ids=["dense", "rnm"])
 def test_the_kernels_train_it_as_jax_does(method, monkeypatch):
     # Plain gradient descent: Adam's first steps would make 1 of every rounding.
     found = learner(optimizer=optax.sgd(0.1))
@@ -184,7 +184,7 @@ def test_first_the_representation_alone_is_updated():
 def test_what_is_shipped_has_the_state_branch_and_nothing_else_of_it(tmp_path):
     """And with a method, the towers are sparse like all else."""
     config, options = replace(CONFIGS["sac"], representation_updates=10), OFTEN | {"steps": 80}
-    method = RNM(2, 4, sparse_layers="all")
+    method = RNM("2:4", sparse_layers="all")
     run = sparl.train("environments:Point-v0", config, method, out=tmp_path / "run", **options)
     trained = run.policy
     assert len(trained.network.layers) == 3 + 3 and trained.network.squash

@@ -137,7 +137,7 @@ def test_every_transition_is_learned_from_once_and_while_it_is_new(
 def test_sparse_networks_train_resume_and_are_saved(tmp_path):
     """Bit for bit, across restructurings, stopped in the middle of a batch."""
     config = replace(TINY_ON_POLICY, batch_size=6)
-    method = RNM(2, 4, interval=5, sparse_layers="all")
+    method = RNM("2:4", interval=5, sparse_layers="all")
     options = OFTEN | {"steps": 100}
     sparl.train(STEPS, config, method, out=tmp_path / "whole", **options)
     sparl.train(STEPS, config, method, out=tmp_path / "run", **options | {"steps": 40})

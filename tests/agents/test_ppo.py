@@ -198,7 +198,7 @@ def test_rewards_are_scaled_and_clipped_before_advantages_are_taken():
 
 TINY = PPO(hidden=(16, 16), batch_size=8, rollout=32, n_epochs=2, learning_rate=1e-3)
 SCALED = replace(TINY, normalize_rewards=True, learning_rate_schedule="linear")
-RNM_2_4 = RNM(2, 4, interval=16, sparse_layers="all")
+RNM_2_4 = RNM("2:4", interval=16, sparse_layers="all")
 FEW = OFTEN | {"steps": 128, "eval_every": 64, "envs": 2, "normalize_observations": True}
 POINT = "environments:Point-v0"
 

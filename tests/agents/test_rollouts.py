@@ -178,10 +178,10 @@ def test_a_rollout_that_would_end_within_a_step_is_refused(tmp_path):
 @pytest.mark.parametrize("envs", [1, 2])
 def test_a_stopped_run_ends_with_the_same_bytes(tmp_path, envs):
     options = OFTEN | {"steps": 320, "envs": envs}
-    sparl.train(STEPS, AGENT, sparl.RNM(2, 4, interval=10), out=tmp_path / "whole", **options)
+    sparl.train(STEPS, AGENT, sparl.RNM("2:4", interval=10), out=tmp_path / "whole", **options)
     with pytest.raises(Stopped):
         stop = StopAt(checkpoint=3)
-        method = sparl.RNM(2, 4, interval=10)
+        method = sparl.RNM("2:4", interval=10)
         sparl.train(STEPS, AGENT, method, out=tmp_path / "run", callbacks=[stop], **options)
     sparl.resume(tmp_path / "run", quiet=True)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

@@ -192,8 +192,8 @@ def test_exploration_is_a_sample_of_the_policy():
     "method",
     [
         Dense(),
-        RNM(2, 4, sparse_layers="all"),
-        RNM(2, 4, sparse_layers="all", straight_through=True),
+        RNM("2:4", sparse_layers="all"),
+        RNM("2:4", sparse_layers="all", straight_through=True),
     ],
 )
 def test_the_saved_policy_is_the_mean_alone(method):
@@ -207,7 +207,7 @@ def test_the_saved_policy_is_the_mean_alone(method):
 
 
 def test_methods_and_accounting_never_see_the_temperature():
-    engine = Engine(CONFIG, RNM(2, 4, interval=1), COLUMNS, SEED)
+    engine = Engine(CONFIG, RNM("2:4", interval=1), COLUMNS, SEED)
     assert engine.learner.network_parts == ("actor", "critics")
     assert "temperature" in engine.learner.parts
     assert set(engine.learner.all_networks()) == {
@@ -224,7 +224,7 @@ def test_methods_and_accounting_never_see_the_temperature():
 
 
 def test_a_straight_through_decay_leaves_the_temperature_alone():
-    method = RNM(2, 4, sparse_layers="all", straight_through=True)
+    method = RNM("2:4", sparse_layers="all", straight_through=True)
     engine = Engine(CONFIG, method, COLUMNS, SEED)
     engine.update(batches()[0])
     (moved,) = np.asarray(engine.learner.parts["temperature"].values)

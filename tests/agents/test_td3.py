@@ -218,7 +218,7 @@ def test_rnm_with_n_equal_to_m_equals_dense_bit_for_bit(default_emitter, monkeyp
     """In plain JAX: kernels add up in another order than XLA's dense product."""
     monkeypatch.setattr("sparl.kernels.native.why_not", "it is not wanted")
     dense = Engine(CONFIG, Dense(), COLUMNS, SEED)
-    sparse = Engine(CONFIG, RNM(4, 4, sparse_layers="all"), COLUMNS, SEED)
+    sparse = Engine(CONFIG, RNM("4:4", sparse_layers="all"), COLUMNS, SEED)
     for i, batch in enumerate(batches(), start=1):
         dense.update(batch)
         sparse.update(batch)

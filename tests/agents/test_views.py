@@ -55,9 +55,9 @@ for kind in (Bare, Told):
 def test_entries_that_nobody_sees_change_nothing(default_emitter, tmp_path, agent, frames):
     """Bit for bit the run of an environment that does not give them."""
     views = {"actor_obs": STATE, "critic_obs": ("state.at", "state.time"), "frame_stack": frames}
-    told = sparl.train("Told-v0", agent, RNM(2, 4), out=tmp_path / "told", **OFTEN, **views)
+    told = sparl.train("Told-v0", agent, RNM("2:4"), out=tmp_path / "told", **OFTEN, **views)
     bare = sparl.train(
-        "Bare-v0", agent, RNM(2, 4), out=tmp_path / "bare", **OFTEN, frame_stack=frames
+        "Bare-v0", agent, RNM("2:4"), out=tmp_path / "bare", **OFTEN, frame_stack=frames
     )
     one, other = told.policy.narrowed(), bare.policy
     for a, b in zip(jax.tree.leaves(one.network), jax.tree.leaves(other.network), strict=True):
@@ -71,7 +71,7 @@ def trained(tmp_path_factory):
     """An actor of what sensors measure, critics of everything, normalised observations."""
     out = tmp_path_factory.mktemp("views") / "run"
     options = OFTEN | {"actor_obs": STATE, "normalize_observations": True}
-    return sparl.train("Told-v0", TINY, RNM(2, 4), out=out, **options)
+    return sparl.train("Told-v0", TINY, RNM("2:4"), out=out, **options)
 
 
 def test_an_actor_sees_its_entries_alone_and_critics_all(trained):
@@ -94,7 +94,7 @@ def test_its_run_is_resumed_bit_for_bit_evaluated_and_reported(trained, tmp_path
     options = OFTEN | {"actor_obs": STATE, "normalize_observations": True}
     with pytest.raises(Stopped):
         sparl.train(
-            *("Told-v0", TINY, RNM(2, 4)), out=run, callbacks=[StopAt(checkpoint=2)], **options
+            *("Told-v0", TINY, RNM("2:4")), out=run, callbacks=[StopAt(checkpoint=2)], **options
         )
     again = sparl.resume(run, quiet=True)
     arrays = (folder / "policy" / "policy.safetensors" for folder in (run, trained.folder))

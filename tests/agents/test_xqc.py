@@ -197,7 +197,7 @@ def test_a_moved_distribution_keeps_its_mean_within_the_bounds():
 
 def test_stored_weights_of_sparse_layers_have_length_1():
     agent = XQC(hidden=(16,), critic_hidden=(16, 16), batch_size=8, bins=5)
-    engine = Engine(agent, RNM(1, 4), COLUMNS, SEED, planned_updates=10)
+    engine = Engine(agent, RNM("1:4"), COLUMNS, SEED, planned_updates=10)
     for part in ("actor", "critics"):
         for network in engine.learner.networks(part).values():
             # The head has no norm behind it, so its bias is a weight more.

@@ -24,7 +24,7 @@ from sparl.networks import accounting
 from sparl.training import inspect
 
 ENV = "environments:Point-v0"
-METHODS = {"dense": sparl.methods.Dense(), "rnm": sparl.RNM(1, 4, interval=30)}
+METHODS = {"dense": sparl.methods.Dense(), "rnm": sparl.RNM("1:4", interval=30)}
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from sparl.training import inspect
 STEPS, POINT = "environments:Steps-v0", "environments:Point-v0"
 METHODS = {
     "dense": methods.Dense(),
-    "rnm": methods.RNM(1, 4, interval=30),
+    "rnm": methods.RNM("1:4", interval=30),
     "static": methods.Static(0.8),
     "gst": methods.GST(interval=100, smallest=2, sparsity=0.3, increment=0.3, tolerance=1.0),
     "dsp": methods.DSP(interval=10, begin=0.1, end=0.6, tolerance=1.0),

@@ -61,7 +61,7 @@ PROBE = """<script>addEventListener("load", () => {
 def report(tmp_path_factory):
     """The report of two runs, with films."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, method in {"dense": methods.Dense(), "rnm": sparl.RNM(1, 4, interval=30)}.items():
+    for name, method in {"dense": methods.Dense(), "rnm": sparl.RNM("1:4", interval=30)}.items():
         sparl.train("environments:Steps-v0", TINY_DQN, method, out=folder / name, **OFTEN)
     return sparl.report(folder, folder / "report.html")
 

@@ -19,17 +19,17 @@ def setting(method=None, agent=None, **run):
 def test_runs_that_differ_in_seed_alone_are_one_variant():
     assert setting(seed=1) == setting(seed=2)
     assert setting(buffer_size=10) != setting()
-    assert setting(sparl.RNM(1, 4)) != setting(sparl.RNM(1, 8))
+    assert setting(sparl.RNM("1:4")) != setting(sparl.RNM("1:8"))
     assert setting(agent={"tau": 0.1}) != setting()
 
 
 def test_a_label_is_the_method_where_that_is_all_that_differs():
-    assert variant_labels([setting(), setting(sparl.RNM(1, 8))]) == ["dense", "rnm"]
+    assert variant_labels([setting(), setting(sparl.RNM("1:8"))]) == ["dense", "rnm"]
     assert variant_labels([setting(agent={"hidden": (8, 8), "gamma": 0.5})]) == ["dense"]
 
 
 def test_a_label_has_the_options_of_the_method_that_differ():
-    variants = [sparl.RNM(1, 8), sparl.RNM(2, 4), sparl.RNM(2, 4, interval=0), Dense()]
+    variants = [sparl.RNM("1:8"), sparl.RNM("2:4"), sparl.RNM("2:4", interval=0), Dense()]
     assert variant_labels([setting(method) for method in variants]) == [
         "rnm pattern=1:8 interval=1000",
         "rnm pattern=2:4 interval=1000",
@@ -64,7 +64,7 @@ def test_a_label_has_the_agent_where_there_are_several():
 def test_different_variants_have_different_labels():
     configs = [
         setting(method, {"tau": tau, "hidden": hidden}, log_every=log_every)
-        for method in (Dense(), sparl.RNM(1, 4), sparl.RNM(1, 4, keep_norm=False))
+        for method in (Dense(), sparl.RNM("1:4"), sparl.RNM("1:4", keep_norm=False))
         for tau in (0.005, 0.01)
         for hidden in ((8, 8), (8,))
         for log_every in (10, 1000)
@@ -76,7 +76,7 @@ def test_other_differences_leave_out_widths_methods_and_shared_options():
     variants = [
         setting(agent={"learning_rate": 0.001, "hidden": (8, 8)}),
         setting(sparl.RNM(), agent={"learning_rate": 0.0003}),
-        setting(sparl.RNM(1, 8), agent={"learning_rate": 0.0003}, buffer_size=50),
+        setting(sparl.RNM("1:8"), agent={"learning_rate": 0.0003}, buffer_size=50),
     ]
     assert other_differences(variants) == [
         "learning_rate 0.001 / 0.0003",

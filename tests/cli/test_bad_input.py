@@ -115,7 +115,7 @@ def test_patterns_that_are_not_possible(pattern, tmp_path, capsys):
 
 
 def test_a_group_wider_than_a_layer_is_allowed_and_explained(tmp_path, capsys):
-    method = sparl.RNM(2, 8, sparse_layers="all")
+    method = sparl.RNM("2:8", sparse_layers="all")
     options = OFTEN | {"quiet": False, "steps": 60}
     sparl.train("environments:Point-v0", TINY, method, out=tmp_path / "run", **options)
     told = capsys.readouterr().err
@@ -151,9 +151,9 @@ def test_run_options_out_of_range(option, tmp_path):
 
 def test_options_of_a_method_out_of_range():
     with pytest.raises(BadValue, match="interval is -1"):
-        sparl.RNM(2, 4, interval=-1)
+        sparl.RNM("2:4", interval=-1)
     with pytest.raises(BadValue, match="dormant_decay is nan"):
-        sparl.RNM(2, 4, dormant_decay=float("nan"))
+        sparl.RNM("2:4", dormant_decay=float("nan"))
 
 
 def test_an_option_of_another_method_is_refused(tmp_path, capsys):

@@ -43,7 +43,7 @@ def test_options_reach_the_config(run):
     assert config["agent"]["hidden"] == [16, 16]
     assert config["agent"]["policy_delay"] == 3
     assert config["method"]["name"] == "rnm"
-    assert (config["method"]["n"], config["method"]["m"]) == (1, 4)
+    assert config["method"]["pattern"] == "1:4"
     assert config["method"]["keep_norm"] is False
     assert config["versions"]["sparl"] == sparl.__version__
 

@@ -27,8 +27,8 @@ AGENTS = [
     sparl.DQN(double=False, epsilon_end=0.0, learning_rate_by_density=True),
 ]
 CHANGED = [
-    methods.RNM(1, 8, interval=7, sparse_layers="auto", least_inputs=4, keep_norm=False),
-    methods.RNM(1, 8, actor_pattern="none", first_pattern="1:4x2", head_pattern="none"),
+    methods.RNM("1:8", interval=7, sparse_layers="auto", least_inputs=4, keep_norm=False),
+    methods.RNM("1:8", actor_pattern="none", first_pattern="1:4x2", head_pattern="none"),
     methods.SET(
         0.75, actor_sparsity=0.5, critic_sparsity=0.125, allocation="uniform", drop="magnitude"
     ),
@@ -62,7 +62,7 @@ def test_the_command_of_a_pruned_run_prunes_the_run_it_began_with(method):
 
 
 def test_what_has_its_default_is_not_said():
-    words = spelling.command(RUNS[0], sparl.TD3(), sparl.RNM(2, 4, interval=5))
+    words = spelling.command(RUNS[0], sparl.TD3(), sparl.RNM("2:4", interval=5))
     told = "sparl train HalfCheetah-v5 --agent td3 --method rnm"
     assert " ".join(words) == f"{told} --steps 1000000 --pattern 2:4 --interval 5"
 
@@ -95,16 +95,15 @@ def test_a_choice_that_there_is_not_is_a_usage_error(word, capsys):
     assert word.split("=")[1] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("word", ["--n", "--m", "--v"])
-def test_internal_fields_of_a_method_are_no_options(word, capsys):
-    assert {"n", "m", "v"} == sparl.RNM.internal
-    for parse in (options.parse, options.parse_prune):
-        with pytest.raises(SystemExit) as ended:
-            parse(["Pendulum-v1", "--method", "rnm", word, "4"])
-        assert ended.value.code == 2
-        assert word in capsys.readouterr().err
+def test_internal_fields_of_a_method_are_no_options():
+    assert {"last_drop"} == methods.RigL.internal
+    with pytest.raises(BadValue, match="--last-drop is no option of method rigl, but of set"):
+        options.parse(["Pendulum-v1", "--method", "rigl", "--last-drop", "0.1"])
+
+
+def test_a_pattern_is_one_option():
     method = options.parse(["Pendulum-v1", "--method", "rnm", "--pattern", "1:4x2"]).method
-    assert method == methods.RNM(1, 4, 2)
+    assert method == methods.RNM("1:4x2")
     assert type(method) is methods.RNM
 
 

@@ -51,7 +51,7 @@ def test_another_method_has_options_of_its_own():
     asked = options.parse(["--preset", "CartPole-v1", "--method", "dsp"])
     assert asked.method == DSP() and asked.agent.n_epochs == 20
     asked = options.parse(["--preset", "CartPole-v1", "--method", "rnm", "--interval", "7"])
-    assert asked.method == RNM(1, 8, interval=7)
+    assert asked.method == RNM("1:8", interval=7)
 
 
 def test_another_agent_is_refused_by_the_names_of_both():

@@ -116,7 +116,7 @@ def test_a_student_needs_its_teacher_to_learn_alone(taught, tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        *({"steps": 700}, {"seed": 5}, {"method": sparl.RNM(1, 2)}, {"max_episode_steps": 9}),
+        *({"steps": 700}, {"seed": 5}, {"method": sparl.RNM("1:2")}, {"max_episode_steps": 9}),
         {"normalize_observations": True},
     ],
 )
@@ -147,7 +147,7 @@ def test_a_student_is_no_code_of_others_and_its_size_is_beside_the_dense_one(tau
 def test_a_sparse_student_that_was_stopped_ends_with_the_same_bytes(tmp_path):
     teacher = save_teacher(tmp_path / "teacher", POINT)
     options = SHORT | {"steps": 200, "hidden": (16, 16)}
-    method = sparl.RNM(2, 4, interval=15)
+    method = sparl.RNM("2:4", interval=15)
     sparl.distill(teacher, method, env=POINT, out=tmp_path / "whole", **options)
     stop = [StopAt(checkpoint=1)]
     with pytest.raises(Stopped):
@@ -198,7 +198,7 @@ def test_the_command_says_what_was_kept(tmp_path, capsys):
     assert "teacher" in told and "random actions" in told and "student 4" in told
     recorded = RunFolder(out).read_config()
     assert isinstance(recorded.agent, DAgger) and recorded.agent.teacher == str(teacher)
-    assert recorded.method.pattern.n == 2
+    assert recorded.method.pattern == "2:4"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from sparl.training import snapshot
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from sparl.distributed import RayCollector, connected  # noqa: E402
 
-RNM = sparl.RNM(2, 4, interval=15)
+RNM = sparl.RNM("2:4", interval=15)
 WITH_OFENET = replace(
     TINY_SAC,
     **SMALL_OFENET | {"representation_layers": 2},

@@ -193,7 +193,7 @@ FAST_DQN = replace(TINY_DQN, learning_rate=0.05)  # so that eight updates change
 WITH_OFENET = replace(
     TINY_SAC, **SMALL_OFENET, learning_rate=0.05, representation_updates=0, activation="swish"
 )
-RNM = sparl.RNM(2, 4, interval=2)
+RNM = sparl.RNM("2:4", interval=2)
 DSP = sparl.methods.DSP(interval=2, begin=0.0, end=0.5, tolerance=1.0)
 DENSE_BYTES = {
     "q": 4 * (5 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3),
@@ -245,7 +245,7 @@ def test_an_actor_acts_exactly_as_the_learner_with_the_weights_it_is_sent(agent,
 def test_an_order_ends_with_its_episode():
     run = RunConfig("environments:Numbered-v0", seed=3, actors=2)
     columns = Columns(2, 1)
-    engine = Engine(TINY, sparl.RNM(2, 4), columns, 0)
+    engine = Engine(TINY, sparl.RNM("2:4"), columns, 0)
     publisher, actor = Publisher(engine), Actor(run, run.maker(), TINY, columns)
     weights = publisher.newest()
     sent = weights.values, publisher.topology

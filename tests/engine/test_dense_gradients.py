@@ -35,7 +35,7 @@ class Asking(Static):
 
 
 def test_dense_copies_of_straight_through_layers_have_no_dormant_weights():
-    method = RNM(1, 4, straight_through=True, sparse_layers="all")
+    method = RNM("1:4", straight_through=True, sparse_layers="all")
     engine = engine_of("dqn", method)
     engine.learner = with_random_moments(engine.learner, np.random.default_rng(0))
     dense = densified(engine.learner).parts["q"]

@@ -45,7 +45,7 @@ def called(forward, part, x):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16, 40])
-@pytest.mark.parametrize("method", [Dense(), RNM(2, 4), RNM(1, 8, sparse_layers="all")])
+@pytest.mark.parametrize("method", [Dense(), RNM("2:4"), RNM("1:8", sparse_layers="all")])
 def test_values_are_those_of_the_compiled_call(method, batch):
     found = learner(method)
     outside = on_host(found)
@@ -60,7 +60,7 @@ def test_values_are_those_of_the_compiled_call(method, batch):
 
 @pytest.mark.parametrize("kind", WIRED)
 def test_values_are_those_of_the_compiled_call_in_any_wiring(kind):
-    found = learner(RNM(2, 4, sparse_layers="all"), WIRED[kind])
+    found = learner(RNM("2:4", sparse_layers="all"), WIRED[kind])
     # Norms that are not those of the start, too.
     values = found.parts["actor"].values
     values = values + 0.1 * jax.random.uniform(jax.random.key(2), values.shape)
@@ -88,11 +88,11 @@ def test_networks_may_hold_more_numbers_than_float32_tells_apart():
 
 
 def test_layers_that_the_kernels_do_not_know_are_left_to_xla():
-    assert_left_to_xla(learner(RNM(2, 4, straight_through=True)))
+    assert_left_to_xla(learner(RNM("2:4", straight_through=True)))
 
 
 def test_without_kernels_xla_does_it(monkeypatch):
-    found = learner(RNM(2, 4))
+    found = learner(RNM("2:4"))
     monkeypatch.setattr(native, "why_not", "no compiler")
     assert_left_to_xla(found)
 
@@ -107,7 +107,7 @@ def assert_left_to_xla(found):
 
 
 def test_what_does_not_fit_is_refused():
-    found = learner(RNM(2, 4))
+    found = learner(RNM("2:4"))
     part, outside = found.parts["actor"], on_host(found)
     x = np.zeros((5, 1), np.float32)
     with pytest.raises(ValueError, match="values and"):

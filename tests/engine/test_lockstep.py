@@ -20,8 +20,8 @@ from sparl.replay import Columns
 SMALL = {"hidden": (16, 16), "batch_size": 8, "learning_rate": 1e-3}
 CONTINUOUS, DISCRETE = Columns(5, 3), Columns(5, 4, discrete=True)
 CASES = {
-    "td3": (TD3(**SMALL), RNM(2, 4), CONTINUOUS),
-    "dqn": (DQN(**SMALL, learning_rate_schedule="linear"), RNM(2, 4), DISCRETE),
+    "td3": (TD3(**SMALL), RNM("2:4"), CONTINUOUS),
+    "dqn": (DQN(**SMALL, learning_rate_schedule="linear"), RNM("2:4"), DISCRETE),
 }
 SEEDS = (3, 1, 7)
 

@@ -24,7 +24,7 @@ OFENET = {
     "representation_updates": 0,
 }
 CASES = {
-    "td3": (TD3(**SMALL, policy_delay=3), RNM(2, 4), CONTINUOUS),
+    "td3": (TD3(**SMALL, policy_delay=3), RNM("2:4"), CONTINUOUS),
     "sac-dsp": (SAC(**SMALL), methods.DSP(interval=10), CONTINUOUS),
     "sac-ofenet": (SAC(**SMALL, **OFENET), methods.SET(0.5), CONTINUOUS),
     "dqn-annealed": (

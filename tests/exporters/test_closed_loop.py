@@ -45,11 +45,11 @@ def positions(act):
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C compiler: cc, gcc or clang")
-@pytest.mark.parametrize("pattern", [(1, 8), (2, 4, 4)], ids=str)
+@pytest.mark.parametrize("pattern", ["1:8", "2:4x4"])
 def test_the_walk_by_the_c_is_that_by_the_policy(pattern, tmp_path):
     agent = sparl.TD3(hidden=(32, 32), batch_size=16, learning_starts=50)
     options = {"steps": 150, "eval_episodes": 1, "quiet": True}
-    method = sparl.RNM(*pattern, sparse_layers="all")
+    method = sparl.RNM(pattern, sparse_layers="all")
     sparl.train(ENV, agent, method, out=tmp_path / "run", **options)
     sparl.export(tmp_path / "run", "c", out=tmp_path / "c")
     policy = sparl.load(tmp_path / "run")

@@ -358,7 +358,7 @@ def test_weights_that_float16_cannot_hold_are_refused():
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     agent = sparl.TD3(hidden=(32, 32), learning_starts=200)
-    method = sparl.RNM(1, 4)
+    method = sparl.RNM("1:4")
     sparl.train("Pendulum-v1", agent, method, steps=600, out=folder, quiet=True, eval_episodes=1)
     return folder
 

@@ -29,7 +29,7 @@ ENV = "environments:Point-v0"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("fuzz") / "run"
-    sparl.train(ENV, TINY, sparl.RNM(2, 4, interval=20), out=out, **OFTEN)
+    sparl.train(ENV, TINY, sparl.RNM("2:4", interval=20), out=out, **OFTEN)
     return out
 
 

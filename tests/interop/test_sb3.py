@@ -150,7 +150,7 @@ def test_the_replay_is_filled_by_the_agent_itself(imported):
 
 @pytest.mark.parametrize("name", ENVS)
 def test_an_imported_run_can_be_pruned(name, imported, tmp_path):
-    method = methods.RNM(1, 4, sparse_layers="all", keep_norm=False)
+    method = methods.RNM("1:4", sparse_layers="all", keep_norm=False)
     policy = sparl.prune(imported[name], method, steps=40, out=tmp_path / "run", quiet=True)
     engine, state = snapshot(RunFolder(tmp_path / "run"))
     assert engine.updates == 40 == state.step  # it learns from the first step on

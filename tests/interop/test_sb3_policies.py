@@ -113,7 +113,7 @@ def test_ppo_goes_on_with_its_moments_and_learns(tmp_path):
         wanted = state[names.index(f"{layer}.weight")]
         np.testing.assert_array_equal(moment.layers[-1].weight, wanted["exp_avg"])
         assert int(adam.count) == int(wanted["step"])
-    method = sparl.RNM(2, 4, sparse_layers="all", keep_norm=False)
+    method = sparl.RNM("2:4", sparse_layers="all", keep_norm=False)
     run.prune(method, steps=64, out=tmp_path / "small", quiet=True)
     engine, _ = snapshot(RunFolder(tmp_path / "small"))
     assert engine.sparsity > 0.4 and engine.updates == 2 * 2 * 2  # two rollouts of 32 steps

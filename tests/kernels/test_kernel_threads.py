@@ -79,7 +79,7 @@ for _ in range(10):
     state, y = step(state, x, target)
 print(bits((state, y)).hexdigest())
 
-engine = Engine(TD3(), RNM(1, 8, 4, interval=10), Columns(17, 6), seed=0)
+engine = Engine(TD3(), RNM("1:8x4", interval=10), Columns(17, 6), seed=0)
 for _ in range(25):
     rows = rng.normal(size=(256, engine.columns.width)).astype(np.float32)
     engine.update(rows)

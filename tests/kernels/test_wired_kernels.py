@@ -135,7 +135,7 @@ def test_activations_are_exact_to_rounding_from_the_smallest_to_the_largest(acti
 @pytest.mark.parametrize("kind", ["mlp", "densenet", "d2rl"])
 def test_a_network_in_one_kernel_equals_its_layers_run_one_by_one(kind):
     dense = build_network(jax.random.key(0), (7, 40, 30, 3), True, kind, "swish")
-    networks, _ = RNM(2, 4).start(
+    networks, _ = RNM("2:4").start(
         {"actor": {"actor": dense}}, jax.random.key(1), {"actor": "actor"}
     )
     network, x = networks["actor"]["actor"], jax.random.normal(jax.random.key(2), (7, 20))
@@ -173,7 +173,7 @@ def test_batch_norms_refuse_gradients_of_values_and_other_shapes():
 
 def test_a_tower_in_one_kernel_equals_its_layers_run_one_by_one():
     dense = feature_tower(jax.random.key(0), 7, (30, 20, 25), "swish")
-    networks, _ = RNM(2, 4).start({"a": {"a": dense}}, jax.random.key(1), {"a": "actor"})
+    networks, _ = RNM("2:4").start({"a": {"a": dense}}, jax.random.key(1), {"a": "actor"})
     tower, rng = networks["a"]["a"], np.random.default_rng(0)
     norms = tuple(
         BatchNorm(

@@ -23,7 +23,7 @@ def state_of(progress=None, before_step=None, after_step=None, **rules) -> Agent
     """Two parts of one network each, the first sparse, that plain gradient descent trains."""
     keys = jax.random.split(jax.random.key(0))
     networks = {name: {name: build(key, (4, 16, 2))} for name, key in zip("ab", keys, strict=True)}
-    method = RNM(2, 4, sparse_layers="all")
+    method = RNM("2:4", sparse_layers="all")
     sparse, _ = method.start({"a": networks["a"]}, jax.random.key(1), {"a": "actor"})
     learner = Learner.start(
         networks | sparse,

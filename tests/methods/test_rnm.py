@@ -76,10 +76,10 @@ def network_of(learner: Learner) -> Network:
 
 
 @pytest.mark.parametrize("straight_through", [False, True])
-@pytest.mark.parametrize("n, m", [(2, 4), (1, 8)])
-def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_through):
+@pytest.mark.parametrize("pattern", ["2:4", "1:8"])
+def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(pattern, straight_through):
     dense = build(jax.random.key(1), (10, 16))
-    method = RNM(n, m, sparse_layers="all", straight_through=straight_through)
+    method = RNM(pattern, sparse_layers="all", straight_through=straight_through)
     sparse, _ = start(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
         norms = [np.linalg.norm(np.asarray(la.to_dense(), np.float64)) for la in (before, after)]
@@ -95,7 +95,7 @@ def test_start_keeps_the_frobenius_norm_of_each_sparse_layer(n, m, straight_thro
 
 def test_start_without_keep_norm_keeps_the_largest_as_they_are():
     dense = plain((Dense(jnp.array([[1.0, -4.0, 3.0, 2.0]]), jnp.zeros(1)),), False)
-    sparse, state = start(RNM(2, 4, sparse_layers="all", keep_norm=False), dense)
+    sparse, state = start(RNM("2:4", sparse_layers="all", keep_norm=False), dense)
     assert sparse.layers[0].to_dense().tolist() == [[0.0, -4.0, 3.0, 0.0]]
     assert state["actor"]["0"][0, [0, 3]].tolist() == [1.0, 2.0]
 
@@ -103,7 +103,7 @@ def test_start_without_keep_norm_keeps_the_largest_as_they_are():
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
     dense = build(jax.random.key(1), (10, 7))  # 10 does not divide by 4
-    method = RNM(4, 4, sparse_layers="all", straight_through=straight_through)
+    method = RNM("4:4", sparse_layers="all", straight_through=straight_through)
     sparse, _ = start(method, dense)
     for before, after in zip(dense.layers, sparse.layers, strict=True):
         assert isinstance(after, StraightThrough if straight_through else RowSparse)
@@ -123,7 +123,7 @@ def test_start_with_n_equal_to_m_changes_no_bit(straight_through):
     ],
 )
 def test_sparse_layers_selects_the_layers(sparse_layers, sizes, positions):
-    method = RNM(2, 4, sparse_layers=sparse_layers)
+    method = RNM("2:4", sparse_layers=sparse_layers)
     sparse, dormant = start(method, build(jax.random.key(0), sizes))
     assert [i for i, la in enumerate(sparse.layers) if isinstance(la, RowSparse)] == positions
     assert list(dormant["actor"]) == [str(i) for i in positions]
@@ -132,22 +132,22 @@ def test_sparse_layers_selects_the_layers(sparse_layers, sizes, positions):
 
 def test_notes_name_networks_without_sparse_layers_and_rows_shorter_than_m():
     networks = {"actor": {"actor": build(jax.random.key(0), (3, 16, 2))}}
-    (note,) = RNM(2, 4).notes(networks, ROLES, None)
+    (note,) = RNM("2:4").notes(networks, ROLES, None)
     assert "actor has no layer to make sparse" in note
-    (note,) = RNM(2, 4, sparse_layers="auto", least_inputs=9).notes(networks, ROLES, None)
+    (note,) = RNM("2:4", sparse_layers="auto", least_inputs=9).notes(networks, ROLES, None)
     assert "would keep fewer than 9 inputs" in note
-    (note,) = RNM(2, 4, sparse_layers="all").notes(networks, ROLES, None)
+    (note,) = RNM("2:4", sparse_layers="all").notes(networks, ROLES, None)
     assert "actor.hidden_0 has 3 inputs, fewer than M = 4" in note and "keeps 2" in note
     # An actor with a pattern of its own goes by that one.
     wide = {"actor": {"actor": build(jax.random.key(0), (16, 32, 3))}}
-    assert RNM(1, 16, actor_pattern="1:2").notes(wide, ROLES, None) == []
-    every = RNM(1, 16, sparse_layers="all", actor_pattern="none")
+    assert RNM("1:16", actor_pattern="1:2").notes(wide, ROLES, None) == []
+    every = RNM("1:16", sparse_layers="all", actor_pattern="none")
     assert every.notes(wide, ROLES, None) == []
 
 
 def test_a_layer_that_begins_with_zeros_stays_finite():
     zeros = plain((Dense(jnp.zeros((2, 8)), jnp.zeros(2)),), False)
-    sparse, _ = start(RNM(2, 4, sparse_layers="all"), zeros)
+    sparse, _ = start(RNM("2:4", sparse_layers="all"), zeros)
     assert not np.asarray(sparse.layers[0].weight).any()
 
 
@@ -177,7 +177,7 @@ def test_a_layer_that_begins_with_zeros_stays_finite():
     ],
 )
 def test_patterns_by_layer(options, critic, actor):
-    network, method = build(jax.random.key(0), (12, 16, 16, 3)), RNM(2, 4, **options)
+    network, method = build(jax.random.key(0), (12, 16, 16, 3)), RNM("2:4", **options)
     for role, expected in (("critic", critic), ("actor", actor or critic)):
         assert [str(method.patterns(network, role).get(i, "")) for i in range(3)] == expected
 
@@ -185,8 +185,8 @@ def test_patterns_by_layer(options, critic, actor):
 @pytest.mark.parametrize(
     "method, actor, critic",
     [
-        (RNM(1, 2, actor_pattern="1:16"), [1], [0, 1]),
-        (RNM(1, 16, actor_pattern="1:2"), [0, 1], [1]),
+        (RNM("1:2", actor_pattern="1:16"), [1], [0, 1]),
+        (RNM("1:16", actor_pattern="1:2"), [0, 1], [1]),
     ],
 )
 def test_whether_a_first_layer_is_large_enough_goes_by_its_own_pattern(method, actor, critic):
@@ -199,12 +199,12 @@ def test_whether_a_first_layer_is_large_enough_goes_by_its_own_pattern(method, a
     "method, sizes, positions",
     [
         # 2:4 keeps 8 of 15 inputs (2 of each whole group, 2 of the last 3), and 7 of 13.
-        (RNM(2, 4), (15, 64, 64, 2), [0, 1]),
-        (RNM(2, 4), (13, 64, 64, 2), [1]),
-        (RNM(2, 4), (32, 12, 64, 2), [0]),  # a layer that reads 12 neurons keeps 6 of them
-        (RNM(1, 8), (348, 256, 256, 17), [0, 1]),  # Humanoid-v5: 44 of 348
-        (RNM(1, 8, least_inputs=45), (348, 256, 256, 17), []),
-        (RNM(1, 8, actor_pattern="1:4", least_inputs=45), (348, 256, 256, 17), [0, 1]),
+        (RNM("2:4"), (15, 64, 64, 2), [0, 1]),
+        (RNM("2:4"), (13, 64, 64, 2), [1]),
+        (RNM("2:4"), (32, 12, 64, 2), [0]),  # a layer that reads 12 neurons keeps 6 of them
+        (RNM("1:8"), (348, 256, 256, 17), [0, 1]),  # Humanoid-v5: 44 of 348
+        (RNM("1:8", least_inputs=45), (348, 256, 256, 17), []),
+        (RNM("1:8", actor_pattern="1:4", least_inputs=45), (348, 256, 256, 17), [0, 1]),
     ],
 )
 def test_auto_makes_layers_sparse_by_what_a_neuron_keeps(method, sizes, positions):
@@ -216,7 +216,7 @@ def test_auto_makes_layers_sparse_by_what_a_neuron_keeps(method, sizes, position
 
 def test_a_network_without_a_head_has_no_head_pattern():
     tower = feature_tower(jax.random.key(0), 40, (8, 8), "relu")
-    patterns = RNM(2, 4, head_pattern="1:8").patterns(tower, "representation")
+    patterns = RNM("2:4", head_pattern="1:8").patterns(tower, "representation")
     assert {i: str(pattern) for i, pattern in patterns.items()} == {0: "2:4", 1: "2:4"}
 
 
@@ -228,11 +228,23 @@ def test_a_pattern_that_there_is_not_is_refused_by_the_option(option):
         RNM(**{option: "some"})
 
 
+def test_a_pattern_that_is_no_text_is_told_how_it_is_written():
+    method = RNM()
+    object.__setattr__(method, "pattern", 2)  # RNM(2) is stopped by the tests' own checks of types
+    with pytest.raises(BadValue, match="pattern is 2: write it as a text, '2:4'"):
+        method.__post_init__()
+
+
+def test_the_same_pattern_written_in_two_ways_is_the_same_method():
+    assert RNM(" 1:8x1 ") == RNM("1:8")
+    assert RNM("1:8x4") != RNM("1:8")
+
+
 # What a restructuring does
 
 
 def test_dormant_weights_wake_up_at_their_dormant_value():
-    method = RNM(2, 4, sparse_layers="all", keep_norm=False)
+    method = RNM("2:4", sparse_layers="all", keep_norm=False)
     dense = plain((Dense(jnp.array([[4.0, 3.0, 2.0, -1.0]]), jnp.array([0.5])),), False)
     network, state = start(method, dense)
     learner = with_random_moments(learner_of(network), np.random.default_rng(0))
@@ -273,7 +285,7 @@ def test_dormant_weights_wake_up_at_their_dormant_value():
 
 
 def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
-    method = RNM(2, 4, sparse_layers="all")
+    method = RNM("2:4", sparse_layers="all")
     network, state = start(method, build(jax.random.key(0), (16, 16, 4)))
     learner, rng = learner_of(network), np.random.default_rng(0)
     for _ in range(3):
@@ -293,7 +305,7 @@ def test_sad_is_the_sum_of_flipped_mask_bits_over_all_layers():
 @pytest.fixture(scope="module", params=["hidden", "all"])
 def trained(request) -> Engine:
     """An engine after three restructurings, trained at a large learning rate."""
-    engine = Engine(SMALL, RNM(2, 4, sparse_layers=request.param), COLUMNS, seed=0)
+    engine = Engine(SMALL, RNM("2:4", sparse_layers=request.param), COLUMNS, seed=0)
     rng = np.random.default_rng(0)
     for _ in range(3):
         for _ in range(10):
@@ -409,7 +421,7 @@ def test_interval_counts_updates_and_zero_never_restructures(tmp_path, interval,
     config = TD3(hidden=(16, 16), batch_size=8, learning_starts=10)
     record = RecordSteps()
     run = {"out": tmp_path / "run", "callbacks": [record], "quiet": True, "steps": 80}
-    sparl.train("Pendulum-v1", config, RNM(2, 4, interval=interval), eval_episodes=1, **run)
+    sparl.train("Pendulum-v1", config, RNM("2:4", interval=interval), eval_episodes=1, **run)
     assert record.steps == steps
 
 
@@ -429,7 +441,7 @@ def test_updates_leave_the_masks_alone(trained):
 
 def straight_through(weights, **options) -> tuple[RNM, Network]:
     """A method with straight-through gradients, and a network of one layer."""
-    method = RNM(1, 2, sparse_layers="all", keep_norm=False, straight_through=True, **options)
+    method = RNM("1:2", sparse_layers="all", keep_norm=False, straight_through=True, **options)
     dense = plain((Dense(jnp.array(weights), jnp.array([8.0])),), False)
     return method, start(method, dense)[0]
 
@@ -445,7 +457,7 @@ def test_decay_shrinks_dormant_weights_alone():
 
 def test_decay_of_zero_is_left_out_of_the_update():
     assert straight_through([[1.0, 2.0]], dormant_decay=0.0)[0].after_step is None
-    assert RNM(2, 4).after_step is None
+    assert RNM("2:4").after_step is None
 
 
 def test_straight_through_chooses_again_among_all_weights():
@@ -467,7 +479,7 @@ def test_straight_through_chooses_again_among_all_weights():
 
 
 def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
-    method = RNM(2, 4, straight_through=True, dormant_decay=0.0)
+    method = RNM("2:4", straight_through=True, dormant_decay=0.0)
     engine = Engine(SMALL, method, COLUMNS, seed=0)
     first, rng = engine.learner.all_networks(), np.random.default_rng(0)
     for _ in range(2):
@@ -489,7 +501,7 @@ def test_straight_through_trains_dormant_weights_and_keeps_the_masks_valid():
 def test_an_actor_may_have_a_pattern_of_its_own_or_none():
     kinds = {}
     for pattern in ("none", "1:4"):
-        method = RNM(2, 4, interval=1, sparse_layers="all", actor_pattern=pattern)
+        method = RNM("2:4", interval=1, sparse_layers="all", actor_pattern=pattern)
         engine = Engine(SMALL, method, COLUMNS, seed=0)
         figures = engine.restructure("reselect", at(0.0))
         assert figures is not None
@@ -503,7 +515,7 @@ def test_an_actor_may_have_a_pattern_of_its_own_or_none():
 
 
 def test_a_restructuring_chooses_anew_within_the_pattern_of_each_layer():
-    method = RNM(2, 4, first_pattern="1:4", head_pattern="1:8x2")
+    method = RNM("2:4", first_pattern="1:4", head_pattern="1:8x2")
     network, state = start(method, build(jax.random.key(0), (16, 16, 4)))
     learner, rng = learner_of(network), np.random.default_rng(0)
     for i, layer in enumerate(network.layers):

@@ -479,7 +479,7 @@ def test_asp_permutes_units_without_changing_the_function_and_keeps_more_magnitu
         (lambda: Iterative(prunings=0), "prunings is 0: it must be at least 1"),
         (lambda: ASP(prune_at=1.0), "prune_at is 1.0: it must lie between 0 and 1"),
         (lambda: ASP(swaps=-1), "swaps is -1"),
-        (lambda: ASP(5, 4), "pattern 5:4 is not possible"),
+        (lambda: ASP("5:4"), "pattern 5:4 is not possible"),
         (
             lambda: engine_of("dqn", Static(0.999)),
             "q at sparsity 0.999: 1 weights",

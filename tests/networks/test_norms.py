@@ -18,7 +18,7 @@ from sparl.methods import RNM
 from sparl.networks import BATCH_MEMORY, LAYER_EPSILON, BatchNorm, build, by_batch
 
 SIZES = (5, 8, 6, 3)
-METHOD = RNM(2, 4, sparse_layers="all")
+METHOD = RNM("2:4", sparse_layers="all")
 # Compiled as a whole: operation by operation they take several times as long.
 evaluated = jax.jit(lambda network, x: network(x))
 trained = jax.jit(by_batch, static_argnames="renormalise")

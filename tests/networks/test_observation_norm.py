@@ -218,7 +218,7 @@ def test_exported_onnx_normalises_as_predict_does(discrete):
 
 def train(out, agent=TINY, env=POINT, **options):
     options = OFTEN | {"normalize_observations": True} | options
-    return sparl.train(env, agent, sparl.RNM(2, 4, interval=15), out=out, **options).policy
+    return sparl.train(env, agent, sparl.RNM("2:4", interval=15), out=out, **options).policy
 
 
 @pytest.mark.parametrize("agent, env", [(TINY, POINT), (TINY_DQN, STEPS)], ids=["td3", "dqn"])
@@ -258,7 +258,7 @@ def test_unfinished_and_pruned_runs_keep_the_statistics(tmp_path):
         sparl.load(tmp_path / "run").policy.act(x), engine.act(x), rtol=1e-5, atol=1e-6
     )
     sparl.prune(
-        tmp_path / "run", sparl.RNM(2, 4, interval=15), steps=40, out=tmp_path / "less", quiet=True
+        tmp_path / "run", sparl.RNM("2:4", interval=15), steps=40, out=tmp_path / "less", quiet=True
     )
     pruned, _ = snapshot(RunFolder(tmp_path / "less"))
     assert pruned.statistics is not None and pruned.statistics.count == 160

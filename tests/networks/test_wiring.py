@@ -149,7 +149,7 @@ def test_saliency_of_relus_equals_that_of_their_incoming_rows(kind):
 
 
 def test_heads_stay_dense_and_a_tower_has_none():
-    method, tower = RNM(2, 4), feature_tower(KEY, 40, (16, 16), "swish")
+    method, tower = RNM("2:4"), feature_tower(KEY, 40, (16, 16), "swish")
     densenet, simba = (
         build(KEY, sizes, kind=kind)
         for sizes, kind in (((40, 16, 16, 3), "densenet"), ((5, 16, 16, 3), "simba"))
@@ -193,7 +193,7 @@ def in_blocks(network):
 def policy_of(name, sparse):
     network = (EXPORTED | NORMED)[name]()
     if sparse:
-        method = RNM(2, 4, sparse_layers="all")
+        method = RNM("2:4", sparse_layers="all")
         parts, _ = method.start({"actor": {"actor": network}}, KEY, {"actor": "actor"})
         network = parts["actor"]["actor"]
     spaces = Spaces((5,), (3,), (-1.0,) * 3, (2.0,) * 3)

@@ -21,7 +21,7 @@ ENV = "environments:Point-v0"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
-    sparl.train(ENV, TINY, sparl.RNM(2, 4, interval=20), out=out, **OFTEN)
+    sparl.train(ENV, TINY, sparl.RNM("2:4", interval=20), out=out, **OFTEN)
     return out
 
 

@@ -25,7 +25,7 @@ OLD = Path(__file__).parents[1] / "helpers" / "runs_0_1"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
-    sparl.train(ENV, TINY, sparl.RNM(2, 4, interval=20), out=out, **OFTEN)
+    sparl.train(ENV, TINY, sparl.RNM("2:4", interval=20), out=out, **OFTEN)
     return out
 
 
@@ -57,7 +57,7 @@ def test_an_error_says_which_file_which_field_and_which_value(run):
         (lambda c: c["run"].update(inputs=[0, "1"]), r"run.inputs\[1\] is '1'"),
         (lambda c: c["agent"].update(gamma=2), "gamma is 2.0: it must be within 0 and 1"),
         (lambda c: c["agent"].update(hidden=None), "agent.hidden: Expected `array`, got `null`"),
-        (lambda c: c["method"].update(n=9), "pattern 9:4 is not possible"),
+        (lambda c: c["method"].update(pattern="9:4"), "pattern 9:4 is not possible"),
         (lambda c: c["spaces"].update(low=[]), "low and high are 0 and 1 bounds"),
         (lambda c: c["spaces"].update(observation_shape=[2**40]), "sizes are above 0"),
         (lambda c: c.update(more=1), "more is no field"),

@@ -54,7 +54,7 @@ def test_a_file_is_read_as_yaml_1_2_and_makes_the_runs_of_the_command_line(tmp_p
     assert (last.variant, last.seed, last.steps) == ("sparse, 1:8", 1, 60)
     assert last.agent.name == "crossq" and last.agent.hidden == (16,)
     assert last.agent.learning_rate == 1e-3
-    assert (last.method.n, last.method.m, last.method.keep_norm) == (1, 8, False)
+    assert (last.method.pattern, last.method.keep_norm) == ("1:8", False)
     parsed = options.parse(last.words[1:])
     assert (parsed.agent, parsed.method) == (last.agent, last.method)
     assert (parsed.run.env, parsed.run.seed, parsed.run.steps) == (ENV, 1, 60)

@@ -169,7 +169,7 @@ def test_controls_beside_a_run_are_planned_and_tiny_is_as_large_as_what_is_kept(
     tmp_path, monkeypatch
 ):
     """The runs themselves are those of a sweep; here one that is there already stands for them."""
-    agent, method = replace(TINY, critic_hidden=(24, 24)), sparl.RNM(1, 8)
+    agent, method = replace(TINY, critic_hidden=(24, 24)), sparl.RNM("1:8")
     short = OFTEN | {"steps": 60}
     run = sparl.train(ENV, agent, method, out=tmp_path / "rnm-0", **short)
     planned = []
@@ -217,6 +217,6 @@ def test_a_run_that_keeps_every_weight_has_no_tiny_control(critics, tmp_path, mo
 
     monkeypatch.setattr(controls, "sweep", sweep)
     config = sparl.RunConfig(ENV, steps=60, eval_every=50)
-    sweeps.beside(config, agent, sparl.RNM(1, 8), ["dense", "tiny"], seeds="0", out=tmp_path)
+    sweeps.beside(config, agent, sparl.RNM("1:8"), ["dense", "tiny"], seeds="0", out=tmp_path)
     assert planned == [["rnm", "dense"]]
     assert "rnm kept every weight: the tiny agent is the dense one" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def whole_again():
 
 
 def train(out, *callbacks, eval_async=True, **options):
-    method = sparl.RNM(2, 4, interval=15)
+    method = sparl.RNM("2:4", interval=15)
     given = OPTIONS | {"eval_async": eval_async, "callbacks": callbacks} | options
     sparl.train(Gated, TINY, method, out=out, **given)
     return outcome(out)

@@ -19,7 +19,7 @@ from sparl.errors import BadRun
 from sparl.storage import Checkpoints, exclusive_folder
 from sparl.training import Interrupted, interrupt
 
-METHOD = sparl.RNM(2, 4, interval=15)
+METHOD = sparl.RNM("2:4", interval=15)
 ENV = "environments:Point-v0"
 
 SCRIPT = """
@@ -39,7 +39,7 @@ SCRIPT = """
         return wrapped
 
     os.replace, os.rename, os.fsync = dies(os.replace), dies(os.rename), dies(os.fsync)
-    sparl.train("{env}", TINY, sparl.RNM(2, 4, interval=15), out=sys.argv[1], **OFTEN)
+    sparl.train("{env}", TINY, sparl.RNM("2:4", interval=15), out=sys.argv[1], **OFTEN)
 """
 
 

@@ -22,7 +22,7 @@ ENV = "environments:Point-v0"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("logs") / "run"
-    sparl.train(ENV, TINY, sparl.RNM(2, 4, interval=50), out=out, **OFTEN)
+    sparl.train(ENV, TINY, sparl.RNM("2:4", interval=50), out=out, **OFTEN)
     return out
 
 

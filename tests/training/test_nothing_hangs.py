@@ -24,7 +24,7 @@ from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder
 from sparl.training import Interrupted, async_envs, interrupt
 
-METHOD = sparl.RNM(2, 4, interval=15)
+METHOD = sparl.RNM("2:4", interval=15)
 POINT = "environments:Point-v0"
 OFTEN = environments.OFTEN | {"log_every": 20}
 """With rows at the steps of checkpoints, too: neither a cut nor TensorBoard may lose those."""

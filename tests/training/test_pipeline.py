@@ -23,7 +23,7 @@ from sparl.storage import RunFolder
 from sparl.training import Trainer
 
 POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
-RNM = sparl.RNM(2, 4, interval=15)
+RNM = sparl.RNM("2:4", interval=15)
 RUNS: dict[str, Any] = {
     "td3": {"env": POINT, "agent": TINY},
     "bundles": {
@@ -100,7 +100,7 @@ def test_a_pipelined_run_is_the_same_on_two_threads(wholes, tmp_path):
         import sys, sparl
         from environments import OFTEN, TINY
         given = OFTEN | {"pipeline": "on", "out": sys.argv[1]}
-        sparl.train("environments:Point-v0", TINY, sparl.RNM(2, 4, interval=15), **given)
+        sparl.train("environments:Point-v0", TINY, sparl.RNM("2:4", interval=15), **given)
     """
     process = python(script, str(tmp_path / "two"), NPROC="2")
     assert process.communicate(timeout=120)[1] == ""
@@ -110,7 +110,7 @@ def test_a_pipelined_run_is_the_same_on_two_threads(wholes, tmp_path):
 def test_an_action_is_chosen_by_the_weights_that_are_held_whatever_updates_do():
     columns = Columns(3, 2)
     agent = sparl.TD3(hidden=(16, 16), batch_size=8, learning_rate=1e-2, policy_delay=1)
-    engine, rng = Engine(agent, sparl.RNM(2, 4), columns, seed=0), np.random.default_rng(0)
+    engine, rng = Engine(agent, sparl.RNM("2:4"), columns, seed=0), np.random.default_rng(0)
 
     def explored() -> Any:
         return engine.explore(np.ones((1, 3), np.float32), 0, np.random.default_rng(1))

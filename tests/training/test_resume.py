@@ -21,8 +21,8 @@ from sparl.training import snapshot
 POINT, STEPS = "environments:Point-v0", "environments:Steps-v0"
 METHODS = {
     "dense": Dense(),
-    "rnm": sparl.RNM(2, 4, interval=15),
-    "rnm-straight-through": sparl.RNM(2, 4, interval=15, straight_through=True),
+    "rnm": sparl.RNM("2:4", interval=15),
+    "rnm-straight-through": sparl.RNM("2:4", interval=15, straight_through=True),
 }
 RUNS = {
     **{f"td3-{name}": (POINT, TINY, method) for name, method in METHODS.items()},
@@ -139,7 +139,7 @@ def test_a_run_resumes_between_two_cuts(tmp_path, monkeypatch):
 
 def test_a_run_stopped_again_before_its_next_restructuring_keeps_the_rows_of_earlier_ones(tmp_path):
     """Restructurings at steps 140 and 240, checkpoints at 160 and 200 between them."""
-    method = sparl.RNM(2, 4, interval=100)
+    method = sparl.RNM("2:4", interval=100)
     train(tmp_path / "whole", method, steps=300)
     with pytest.raises(Stopped):
         train(tmp_path / "run", method, steps=300, callbacks=[StopAt(checkpoint=4)])

@@ -24,7 +24,7 @@ from sparl.storage import RunFolder
 from sparl.training import Best, Evaluation, Host, LoopState
 
 STEPS = "environments:Steps-v0"
-METHOD = sparl.RNM(2, 4, interval=15)
+METHOD = sparl.RNM("2:4", interval=15)
 AGENT = replace(TINY_DQN, learning_rate=0.01)
 OLD_RUN = Path(__file__).parents[1] / "helpers" / "runs_0_1" / "td3-rnm"
 OBSERVATIONS = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)

@@ -72,7 +72,7 @@ def test_the_batches_of_a_long_episode_are_not_drawn_all_at_once(tmp_path, monke
 
 def test_a_method_restructures_within_a_bundle_when_it_is_time(tmp_path):
     agent = replace(TINY, train_freq=4, gradient_steps=4)
-    bundled = trainer_of(tmp_path / "bundled", agent, sparl.RNM(2, 4, interval=6))
+    bundled = trainer_of(tmp_path / "bundled", agent, sparl.RNM("2:4", interval=6))
     bundled.run()
     with open(tmp_path / "bundled" / "restructures.csv", encoding="utf-8") as file:
         found = [int(row["updates"]) for row in csv.DictReader(file)]
@@ -103,7 +103,7 @@ def test_episodes_of_any_length_compile_a_few_times(tmp_path, agent):
     ids=["bundles", "episodes"],
 )
 def test_a_stopped_run_ends_with_the_same_bytes(tmp_path, env, agent):
-    method = sparl.RNM(2, 4, interval=6)
+    method = sparl.RNM("2:4", interval=6)
     sparl.train(env, agent, method, out=tmp_path / "whole", **OFTEN)
     with pytest.raises(Stopped):
         stop = StopAt(checkpoint=2)

@@ -89,9 +89,9 @@ def variant_labels(variants: Sequence[VariantConfig]) -> list[str]:
     common_differences = differing_options([_common_options(variant) for variant in variants])
     labels = []
     for agent_name, variant in zip(agent_names, variants, strict=True):
-        method_options = _options(variant.method)
+        method_options = options_of(variant.method)
         same_method = [v for v in variants if v.method.name == variant.method.name]
-        method_differences = differing_options([_options(v.method) for v in same_method])
+        method_differences = differing_options([options_of(v.method) for v in same_method])
         words = [agent_name] if len(set(agent_names)) > 1 else []
         words.append(variant.method.name)
         words += [
@@ -142,16 +142,7 @@ def differing_options(options: Sequence[dict[str, Any]]) -> dict[str, list[Any]]
 
 
 def _common_options(variant: VariantConfig) -> dict[str, Any]:
-    return _options(variant.agent) | _options(variant.run)
-
-
-def _options(config: Any) -> dict[str, Any]:
-    """Gives the fields by name; N, M and V are one option, as on the command line."""
-    options = options_of(config)
-    if hasattr(config, "pattern"):
-        options = {k: v for k, v in options.items() if k not in ("n", "m", "v")}
-        options = {"pattern": str(config.pattern)} | options
-    return options
+    return options_of(variant.agent) | options_of(variant.run)
 
 
 def _classes(variant: VariantConfig) -> str:

@@ -33,7 +33,7 @@ def train(
             class, a function that makes environments, an `EnvSpec`, or an environment. What no
             other process could make again goes, too; give it again to `resume` and `prune`.
         agent: `sparl.SAC(hidden=(400, 300))`, say, or "sac" for one with its defaults.
-        method: `sparl.RNM(2, 4)`, say, or "rnm" for one with its defaults.
+        method: `sparl.RNM("2:4")`, say, or "rnm" for one with its defaults.
         out: The run folder, new or empty; `runs/ENV-METHOD-SEED-TIME-PROCESS` if not given.
         quiet: Print nothing.
         progress: "off" prints notes alone, "plain" a line now and then, "rich" a line that is

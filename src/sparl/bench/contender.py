@@ -140,14 +140,12 @@ def method_of(pattern: str, actor_pattern: str | None = None) -> Any:
     """
     from sparl.errors import BadValue
     from sparl.methods import RNM, Dense
-    from sparl.topology import NofM
 
     if pattern == "dense":
         return Dense()
     if ":" not in pattern:
         raise BadValue(f"pattern {pattern!r} is neither dense nor N:M, as 2:4")
-    parsed = NofM.parse(pattern)
-    return RNM(parsed.n, parsed.m, parsed.v, actor_pattern=actor_pattern)
+    return RNM(pattern, actor_pattern=actor_pattern)
 
 
 def stable_baselines(name: str, agent: str, env: str, width: int, steps: int) -> Speed:

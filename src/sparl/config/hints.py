@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 
 from sparl.config import groups
-from sparl.config.spelling import has_pattern
 from sparl.errors import BadValue
 
 ELSEWHERE = {
@@ -89,17 +88,14 @@ def refuse_misplaced(
         if not word.startswith("--") or name in known:
             continue
         for what, chosen in own.items():
-            having = [other for other, kind in kinds[what].items() if _has(kind, name)]
+            having = [
+                other for other, kind in kinds[what].items() if name in groups.own_names(kind)
+            ]
             if having:
                 raise BadValue(
                     f"{word.partition('=')[0]} is no option of {what} {chosen}, but of "
                     f"{', '.join(having)}: say which, for example --{what} {having[0]}"
                 )
-
-
-def _has(kind: type, name: str) -> bool:
-    """Whether an agent or a method has an option."""
-    return name in groups.own_names(kind) or (name == "pattern" and has_pattern(kind))
 
 
 def _hint(name: str, known: Collection[str], dashes: str = "", more: str = TRAIN) -> str:

@@ -22,7 +22,6 @@ from sparl.config.command_options import Control
 from sparl.config.run import RunConfig, Show
 from sparl.errors import BadValue
 from sparl.methods import METHODS, Method
-from sparl.topology import NofM
 
 HELP_ALL = "--help-all"
 
@@ -92,7 +91,6 @@ def parse(
     command = [
         groups.option("agent", str, usual.agent, f"Algorithm: {_choices(AGENTS.names)}."),
         groups.option("method", str, usual.method, f"Sparse training: {_choices(METHODS.names)}."),
-        *_pattern(method, usual.pattern),
         *command_options.common(usual),
         *command_options.CONFIG,
         groups.option("wandb", str | None, usual.wandb, command_options.WANDB),
@@ -140,7 +138,7 @@ def parse(
     return TrainOptions(
         filled(run, itertools.chain(*groups.OF_RUN.values())),
         filled(of_agent, groups.own_names(agent)),
-        _with_pattern(filled(of_method, groups.own_names(method)), parsed),
+        filled(of_method, groups.own_names(method)),
         parsed.out,
         parsed.quiet,
         parsed.progress,
@@ -161,7 +159,6 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
         ("dir", tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Run folder.")]]),
         groups.option("method", str, "dsp", f"How to prune: {_choices(pruning)}."),
         groups.option("steps", int, 100_000, "Environment steps of pruning and training on."),
-        *_pattern(method),
         *command_options.common(run_file.OfCommand()),
         groups.option("trust", bool, False, "Import the code that a run of others names."),
     ]
@@ -180,7 +177,7 @@ def parse_prune(arguments: list[str]) -> PruneOptions:
     )
     parsed = _parsed(prog, text, options, arguments)
     given = vars(getattr(parsed, name)) if of_method else {}
-    pruner = _with_pattern(replace(usual, **given), parsed)
+    pruner = replace(usual, **given)
     more = (parsed.steps, parsed.out, parsed.quiet, parsed.progress, parsed.threads, parsed.trust)
     return PruneOptions(parsed.dir, pruner, *more)
 
@@ -226,21 +223,3 @@ def _refuse_clashes(command: list[str], **kinds: type) -> None:
                 "that name: rename the field, or use the two from Python"
             )
         taken |= dict.fromkeys(own, f"{what} {kind.__name__}")
-
-
-def _with_pattern(method: Any, parsed: Any) -> Method:
-    if not hasattr(parsed, "pattern"):
-        return method
-    pattern = NofM.parse(parsed.pattern)
-    return replace(method, n=pattern.n, m=pattern.m, v=pattern.v)
-
-
-def _pattern(method: type[Method], usual: str = "2:4") -> list[Any]:
-    """A method with N, M and V has them as one option, --pattern N:M or N:MxV."""
-    if not spelling.has_pattern(method):
-        return []
-    text = (
-        "N:M: of every M weights in a row, N are kept. N:MxV: V neighbouring rows keep the same "
-        "ones."
-    )
-    return [groups.option("pattern", str, usual, text)]

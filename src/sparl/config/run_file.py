@@ -23,7 +23,6 @@ from sparl import validation
 from sparl.agents import AGENTS, Agent
 from sparl.config import hints, words, yaml_file
 from sparl.config.run import RECORDED, RunConfig, Show
-from sparl.config.spelling import PATTERN, has_pattern
 from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
 
@@ -36,7 +35,6 @@ class OfCommand:
 
     agent: str = "td3"
     method: str = "dense"
-    pattern: str = "2:4"
     out: str | None = None
     quiet: bool = False
     progress: Show | None = None
@@ -64,7 +62,7 @@ class Given:
         own = METHODS.find(self.of_command().method)
         if own is asked:
             return self
-        gone = {*_names(own), *(["pattern"] if has_pattern(own) else [])}
+        gone = _names(own)
         options = {name: value for name, value in self._options.items() if name not in gone}
         return Given(options, self._file)
 
@@ -83,8 +81,7 @@ class Given:
     def known(self, agent: type[Agent], method: type[Method]) -> frozenset[str]:
         """The names of all options of a run with this agent and this method."""
         names = {*_names(RunConfig), *_names(agent), *_names(method), *_names(OfCommand)}
-        left_out = {*RECORDED, *(PATTERN if has_pattern(method) else ["pattern"])}
-        return frozenset(names - left_out)
+        return frozenset(names - set(RECORDED))
 
     def refuse_unknown(self, known: Collection[str]) -> None:
         """Raises `BadValue` for an option that is not known, with the nearest that is."""
@@ -182,16 +179,11 @@ def _parts(run: RunConfig, agent: Agent, method: Method) -> dict[str, dict[str, 
     names = {"env": run.env, "agent": AGENTS.spec_of(type(agent))}
     names["method"] = METHODS.spec_of(type(method))
     of_run = {name: value for name, value in _fields(run).items() if name not in RECORDED}
-    of_method = _fields(method)
-    if has_pattern(type(method)):
-        pattern = str(method.pattern)  # pyright: ignore[reportAttributeAccessIssue]
-        left = {name: of_method[name] for name in of_method if name not in PATTERN}
-        of_method = {"pattern": pattern} | left
     return {
         "sparl train --config FILE": names,
         "the run": {name: value for name, value in of_run.items() if name not in names},
         f"agent {agent.name}": _fields(agent),
-        f"method {method.name}": of_method,
+        f"method {method.name}": _fields(method),
     }
 
 

@@ -13,8 +13,6 @@ from sparl.config.run import RunConfig
 from sparl.methods import METHODS, Method
 from sparl.plugins import Registry
 
-PATTERN = ("n", "m", "v")
-"""Fields of a method that are one option: pattern N:MxV."""
 ALWAYS = ("steps", "seed", "eval_every", "eval_episodes")
 TRANSFERRED = (*ALWAYS, "eval_env", "stop_at_return", "env_kwargs", "wrappers")
 TRANSFERRED += ("max_episode_steps", "envs", "vectorization")
@@ -81,20 +79,14 @@ def _name(config: Agent | Method | NotImported, registry: Registry[Any]) -> str:
 def _given(config: Agent | Method | NotImported, pruning: bool = False) -> dict[str, Any]:
     """The options that a command line must give; of a class that is not imported, all."""
     if isinstance(config, NotImported):
-        options = options_of(config)
-        if {"n", "m", "v"} <= options.keys():
-            n, m, v = (options.pop(name) for name in ("n", "m", "v"))
-            options = {"pattern": f"{n}:{m}" + (f"x{v}" if v != 1 else "")} | options
-        return options
+        return options_of(config)
     kind = type(config)
     usual: Any = kind()
     if pruning and isinstance(config, Method):
         config, usual = as_trained(config), as_trained(usual)
     changed = _changed(config, usual)
     given = {k: v for k, v in changed.items() if k not in getattr(kind, "internal", ())}
-    if issubclass(kind, Method) and has_pattern(kind):
-        return {"pattern": str(config.pattern)} | given  # pyright: ignore[reportAttributeAccessIssue]
-    return given
+    return {"pattern": pattern} | given if (pattern := getattr(config, "pattern", None)) else given
 
 
 def _changed(config: Any, usual: Any) -> dict[str, Any]:
@@ -120,8 +112,3 @@ def as_trained(method: Method) -> Method:
     """
     kept = "keep_norm" in {field.name for field in fields(method)}
     return replace(method, **{"keep_norm": False}) if kept else method
-
-
-def has_pattern(method: type[Method]) -> bool:
-    """Whether a method has N, M and V, which are one option."""
-    return set(PATTERN) <= {field.name for field in fields(method)}

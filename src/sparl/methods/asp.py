@@ -135,14 +135,14 @@ class ASP(RowWise):
         new: dict[int, Layout] = {}
         for i in positions:
             weight = network.layers[i].to_dense()
-            kept = self.pattern.select(jnp.abs(weight))
-            new[i] = RowSparse.of(weight, network.layers[i].bias, self.pattern, kept)
+            kept = self.n_of_m.select(jnp.abs(weight))
+            new[i] = RowSparse.of(weight, network.layers[i].bias, self.n_of_m, kept)
         return replace_layers(network, new)
 
     def _permute_inputs(self, network: Network, position: int, key: jax.Array) -> Network:
         """Reorders the inputs of a layer and the outputs of the one before: the same function."""
         before, layer = network.layers[position - 1], network.layers[position]
-        order = permute_columns(self.pattern, jnp.abs(layer.to_dense()), self.swaps, key)
+        order = permute_columns(self.n_of_m, jnp.abs(layer.to_dense()), self.swaps, key)
         reordered = eqx.tree_at(
             lambda pair: (pair[0].weight, pair[0].bias, pair[1].weight),
             (before, layer),

@@ -120,7 +120,7 @@ class RNM(RowWise):
     def pattern_of(self, role: Role) -> NofM | None:
         """The pattern of a role's networks, where a layer has none of its own; None: all dense."""
         if role != "actor" or self.actor_pattern is None:
-            return self.pattern
+            return self.n_of_m
         return self._own_pattern("actor_pattern")
 
     def patterns(self, network: Network, role: Role) -> dict[int, NofM]:

@@ -260,6 +260,8 @@ class RunFolder:
     def _part(self, kind: Any, fields: dict[str, Any], at: str) -> Any:
         """An instance of a class from its fields in config.json."""
         own = fields if at == "run" else {k: v for k, v in fields.items() if k != "name"}
+        if issubclass(kind, Method):
+            own = kind.of_earlier(own)
         return schema.make(kind, own, self.path / "config.json", at)
 
     def table(self, name: str, columns: list[str]) -> Table:

@@ -31,7 +31,6 @@ from sparl.envs import folder_name
 from sparl.errors import BadValue, SparlError
 from sparl.methods import METHODS, Method
 from sparl.storage.system import WINDOWS
-from sparl.topology import NofM
 from sparl.validation import shown
 
 KEYS = ("envs", "variants", "seeds", "steps", "options", "search", "lockstep")
@@ -201,10 +200,7 @@ def kinds_of(given: Mapping[str, Any]) -> tuple[type[Agent], type[Method]]:
 
 def option_names(agent: type[Agent], method: type[Method]) -> tuple[set[str], set[str], set[str]]:
     """The options of a run, of an agent and of a method that a study may give."""
-    of_method = _names(method)
-    if spelling.has_pattern(method):  # N, M and V are one option, as on the command line
-        of_method = of_method - set(spelling.PATTERN) | {"pattern"}
-    return _names(RunConfig) - NOT_OPTIONS, _names(agent), of_method
+    return _names(RunConfig) - NOT_OPTIONS, _names(agent), _names(method)
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:
@@ -250,9 +246,6 @@ def _job(env: str, variant: str, given: Mapping[str, Any], seed: int) -> Job:
         if isinstance(wrappers, list) and all(isinstance(word, str) for word in wrappers):
             run["wrappers"] = words.wrappers_of(wrappers)
         for_method = {name: own[name] for name in own.keys() & of_method}
-        if spelling.has_pattern(method):
-            pattern = NofM.parse(str(for_method.pop("pattern", "2:4")))
-            for_method |= {"n": pattern.n, "m": pattern.m, "v": pattern.v}
         for_agent = {name: own[name] for name in own.keys() & of_agent}
         # Checked first: a file has lists for tuples.
         return Job(

@@ -115,6 +115,11 @@ class Method:
     def __post_init__(self) -> None:
         validation.kinds(self)
 
+    @classmethod
+    def of_earlier(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """The options that a run folder has recorded, by the names that they have today."""
+        return recorded
+
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
     ) -> tuple[dict[str, Networks], MethodState]:
@@ -206,25 +211,30 @@ class Method:
 
 @dataclass(frozen=True)
 class RowWise(Method):
-    """The base of methods of row-wise N:M sparsity, with the pattern N:M or N:MxV."""
+    """The base of methods of row-wise N:M sparsity."""
 
-    internal: ClassVar[frozenset[str]] = frozenset({"n", "m", "v"})
-
-    n: int = 2
-    """N: weights kept in every group."""
-    m: int = 4
-    """M: inputs in a group."""
-    v: int = 1
-    """V: neighbouring rows that keep the same columns."""
+    pattern: str = "2:4"
+    """N:M: of every M weights in a row, N are kept. N:MxV: V neighbouring rows keep the same
+    ones."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pattern, str):
+            raise BadValue(f"pattern is {self.pattern!r}: write it as a text, '2:4' or '1:8x4'")
         super().__post_init__()
-        _ = self.pattern  # raises BadValue for one that is not possible
+        object.__setattr__(self, "pattern", str(self.n_of_m))
 
     @property
-    def pattern(self) -> NofM:
-        """The pattern of `n`, `m` and `v`."""
-        return NofM(self.n, self.m, self.v)
+    def n_of_m(self) -> NofM:
+        """What `pattern` names."""
+        return NofM.parse(self.pattern)
+
+    @classmethod
+    def of_earlier(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Earlier versions recorded N, M and V, each as a field."""
+        if "n" not in recorded or "m" not in recorded:
+            return recorded
+        left = {name: value for name, value in recorded.items() if name not in ("n", "m", "v")}
+        return {"pattern": "{n}:{m}x{v}".format(**{"v": 1} | recorded)} | left
 
 
 def check_window(begin: float, end: float) -> None:
