@@ -50,7 +50,7 @@ def lines(network: DeviceNetwork, squash: bool) -> list[str]:
         f"    {'x' if wiring.is_chain else 'values'}[i] = {network.observation_value};",
         *("}", *body),
         "for (i = 0; i < POLICY_OUTPUT_SIZE; i++) {",
-        f"    scratch->outputs[i] = {f'tanhf({value})' if squash else value};",
+        f"    scratch->outputs[i] = {f'tangent({value})' if squash else value};",
         *("    if (!is_finite(scratch->outputs[i]))", "        return POLICY_NOT_FINITE;"),
         *("}", "return POLICY_OK;"),
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels
+from sparl.engine import HostNetwork
 from sparl.errors import BadValue
 from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
@@ -29,7 +30,7 @@ FUNCTIONS: dict[Activation, str] = {
     "relu": "rectified",
     "swish": "swish",
     "elu": "elu",
-    "tanh": "tanhf",
+    "tanh": "tangent",
 }
 """The C function of each activation, from one number to one number."""
 
@@ -145,7 +146,7 @@ def device_network(
             if dtype == "float16"
             else CTypes("float", "float", "float")
         ),
-        parts=parts + _wiring_parts(network.wiring),
+        parts=parts + _function_parts(network),
         between_layers="relu",
         observation_value=_observation_value(normalization),
         observation_arrays=_normalization_arrays(normalization),
@@ -182,7 +183,7 @@ def _integer_network(quantized: Int8Network) -> DeviceNetwork:
         ),
         reference=quantized,
         ctypes=CTypes("int8_t", "int16_t", "int32_t"),
-        parts=parts + _wiring_parts(network.wiring),
+        parts=parts + _function_parts(network),
         between_layers="requantize",
         observation_value=observation_value,
         observation_arrays=observation_arrays,
@@ -225,17 +226,15 @@ def _with_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> Named
     return {"factor": before * factor, "bias": arrays["bias"] * factor + offset}
 
 
-def _wiring_parts(wiring: Wiring) -> tuple[str, ...]:
-    """Gives the parts that only networks other than chains need."""
-    if wiring.is_chain:
-        return ()
-    used = {FUNCTIONS[stage.activation] for stage in wiring.stages if stage.activation}
-    norms = []
-    if any("layer" in (stage.norm, stage.input_norm) for stage in wiring.stages):
-        norms.append("layer_norm")
-    if any(stage.input_norm == "batch" for stage in wiring.stages):
-        norms.append("affine")
-    return (*norms, *sorted(used - {"tanhf"}))
+def _function_parts(network: HostNetwork) -> tuple[str, ...]:
+    """Gives the parts for norms, for the outputs, and for activations but those of a chain."""
+    stages = () if network.wiring.is_chain else network.wiring.stages
+    used = {FUNCTIONS[stage.activation] for stage in stages if stage.activation}
+    used |= {"tangent"} if network.squash else set()
+    parts = ["layer_norm"] if any("layer" in (s.norm, s.input_norm) for s in stages) else []
+    parts += ["affine"] if any(stage.input_norm == "batch" for stage in stages) else []
+    parts += ["exp_less_1"] if used - {"rectified"} else []
+    return (*parts, *sorted(used))
 
 
 def _stored(weight: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:

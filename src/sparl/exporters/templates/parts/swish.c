@@ -1,5 +1,5 @@
-/* y * sigmoid(y). Below -80 it is as good as 0; there, expf(-y) would overflow. */
+/* y * sigmoid(y). */
 static inline float swish(float y)
 {
-    return y / (1.0f + expf(y < -80.0f ? 80.0f : -y));
+    return y / (exp_less_1(-y) + 2.0f);
 }
