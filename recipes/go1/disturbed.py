@@ -1,6 +1,7 @@
 """What a trained Go1 does where the world is not as in training: pushes, payload, friction, delay.
 
     python recipes/go1/disturbed.py runs/go1 runs/go1-small
+    python recipes/go1/disturbed.py runs/go1-any --commands any    # trained to go where it is told
 
 The command is to walk ahead at 1 m/s. Each disturbance is a row; of every policy (a run folder, or
 a policy) the error in m/s and the falls of the episodes are shown, and all of it is added to
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environment import COMMAND_STEPS, Go1
+from environment import COMMAND_STEPS, Commands, Go1
 from gate import COMMANDS, walked
 from numpy.typing import NDArray
 
@@ -45,6 +46,7 @@ class Disturbed(Go1):
 
     def __init__(
         self,
+        commands: Commands,
         *,
         push: float = 0.0,
         payload: float = 0.0,
@@ -54,13 +56,14 @@ class Disturbed(Go1):
     ) -> None:
         """
         Args:
+            commands: Those of its training, which decide how far an action moves its hips.
             push: By how many m/s the trunk is thrown aside, any way, every five seconds.
             payload: In kg, on the trunk.
             friction: Of feet and floor, in place of the model's.
             delay: By how many steps of 20 ms actions come late.
             strength: Of the motors, a share of what they have: stiffness, damping and torque.
         """
-        super().__init__("forward")
+        super().__init__(commands)
         self._push, self._delay = push, delay
         self.model.body("trunk").mass += payload
         if friction is not None:
@@ -92,6 +95,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders, or policies")
+    parser.add_argument("--commands", choices=COMMANDS, default="forward")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -105,7 +109,9 @@ def main() -> None:
             policy = sparl.load(run, trust=True)
             for name, changes in DISTURBANCES.items():
                 act = lambda seen, policy=policy: policy.predict(seen)[0]  # noqa: E731
-                found = walked(act, command, options.episodes, Disturbed(**changes))
+                found = walked(
+                    act, command, options.episodes, Disturbed(options.commands, **changes)
+                )
                 row = run.name, name, options.episodes, f"{found.error:.3f}", found.falls
                 writer.writerow(row)
                 file.flush()
