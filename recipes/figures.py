@@ -26,6 +26,7 @@ from drawing import (
     race,
     regret,
     roofline,
+    smaller,
     speed,
     step,
     students,
@@ -51,6 +52,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
         found += episodes.outputs(path.parent)
     found += clock.outputs(results / "larger_networks" / "halfcheetah-clock")
     found += race.outputs(results / "go1")
+    found += smaller.outputs(results / "go1")
     found += regret.outputs(results / "sparse_mdp")
     found += cost.outputs(results / "device")
     found += students.outputs(results / "distillation")
