@@ -68,7 +68,9 @@ def test_fields_of_any_kind_are_taken_or_refused(name):
 
 
 @pytest.mark.parametrize("value", [True, 1e3, 10**30, float("inf"), "5", None, [], [1]])
-@pytest.mark.parametrize("name, count", [("run", "steps"), ("td3", "batch_size"), ("rnm", "interval")])
+@pytest.mark.parametrize(
+    "name, count", [("run", "steps"), ("td3", "batch_size"), ("rnm", "interval")]
+)
 def test_counts_that_are_no_whole_numbers_are_refused_by_name(name, count, value):
     with pytest.raises(BadValue, match=rf"^{count} is .*: it must (be a whole number|fit into)"):
         make(name, **{count: value})
