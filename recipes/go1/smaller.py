@@ -4,8 +4,8 @@
 
 Each student is distilled (`sparl distill`), exported in int8 and compiled, and steers the robot by
 that C for 20 episodes of each command. So does the policy itself, the first row. Rows are added to
-`results/go1/smaller.csv`. Flash and instructions are those of an emulated Cortex-M4F: see
-`ship.py` for what that needs.
+`results/go1/smaller.csv`. Flash and instructions are those of an emulated Cortex-M4F, for
+which it is compiled for size (`-Os`): see `ship.py` for what that needs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="a run that is told anything")
     parser.add_argument("--hidden", nargs="+", default=["24,24", "16,16", "12,12", "8,8"])
+    parser.add_argument("--steps", type=int, default=200_000, help="of each student")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -39,9 +40,8 @@ def main() -> None:
         out = asked.run / "students" / hidden.replace(",", "-")
         if not out.exists():
             widths = tuple(map(int, hidden.split(",")))
-            sparl.distill(
-                asked.run, hidden=widths, activation="relu", out=out, quiet=True, trust=True
-            )
+            options = {"hidden": widths, "activation": "relu", "steps": asked.steps, "out": out}
+            sparl.distill(asked.run, **options, quiet=True, trust=True)
         measure(out, hidden, asked.episodes, asked.results)
 
 
@@ -50,7 +50,7 @@ def measure(run: Path, hidden: str, episodes: int, results: Path) -> None:
     folder = run / "export" / "c-int8"
     report = sparl.export(run, "c", dtype="int8", out=folder, trust=True)
     weights = sum(layer["weights"] for layer in report["layers"])
-    needs, act = cortex_m4(folder), Exported(folder)
+    needs, act = cortex_m4(folder, "-Os"), Exported(folder)
     new = not results.exists()
     with open(results, "a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
