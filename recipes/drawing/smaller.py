@@ -10,7 +10,7 @@ from drawing.output import Output
 
 HEADER = (
     *("hidden layers", "weights", "flash", "RAM", "instructions an action"),
-    *("error ahead", "sideways", "turning", "falls"),
+    *("error ahead", "to the left", "turning left", "to the right", "turning right", "falls"),
 )
 
 

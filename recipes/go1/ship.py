@@ -50,7 +50,7 @@ def main() -> None:
     sparl("export", run_folder, "--dtype", "int8")
     export = run_folder / "export" / "c-int8"
     if not missing(CORTEX):
-        tell_cost(cortex_m4(export))
+        tell_cost(cortex_m4(export, "-Os"))
     print(f"training took {minutes:.1f} minutes, this time; now the C walks")
     run(HERE / "walk.py", export, "--commands", asked.commands, "--episodes", asked.episodes)
 
@@ -65,7 +65,7 @@ def tell_cost(cost: dict[str, Any]) -> None:
         f"{cost['instructions']:,.0f} instructions an action",
         f"which at one a cycle is {busy:.2%} of {HERTZ / 1e6:.0f} MHz",
     )
-    print(f"on an emulated Cortex-M4F: {', '.join(told)}")
+    print(f"on an emulated Cortex-M4F, compiled for size: {', '.join(told)}")
 
 
 def sparl(*words: object) -> None:

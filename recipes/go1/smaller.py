@@ -15,7 +15,7 @@ import csv
 from pathlib import Path
 
 from environment import Go1
-from gate import COMMANDS, walked
+from gate import BOTH_WAYS, walked
 from walk import Exported
 
 import sparl
@@ -56,7 +56,7 @@ def measure(run: Path, hidden: str, episodes: int, results: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
-        for name, command in COMMANDS["any"].items():
+        for name, command in BOTH_WAYS["any"].items():
             found = walked(act, command, episodes, Go1("any"))
             sizes = (weights, needs["flash"], needs["ram"], round(needs["instructions"]))
             row = (hidden, *sizes, name, f"{found.error:.3f}", found.falls)

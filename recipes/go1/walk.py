@@ -4,9 +4,9 @@
     python recipes/go1/walk.py runs/go1 --commands any      # ahead, sideways, turning
     python recipes/go1/walk.py runs/go1/export/c-int8       # the exported C steers the robot
 
-Zero actions, which stand, are shown beside. The gate (`gate.py`) is met when every error is at most
-0.25 and nothing falls; where it is not, the command ends with 1. `--csv FILE` adds the figures to a
-table.
+Zero actions, which stand, are shown beside. The gate (`gate.py`), here to both sides, is met when
+every error is at most 0.25 and nothing falls; where it is not, the command ends with 1. `--csv
+FILE` adds the figures to a table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from environment import Go1
-from gate import COMMANDS, Walked, walked
+from gate import BOTH_WAYS, COMMANDS, Walked, walked
 from numpy.typing import NDArray
 
 import sparl
@@ -69,7 +69,7 @@ def main() -> None:
         f"{'command':22} {'who':8} {'error':>6} {'ahead':>6} {'aside':>6} {'turn':>6} falls return"
     )
     found = []
-    for name, command in COMMANDS[options.commands].items():
+    for name, command in BOTH_WAYS[options.commands].items():
         for who, acts in (("policy", act), ("zero", lambda seen: stands)):
             # One kind of environment for all: rewards differ between them.
             env = Go1(options.commands)
