@@ -56,8 +56,8 @@ class Task(NamedTuple):
     """Of the error beside what is asked for. A gait sways, and its square forgives that: with 1 a
     robot that was told anything walked at 1.4 m/s where 1.0 was asked for."""
     tilt: float
-    """Cost of leaning: of the square of what of gravity does not point to its feet. With 1, one that
-    was told anything fell sideways until 700,000 steps."""
+    """Cost of leaning: of the square of what of gravity does not point to its feet. With 1 a robot
+    that was told anything fell sideways until 700,000 steps."""
     hips: float
     """How far an action moves the targets of its hips, in radians. With 0.25 it stood where it was
     told to go sideways."""
