@@ -225,7 +225,7 @@ def test_critics_of_another_width_are_beside_a_dense_actor(short, monkeypatch):
 
     def told(env, agent, method, callbacks, **options):
         assert (agent.hidden, agent.critic_hidden) == ((16, 16), (32, 32))
-        assert (method.n, method.m, method.actor_pattern) == (1, 2, "none")
+        assert (method.pattern, method.actor_pattern) == ("1:2", "none")
         for step in range(1, options["steps"] + 1):
             callbacks[0].on_step(step)
 

@@ -115,7 +115,7 @@ def test_another_seed_has_nothing_to_compile():
 def test_a_method_without_a_hash_trains():
     """As a user's may be, with a dict for a field."""
     agent, _, columns = CASES["td3"]
-    engine = Engine(agent, Unhashable(2, 4), columns, seed=1)
+    engine = Engine(agent, Unhashable("2:4"), columns, seed=1)
     engine.update(rows(np.random.default_rng(0), 8, columns))
     assert np.isfinite(engine.take_metrics()["critic_loss"])
 

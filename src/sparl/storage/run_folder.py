@@ -199,8 +199,7 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             return provenance.here()
         content = self._read_config()
-        names = ("versions", "machine", "instruction_set")
-        return {name: getattr(content, name) for name in names}
+        return {n: getattr(content, n) for n in ("versions", "machine", "instruction_set")}
 
     def changes(self) -> tuple[Change, ...]:
         """What was changed about the run each time that it went on."""
@@ -260,8 +259,7 @@ class RunFolder:
     def _part(self, kind: Any, fields: dict[str, Any], at: str) -> Any:
         """An instance of a class from its fields in config.json."""
         own = fields if at == "run" else {k: v for k, v in fields.items() if k != "name"}
-        if issubclass(kind, Method):
-            own = kind.of_earlier(own)
+        own = kind.of_earlier(own) if issubclass(kind, Method) else own
         return schema.make(kind, own, self.path / "config.json", at)
 
     def table(self, name: str, columns: list[str]) -> Table:
