@@ -1,9 +1,13 @@
 """The notebook of the guides runs, and does what it says."""
 
+import shutil
 from pathlib import Path
 
 import nbclient
 import nbformat
+import pytest
+
+from sparl.exporters import compiler
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "guides" / "notebook.ipynb"
 
@@ -13,6 +17,7 @@ def texts(cell) -> str:
     return "".join(o.get("text") or o["data"].get("text/plain", "") for o in cell.outputs)
 
 
+@pytest.mark.skipif(not (compiler() and shutil.which("make")), reason="needs make and a C compiler")
 def test_the_notebook_trains_distils_and_exports(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -101,6 +101,22 @@ def test_the_front_page_says_of_whole_training_what_was_measured():
     )
 
 
+def test_the_front_page_says_of_the_go1_what_was_measured():
+    column, minutes = "minutes of a core, each seed", "core minutes to the gate"
+    (quote,) = [t for t in quoted(ROOT / "README.md") if t and column in t[0]]
+    measured = {
+        (race, row["who"]): row[minutes]
+        for race in ("race", "any")
+        for row in quoted(RESULTS / "go1" / f"{race}.md")[0]
+    }
+    whose = [
+        *(("race", "sparl, dense critics"), ("race", "sparl, critics at 1:8")),
+        *(("race", "SBX CrossQ"), ("race", "Stable-Baselines3 SAC")),
+        *(("any", "2x32, dense"), ("any", "Stable-Baselines3, 2x32")),
+    ]
+    assert [row[column] for row in quote] == [measured[who] for who in whose]
+
+
 def test_quoted_differences_between_processors_are_measured_ones():
     """Of each type on each processor, the largest; "same bits" where no bit differs."""
     with open(RESULTS / "device" / "targets.csv", encoding="utf-8", newline="") as file:

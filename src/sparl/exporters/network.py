@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import kernels
-from sparl.engine import HostNetwork
 from sparl.errors import BadValue
 from sparl.exporters.checks import check_policy
 from sparl.exporters.int8 import LARGEST, Int8Network, quantize_network
 from sparl.exporters.layers import DeviceLayer, device_layer
 from sparl.kernels import Activation
-from sparl.networks import BatchNorm, LayerNorm, Normalization, Wiring, folded
+from sparl.networks import BatchNorm, LayerNorm, Network, Normalization, Wiring, folded
 from sparl.policy import TOLERANCE, Policy
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -226,7 +225,7 @@ def _with_norm(norm: LayerNorm | BatchNorm | None, arrays: NamedArrays) -> Named
     return {"factor": before * factor, "bias": arrays["bias"] * factor + offset}
 
 
-def _function_parts(network: HostNetwork) -> tuple[str, ...]:
+def _function_parts(network: Network) -> tuple[str, ...]:
     """Gives the parts for norms, for the outputs, and for activations but those of a chain."""
     stages = () if network.wiring.is_chain else network.wiring.stages
     used = {FUNCTIONS[stage.activation] for stage in stages if stage.activation}
