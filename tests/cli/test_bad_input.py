@@ -249,3 +249,10 @@ def test_folders_that_are_no_runs():
     for use in (sparl.load, sparl.resume):
         with pytest.raises(BadRun, match="no run folder"):
             use("no/such/folder")
+
+
+def test_a_word_that_is_no_text_is_told_as_any_other_that_is_too_much(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "Pendulum-v1", "\ud800"])
+    assert ended.value.code == 2
+    assert r"\ud800" in capsys.readouterr().err

@@ -72,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 for success, 1 for an error that the user can put right, 2 for usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # A file's name, or an error of somebody else's, may have letters that the terminal lacks.
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": training_commands.train,
         "prune": training_commands.prune,
