@@ -382,3 +382,10 @@ def test_an_agent_just_trained_is_imported_pruned_played_and_exported(tmp_path: 
     assert kept == [3 * 32 + 32 * 32 + 32, 3 * 32 + 32 * 8 + 32]
     report = sparl.export(small)  # which runs the self-test where there is a compiler
     assert report["error"]["max"] < 1e-5 and report["bytes"] < 0.4 * report["dense_bytes"]
+
+
+@pytest.mark.parametrize("value", [False, 0])
+def test_a_clip_range_of_values_that_is_no_range_is_refused(value, tmp_path):
+    path = with_data("ppo", tmp_path, lambda data: data.update(clip_range_vf=value))
+    with pytest.raises(SparlError, match="clip_range_v"):
+        sb3.read(path)

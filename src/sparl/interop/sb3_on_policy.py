@@ -61,7 +61,7 @@ def ppo(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPa
         parts["log_std"] = trained(members, log_std(np.zeros_like(half)))
     networks = parts["actor"].members["actor"], parts["critic"].members["critic"]
     rate = file.learning_rate(PPO.learning_rate) if learning_rate is None else learning_rate
-    clip_value = file.data.get("clip_range_vf")
+    clips_values = file.data.get("clip_range_vf") is not None
     config = file.configured(
         PPO,
         **widths(*networks),
@@ -73,7 +73,7 @@ def ppo(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedPa
         gamma=file.number("gamma"),
         gae_lambda=file.number("gae_lambda"),
         clip_range=file.schedule("clip_range", CLIP_RANGE),
-        clip_range_value=clip_value and file.schedule("clip_range_vf", CLIP_RANGE),
+        clip_range_value=file.schedule("clip_range_vf", CLIP_RANGE) if clips_values else None,
         entropy_bonus=file.number("ent_coef"),
         max_grad_norm=file.number("max_grad_norm"),
         normalize_advantages=bool(file.data.get("normalize_advantage", True)),
