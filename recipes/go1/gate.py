@@ -26,7 +26,7 @@ BOTH_WAYS = COMMANDS | {
     "any": COMMANDS["any"]
     | {"sideways at -0.5 m/s": (0.0, -0.5, 0.0), "turning at -0.8 rad/s": (0.0, 0.0, -0.8)}
 }
-"""With the other sides, to which one that goes to these may not go."""
+"""The same and to the other side: a robot that goes to the left may not go to the right."""
 ENOUGH = 0.25
 """The largest error that meets the gate, in m/s or rad/s."""
 SECOND = round(1 / (SUBSTEPS * TIMESTEP))

@@ -38,10 +38,9 @@ def main() -> None:
     measure(asked.run, "teacher", asked.episodes, asked.results)
     for hidden in asked.hidden:
         out = asked.run / "students" / hidden.replace(",", "-")
-        if not out.exists():
-            widths = tuple(map(int, hidden.split(",")))
-            options = {"hidden": widths, "activation": "relu", "steps": asked.steps, "out": out}
-            sparl.distill(asked.run, **options, quiet=True, trust=True)
+        widths = tuple(map(int, hidden.split(",")))
+        options = {"hidden": widths, "activation": "relu", "steps": asked.steps, "out": out}
+        sparl.distill(asked.run, **options, quiet=True, trust=True)  # goes on where it was
         measure(out, hidden, asked.episodes, asked.results)
 
 

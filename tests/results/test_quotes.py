@@ -111,6 +111,7 @@ def test_the_front_page_says_of_the_go1_what_was_measured():
     }
     whose = [
         *(("race", "sparl, dense critics"), ("race", "sparl, critics at 1:8")),
+        ("race", "sparl, *tiny* critics"),
         *(("race", "SBX CrossQ"), ("race", "Stable-Baselines3 SAC")),
         *(("any", "2x32, dense"), ("any", "Stable-Baselines3, 2x32")),
     ]

@@ -259,7 +259,7 @@ class RunFolder:
     def _part(self, kind: Any, fields: dict[str, Any], at: str) -> Any:
         """An instance of a class from its fields in config.json."""
         own = fields if at == "run" else {k: v for k, v in fields.items() if k != "name"}
-        own = kind.of_earlier(own) if issubclass(kind, Method) else own
+        own = kind.upgraded_options(own) if issubclass(kind, Method) else own
         return schema.make(kind, own, self.path / "config.json", at)
 
     def table(self, name: str, columns: list[str]) -> Table:

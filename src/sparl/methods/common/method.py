@@ -116,7 +116,7 @@ class Method:
         validation.kinds(self)
 
     @classmethod
-    def of_earlier(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+    def upgraded_options(cls, recorded: dict[str, Any]) -> dict[str, Any]:
         """The options that a run folder has recorded, by the names that they have today."""
         return recorded
 
@@ -229,7 +229,7 @@ class RowWise(Method):
         return NofM.parse(self.pattern)
 
     @classmethod
-    def of_earlier(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+    def upgraded_options(cls, recorded: dict[str, Any]) -> dict[str, Any]:
         """Earlier versions recorded N, M and V, each as a field."""
         if "n" not in recorded or "m" not in recorded:
             return recorded
