@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from drawing import (
+    by_clock,
     claims,
     clock,
     cost,
@@ -57,6 +58,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += cost.outputs(results / "device")
     found += students.outputs(results / "distillation")
     found += presets.outputs(results / "presets")
+    found += by_clock.outputs(results / "presets")
     found += speed.outputs(results / "speed")
     found += step.outputs(results / "speed")
     found += roofline.outputs(results / "speed")

@@ -36,25 +36,36 @@ class Evaluate(BaseCallback):
         return True
 
 
-def asked(description: str | None, envs: Sequence[str], results: str) -> argparse.Namespace:
-    """What the command line asks for: `env`, `seed`, and the folder of `results`."""
-    parser = argparse.ArgumentParser(
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line that asks for `seed`; a recipe adds its own words."""
+    words = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--env", choices=envs, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / results)
-    return parser.parse_args()
+    words.add_argument("--seed", type=int, default=0)
+    return words
 
 
-def record(wanted: argparse.Namespace, variant: str, returns: list[tuple[int, float]]) -> None:
-    """Adds a run's evaluations to `RESULTS/ENV/curves.csv`."""
-    path = wanted.results / wanted.env.partition("-")[0].lower() / "curves.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def asked(
+    description: str | None, envs: Sequence[str], results: str
+) -> tuple[argparse.Namespace, Path]:
+    """What the command line asks for, `env` and `seed`, and the folder below `results`."""
+    words = parser(description)
+    words.add_argument("--env", choices=envs, required=True)
+    words.add_argument("--results", type=Path, default=ROOT / "results" / results)
+    wanted = words.parse_args()
+    return wanted, wanted.results / wanted.env.partition("-")[0].lower()
+
+
+def record(
+    folder: Path, env: str, variant: str, seed: int, returns: list[tuple[int, float]]
+) -> None:
+    """Adds a run's evaluations to the `curves.csv` of a folder."""
+    path = folder / "curves.csv"
+    folder.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with open(path, "a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
         for step, value in returns:
-            writer.writerow((wanted.env, variant, wanted.seed, step, f"{value:.6g}"))
+            writer.writerow((env, variant, seed, step, f"{value:.6g}"))

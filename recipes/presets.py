@@ -96,7 +96,8 @@ def measured(name: str) -> list[dict[str, str]]:
     curves, runs = (recorded(RESULTS / name / table) for table in (CURVES, RUNS))
     agent = options.parse(["--preset", name]).agent.name
     found = []
-    for variant in variants(curves):
+    # Peers have a curve there, too, and nothing of a preset's own is theirs.
+    for variant in variants(runs):
         keys = [key for key in curves if key[0] == variant]
         returns = ", ".join(str(round(float(curves[key][-1]["eval_return"]))) for key in keys)
         weights = sorted(int(runs[key][0]["weights_kept"]) for key in keys)

@@ -71,7 +71,7 @@ OF_ENVS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    wanted = asked(__doc__, list(OF_ENVS), "ppo")
+    wanted, folder = asked(__doc__, list(OF_ENVS), "ppo")
     torch.set_num_threads(1)
     options = dict(OF_ENVS[wanted.env])
     steps, count = options.pop("steps"), options.pop("envs")
@@ -83,7 +83,7 @@ def main() -> None:
     model = PPO("MlpPolicy", env, seed=wanted.seed, device="cpu", **options)
     evaluate = Evaluate(evaluated, steps // 10)
     model.learn(steps, callback=evaluate)
-    record(wanted, VARIANT, evaluate.returns)
+    record(folder, wanted.env, VARIANT, wanted.seed, evaluate.returns)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ VARIANT, STEPS, EVAL_EVERY = "sbx", 100_000, 10_000
 
 
 def main() -> None:
-    wanted = asked(__doc__, ("Walker2d-v5", "HalfCheetah-v5"), "crossq_peers")
+    wanted, folder = asked(__doc__, ("Walker2d-v5", "HalfCheetah-v5"), "crossq_peers")
     widths = {"pi": [256, 256], "qf": [256, 256]}
     model = CrossQ(
         "MlpPolicy",
@@ -30,7 +30,7 @@ def main() -> None:
     )
     evaluate = Evaluate(make_vec_env(wanted.env, 1, seed=10_000 + wanted.seed), EVAL_EVERY)
     model.learn(STEPS, callback=evaluate)
-    record(wanted, VARIANT, evaluate.returns)
+    record(folder, wanted.env, VARIANT, wanted.seed, evaluate.returns)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
     python recipes/speeds.py rnm_td3/patterns            # of recipes/studies/rnm_td3_patterns.yaml
     python recipes/speeds.py presets/Hopper-v5 --of runs/presets/Hopper-v5      # of a sweep's runs
+    python recipes/speeds.py presets/Ant-v5 --of runs/presets/Ant-v5 --peers sbx/bin/python
+
+With `--peers` those of `presets_peers.py` take their turns with them, by the Python that has them.
 
 For a machine that does nothing else: what the runs of a sweep tell of their own speed is that of
-one core with neighbours. Variants take turns, three times. Evaluation is not timed, nor the first
+one core with neighbours. Variants take turns, five times. Evaluation is not timed, nor the first
 2,000 steps, which have the first restructuring in them. The figures go to
 `results/STUDY/speeds.json`, and from there into tables and pictures.
 """
@@ -16,8 +19,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -29,8 +33,9 @@ from sparl.agents import OnPolicyAgent
 from sparl.storage import RunFolder
 from sparl.sweeps import Job, Study
 
-WARM, TIMED, REPETITIONS = 2_000, 2_500, 3
+WARM, TIMED, REPETITIONS = 2_000, 2_500, 5
 """Steps before the clock starts, and timed steps; how often each variant is timed."""
+PEERS = ("sb3-sac", "sbx-crossq", "sbx-crossq-1024")
 
 
 def main() -> None:
@@ -40,6 +45,7 @@ def main() -> None:
     )
     parser.add_argument("studies", metavar="STUDY", nargs="+", help="RECIPE/STUDY")
     parser.add_argument("--of", type=Path, metavar="FOLDER", help="a sweep's, with runs of all")
+    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="that has SBX")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     for study in asked.studies:
@@ -47,7 +53,7 @@ def main() -> None:
         jobs = jobs_of(asked.of) if asked.of else Study.read(file).jobs()
         if any(isinstance(job.agent, OnPolicyAgent) for job in jobs):
             raise SystemExit(f"{study}: an agent of it learns from rollouts, not at every step")
-        found = measure(list({job.variant: job for job in reversed(jobs)}.values()))
+        found = measure(list({job.variant: job for job in reversed(jobs)}.values()), asked.peers)
         path = asked.results / study / SPEEDS
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -65,22 +71,37 @@ def jobs_of(sweep: Path) -> list[Job]:
     return found
 
 
-def measure(jobs: Sequence[Job]) -> dict[str, list[float]]:
+def measure(jobs: Sequence[Job], peers: Path | None) -> dict[str, list[float]]:
     """Steps per second by variant, one for each repetition."""
-    found: dict[str, list[float]] = {job.variant: [] for job in jobs}
-    for repetition, job in product(range(REPETITIONS), jobs):
-        run = replace(job.run, steps=WARM + TIMED, eval_every=WARM + TIMED, eval_episodes=1)
-        run = replace(run, log_every=WARM // 4)
-        short = replace(job, run=run, agent=replace(job.agent, learning_starts=500))
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "run"
-            words = [*short.words, "--out", str(out), "--quiet"]
-            subprocess.run([sys.executable, "-m", "sparl", *words], check=True)
-            clock = {int(r["step"]): float(r["wall_seconds"]) for r in rows(out / "metrics.csv")}
-        found[job.variant].append(TIMED / (clock[WARM + TIMED] - clock[WARM]))
-        told = f"{job.variant} {found[job.variant][-1]:.0f} steps/s"
-        print(f"{repetition + 1}: {told}", flush=True)
+    contenders: dict[str, Callable[[], float]] = {j.variant: partial(speed, j) for j in jobs}
+    if peers:
+        contenders |= {who: partial(speed_of_peer, peers, who, jobs[0].env) for who in PEERS}
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for repetition, (name, timed) in product(range(REPETITIONS), contenders.items()):
+        found[name].append(timed())
+        print(f"{repetition + 1}: {name} {found[name][-1]:.0f} steps/s", flush=True)
     return found
+
+
+def speed(job: Job) -> float:
+    """Steps per second of a variant."""
+    run = replace(job.run, steps=WARM + TIMED, eval_every=WARM + TIMED, eval_episodes=1)
+    run = replace(run, log_every=WARM // 4)
+    short = replace(job, run=run, agent=replace(job.agent, learning_starts=500))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        words = [*short.words, "--out", str(out), "--quiet"]
+        subprocess.run([sys.executable, "-m", "sparl", *words], check=True)
+        clock = {int(r["step"]): float(r["wall_seconds"]) for r in rows(out / "metrics.csv")}
+    return TIMED / (clock[WARM + TIMED] - clock[WARM])
+
+
+def speed_of_peer(python: Path, who: str, env: str) -> float:
+    """Steps per second of one of `presets_peers.py`."""
+    recipe = Path(__file__).with_name("presets_peers.py")
+    words = [python, recipe, "--timed", "--who", who, "--env", env]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Episodes until a task is solved: returns by episode, and tables of when they reach a bar.
 
-`episodes.csv` has each agent at its best step sizes until the last bar, `grid.csv` at all of them
-until the first one. A row is a run, with the returns of its episodes.
+`episodes.csv` has each agent at its best setting, `grid.csv` at all of them on other seeds. A row
+is a run, with the returns of its episodes until the last bar.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,13 +23,21 @@ EPISODES, GRID = "episodes.csv", "grid.csv"
 NEWEST = 10
 """Episodes that the mean is taken of."""
 
-Setting = tuple[float, float]
-"""Step sizes of policy and value."""
+
+class Setting(NamedTuple):
+    """What is chosen for each agent: its options by these names."""
+
+    learning_rate: float
+    value_learning_rate: float
+    entropy_bonus: float
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value:g}" for value in self)
 
 
 @dataclass(frozen=True)
 class Task:
-    """An environment, and mean returns in ascending order; settings are chosen by the first."""
+    """An environment, and mean returns in ascending order; settings are chosen by the last."""
 
     env: str
     bars: tuple[float, ...]
@@ -41,7 +50,7 @@ TASKS = {
 """By the folder of the results."""
 
 Runs = dict[tuple[str, Setting], list[list[float]]]
-"""Returns of every episode of each seed, by agent and step sizes."""
+"""Returns of every episode of each seed, by agent and setting."""
 
 
 def outputs(folder: Path) -> list[Output]:
@@ -58,7 +67,7 @@ def read(path: Path) -> Runs:
     """What a file has, agents and settings in its order."""
     found: Runs = {}
     for row in rows(path):
-        setting = float(row["learning_rate"]), float(row["value_learning_rate"])
+        setting = Setting(*(float(row[name]) for name in Setting._fields))
         returns = [float(value) for value in row["returns"].split()]
         found.setdefault((row["agent"], setting), []).append(returns)
     return found
@@ -86,32 +95,28 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def table(files: dict[str, Path]) -> str:
     """Of each agent, how many episodes it needs for each bar; and the grid."""
     bars = TASKS[files[EPISODES].parent.name].bars
-    header = ["agent", "step sizes, policy and value", "seeds"]
+    header = ["agent", "step sizes, entropy's weight", "seeds"]
     for bar in bars:
         header += [f"episodes to {bar:g}, median (quartiles)", "reached"]
     lines = []
     for (agent, setting), runs in read(files[EPISODES]).items():
-        cells = [agent, _sizes(setting), str(len(runs))]
+        cells = [agent, str(setting), str(len(runs))]
         for bar in bars:
             cells += _reached(bar, runs)
         lines.append(cells)
     text = style.table(header, lines)
     if GRID in files:
-        text += f"\nThe grid: episodes to {bars[0]:g}, median (quartiles), reached.\n\n"
-        text += _grid(read(files[GRID]), bars[0])
+        text += f"\nThe grid: episodes to {bars[-1]:g}, median (quartiles), reached.\n\n"
+        text += _grid(read(files[GRID]), bars[-1])
     return text
 
 
 def _grid(tried: Runs, bar: float) -> str:
     agents, settings = (list(dict.fromkeys(of)) for of in zip(*tried, strict=True))
     return style.table(
-        ["agent", *map(_sizes, settings)],
-        [[a, *(", ".join(_reached(bar, tried[a, s])) for s in settings)] for a in agents],
+        ["step sizes, entropy's weight", *agents],
+        [[str(s), *(", ".join(_reached(bar, tried[a, s])) for a in agents)] for s in settings],
     )
-
-
-def _sizes(setting: Setting) -> str:
-    return "{:g}, {:g}".format(*setting)
 
 
 def _reached(bar: float, runs: Sequence[Sequence[float]]) -> tuple[str, str]:

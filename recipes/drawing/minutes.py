@@ -34,7 +34,7 @@ def table(files: dict[str, Path]) -> str:
         if name not in measured:
             continue
         runs = [curve for (own, _), curve in curves.items() if own == name]
-        after = (_mean([_after(60 * m, run, measured[name]) for run in runs]) for m in MINUTES)
+        after = (_mean([after(60 * m, run, measured[name]) for run in runs]) for m in MINUTES)
         line = [name, f"{measured[name]:,.0f}", *after]
         if bar is not None:
             took = (_seconds_to(bar, run, measured[name]) for run in runs)
@@ -44,7 +44,7 @@ def table(files: dict[str, Path]) -> str:
     return style.table(("variant", "steps/s", *(f"{m} min" for m in MINUTES), *to), lines)
 
 
-def _after(seconds: float, run: Rows, speed: float) -> float | None:
+def after(seconds: float, run: Rows, speed: float) -> float | None:
     """A run's return after so long; None if it ended before, or was not evaluated yet."""
     steps = seconds * speed
     if steps > int(run[-1]["step"]):

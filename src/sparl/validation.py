@@ -30,6 +30,21 @@ _WORDS = {
 }
 
 
+class Options:
+    """A dataclass whose fields are options: they are checked, and run folders keep them."""
+
+    def __post_init__(self) -> None:
+        kinds(self)
+
+    @classmethod
+    def upgraded_options(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """The options that a run folder has recorded, as they are today.
+
+        One that came later has there the value that makes what was made before.
+        """
+        return recorded
+
+
 def kinds(config: Any) -> None:
     """Checks that every field of a dataclass is of the kind that its annotation says.
 

@@ -1,6 +1,7 @@
 """Primal-dual pi learning and the TD actor-critic: each against a second one in numpy, how they
 explore, and which transitions they learn from."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from sparl.engine import Engine
 from sparl.errors import BadEnvironment, BadValue
 from sparl.methods import RNM
 from sparl.replay import Columns
+from sparl.storage import RunFolder
 from sparl.training import inspect
 
 COLUMNS = Columns(5, 4, discrete=True)
@@ -26,7 +28,7 @@ SETTINGS = {
     "value_learning_rate": 1e-2,
     "entropy_bonus": 0.05,
 }
-PRIMAL_DUAL = PrimalDual(advantage_penalty=0.7, **SETTINGS)
+PRIMAL_DUAL = PrimalDual(advantage_penalty=0.7, residual_weight=0.6, **SETTINGS)
 ONE_STEP = ActorCritic(**SETTINGS)
 UPDATES, SEED = 100, 7
 STEPS = "environments:Steps-v0"
@@ -43,9 +45,11 @@ def primal_dual() -> list[dict]:
 
 
 def followed(reference_type: type[Reference], start: dict, config: OneStepAgent) -> list[dict]:
-    c = config.advantage_penalty if isinstance(config, PrimalDual) else 0.0
+    own = (0.0, 0.0)
+    if isinstance(config, PrimalDual):
+        own = config.advantage_penalty, config.residual_weight
     rates = (config.learning_rate, config.value_learning_rate)
-    reference = reference_type(exact_start(start), *rates, config.entropy_bonus, c)
+    reference = reference_type(exact_start(start), *rates, config.entropy_bonus, *own)
     states = []
     for batch in batches():
         reference.update(fields(batch, COLUMNS))
@@ -68,6 +72,12 @@ class SemiGradient(Reference):
         return by_value, 0 * by_next
 
 
+class WholeGradient(Reference):
+    def slopes(self, batch, delta):
+        by_value, by_next = super().slopes(batch, delta)
+        return by_value, by_next / self.share
+
+
 class NeverTerminates(Reference):
     def goes_on(self, batch):
         return batch.discount
@@ -75,7 +85,8 @@ class NeverTerminates(Reference):
 
 class WithoutDuality(Reference):
     def slopes(self, batch, delta):
-        return -2 * self.c * delta, self.goes_on(batch) * 2 * self.c * delta
+        by_delta = 2 * self.c * delta
+        return -by_delta, self.share * self.goes_on(batch) * by_delta
 
 
 class JudgedBefore(Reference):
@@ -91,7 +102,15 @@ class WithoutEntropy(Reference):
 
 @pytest.mark.parametrize(
     "wrong",
-    [SemiGradient, NeverTerminates, WithoutDuality, JudgedBefore, WithoutEntropy, OneStep],
+    [
+        SemiGradient,
+        WholeGradient,
+        NeverTerminates,
+        WithoutDuality,
+        JudgedBefore,
+        WithoutEntropy,
+        OneStep,
+    ],
 )
 def test_the_tolerance_tells_a_wrong_rule(primal_dual, wrong):
     expected = followed(wrong, primal_dual[0], PRIMAL_DUAL)
@@ -151,11 +170,25 @@ def test_sparse_networks_train_resume_and_are_saved(tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("value_learning_rate", 0.0), ("entropy_bonus", -1.0), ("advantage_penalty", -0.5)],
+    [
+        ("value_learning_rate", 0.0),
+        ("entropy_bonus", -1.0),
+        ("advantage_penalty", -0.5),
+        ("residual_weight", 1.5),
+    ],
 )
 def test_options_out_of_range(option, value):
     with pytest.raises(BadValue, match=f"{option} is {value}"):
         PrimalDual(**{option: value})
+
+
+def test_a_run_of_before_the_residual_weight_goes_on_with_the_whole_gradient(tmp_path):
+    sparl.train(STEPS, TINY_ON_POLICY, out=tmp_path / "run", **OFTEN)
+    path = tmp_path / "run" / "config.json"
+    recorded = json.loads(path.read_text())
+    del recorded["agent"]["residual_weight"], recorded["digest"]
+    path.write_text(json.dumps(recorded))
+    assert RunFolder.open(tmp_path / "run").record().agent.residual_weight == 1.0
 
 
 def test_a_replay_smaller_than_a_batch_is_refused(tmp_path):

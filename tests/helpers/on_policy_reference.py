@@ -19,10 +19,11 @@ class Reference:
         value_learning_rate: float,
         entropy_bonus: float,
         c: float,
+        share: float,
     ) -> None:
         self.online = copy.deepcopy(networks)  # actor, critic
         self.adams = {"actor": Adam(learning_rate), "critic": Adam(value_learning_rate)}
-        self.entropy_bonus, self.c = entropy_bonus, c
+        self.entropy_bonus, self.c, self.share = entropy_bonus, c, share
 
     def update(self, batch: Transitions) -> None:
         critic, count = self.online["critic"], len(batch.reward)
@@ -62,9 +63,9 @@ class Reference:
         return batch.discount * (1 - batch.terminated)
 
     def slopes(self, batch: Transitions, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of (1 - gamma) v(s) + delta + c delta^2 by v(s) and by v(s')."""
+        """Of (1 - gamma) v(s) + delta + c delta^2 by v(s) and, a share of it, by v(s')."""
         by_delta = 1 + 2 * self.c * delta
-        return (1 - batch.discount) - by_delta, self.goes_on(batch) * by_delta
+        return (1 - batch.discount) - by_delta, self.share * self.goes_on(batch) * by_delta
 
     def advantage(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return after

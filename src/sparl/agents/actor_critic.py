@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -26,12 +25,15 @@ class ActorCritic(OneStepAgent):
 
     name: ClassVar[str] = "actor_critic"
 
+    @property
+    def next_value_share(self) -> float:
+        return 0.0
+
     def critic_loss(
         self, value: Float[Array, " batch"], advantage: Float[Array, " batch"], batch: Batch
     ) -> Float[Array, ""]:
-        """0.5 (target - v(s))^2, whose target r + gamma v(s') is held constant."""
-        target = jax.lax.stop_gradient(advantage + value)
-        return 0.5 * jnp.mean((target - value) ** 2)
+        """Half of the squared TD error."""
+        return 0.5 * jnp.mean(advantage**2)
 
     def judge(self, before: Network, after: Network) -> Network:
         return before

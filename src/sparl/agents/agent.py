@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.common import of_networks
-from sparl.agents.common.annealing import ANNEALS, Anneal, annealing
+from sparl.agents.common.annealing import Anneal, annealing
 from sparl.agents.common.schedule import UpdateSchedule
 from sparl.kernels import Activation
 from sparl.learner import AgentState, Constraint, Role
@@ -34,7 +34,7 @@ Acting = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Agent(ABC):
+class Agent(validation.Options, ABC):
     """Hyperparameters that every agent has, and what every agent can do."""
 
     name: ClassVar[str] = ""
@@ -97,13 +97,10 @@ class Agent(ABC):
     """Steps of uniformly random actions, without updates, before learning begins."""
 
     def __post_init__(self) -> None:
-        validation.kinds(self)
+        super().__post_init__()
         validation.positive(learning_rate=self.learning_rate, batch_size=self.batch_size)
         if self.max_grad_norm is not None:
             validation.positive(max_grad_norm=self.max_grad_norm)
-        validation.one_of(
-            ("constant", *ANNEALS), learning_rate_schedule=self.learning_rate_schedule
-        )
         of_networks.check(self)
         validation.fractions(
             gamma=self.gamma, beta1=self.beta1, learning_rate_end=self.learning_rate_end
@@ -209,7 +206,7 @@ class Agent(ABC):
         """Actions before learning starts, as `explore` gives them: `draw` gives a random one."""
         return np.stack([draw() for _ in observation])
 
-    def check_run(self, run: Any) -> None:  # noqa: B027 - most agents go with every run
+    def check_run(self, run: Any) -> None:
         """Raises `BadValue` for options of the run that do not go with this agent."""
 
     def continued(self, step: int) -> Agent:

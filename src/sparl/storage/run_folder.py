@@ -30,7 +30,7 @@ from sparl.storage import files, provenance, schema, trust
 from sparl.storage.checkpoint import BEST, Checkpoints
 from sparl.storage.summary import SummaryFile
 from sparl.storage.table import Table
-from sparl.validation import shown
+from sparl.validation import Options, shown
 
 FORMAT = 1
 """Version of config.json."""
@@ -259,7 +259,7 @@ class RunFolder:
     def _part(self, kind: Any, fields: dict[str, Any], at: str) -> Any:
         """An instance of a class from its fields in config.json."""
         own = fields if at == "run" else {k: v for k, v in fields.items() if k != "name"}
-        own = kind.upgraded_options(own) if issubclass(kind, Method) else own
+        own = kind.upgraded_options(own) if issubclass(kind, Options) else own
         return schema.make(kind, own, self.path / "config.json", at)
 
     def table(self, name: str, columns: list[str]) -> Table:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
 Anneal = Literal["constant", "linear", "cosine"]
-ANNEALS: tuple[Anneal, ...] = get_args(Anneal)
 
 
 def annealing(kind: Anneal, end: float) -> Callable[[Any], Any] | None:

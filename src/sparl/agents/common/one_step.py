@@ -2,7 +2,8 @@
 
 Two networks: the actor, whose outputs are the logits of a policy pi(a|s), and a critic of v(s).
 Every `batch_size` environment steps there is one update, from the transitions of those steps alone.
-What an agent adds is the critic's loss, and which critic judges the actor.
+What an agent adds is the critic's loss, how much of its gradient goes through the next state's
+value, and which critic judges the actor.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class OneStepAgent(OnPolicyAgent):
         validation.positive(value_learning_rate=self.value_learning_rate)
         validation.at_least(0, entropy_bonus=self.entropy_bonus)
 
+    @property
+    @abstractmethod
+    def next_value_share(self) -> float:
+        """Share of the gradient through v(s') that the critic's step takes: 0 is TD's."""
+
     @abstractmethod
     def critic_loss(
         self, value: Float[Array, " batch"], advantage: Float[Array, " batch"], batch: Batch
@@ -107,6 +113,8 @@ class OneStepAgent(OnPolicyAgent):
             both = jnp.concatenate([batch.observation, batch.next_observation]).T
             outputs, seen = self.by_batch(state, networks, both)
             value, next_value = jnp.split(outputs[0, 0], 2)
+            held = jax.lax.stop_gradient(next_value)
+            next_value = held + self.next_value_share * (next_value - held)
             advantage = td_error(value, next_value, batch)
             return self.critic_loss(value, advantage, batch), (value, seen)
 

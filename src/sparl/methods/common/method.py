@@ -92,7 +92,7 @@ class Signals(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(validation.Options):
     """The base of all methods; as it stands, networks stay as the agent made them."""
 
     name: ClassVar[str] = ""
@@ -111,14 +111,6 @@ class Method:
     shapes_by_seed: ClassVar[bool] = False
     """Whether shapes of arrays depend on what a run has learned, and not on the schedule alone:
     then seeds cannot learn in lockstep."""
-
-    def __post_init__(self) -> None:
-        validation.kinds(self)
-
-    @classmethod
-    def upgraded_options(cls, recorded: dict[str, Any]) -> dict[str, Any]:
-        """The options that a run folder has recorded, by the names that they have today."""
-        return recorded
 
     def start(
         self, networks: dict[str, Networks], key: jax.Array, roles: Mapping[str, Role]
