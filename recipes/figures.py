@@ -29,6 +29,7 @@ from drawing import (
     roofline,
     smaller,
     speed,
+    spread,
     step,
     students,
     study,
@@ -55,6 +56,7 @@ def registry(results: Path = RESULTS) -> list[Output]:
     found += race.outputs(results / "go1")
     found += smaller.outputs(results / "go1")
     found += regret.outputs(results / "sparse_mdp")
+    found += spread.outputs(results / "sparse_mdp")
     found += cost.outputs(results / "device")
     found += students.outputs(results / "distillation")
     found += presets.outputs(results / "presets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +18,7 @@ from sparl.linear_mdp import (
     HardSparse,
     LassoFQI,
     RidgeFQI,
+    SpreadSparse,
     Table,
     Transitions,
     collect,
@@ -97,6 +99,18 @@ def test_the_secret_is_recovered_at_the_theorys_order_of_exploration():
         found += got.found and set(chosen[:3]) == {mdp.secret, m + 1, m + 2}
         assert len(chosen) < 12
     assert found >= 19
+
+
+def test_where_data_name_nothing_the_lasso_finds_the_secret_and_ridge_does_not():
+    """512 episodes of uniform exploration, 256 coordinates that could matter, of which two do."""
+    found = {LassoFQI(): 0, RidgeFQI(): 0}
+    for seed, learner in product(range(10), found):
+        mdp = SpreadSparse(256, seed=seed)
+        assert mdp.exploratory is not None
+        rng = np.random.default_rng(seed)
+        found[learner] += commit(mdp, learner, 513, 512, mdp.exploratory, rng).found
+    assert found[LassoFQI()] >= 9
+    assert found[RidgeFQI()] <= 4
 
 
 def test_regret_adds_the_losses_of_exploration_and_of_the_learned_policy():

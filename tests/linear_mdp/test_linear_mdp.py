@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import sparl
 from sparl.errors import BadValue
-from sparl.linear_mdp import LSVI, HardSparse, SparseLinearMDP
+from sparl.linear_mdp import LSVI, HardSparse, SparseLinearMDP, SpreadSparse
 
 
 def tiny(seed: int, horizon: int = 3) -> SparseLinearMDP:
@@ -58,6 +58,28 @@ def test_only_the_secret_action_leads_to_the_good_state():
     np.testing.assert_allclose(inside[:, 2], 0.25)
     np.testing.assert_allclose(inside[:, 3], 0.25 - sign / 4)
     assert sign.sum() == 0
+
+
+@pytest.mark.parametrize("m", [16, 64, 256])
+def test_the_spread_instance_has_the_figures_of_its_construction(m):
+    mdp = SpreadSparse(m, s=3, H=6, seed=m)
+    assert mdp.dimension == m + 2
+    assert mdp.actions.tolist() == [2 * m, 1]
+    assert mdp.support.tolist() == [*mdp.secret, m, m + 1]
+    assert mdp.best()[1] == pytest.approx(6.0)
+    assert mdp.exploratory is not None
+    # Half of those alive stay: 1 + 1/2 + ... + 1/32 steps of six are in the first state.
+    assert mdp.value(mdp.exploratory) == pytest.approx(63 / 32)
+    assert mdp.eigenvalue(mdp.exploratory) == pytest.approx(63 / 32 / 6)
+
+
+def test_secret_signs_decide_who_stays_alive():
+    mdp = SpreadSparse(8, s=2, seed=1)
+    agree = (mdp.features[:16, mdp.secret] == mdp.signs).mean(1)
+    np.testing.assert_allclose(mdp.transitions[0, :, 0], agree)
+    np.testing.assert_array_equal(mdp.transitions[1, :, 0], 0)
+    drawn = {tuple(SpreadSparse(16, seed=seed).secret) for seed in range(8)}
+    assert len(drawn) > 3
 
 
 def test_a_learner_without_the_exploratory_policy_pays_at_least_the_bound():
@@ -161,6 +183,20 @@ def test_actions_that_do_not_exist_are_refused():
 def test_options_out_of_range_are_named(options, message):
     with pytest.raises(BadValue, match=message):
         HardSparse(**options)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"m": 12}, "m is 12: it must be a power of 2"),
+        ({"m": 8, "s": 9}, "s is 9: there are 8 coordinates"),
+        ({"s": 0}, "s is 0"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_options_of_the_spread_instance_out_of_range_are_named(options, message):
+    with pytest.raises(BadValue, match=message):
+        gym.make("sparl/SpreadSparse-v0", **options)
 
 
 def made(features=None, psi=None, rewards=None, **options):

@@ -229,3 +229,4 @@ def _close(env_id: str) -> str:
 
 # gymnasium imports the module when the environment is made.
 gym.register("sparl/HardSparse-v0", "sparl.linear_mdp.hard:HardSparse")
+gym.register("sparl/SpreadSparse-v0", "sparl.linear_mdp.spread:SpreadSparse")

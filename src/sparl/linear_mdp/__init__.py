@@ -1,7 +1,8 @@
 """Sparse linear MDPs: thousands of candidate features, of which few matter.
 
-`LassoFQI` finds those few. `HardSparse` (`sparl/HardSparse-v0`) is an environment on which other
-learners fail to.
+`LassoFQI` finds those few. Two environments show what for: on `HardSparse` (`sparl/HardSparse-v0`)
+learners without an exploratory policy fail, on `SpreadSparse` (`sparl/SpreadSparse-v0`) those
+without a Lasso.
 """
 
 from sparl.linear_mdp.baselines import LSVI, Committed, RidgeFQI, commit, greedy_in
@@ -9,6 +10,7 @@ from sparl.linear_mdp.exploring import FewActions
 from sparl.linear_mdp.hard import HardSparse
 from sparl.linear_mdp.lasso_fqi import FQI, LassoFQI, LinearQ, exploration
 from sparl.linear_mdp.mdp import SparseLinearMDP
+from sparl.linear_mdp.spread import SpreadSparse
 from sparl.linear_mdp.steering import Steering
 from sparl.linear_mdp.transitions import Table, Transitions, collect, of_episodes, uniformly
 
@@ -22,6 +24,7 @@ __all__ = [
     "LinearQ",
     "RidgeFQI",
     "SparseLinearMDP",
+    "SpreadSparse",
     "Steering",
     "Table",
     "Transitions",
