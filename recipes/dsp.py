@@ -8,11 +8,12 @@ critics, that DSP with the same seed came to; *magnitude*, which cuts the neuron
 without the penalty; and *no-gate*, DSP that prunes whatever the return does. They are files in
 `recipes/studies/`, but for *tiny*, which follows where runs of DSP are done:
 
-    cartpole     CartPole-v1, DQN, 5 seeds: soon learned, so neurons go early and are pulled hard
-    lunarlander  LunarLander-v3, DQN of 2x384, 5 seeds
-    highway      highway-fast-v0, DQN, 5 seeds: driving, short (`pip install ".[envs]"`)
-    hopper       Hopper-v5, TD3, 2 seeds
-    walker2d     Walker2d-v5, TD3, 2 seeds
+    cartpole         CartPole-v1, DQN, 5 seeds: soon learned, so neurons go early, pulled hard
+    cartpole-longer  the same pruning, and as many steps again; without magnitude and no-gate
+    lunarlander      LunarLander-v3, DQN of 2x384, 5 seeds
+    highway          highway-fast-v0, DQN, 5 seeds: driving, short (`pip install ".[envs]"`)
+    hopper           Hopper-v5, TD3, 2 seeds
+    walker2d         Walker2d-v5, TD3, 2 seeds
 
 Stop it, and the same command goes on where it was. Curves, tables and plots of what is done go to
 `results/dsp/`, with the mean return of every final policy over 100 more episodes.
@@ -57,5 +58,5 @@ def widths(run: Path) -> tuple[Widths, Widths]:
 
 
 if __name__ == "__main__":
-    studies = ("cartpole", "lunarlander", "highway", "hopper", "walker2d")
+    studies = ("cartpole", "cartpole-longer", "lunarlander", "highway", "hopper", "walker2d")
     main(__doc__, "dsp", studies, controls=tiny, after=play)
