@@ -142,7 +142,7 @@ def picture(tasks: Sequence[Task]) -> Figure:
     style.caption(
         figure,
         "Lines: mean over the seeds (their number in brackets). Bands: its 95 % interval, by "
-        "Student's t, where there are three seeds.",
+        "Student's t, where there are three seeds; cut off above and below all lines.",
         "Minutes: environment steps divided by steps per second, the median of five measurements "
         "on two idle cores. Evaluation is not counted.",
     )
@@ -150,7 +150,7 @@ def picture(tasks: Sequence[Task]) -> Figure:
 
 
 def _draw(axes: Axes, task: Task, looks: dict[str, style.Look]) -> None:
-    ends = []
+    ends, shown = [], [*task.chance().values()]
     for name, seeds in task.runs().items():
         at = [
             {int(row["step"]): float(row["eval_return"]) for row in run} for run in seeds.values()
@@ -162,6 +162,7 @@ def _draw(axes: Axes, task: Task, looks: dict[str, style.Look]) -> None:
             continue
         returns = np.array([[run[step] for run in at] for step in steps.tolist()])
         mean, look = returns.mean(1), looks[name]
+        shown += [mean.min(), mean.max()]
         axes.plot(minutes, mean, look.style, color=look.colour, lw=1.4)
         if len(at) >= FEWEST:
             half = np.array([resolution(list(row)) or 0.0 for row in returns])
@@ -170,6 +171,8 @@ def _draw(axes: Axes, task: Task, looks: dict[str, style.Look]) -> None:
     for actions, value in task.chance().items():
         axes.axhline(value, color="#888888", lw=0.8, ls=":")
         ends.append(style.End(LONGEST, value, actions, "#888888"))
-    axes.set_xlim(0, LONGEST)
+    # Intervals of few seeds are wide: what is above and below all lines is cut off.
+    room = 0.08 * (max(shown) - min(shown))
+    axes.set(xlim=(0, LONGEST), ylim=(min(shown) - room, max(shown) + room))
     style.plain(axes)
     style.label_ends(axes, ends)
