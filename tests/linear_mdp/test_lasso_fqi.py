@@ -17,6 +17,7 @@ from sparl.linear_mdp import (
     LSVI,
     HardSparse,
     LassoFQI,
+    Regression,
     RidgeFQI,
     SpreadSparse,
     Table,
@@ -44,7 +45,7 @@ def test_the_weights_are_optimal_for_the_lasso(seed, penalty):
     x = rng.normal(size=(40, 12))
     y = x[:, 3] - 0.5 * x[:, 7] + 0.3 * rng.normal(size=40)
     counts = rng.integers(1, 4, 40).astype(float)
-    w = LassoFQI(penalty=penalty)._regress(x, y, counts, 5, 8, 1.0)
+    w = LassoFQI(penalty=penalty).regress(Regression(x, y, counts, 5, 8, 1.0))
     gradient = 2 * x.T @ (counts * (y - x @ w)) / counts.sum()
     chosen = w != 0
     np.testing.assert_allclose(gradient[chosen], penalty * np.sign(w[chosen]), atol=2e-3)
@@ -59,9 +60,11 @@ def test_merging_equal_rows_changes_nothing():
     targets = table.targets(np.array([0.3, 1.0, 0.2, 0.0])[: len(table.features)])
     merged, single = table.regression(rows, targets), table.regression(rows, targets, False)
     assert len(merged[0]) < len(single[0]) == data.count
-    fits = [LassoFQI(penalty=0.05)._regress(*part, 3, 60, 3.0) for part in (merged, single)]
+    fits = [
+        LassoFQI(penalty=0.05).regress(Regression(*part, 3, 60, 3.0)) for part in (merged, single)
+    ]
     np.testing.assert_allclose(*fits, atol=1e-4)
-    ridge = [RidgeFQI()._regress(*part, 3, 60, 3.0) for part in (merged, single)]
+    ridge = [RidgeFQI().regress(Regression(*part, 3, 60, 3.0)) for part in (merged, single)]
     np.testing.assert_allclose(*ridge, atol=1e-9)
 
 
@@ -69,7 +72,7 @@ def test_merging_equal_rows_changes_nothing():
 def test_ridge_solves_the_normal_equations(rows):
     rng = np.random.default_rng(0)
     x, y, counts = rng.normal(size=(rows, 12)), rng.normal(size=rows), np.full(rows, 2.0)
-    w = RidgeFQI(ridge=0.7)._regress(x, y, counts, 5, 8, 1.0)
+    w = RidgeFQI(ridge=0.7).regress(Regression(x, y, counts, 5, 8, 1.0))
     np.testing.assert_allclose(2 * x.T @ (y - x @ w), 0.7 * w, atol=1e-9)
 
 

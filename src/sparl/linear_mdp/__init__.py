@@ -8,7 +8,7 @@ without a Lasso.
 from sparl.linear_mdp.baselines import LSVI, Committed, RidgeFQI, commit, greedy_in
 from sparl.linear_mdp.exploring import FewActions
 from sparl.linear_mdp.hard import HardSparse
-from sparl.linear_mdp.lasso_fqi import FQI, LassoFQI, LinearQ, exploration
+from sparl.linear_mdp.lasso_fqi import FQI, LassoFQI, LinearQ, Regression, exploration
 from sparl.linear_mdp.mdp import SparseLinearMDP
 from sparl.linear_mdp.spread import SpreadSparse
 from sparl.linear_mdp.steering import Steering
@@ -22,6 +22,7 @@ __all__ = [
     "HardSparse",
     "LassoFQI",
     "LinearQ",
+    "Regression",
     "RidgeFQI",
     "SparseLinearMDP",
     "SpreadSparse",

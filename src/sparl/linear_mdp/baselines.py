@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.linear_mdp.lasso_fqi import FQI, LinearQ, check_exploration
+from sparl.linear_mdp.lasso_fqi import FQI, LinearQ, Regression, check_exploration
 from sparl.linear_mdp.mdp import SparseLinearMDP
 from sparl.linear_mdp.transitions import of_episodes
 
@@ -31,15 +31,8 @@ class RidgeFQI(FQI):
     def __post_init__(self) -> None:
         validation.positive(ridge=self.ridge)
 
-    def _regress(
-        self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        counts: NDArray[np.float64],
-        horizon: int,
-        episodes: int,
-        value_range: float,
-    ) -> NDArray[Any]:
+    def regress(self, given: Regression) -> NDArray[Any]:
+        x, y, counts = given.x, given.y, given.counts
         weighted = counts[:, None] * x
         if len(x) < x.shape[1]:  # Two systems have the same solution; this one is smaller then.
             kernel = x @ x.T + np.diag(self.ridge / counts)

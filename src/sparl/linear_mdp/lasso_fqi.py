@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,23 @@ class LinearQ:
         return actions, steps + 1
 
 
+class Regression(NamedTuple):
+    """What the weights of one step are fitted to."""
+
+    x: NDArray[np.float64]
+    """Features of the rows, [p, d]."""
+    y: NDArray[np.float64]
+    """Mean target of each row, [p]."""
+    counts: NDArray[np.float64]
+    """How many transitions each row stands for, [p]."""
+    horizon: int
+    """H."""
+    episodes: int
+    """N1."""
+    value_range: float
+    """Between the bounds of the return."""
+
+
 @dataclass(frozen=True)
 class FQI:
     """Fitted Q-iteration; a subclass says how the weights are fitted."""
@@ -158,30 +175,14 @@ class FQI:
         for h in reversed(range(horizon)):
             x, y, counts = table.regression(folds[h], table.targets(value), self.merges)
             if np.any(y):
-                weights[h] = self._regress(x, y, counts, horizon, episodes, high - low)
+                given = Regression(x, y, counts, horizon, episodes, high - low)
+                weights[h] = self.regress(given)
             q = np.clip(table.rewards + table.features @ weights[h], low, high)
             value = q.max(1)
         return LinearQ(weights, features, rewards)
 
-    def _regress(
-        self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        counts: NDArray[np.float64],
-        horizon: int,
-        episodes: int,
-        value_range: float,
-    ) -> NDArray[Any]:
-        """The weights w, [d], of one step.
-
-        Args:
-            x: Features of the rows, [p, d].
-            y: Mean target of each row, [p].
-            counts: How many transitions each row stands for, [p].
-            horizon: H.
-            episodes: N1.
-            value_range: Between the bounds of the return.
-        """
+    def regress(self, given: Regression) -> NDArray[Any]:
+        """The weights w, [d], of one step."""
         raise NotImplementedError
 
 
@@ -209,29 +210,21 @@ class LassoFQI(FQI):
         # Cross-validation leaves out single transitions, of which a merged row holds several.
         return self.penalty != "cv"
 
-    def _lambda(self, dimension: int, horizon: int, episodes: int, value_range: float) -> float:
+    def _lambda(self, given: Regression) -> float:
         """lambda for N1 episodes, where it is not cross-validated."""
         if isinstance(self.penalty, str):
-            log = math.log(2 * dimension * horizon / self.delta)
-            return self.penalty_scale * value_range * math.sqrt(log / episodes)
+            log = math.log(2 * given.x.shape[1] * given.horizon / self.delta)
+            return self.penalty_scale * given.value_range * math.sqrt(log / given.episodes)
         return self.penalty
 
-    def _regress(
-        self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        counts: NDArray[np.float64],
-        horizon: int,
-        episodes: int,
-        value_range: float,
-    ) -> NDArray[Any]:
+    def regress(self, given: Regression) -> NDArray[Any]:
         from sklearn.linear_model import Lasso, LassoCV
         from sklearn.model_selection import KFold
 
+        x, y = given.x, given.y
         if self.penalty != "cv":
-            penalty = self._lambda(x.shape[1], horizon, episodes, value_range)
-            model = Lasso(penalty / 2, fit_intercept=False, max_iter=10_000, tol=1e-6)
-            return model.fit(x, y, sample_weight=counts).coef_
+            model = Lasso(self._lambda(given) / 2, fit_intercept=False, max_iter=10_000, tol=1e-6)
+            return model.fit(x, y, sample_weight=given.counts).coef_
         if len(y) < 2 * FOLDS:
             raise BadValue(
                 f"{len(y)} transitions are too few for {FOLDS} folds of cross-validation: collect "
