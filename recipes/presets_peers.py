@@ -28,7 +28,7 @@ from stable_baselines3.common.env_util import make_vec_env
 CRITICS = {"sb3-sac": 256, "sbx-crossq": 256, "sbx-crossq-1024": 1024}
 """Who there is, and how wide critics are."""
 EVAL_EVERY, RANDOM = 5_000, 5_000
-WARM, TIMED = 1_500, 2_500
+WARM, TIMED = 1_000, 1_500
 """Steps before the clock starts, and timed steps; the first 500 are random here."""
 
 

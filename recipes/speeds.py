@@ -7,8 +7,8 @@
 With `--peers` those of `presets_peers.py` take their turns with them, by the Python that has them.
 
 For a machine that does nothing else: what the runs of a sweep tell of their own speed is that of
-one core with neighbours. Variants take turns, five times. Evaluation is not timed, nor the first
-2,000 steps, which have the first restructuring in them. The figures go to
+one core with neighbours. Variants take turns, five of them if not told otherwise. Evaluation is not
+timed, nor the first 2,000 steps, which have the first restructuring in them. The figures go to
 `results/STUDY/speeds.json`, and from there into tables and pictures.
 """
 
@@ -33,9 +33,9 @@ from sparl.agents import OnPolicyAgent
 from sparl.storage import RunFolder
 from sparl.sweeps import Job, Study
 
-WARM, TIMED, REPETITIONS = 2_000, 2_500, 5
-"""Steps before the clock starts, and timed steps; how often each variant is timed."""
-PEERS = ("sb3-sac", "sbx-crossq", "sbx-crossq-1024")
+WARM, TIMED = 2_000, 2_500
+"""Steps before the clock starts, and timed steps."""
+PEERS = ("sb3-sac", "sbx-crossq")
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("studies", metavar="STUDY", nargs="+", help="RECIPE/STUDY")
     parser.add_argument("--of", type=Path, metavar="FOLDER", help="a sweep's, with runs of all")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="that has SBX")
+    parser.add_argument("--turns", type=int, default=5, help="how often each is timed")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     for study in asked.studies:
@@ -53,7 +54,8 @@ def main() -> None:
         jobs = jobs_of(asked.of) if asked.of else Study.read(file).jobs()
         if any(isinstance(job.agent, OnPolicyAgent) for job in jobs):
             raise SystemExit(f"{study}: an agent of it learns from rollouts, not at every step")
-        found = measure(list({job.variant: job for job in reversed(jobs)}.values()), asked.peers)
+        of_each = list({job.variant: job for job in reversed(jobs)}.values())
+        found = measure(of_each, asked.peers, asked.turns)
         path = asked.results / study / SPEEDS
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -71,15 +73,15 @@ def jobs_of(sweep: Path) -> list[Job]:
     return found
 
 
-def measure(jobs: Sequence[Job], peers: Path | None) -> dict[str, list[float]]:
-    """Steps per second by variant, one for each repetition."""
+def measure(jobs: Sequence[Job], peers: Path | None, turns: int) -> dict[str, list[float]]:
+    """Steps per second by variant, one for each turn."""
     contenders: dict[str, Callable[[], float]] = {j.variant: partial(speed, j) for j in jobs}
     if peers:
         contenders |= {who: partial(speed_of_peer, peers, who, jobs[0].env) for who in PEERS}
     found: dict[str, list[float]] = {name: [] for name in contenders}
-    for repetition, (name, timed) in product(range(REPETITIONS), contenders.items()):
+    for turn, (name, timed) in product(range(turns), contenders.items()):
         found[name].append(timed())
-        print(f"{repetition + 1}: {name} {found[name][-1]:.0f} steps/s", flush=True)
+        print(f"{turn + 1}: {name} {found[name][-1]:.0f} steps/s", flush=True)
     return found
 
 

@@ -143,8 +143,8 @@ def picture(tasks: Sequence[Task]) -> Figure:
         figure,
         "Lines: mean over the seeds (their number in brackets). Bands: its 95 % interval, by "
         "Student's t, where there are three seeds; cut off above and below all lines.",
-        "Minutes: environment steps divided by steps per second, the median of five measurements "
-        "on two idle cores. Evaluation is not counted.",
+        "Minutes: environment steps divided by steps per second, a median of measurements on two "
+        "idle cores. Evaluation is not counted.",
     )
     return figure
 
