@@ -55,8 +55,11 @@ def main() -> None:
     words.add_argument("--env", required=True, help="a preset with continuous actions")
     words.add_argument("--steps", type=int, default=60_000)
     words.add_argument("--results", type=Path, default=ROOT / "results" / "presets")
+    words.add_argument("--core", type=int, help="number of the only core to run on; Linux")
     words.add_argument("--timed", action="store_true", help="steps per second, and no results")
     asked = words.parse_args()
+    if asked.core is not None:
+        os.sched_setaffinity(0, {asked.core})
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     if asked.timed:
         clock = Clock()
