@@ -17,9 +17,9 @@ the expectations over the newest transitions:
   before; 0 leaves the steps of TD. Baird's residual algorithms (ICML 1995) lie between.
 - The policy ascends log pi(a|s) delta, with the value's new delta held constant.
 
-With 1 an agent is soon half good on CartPole-v1 and seldom becomes better, whatever its rates; with
-0.8 and rates that fall to 0 it is as soon there, and then solves it (`docs/results/primal_dual.md`
-has the figures).
+With 1 an agent is soon half good on CartPole-v1 and comes to a mean of 475 in 7 seeds of 20; with
+0.8 it does in all of them, both with rates that fall to 0. The actor-critic is there somewhat
+sooner still, so the paper's advantage is not met (`docs/results/primal_dual.md`).
 
 The first term of the value's loss could be taken at the states that episodes start in instead of
 those visited. On CartPole-v1 (a sketch in plain JAX of 2x64, eight seeds, a share of 1) both came
