@@ -2,6 +2,7 @@
 
     python recipes/presets.py --jobs 2                     # all of them, three seeds each
     python recipes/presets.py --presets Pendulum-v1
+    python recipes/presets.py --presets Ant-v5 --critics 512    # and with wider critics
 
 Stop it, and the same command goes on where it was. Curves, tables and films go to
 `results/presets/`, and the figures into the comment of each preset,
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -29,7 +31,7 @@ from swept import ROOT, add
 from sparl import sweeps
 from sparl.analysis.film_file import gif_within, shrunk
 from sparl.analysis.video import play
-from sparl.config import options, presets
+from sparl.config import options, presets, yaml_file
 from sparl.storage import RunFolder
 from sparl.training import load_policy
 
@@ -50,15 +52,20 @@ def main() -> None:
     parser.add_argument(
         "--beside", nargs="*", choices=BESIDE, default=BESIDE, help="none where none follows"
     )
+    parser.add_argument("--critics", nargs="*", type=int, default=(), help="other widths of them")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "presets")
     parser.add_argument("--jobs", type=int, help="runs side by side; one for each core")
     asked = parser.parse_args()
     for name in asked.presets:
         given = options.parse(["--preset", name])
-        how = {"seeds": asked.seeds, "out": asked.runs / name, "jobs": asked.jobs}
-        swept = sweeps.beside(given.run, given.agent, given.method, asked.beside, **how)
-        for table in swept.folder.glob(f"*/{CURVES}"):
-            add(table.parent, RESULTS / name)
+        how = {"out": asked.runs / name, "jobs": asked.jobs}
+        vs = {"vs": asked.beside, "seeds": asked.seeds}
+        swept = sweeps.beside(given.run, given.agent, given.method, **vs, **how)
+        if asked.critics:
+            how["out"] = asked.runs / f"{name}-critics"
+            wider = sweeps.sweep(of_other_widths(name, asked.critics, asked.seeds), **how)
+            add(wider.folder / name, RESULTS / name)
+        add(swept.folder / name, RESULTS / name)
         write_chance(name, RESULTS / name / CHANCE)
         make(outputs(RESULTS / name))
         write_comment(name)
@@ -68,6 +75,14 @@ def main() -> None:
             write_film(own[0], RESULTS / name / FILM)
         if swept.failed:
             raise SystemExit(f"failed: {', '.join(map(str, swept.failed))}")
+
+
+def of_other_widths(name: str, widths: Sequence[int], seeds: str) -> dict[str, Any]:
+    """A study of a preset's method with critics of other widths: METHOD-WIDTH."""
+    options = yaml_file.read(presets.path_of(name))
+    env, steps, method = options.pop("env"), options.pop("steps"), options["method"]
+    wide = {f"{method}-{w}": options | {"critic_hidden": [w, w]} for w in widths}
+    return {"envs": [env], "seeds": seeds, "steps": steps, "variants": wide}
 
 
 def write_chance(name: str, path: Path, **kwargs: Any) -> None:
@@ -94,17 +109,17 @@ def write_chance(name: str, path: Path, **kwargs: Any) -> None:
 def measured(name: str) -> list[dict[str, str]]:
     """What is recorded of a preset: who acts, the newest return of each seed, median weights."""
     curves, runs = (recorded(RESULTS / name / table) for table in (CURVES, RUNS))
-    agent = options.parse(["--preset", name]).agent.name
+    given = options.parse(["--preset", name])
     found = []
-    # Peers have a curve there, too, and nothing of a preset's own is theirs.
-    for variant in variants(runs):
+    # The order is the file's. Peers and critics of other widths have curves there, too.
+    for variant in [v for v in variants(runs) if v in (given.method.name, *BESIDE)]:
         keys = [key for key in curves if key[0] == variant]
         returns = ", ".join(str(round(float(curves[key][-1]["eval_return"]))) for key in keys)
         weights = sorted(int(runs[key][0]["weights_kept"]) for key in keys)
         found.append((variant, returns, str(weights[len(weights) // 2])))
     for row in rows(RESULTS / name / CHANCE):
         found.append((row["actions"], str(round(float(row["mean_return"]))), ""))
-    return [dict(zip(COLUMNS, (name, agent, *row), strict=True)) for row in found]
+    return [dict(zip(COLUMNS, (name, given.agent.name, *row), strict=True)) for row in found]
 
 
 def write_comment(name: str) -> None:

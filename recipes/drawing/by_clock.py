@@ -31,6 +31,7 @@ FEWEST = 3
 """Seeds without which there is no interval."""
 NAMES = {
     "rnm": "sparl, 1:8",
+    "rnm-512": "sparl, 1:8 of 512",
     "tiny": "sparl, tiny",
     "dense": "sparl, dense",
     "sb3-sac": "SB3, SAC",
