@@ -1,4 +1,4 @@
-"""By the clock: presets at 1:8 beside dense, *tiny* and peers, and what ten minutes buy.
+"""By the clock: presets at 1:8, also wider, beside dense, *tiny* and peers: what ten minutes buy.
 
     python -m venv sbx && sbx/bin/pip install sbx-rl "gymnasium[mujoco]"
     python recipes/by_clock.py --peers sbx/bin/python            # all of it: a day on two cores
@@ -28,8 +28,12 @@ from figures import RESULTS, make
 from speeds import PEERS
 from swept import ROOT
 
+from sparl.config import options
+
 HERE, PRESETS = Path(__file__).resolve().parent, RESULTS / "presets"
 TASKS = ("Walker2d-v5", "Ant-v5", "Humanoid-v5")
+WIDE = 512
+"""Width of further critics at 1:8, where the preset's are narrower."""
 EVERY = 5_000
 """Steps between two evaluations of a peer."""
 
@@ -46,10 +50,13 @@ def main() -> None:
     asked = parser.parse_args()
     last = asked.seeds - 1
     for task in asked.tasks:
-        folder = "--runs", asked.runs
-        run(sys.executable, "presets.py", "--presets", task, "--seeds", f"0-{last}", *folder)
+        critics = options.parse(["--preset", task]).agent.critic_hidden
+        wider = ("--critics", WIDE) if WIDE not in critics else ()
+        of = "--presets", task, "--seeds", f"0-{last}", "--runs", asked.runs, *wider
+        run(sys.executable, "presets.py", *of)
         if PEERS[0] not in speeds(PRESETS / task / SPEEDS):
-            study = f"presets/{task}", "--of", asked.runs / task, "--peers", asked.peers
+            sweeps = [asked.runs / task, *([asked.runs / f"{task}-critics"] if wider else [])]
+            study = f"presets/{task}", "--of", *sweeps, "--peers", asked.peers
             run(sys.executable, "speeds.py", *study)
         train_peers(asked.peers, task, asked.seeds)
     make(by_clock.outputs(PRESETS))

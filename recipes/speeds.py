@@ -44,14 +44,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("studies", metavar="STUDY", nargs="+", help="RECIPE/STUDY")
-    parser.add_argument("--of", type=Path, metavar="FOLDER", help="a sweep's, with runs of all")
+    parser.add_argument(
+        "--of", nargs="+", type=Path, metavar="FOLDER", help="those of sweeps with runs of all"
+    )
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="that has SBX")
     parser.add_argument("--turns", type=int, default=5, help="how often each is timed")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     for study in asked.studies:
         file = STUDIES / f"{study.replace('/', '_')}.yaml"
-        jobs = jobs_of(asked.of) if asked.of else Study.read(file).jobs()
+        jobs = (
+            [job for sweep in asked.of for job in jobs_of(sweep)]
+            if asked.of
+            else Study.read(file).jobs()
+        )
         if any(isinstance(job.agent, OnPolicyAgent) for job in jobs):
             raise SystemExit(f"{study}: an agent of it learns from rollouts, not at every step")
         of_each = list({job.variant: job for job in reversed(jobs)}.values())
