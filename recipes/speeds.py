@@ -53,11 +53,8 @@ def main() -> None:
     asked = parser.parse_args()
     for study in asked.studies:
         file = STUDIES / f"{study.replace('/', '_')}.yaml"
-        jobs = (
-            [job for sweep in asked.of for job in jobs_of(sweep)]
-            if asked.of
-            else Study.read(file).jobs()
-        )
+        given = [job for sweep in asked.of or () for job in jobs_of(sweep)]
+        jobs = given or Study.read(file).jobs()
         if any(isinstance(job.agent, OnPolicyAgent) for job in jobs):
             raise SystemExit(f"{study}: an agent of it learns from rollouts, not at every step")
         of_each = list({job.variant: job for job in reversed(jobs)}.values())
