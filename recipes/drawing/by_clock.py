@@ -2,7 +2,7 @@
 
 Returns by steps are of runs that shared a machine; steps per second were measured one run at a time
 on all cores of an idle one. A return after some time is the mean of the evaluations in the last
-fifth of it.
+fifth of it; in brackets, where runs had ended, that at their end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from drawing import style
 from drawing.data import CURVES, SPEEDS, Rows, recorded, rows, speeds, variants
-from drawing.minutes import after
+from drawing.minutes import return_after
 from drawing.output import Output
 from sparl.analysis.statistics import resolution
 
@@ -99,7 +99,7 @@ def _rows(task: Task) -> list[list[str]]:
     lines = []
     for name, seeds in runs.items():
         speed = measured[name]
-        means = (_mean([after(60 * m, run, speed) for run in seeds.values()]) for m in MINUTES)
+        means = (_after(60 * minutes, list(seeds.values()), speed) for minutes in MINUTES)
         line = [task.name, NAMES[name], f"{speed:,.0f}", str(len(seeds)), *means]
         lines.append([*line, *([""] * 4 if name == "rnm" else _beside(task, name))])
     return lines
@@ -112,7 +112,8 @@ def _beside(task: Task, name: str) -> list[str]:
     ends = [float(c[-1]["step"]) / measured[v] for v in both for c in runs[v].values()]
     seconds = min(ends)
     sparse, other = (
-        {seed: after(seconds, run, measured[v]) for seed, run in runs[v].items()} for v in both
+        {seed: return_after(seconds, run, measured[v]) for seed, run in runs[v].items()}
+        for v in both
     )
     shared = sorted(sparse.keys() & other.keys())
     ours = [value for s in shared if (value := sparse[s]) is not None]
@@ -126,9 +127,15 @@ def _beside(task: Task, name: str) -> list[str]:
     return [f"{seconds:,.0f} s", *each, told]
 
 
-def _mean(values: Sequence[float | None]) -> str:
-    there = [value for value in values if value is not None]
-    return f"{np.mean(there):,.0f}" if there and len(there) == len(values) else ""
+def _after(seconds: float, runs: Sequence[Rows], speed: float) -> str:
+    """The mean over the seeds; empty where one was not evaluated yet."""
+    end = min(float(run[-1]["step"]) for run in runs) / speed
+    found = [return_after(min(seconds, end), run, speed) for run in runs]
+    there = [value for value in found if value is not None]
+    if len(there) < len(found):
+        return ""
+    told = f"{np.mean(there):,.0f}"
+    return told if seconds <= end else f"({told})"
 
 
 def picture(tasks: Sequence[Task]) -> Figure:

@@ -34,7 +34,9 @@ def table(files: dict[str, Path]) -> str:
         if name not in measured:
             continue
         runs = [curve for (own, _), curve in curves.items() if own == name]
-        after = (_mean([after(60 * m, run, measured[name]) for run in runs]) for m in MINUTES)
+        after = (
+            _mean([return_after(60 * m, run, measured[name]) for run in runs]) for m in MINUTES
+        )
         line = [name, f"{measured[name]:,.0f}", *after]
         if bar is not None:
             took = (_seconds_to(bar, run, measured[name]) for run in runs)
@@ -44,9 +46,9 @@ def table(files: dict[str, Path]) -> str:
     return style.table(("variant", "steps/s", *(f"{m} min" for m in MINUTES), *to), lines)
 
 
-def after(seconds: float, run: Rows, speed: float) -> float | None:
+def return_after(seconds: float, run: Rows, speed: float) -> float | None:
     """A run's return after so long; None if it ended before, or was not evaluated yet."""
-    steps = seconds * speed
+    steps = round(seconds * speed, 6)  # the end of a run stays its last step
     if steps > int(run[-1]["step"]):
         return None
     begun = (1 - SHARE) * steps

@@ -37,15 +37,16 @@ def cells(presets, who):
 
 def test_a_return_is_the_mean_of_the_last_fifth_of_the_time(presets):
     # 100 steps a second: 12,000 after two minutes, of which 10,000 to 12,000 count, seeds 10 apart;
-    # 30,000 after five, of which 25,000 to 30,000 count. It ends before ten.
-    assert cells(presets, "sparl, 1:8") == ["sparl, 1:8", "100", "3", "21", "38", "", "", "", ""]
+    # 30,000 after five, of which 25,000 to 30,000 count. It ends before ten, with 33,000 to 40,000.
+    of_it = ["sparl, 1:8", "100", "3", "21", "38", "(46)"]
+    assert cells(presets, "sparl, 1:8") == [*of_it, "", "", "", ""]
 
 
 def test_others_are_beside_it_after_the_longest_time_that_both_have_come_to(presets):
     # tiny has made its 40,000 steps after 200 s, when 1:8 is at 20,000: means of 18.5 and 36.5.
     assert cells(presets, "sparl, tiny")[-3:] == ["18, 28, 38", "4, 5, 6", "24 ± 22"]
     # One seed has no interval: after 200 s the other is at 2,000.
-    assert cells(presets, "SB3, SAC")[5:] == ["200 s", "18", "2", "16"]
+    assert cells(presets, "SB3, SAC")[-4:] == ["200 s", "18", "2", "16"]
 
 
 def test_it_is_made_where_peers_were_timed(presets):
