@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 from figures import RESULTS
@@ -76,19 +77,18 @@ def test_the_front_page_or_the_documentation_quotes_all_patterns():
     assert all(agrees(quote, PATTERNS) for quote in quotes)
 
 
-def test_the_front_page_says_of_walker2d_what_the_study_says():
-    study = {row["variant"]: row for row in STUDIES[RESULTS / "crossq_gate/walker2d/table.md"]}
-    (quote,) = [t for t in quoted(ROOT / "README.md") if t and "critics" in t[0]]
-    variants = {
-        "2x256, dense": "dense",
-        "2x256, 1:8": "rnm-1-8-of-256",
-        "tiny*: 2x109, dense": "tiny",
+def test_the_front_page_says_by_the_clock_what_was_measured():
+    measured = {
+        (row["task"].partition("-")[0], row["who"]): row
+        for row in quoted(RESULTS / "presets" / "by_clock.md")[0]
     }
-    assert [row["critics"] for row in quote] == [*variants]
-    for row in quote:
-        measured = study[f"{variants[row['critics']]}-3e-3"]
-        assert row["return of each seed"] == measured["final return of each seed"]
-        assert row["steps/s"] == measured["steps/s"]
+    (quote,) = [t for t in quoted(ROOT / "README.md") if t and "Ant: 5 min" in t[0]]
+    assert {who for _, who in measured} == {_plain(row[""].replace("*", "")) for row in quote}
+    for row, task in product(quote, ("Ant", "Humanoid")):
+        of_it = measured.get((task, row[""].replace("*", "")), {})
+        assert row[f"{task}-v5: steps/s"] == of_it.get("steps/s", "")
+        for minutes in ("5 min", "10 min"):
+            assert row[f"{task}: {minutes}"] == of_it.get(minutes, "")
 
 
 def test_the_front_page_says_of_whole_training_what_was_measured():
