@@ -61,9 +61,9 @@ class OneStepAgent(OnPolicyAgent):
         validation.at_least(0, entropy_bonus=self.entropy_bonus)
 
     @property
-    @abstractmethod
     def next_value_share(self) -> float:
-        """Share of the gradient through v(s') that the critic's step takes: 0 is TD's."""
+        """Share of the gradient through v(s') that the critic's step takes: all, or 0 for TD's."""
+        return 1.0
 
     @abstractmethod
     def critic_loss(
