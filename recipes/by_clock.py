@@ -74,8 +74,10 @@ def train_peers(python: Path, task: str, seeds: int) -> None:
         steps = EVERY * math.ceil(60 * by_clock.LONGEST * measured[who] / EVERY)
         core = free.get()
         words = "--who", who, "--env", task, "--seed", seed, "--steps", steps, "--core", core
-        run(python, "presets_peers.py", *words)
-        free.put(core)
+        try:
+            run(python, "presets_peers.py", *words)
+        finally:
+            free.put(core)
 
     missing = [of for of in product(PEERS, range(seeds)) if of not in done]
     with ThreadPoolExecutor(free.qsize()) as pool:

@@ -25,8 +25,7 @@ from sparse_mdp import ROOT, append
 from sparl.linear_mdp import FQI, LassoFQI, RidgeFQI, SpreadSparse, commit, exploration
 
 EPISODES = tuple(4**i for i in range(4, 10))
-INSTANCES = tuple(dict.fromkeys([(m, FEW) for m in (16, 64, MIDDLE, 1024)]))
-INSTANCES += tuple((MIDDLE, s) for s in (1, 4, 8))
+INSTANCES = (*((m, FEW) for m in (16, 64, MIDDLE, 1024)), *((MIDDLE, s) for s in (1, 4, 8)))
 """m and s."""
 SCALE = 0.01
 """The constant of N1. With 0.002, as for `HardSparse`, it is too small to tell weights apart."""

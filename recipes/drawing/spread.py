@@ -77,12 +77,18 @@ def picture(files: dict[str, Path]) -> Figure:
     figure = style.blank(13, 4.6)
     panels = figure.subplots(1, 3, sharey=True)
     ms = sorted({row["m"] for row in found if row["s"] == FEW})
-    ridge = _best_ridge(found, ms)
+    ridges = [_best_ridge(found, m) for m in ms]
     ends = []
-    for axes, name in zip(panels[:2], (LASSO, ridge), strict=True):
-        of = {f"d = {m + 2}": [r for r in found if (r["m"], r["s"]) == (m, FEW)] for m in ms}
-        ends.append(_draw(axes, {k: [r for r in v if r["learner"] == name] for k, v in of.items()}))
-        axes.set_title(f"{name}, s = {FEW}")
+    for axes, title, names in (
+        (panels[0], LASSO, [LASSO] * len(ms)),
+        (panels[1], "ridge FQI", ridges),
+    ):
+        of = {
+            f"d = {m + 2}": [r for r in found if (r["m"], r["s"], r["learner"]) == (m, FEW, name)]
+            for m, name in zip(ms, names, strict=True)
+        }
+        ends.append(_draw(axes, of))
+        axes.set_title(f"{title}, s = {FEW}")
     some = [row for row in found if (row["m"], row["learner"]) == (MIDDLE, LASSO)]
     counts = sorted({row["s"] for row in some})
     ends.append(_draw(panels[2], {f"s = {s}": [r for r in some if r["s"] == s] for s in counts}))
@@ -92,15 +98,15 @@ def picture(files: dict[str, Path]) -> Figure:
     panels[0].set_ylabel("regret")
     style.caption(
         figure,
-        "Lines: mean over the seeds; bands: its 95 % interval. Of three penalties the ridge with "
-        "the least regret at the largest N and d.",
+        "Lines: mean over the seeds; bands: its 95 % interval. For each d the ridge that has, of "
+        "three penalties, the least regret at the largest N.",
     )
     return figure
 
 
-def _best_ridge(found: Sequence[Row], ms: Sequence[int]) -> str:
-    last = [r for r in found if (r["m"], r["s"], r["N"]) == (ms[-1], FEW, SHOWN[-1])]
-    names = {row["learner"] for row in last} - {LASSO}
+def _best_ridge(found: Sequence[Row], m: int) -> str:
+    last = [r for r in found if (r["m"], r["s"], r["N"]) == (m, FEW, SHOWN[-1])]
+    names = sorted({row["learner"] for row in last} - {LASSO})
     return min(names, key=lambda n: np.mean([r["regret"] for r in last if r["learner"] == n]))
 
 
