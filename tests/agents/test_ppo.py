@@ -196,6 +196,15 @@ def test_rewards_are_scaled_and_clipped_before_advantages_are_taken():
     np.testing.assert_allclose(found["reward"], [1.0, -2.0, 10.0, -10.0], rtol=1e-6)
 
 
+def test_rewards_that_are_all_alike_are_not_blown_up():
+    agent = replace(CONFIG, normalize_rewards=True)
+    engine = Engine(agent, DenseMethod(), COLUMNS["discrete"], 0)
+    engine.reward(np.full(50, 0.01), np.ones(50, bool))
+    assert engine.scales.reward == pytest.approx(10 / 0.01, rel=1e-2)
+    engine.reward(np.zeros(50), np.ones(50, bool))  # now they differ, and 0.005 is their deviation
+    assert engine.scales.reward == pytest.approx(1 / 0.005, rel=1e-2)
+
+
 TINY = PPO(hidden=(16, 16), batch_size=8, rollout=32, n_epochs=2, learning_rate=1e-3)
 SCALED = replace(TINY, normalize_rewards=True, learning_rate_schedule="linear")
 RNM_2_4 = RNM("2:4", interval=16, sparse_layers="all")

@@ -133,6 +133,8 @@ def test_a_student_of_what_its_teacher_was_is_not_taken_for_one_of_what_it_is(tm
     # As it was, it is left as it ended.
     assert sparl.distill(teacher, env=POINT, out=student, **SHORT).chosen.kept > 0.9
     save_teacher(teacher, POINT, sign=0.5)
+    with pytest.raises(BadRun, match=r"teacher has learned on since it began to teach"):
+        sparl.resume(student, steps=SHORT["steps"] + 100)
     with pytest.raises(BadRun, match=r"what .*teacher was before it learned on: choose another"):
         sparl.distill(teacher, env=POINT, out=student, **SHORT)
 

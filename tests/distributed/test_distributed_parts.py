@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support import at, rows, same_bits
 
 import sparl
+from sparl.agents import UpdateSchedule
 from sparl.config import RunConfig
 from sparl.engine import Engine, Moving, UpdateInputs, update_function
 from sparl.engine.scales import Scales
@@ -33,14 +34,16 @@ CONTINUOUS, CHOICES = Columns(5, 2), Columns(5, 3, discrete=True)
     actors=st.integers(1, 5),
     rollout=st.integers(1, 9),
     starts=st.integers(0, 30),
+    every=st.integers(1, 6),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(deadline=None)
 def test_the_limiter_keeps_the_ratio_and_never_stops_both_sides(
-    ratio, actors, rollout, starts, seed
+    ratio, actors, rollout, starts, every, seed
 ):
     """Whether the actors or the learner are faster: the seed decides who goes next."""
-    limiter, rng = RateLimiter(ratio, starts, actors * rollout), np.random.default_rng(seed)
+    limiter = RateLimiter(ratio, starts, actors * rollout, every)
+    rng = np.random.default_rng(seed)
     inserted, updates, under_way = 0, 0, 0
     while inserted < 400:
         admitted = under_way < actors and limiter.admits(
@@ -55,9 +58,9 @@ def test_the_limiter_keeps_the_ratio_and_never_stops_both_sides(
         updates += choice == "learn"
         learned = max(0, inserted - starts)
         assert updates <= ratio * learned + 1e-6
-        assert learned - updates / ratio < actors * rollout + 1 / ratio
+        assert learned - updates / ratio < actors * rollout + 1 / ratio + every - 1
     updates += limiter.due(inserted, 0, False, updates)
-    assert updates == int(ratio * (inserted - starts) + 1e-9)
+    assert updates == int(ratio * ((inserted - starts) // every * every) + 1e-9)
 
 
 def test_a_single_actor_steps_only_after_the_update_that_is_due():
@@ -71,6 +74,21 @@ def test_a_single_actor_steps_only_after_the_update_that_is_due():
     assert limiter.admits(1, 10, 0) and not due(10, 0)
     assert not limiter.admits(1, 11, 0) and due(11, 0) == 1
     assert limiter.admits(1, 11, 1) and not due(11, 1)
+
+
+@pytest.mark.parametrize(("every", "updates"), [(1, 1), (4, 2), (3, 5), (5, 1)])
+def test_with_a_single_actor_updates_come_as_without(every, updates):
+    own = UpdateSchedule(7, every, updates)
+    limiter = RateLimiter(own.per_step, own.starts, 1, every)
+    step = made = 0
+    while step < 60:
+        assert limiter.planned(step) == own.planned(step)
+        assert limiter.step_of(made + 1) == own.step_of(made + 1)
+        assert limiter.admits(1, step, made) == (own.due(step, 0, False, made) == 0)
+        if own.due(step, 0, False, made):
+            made += 1
+        else:
+            step += 1
 
 
 def test_draws_follow_the_priorities():

@@ -17,6 +17,7 @@ from sparl.envs import check
 from sparl.errors import BadEnvironment, BadValue, Diverged
 from sparl.replay import Columns, Replay
 from sparl.storage import RunFolder
+from sparl.training import snapshot
 
 
 class Endless(gym.Env):
@@ -155,6 +156,21 @@ def test_first_observations_that_are_not_finite_are_skipped(tmp_path, agent, num
     assert np.array_equal(rows[:, 0] + 1, rows[:, 4])
     with pytest.raises(Diverged, match=r"gave an? (first )?observation that is not finite"):
         sparl.train(Sometimes, agent, out=tmp_path / "other", **asked)
+
+
+class Late(Endless):
+    """Its first steps have rewards that are not finite."""
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, np.nan if self.episode == 1 else reward, *rest
+
+
+def test_an_on_policy_agent_whose_first_steps_are_left_out_learns_from_what_there_is(tmp_path):
+    agent = sparl.PPO(hidden=(8,), rollout=4, batch_size=4, n_epochs=2)
+    asked = LOOSE | {"env_kwargs": {"length": 10}, "steps": 60, "nonfinite": "skip"}
+    run = sparl.train(Late, agent, out=tmp_path / "run", **asked)
+    assert snapshot(RunFolder(run.folder))[1].updates == 60 // 4 * 2
 
 
 class Falling(Endless):

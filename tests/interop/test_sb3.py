@@ -131,6 +131,7 @@ def test_hyperparameters_are_those_of_its_training(imported):
         target_update_interval=70,
         epsilon_start=0.05,
         epsilon_steps=0,
+        max_grad_norm=10.0,
     )
     assert (configs["dqn"][0].buffer_size, configs["dqn"][0].seed) == (5_000, 3)
     assert configs["dqn"][0].begun_from == str(saved("dqn"))
@@ -260,6 +261,12 @@ def test_a_schedule_goes_on_with_its_last_learning_rate_or_with_a_given_one(tmp_
     assert trained.agent.learning_rate == 1e-3
     assert "its learning rate followed a schedule: here it stays at the last" in trained.notes[0]
     assert sb3.read(path, 2e-4).agent.learning_rate == 2e-4
+
+
+def test_a_fixed_entropy_coefficient_stays_fixed():
+    agent = sb3.read(saved("sac_tanh")).agent
+    assert isinstance(agent, sparl.SAC)
+    assert agent.ent_coef == pytest.approx(0.2) and "temperature" not in agent.due(1)
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_the_last_drop_grows_nothing():
     method = SET(drop_fraction=1 / 3, interval=10, until=0.5, last_drop=True)
     mask = after(method, LAYER, stage="last drop")
     assert mask.tolist() == [[True, False, False, False], [True, False, True, True]]
-    assert stages(method)[-2:] == [(50, "regrow"), (60, "last drop")]
+    assert stages(method)[-2:] == [(50, "regrow"), (51, "last drop")]
     assert stages(replace(method, last_drop=False))[-1] == (50, "regrow")
 
 

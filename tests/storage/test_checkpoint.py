@@ -13,7 +13,7 @@ from environments import OFTEN, TINY
 
 import sparl
 from sparl.errors import BadFile, BadRun
-from sparl.storage import checkpoint, files
+from sparl.storage import RunFolder, checkpoint, files
 
 ENV = "environments:Point-v0"
 
@@ -43,6 +43,14 @@ def test_the_newest_three_are_kept(run):
 def test_each_save_writes_only_the_new_transitions(run):
     segments = sorted(path.name for path in (run / "checkpoints" / "replay").iterdir())
     assert segments == [f"{a:012d}-{a + 40:012d}.safetensors" for a in range(0, 200, 40)]
+
+
+def test_a_kill_between_the_renames_of_a_replaced_checkpoint_loses_nothing(run):
+    aside = newest(run).rename(newest(run).with_name(".step-000000200.old"))
+    sparl.resume(run, steps=210)
+    assert newest(run).name == "step-000000210" and not aside.exists()
+    (change,) = RunFolder(run).changes()
+    assert change.step == 200
 
 
 def test_segments_that_no_checkpoint_needs_are_dropped(tmp_path):

@@ -76,6 +76,14 @@ def test_offline_no_step_is_taken_and_steps_are_updates(logs, tmp_path, capsys):
     assert "behaviour_cloning 2.5" not in told  # it has that
 
 
+@pytest.mark.parametrize("method", [sparl.methods.DSP(), sparl.methods.GST(gate_errors=1.0)])
+def test_methods_that_look_at_episodes_of_training_need_some(logs, tmp_path, method):
+    with pytest.raises(BadValue, match=f"method is {method.name}, .*tolerance 1 and gate_errors 0"):
+        train(tmp_path / "run", logs, method=method, offline=True, steps=60)
+    blind = replace(method, tolerance=1.0, gate_errors=0.0)
+    train(tmp_path / "run", logs, method=blind, offline=True, steps=60)
+
+
 class Blind(environments.Point):
     """A robot that is not here: its spaces are known, and nothing else."""
 

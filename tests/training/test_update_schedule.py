@@ -57,6 +57,14 @@ def test_updates_wait_for_the_end_of_episodes(tmp_path):
     assert by_step == {step: 2 * 2 * LIMIT for step in (80, 120, 160, 200)}
 
 
+def test_the_last_updates_do_not_wait_for_an_episode_that_does_not_come(tmp_path):
+    agent = replace(TINY, train_freq=3, train_unit="episodes")
+    trainer = trainer_of(tmp_path, agent)
+    trainer.run()
+    # Ten episodes of 20 steps; the ninth is the last at which updates are due by their number.
+    assert trainer.state.updates == OPTIONS["steps"] - agent.learning_starts
+
+
 def test_the_batches_of_a_long_episode_are_not_drawn_all_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("sparl.agents.common.schedule.EPISODE_BUNDLE", 2)
     trainer = trainer_of(tmp_path, replace(TINY, train_unit="episodes"))

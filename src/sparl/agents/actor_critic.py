@@ -4,6 +4,9 @@ The critic moves v(s) towards r + gamma v(s'), held constant (a semi-gradient); 
 log pi(a|s) times the TD error of the critic before that move. It is what primal-dual pi learning
 (1712.02467) is compared with, and shares with it everything but the critic's loss and the values
 that judge the actor.
+
+Our reading: the actor's step has no factor gamma^t, which the book's pseudocode has. With it, late
+steps of long episodes would hardly move the actor.
 """
 
 from __future__ import annotations

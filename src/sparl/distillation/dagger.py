@@ -12,6 +12,7 @@ choice.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from sparl import validation
 from sparl.agents import Actions, Agent, UpdateSchedule
 from sparl.agents.common.deterministic import best_actions
-from sparl.errors import BadValue
+from sparl.errors import BadRun, BadValue
 from sparl.learner import AgentState
 from sparl.networks import Networks
 from sparl.policy import Policy
@@ -78,6 +79,7 @@ class DAgger(Agent):
 
         Raises:
             BadValue: No teacher is named.
+            BadRun: It is not what it was when the student began.
             SparlError: It cannot be read.
         """
         if not self.teacher:
@@ -85,7 +87,7 @@ class DAgger(Agent):
                 "teacher is not given: it is the folder of a run or of a policy, and sparl distill "
                 "takes it first"
             )
-        return _teacher(self.teacher)
+        return _teacher(self.teacher, self.teacher_sha256)
 
     @property
     def _discrete(self) -> bool:
@@ -195,6 +197,20 @@ def forget_teachers() -> None:
 
 
 @lru_cache(maxsize=4)
-def _teacher(path: str) -> Policy:
+def _teacher(path: str, sha256: str) -> Policy:
     """It is asked at every update, so it is kept."""
-    return load_policy(Path(path))
+    policy = load_policy(Path(path))
+    if sha256 and digest_of(policy) != sha256:
+        raise BadRun(
+            f"{path} has learned on since it began to teach this student. Distil what it is now in "
+            "a folder of its own, or put back what it was"
+        )
+    return policy
+
+
+def digest_of(policy: Policy) -> str:
+    """The sha256 of all numbers of a policy."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((policy.network, policy.normalization)):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

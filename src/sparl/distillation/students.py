@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from sparl import envs, launch, validation
 from sparl.config import RunConfig, Show
-from sparl.distillation.dagger import DAgger, forget_teachers
+from sparl.distillation.dagger import DAgger, digest_of, forget_teachers
 from sparl.errors import BadRun, BadValue
 from sparl.methods import Method
 from sparl.networks import accounting
@@ -190,7 +188,7 @@ class _Judge:
     def __init__(self, run: RunConfig, agent: DAgger, episodes: int) -> None:
         self._run, self._episodes = run, episodes
         self._teacher = agent.policy_of_teacher
-        self.teacher_sha256 = _sha256(self._teacher)
+        self.teacher_sha256 = digest_of(self._teacher)
         spaces = self._teacher.spaces
         self._refuse_other_spaces(agent.teacher)
         rng = np.random.default_rng(run.seed)
@@ -243,14 +241,6 @@ class _Judge:
         """All figures."""
         returns = (self.teacher_return, self.random_return)
         return Distilled(*returns, *_sizes(self._teacher), self._episodes, students, chosen)
-
-
-def _sha256(policy: Policy) -> str:
-    """Of all numbers of a policy."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves((policy.network, policy.normalization)):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def _sizes(policy: Policy) -> tuple[int, int]:

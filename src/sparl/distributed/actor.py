@@ -124,10 +124,12 @@ class Actor:
         self._transitions = self._player.transitions(self._explore, lambda: False)
 
     def _explore(self, observation: NDArray[np.float32]) -> NDArray[Any]:
-        if self._statistics is not None:
+        early = self._step < self._agent.learning_starts
+        known = early and self._run.begun_from
+        if self._statistics is not None and not known:
             # The learner counts this observation itself when it stores the transitions.
             self._statistics = self._statistics.including(observation)
-        if self._step < self._agent.learning_starts and not self._run.begun_from:
+        if early and not known:
             draw = self._player.spaces.random
             return self._agent.first_actions(observation, lambda: draw(self._rng))
         size = self._columns.action_size

@@ -72,7 +72,8 @@ class RayCollector:
         """The rate limiter, which takes the place of the agent's own schedule."""
         run, schedule = self._run, agent.schedule
         ratio = run.samples_per_insert * schedule.per_step
-        self._limiter = RateLimiter(ratio, schedule.starts, run.actors * run.rollout)
+        every = schedule.every if schedule.unit == "steps" else 1
+        self._limiter = RateLimiter(ratio, schedule.starts, run.actors * run.rollout, every)
         return self._limiter
 
     def start(self) -> None:
@@ -203,7 +204,9 @@ class RayCollector:
             host.note(f"step {host.state.step}: actor {number} died and is replaced")
             return Collected(0)
         rows = result.rows
-        for observation in rows[:, : self.spaces.observation_size]:
+        # As in `Trainer.explore`: before it learns on, it sees as where it learned.
+        known = host.state.step < host.agent.learning_starts and self._run.begun_from
+        for observation in () if known else rows[:, : self.spaces.observation_size]:
             host.engine.observe(observation)
         reward = self._replay.columns.reward
         host.engine.reward(rows[:, reward], rows[:, -1] > 0, number)

@@ -26,10 +26,13 @@ class RateLimiter:
     """Transitions before learning begins."""
     slack: int
     """Most transitions that may wait to be learned from, those under way included."""
+    every: int = 1
+    """Transitions between two times of learning."""
 
     def planned(self, inserted: int) -> int:
         """The number of updates in all that so many transitions allow."""
-        return max(0, math.floor(self.ratio * (inserted - self.starts) + ROUNDING))
+        learned = (inserted - self.starts) // self.every * self.every
+        return max(0, math.floor(self.ratio * learned + ROUNDING))
 
     def due(self, step: int, episodes: int, ended: bool, made: int) -> int:
         """The number of updates that may be made now.
@@ -44,7 +47,8 @@ class RateLimiter:
 
     def step_of(self, update: int) -> int:
         """The first environment step at which update number `update`, from 1, may be made."""
-        return self.starts + math.ceil(update / self.ratio)
+        times = math.ceil(update / (self.ratio * self.every) - ROUNDING)
+        return self.starts + times * self.every
 
     def admits(self, steps: int, ordered: int, updates: int) -> bool:
         """Whether more transitions may be collected.
@@ -54,10 +58,9 @@ class RateLimiter:
             ordered: Transitions that are inserted or under way.
             updates: Updates so far.
         """
-        behind = ordered - self.starts - updates / self.ratio
-        # Transitions for less than one update may wait although no update is due. They are allowed
-        # besides the slack: otherwise a ratio that is no whole number would stop both sides.
-        return behind + steps < self.slack + 1 / self.ratio - ROUNDING
+        # What the next update waits for is allowed besides the slack: otherwise both sides could
+        # wait for each other.
+        return ordered + steps < self.slack + self.step_of(updates + 1)
 
     def measured(self, inserted: int, updates: int) -> float | None:
         """The updates for each transition so far; None before learning has begun."""

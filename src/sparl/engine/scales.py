@@ -16,7 +16,10 @@ from sparl.networks import Normalization, RunningStatistics
 from sparl.replay import Batch
 
 EPSILON = 1e-8
-"""Added to the variance of returns, so that returns that are all alike can be divided by it."""
+"""Added to the variance of returns, so that returns that are all 0 can be divided by it."""
+LEAST_SPREAD = 0.1
+"""Least deviation of returns that is divided by, as a share of their mean: where all returns are
+alike, rewards would be blown up."""
 
 
 class Scales(NamedTuple):
@@ -75,8 +78,9 @@ class DiscountedReturns:
     @property
     def scale(self) -> Float[np.ndarray, ""]:
         """What rewards are multiplied by, in float32; 1 before the first step."""
-        (variance,) = self.statistics.variance
-        return np.asarray(1.0 / np.sqrt(variance + EPSILON), np.float32)
+        (variance,), (mean,) = self.statistics.variance, self.statistics.mean
+        spread = max(variance, (LEAST_SPREAD * mean) ** 2)
+        return np.asarray(1.0 / np.sqrt(spread + EPSILON), np.float32)
 
 
 class Seen:

@@ -6,10 +6,10 @@ JSON cannot hold, `data` has a pickle and a description in text. The pickle is n
 is.
 
 Of PPO, TD3, SAC and DQN the networks, targets, Adam's moments and SAC's temperature are taken over
-unchanged, and hyperparameters where sparl has the same: they go on learning. From then on sparl
-makes one update of TD3, SAC and DQN per environment step, whatever `train_freq` was, and DQN's
-gradients are not clipped by their norm. Of all others the policy is taken over. The replay and the
-environment are not in such a file; what VecNormalize knew is in a file of its own.
+unchanged, and hyperparameters where sparl has the same: they go on learning. `train_freq` is a
+pickle, so from then on sparl makes one update of TD3, SAC and DQN per environment step. Of all
+others the policy is taken over. The replay and the environment are not in such a file; what
+VecNormalize knew is in a file of its own.
 """
 
 from __future__ import annotations
@@ -114,15 +114,12 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         hidden = layers(tensors, "actor.latent_pi")
         return {"actor": assembled_of([*hidden, head], file.activation)}
 
-    variables = file.variables
+    variables, fixed = file.variables, None
     if "log_ent_coef" in variables:
         logarithm = _scalar(file, variables, "log_ent_coef")
     elif "ent_coef_tensor" in variables:
-        fixed = float(_scalar(file, variables, "ent_coef_tensor"))
-        logarithm = np.log(np.asarray(max(fixed, 1e-8), np.float32))
-        file.notes.append(
-            f"the entropy coefficient was fixed at {fixed:.3g}: sparl starts from it and learns it"
-        )
+        fixed = max(float(_scalar(file, variables, "ent_coef_tensor")), 1e-8)
+        logarithm = np.asarray(math.log(fixed), np.float32)
     else:
         raise BadFile(f"{file.path} has no entropy coefficient in pytorch_variables.pth")
 
@@ -142,13 +139,16 @@ def _sac(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
             moments(file, "ent_coef_optimizer", "", temperature, coefficient),
         ),
     }
-    target_entropy = file.data.get("target_entropy")
+    aimed_at = file.data.get("target_entropy")
+    learned = {
+        "target_entropy": aimed_at if isinstance(aimed_at, float) else None,
+        "initial_temperature": math.exp(logarithm),
+    }
     config = file.configured(
         SAC,
         **_common(file, SAC, learning_rate),
         **widths(parts["actor"].members["actor"], parts["critics"].members["critic_0"]),
-        target_entropy=target_entropy if isinstance(target_entropy, float) else None,
-        initial_temperature=math.exp(logarithm),
+        **(learned if fixed is None else {"ent_coef": fixed}),
     )
     return parts, config
 
@@ -170,6 +170,7 @@ def _dqn(file: SB3File, learning_rate: float | None) -> tuple[dict[str, TrainedP
         **_common(file, DQN, learning_rate),
         **widths(part.members["q"]),
         double=False,
+        max_grad_norm=file.number("max_grad_norm"),
         # Stable-Baselines3 counts environment steps, sparl updates; it makes one per step.
         target_update_interval=file.integer("target_update_interval"),
         epsilon_start=file.number("exploration_rate"),

@@ -119,6 +119,8 @@ def _start_of(path: Path, trust: bool = False) -> Start:
     """
     chosen = path.name.removeprefix("step-") if path.parent.name == "checkpoints" else None
     folder = RunFolder.open(path if chosen is None else path.parent.parent, trust)
+    with starting.writing(folder), exclusive_folder(folder.path):
+        folder.checkpoints.recover()
     saved = folder.checkpoints.steps()
     if chosen is not None and (not chosen.isdecimal() or int(chosen) not in saved):
         raise BadRun(f"{path} is no checkpoint; there are those of steps {saved}")

@@ -43,12 +43,12 @@ from sparl import validation
 from sparl.learner import Learner, Role, transport
 from sparl.methods.common import group_penalty, neurons
 from sparl.methods.common.cutting import cut_out
+from sparl.methods.common.gated import Gated
 from sparl.methods.common.importance import drop_least_important, relative_importance
 from sparl.methods.common.method import (
     RUNNING,
     AfterStep,
     BeforeStep,
-    Method,
     MethodState,
     Signals,
     TrainingProgress,
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DSP(Method):
+class DSP(Gated):
     """Start dense; penalise, switch off and cut out the least important neurons (2402.05146)."""
 
     name: ClassVar[str] = "dsp"
@@ -98,12 +98,6 @@ class DSP(Method):
     """Share of a layer's neurons that always stays."""
     critic_floor: float = 0.3
     """Like floor, for critics beside an actor: studies find that actors bear more (2206.10369)."""
-    tolerance: float = 0.2
-    """How far the recent return may fall short of the best while neurons are dropped, as a share of
-    the distance between the lowest and the best; 1 for no such limit."""
-    gate_errors: float = 0.0
-    """How far it may fall short in standard errors of means of ten episodes, 0 for no such limit:
-    for tasks whose first returns are so low that tolerance allows anything."""
     penalty: float = 0.01
     """lambda, the weight of the group sparse penalty."""
     penalty_step: Literal["proximal", "gradient"] = "proximal"
@@ -116,9 +110,9 @@ class DSP(Method):
         super().__post_init__()
         validation.at_least(1, interval=self.interval)
         check_window(self.begin, self.end)
-        shares = ("epsilon", "critic_epsilon", "floor", "critic_floor", "tolerance")
+        shares = ("epsilon", "critic_epsilon", "floor", "critic_floor")
         validation.fractions(**{name: getattr(self, name) for name in shares})
-        validation.at_least(0, penalty=self.penalty, gate_errors=self.gate_errors)
+        validation.at_least(0, penalty=self.penalty)
         validation.one_of(("proximal", "gradient"), penalty_step=self.penalty_step)
         validation.one_of(("taylor", "magnitude"), importance=self.importance)
 
@@ -195,7 +189,7 @@ class DSP(Method):
                 after += neurons.weights_between(network, widths[-1][1])
         saved, over = before - after, stage == "end"
         pays = (progress.updates - progress.update) * saved >= COMPILATION * int(state["weights"])
-        holds = bool(progress.returns.hold(self.tolerance, self.gate_errors))
+        holds = bool(self.holds(progress.returns))
         due = pays and saved >= SAVING * before and holds
         return Plan(over, tuple(widths) if saved and (due or over) else None)
 
@@ -212,7 +206,7 @@ class DSP(Method):
         assert isinstance(plan, Plan)
         if plan.widths is not None:
             learner, state = cut_out(learner, state, dict(plan.widths))
-        gate = jnp.asarray(signals.returns.hold(self.tolerance, self.gate_errors), jnp.float32)
+        gate = jnp.asarray(self.holds(signals.returns), jnp.float32)
         begun = signals.progress > self.begin
         elapsed = signals.progress - jnp.maximum(state["progress"], self.begin)
         step = begun * gate * elapsed / (PACE * (self.end - self.begin))

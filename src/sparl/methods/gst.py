@@ -40,8 +40,8 @@ from sparl.errors import BadValue
 from sparl.kernels import GROUPS
 from sparl.layouts import BlockCirculant, Layout, grid, projected
 from sparl.learner import Learner, Role, transport
+from sparl.methods.common.gated import Gated
 from sparl.methods.common.method import (
-    Method,
     MethodState,
     Signals,
     TrainingProgress,
@@ -64,7 +64,7 @@ class TargetPlan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GST(Method):
+class GST(Gated):
     """Large layers are block-circulant; blocks are pruned while the return holds (2101.09650)."""
 
     name: ClassVar[str] = "gst"
@@ -80,12 +80,6 @@ class GST(Method):
     """How far the target goes up or down at once; each restructuring compiles."""
     interval: int = 30_000
     """Updates between two checks of the return."""
-    tolerance: float = 0.2
-    """How far the recent return may fall short of the best while the target goes up, as a share of
-    the distance between the lowest and the best; 1 for no such limit."""
-    gate_errors: float = 0.0
-    """How far it may fall short in standard errors of means of ten episodes; 0 for no such
-    limit."""
     patience: int = 3
     """Checks in a row at which the return falls short before the target goes down."""
     smallest: int = 64
@@ -102,8 +96,6 @@ class GST(Method):
             raise BadValue(f"sparsity is {self.sparsity}: it must be at least 0 and below 1")
         if not 0 < self.increment <= 1:
             raise BadValue(f"increment is {self.increment}: it must be above 0 and at most 1")
-        validation.fractions(tolerance=self.tolerance)
-        validation.at_least(0, gate_errors=self.gate_errors)
         validation.at_least(
             1, interval=self.interval, patience=self.patience, smallest=self.smallest
         )
@@ -183,10 +175,7 @@ class GST(Method):
         self, stage: Hashable, learner: Learner, state: MethodState, progress: TrainingProgress
     ) -> TargetPlan:
         """Decides on the next level of the target by the recent return."""
-        level, holds = (
-            int(state["level"]),
-            bool(progress.returns.hold(self.tolerance, self.gate_errors)),
-        )
+        level, holds = int(state["level"]), bool(self.holds(progress.returns))
         goes_down = not holds and int(state["fell_short"]) + 1 >= self.patience
         return TargetPlan(min(max(level + holds - goes_down, 0), self.levels), holds)
 

@@ -106,11 +106,11 @@ class SET(Unstructured):
 
     def stage(self, update: int, updates: int) -> Hashable | None:
         """REGROW, LAST_DROP or None."""
-        if not self.interval or update % self.interval:
+        if not self.interval:
             return None
         if update <= self.until * updates:
-            return REGROW
-        first_beyond = update - self.interval <= self.until * updates
+            return None if update % self.interval else REGROW
+        first_beyond = update - 1 <= self.until * updates
         return LAST_DROP if self.last_drop and first_beyond else None
 
     def restructure(

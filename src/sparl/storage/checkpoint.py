@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sparl.errors import BadFile
 from sparl.networks.serialization import indices_of_groups
 from sparl.replay import Replay
-from sparl.storage import files, schema, state_file, system
+from sparl.storage import files, schema, state_file
 from sparl.storage.state_file import FORMAT, SEGMENT, Segment, StateFile
 
 KEEP = 3
@@ -102,11 +102,7 @@ class Checkpoints:
         """
         self.replay_folder.mkdir(parents=True, exist_ok=True)
         segments = self._save_replay(replay)
-        final = self.path(step)
-        temporary = self.folder / f".{final.name}.part"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
+        with files.replaced_folder(final := self.path(step)) as temporary:
             if write_best is not None:
                 write_best(temporary / BEST)
             content = {
@@ -122,12 +118,6 @@ class Checkpoints:
                 },
             }
             files.write_json(temporary / FILE, content | {"sha256": schema.digest(content)})
-            shutil.rmtree(final, ignore_errors=True)
-            system.rename(temporary, final)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        system.sync_folder(self.folder)
         self._segments = segments
         self._prune(step)
         return final
@@ -160,6 +150,11 @@ class Checkpoints:
         for beyond in self.steps():
             if beyond > step:
                 shutil.rmtree(self.path(beyond), ignore_errors=True)
+
+    def recover(self) -> None:
+        """Brings back a checkpoint that one of the same step was about to replace at a kill."""
+        for aside in self.folder.glob(".step-*.old"):
+            files.recover_folder(self.folder / aside.stem.removeprefix("."))
 
     def read_state(self, step: int) -> StateFile:
         """What the state.json of a checkpoint says. Raises `BadFile` as `load` does."""

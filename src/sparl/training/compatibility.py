@@ -14,7 +14,9 @@ from sparl.methods import Method
 from sparl.replay import Columns
 
 
-def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: Any) -> None:
+def refuse_misfit(
+    run: RunConfig, agent: Agent, method: Method, spaces: Spaces, action_space: Any
+) -> None:
     """Refuses what cannot work before anything is written.
 
     Raises:
@@ -42,6 +44,12 @@ def refuse_misfit(run: RunConfig, agent: Agent, spaces: Spaces, action_space: An
         raise BadValue(
             f"replay is {run.replay}: {agent.name} learns from what its present policy does, and "
             "never from logs. Choose td3, sac or dqn"
+        )
+    if run.offline and method.needs_episodes:
+        raise BadValue(
+            f"method is {method.name}, which prunes while the return of training holds, and with "
+            "offline there are no episodes. Give tolerance 1 and gate_errors 0, or choose another "
+            "method"
         )
     if run.actor_obs or run.critic_obs:
         _refuse_with_views(run, agent)

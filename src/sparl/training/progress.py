@@ -147,10 +147,11 @@ class Progress:
 
     def _phase(self, step: int, updates: int) -> str:
         """What the run does before it learns; empty from then on."""
-        if updates or step >= self._starts:
+        until = min(self._starts, self._run.steps)  # an imported policy never learns
+        if updates or step >= until:
             return ""
         does = "acting" if self._run.begun_from else self._first_phase
-        return f"{does} until {self._starts:,}"
+        return f"{does} until {until:,}"
 
 
 def fitted(pieces: Sequence[Piece], width: int) -> str:

@@ -69,7 +69,7 @@ class Trainer(Host):
         """Makes all that works with what the collector brings."""
         run = self.config
         self.spaces = spaces = self.collector.spaces
-        refuse_misfit(run, agent, spaces, self.collector.action_space)
+        refuse_misfit(run, agent, method, spaces, self.collector.action_space)
         columns = columns_of(run, agent, spaces)
         self.replay = self.collector.make_replay(columns)
         planned = (schedule := self.collector.schedule(agent)).planned(run.steps)

@@ -55,6 +55,8 @@ class Updater:
         if not self.replay.size:  # all that came was not finite, and left out
             return 0
         made = max(0, state.updates - self._before)
+        if ended and self.schedule.planned(state.step) >= self.planned:
+            return max(0, self.planned - made)  # the run's last ones, whatever they waited for
         return self.schedule.due(state.step, state.episode, ended, made)
 
     def learn(self, state: LoopState, ended: bool) -> Iterator[NDArray[np.float32]]:
@@ -70,7 +72,7 @@ class Updater:
             # Before the first that is due come those of the representation alone, one by one.
             alone = self._before - state.updates
             count = min(alone if alone > 0 else due, self._most or (1 if alone > 0 else due))
-            count = min(count, self._agent.schedule.most_drawn or count)
+            count = min(count, self._agent.schedule.most_drawn)
             errors = yield from self._update(state, count)
             if errors is not None:
                 self.replay.prioritise(errors)

@@ -125,6 +125,7 @@ OTHERS = {
         POINT,
         policy_kwargs={"net_arch": [8], "activation_fn": torch.nn.Tanh},
         learning_rate=lambda left: 1e-3 * (0.1 + left),
+        ent_coef=0.2,
         **COMMON,
     ),
     "tqc": lambda: TQC(

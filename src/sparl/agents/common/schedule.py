@@ -52,9 +52,10 @@ class UpdateSchedule:
         return self.updates if self.unit == "steps" else EPISODE_BUNDLE
 
     @property
-    def most_drawn(self) -> int | None:
-        """Updates whose batches are drawn together, as an episode may be long; None for any."""
-        return None if self.unit == "steps" else 8 * EPISODE_BUNDLE
+    def most_drawn(self) -> int:
+        """Updates whose batches are drawn together: those of one time, or some, as an episode may
+        be long."""
+        return self.updates if self.unit == "steps" else 8 * EPISODE_BUNDLE
 
     @property
     def per_step(self) -> float:

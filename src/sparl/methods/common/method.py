@@ -157,6 +157,11 @@ class Method(validation.Options):
         return stage
 
     @property
+    def needs_episodes(self) -> bool:
+        """Whether it looks at episodes of training, which a run from logs alone does not have."""
+        return False
+
+    @property
     def before_step(self) -> BeforeStep | None:
         """A function that runs before each optimizer step in the compiled update, or None.
 
