@@ -34,8 +34,8 @@ class Sweep:
 class Distill:
     """Train a small student that does what a trained policy does, by DAgger. All options of sparl
     train with --agent dagger go with it, such as --hidden 16 16 (the student's layers), --steps,
-    --method, --seed and --out: sparl train --agent dagger --help lists them. Its environment is
-    that of the teacher's run."""
+    --method, --seed and --out: sparl train --agent dagger --help lists them; --steps is 50000
+    here if not given. Its environment is that of the teacher's run."""
 
     teacher: tyro.conf.Positional[Path]
     """Run folder, or folder of a saved policy."""

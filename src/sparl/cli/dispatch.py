@@ -60,7 +60,7 @@ Sparse deep reinforcement learning: agents that are small from the first step.
 sparl COMMAND --help tells a command's options; for train the main ones of the
 chosen --agent and --method, and with --help-all all. For example:
 
-  sparl train HalfCheetah-v5 --method rnm --pattern 2:4 --steps 100000
+  sparl train HalfCheetah-v5 --method rnm --pattern 1:8 --steps 100000
 """
 
 
