@@ -48,6 +48,8 @@ class Agent(validation.Options, ABC):
     """The parts that have target networks."""
     metrics: ClassVar[Mapping[str, str]]
     """What `update` tells, with the name of each in TensorBoard."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether it learns what another policy does, and nothing by itself."""
     first_phase: ClassVar[str] = "random"
     """What `first_actions` are, in a word."""
     adam_epsilon: ClassVar[float] = 1e-8
@@ -162,12 +164,12 @@ class Agent(validation.Options, ABC):
 
     @abstractmethod
     def batches(
-        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
     ) -> NDArray[np.float32]:
         """The rows of the next `updates` updates, [updates, batch, width].
 
         Args:
-            prepare: Takes newest rows [n, width] and gives them with the agent's `extras` behind.
+            evaluate: Gives, for rows [n, width], what `OnPolicyAgent.evaluate` says of them.
         """
 
     # What it may change.
@@ -244,7 +246,7 @@ class Agent(validation.Options, ABC):
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Columns that `prepare` puts behind the rows of a rollout, as `batch.extras` has them."""
+        """Columns that `batches` puts behind the rows of a rollout, as `batch.extras` has them."""
         return ()
 
     @property

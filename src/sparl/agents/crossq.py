@@ -41,7 +41,6 @@ class CrossQ(SAC):
 
     name: ClassVar[str] = "crossq"
     with_target: ClassVar[frozenset[str]] = frozenset()
-    metrics: ClassVar[Any] = SAC.metrics
     log_temperature_loss: ClassVar[bool] = True
 
     norm: Literal["none", "batch", "layer"] = "batch"
@@ -82,8 +81,7 @@ class CrossQ(SAC):
             outputs, seen = self.by_batch(state, critics, both)
             q, next_q = jnp.split(outputs[:, 0], 2, axis=1)
             next_value = self.together(next_q) - temperature * next_log_prob
-            # `terminated` is the environment's own end; a time limit does not end the value.
-            following = batch.discount * (1.0 - batch.terminated) * next_value
+            following = batch.bootstrap * next_value
             error = q - stop_gradient(batch.reward + following)
             return 0.5 * jnp.sum(batch.mean(error**2)), (q, error, seen)
 

@@ -116,8 +116,7 @@ class DQN(OffPolicyAgent):
         next_values = target["q"](next_observation)
         chooser = online["q"](next_observation) if self.double else next_values
         next_q = chosen(next_values, jnp.argmax(chooser, axis=0).astype(jnp.int32))
-        # `terminated` is the environment's own end; a time limit does not end the value.
-        target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
+        target_q = batch.reward + batch.bootstrap * next_q
 
         def huber_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             # The Nature paper clips the error to [-1, 1]: the gradient of this loss.

@@ -97,7 +97,7 @@ class Imported(Agent):
         raise AssertionError("it does not learn")
 
     def batches(
-        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
     ) -> NDArray[np.float32]:
         raise AssertionError("it does not learn")
 

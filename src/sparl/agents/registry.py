@@ -20,7 +20,7 @@ def name_of(agent: Agent) -> str:
 
 def fitting(actions: Actions) -> list[str]:
     """The names of agents that can act so, and learn without a teacher."""
-    alone = {name: kind for name, kind in AGENTS.usable().items() if kind.first_phase != "teacher"}
+    alone = {name: kind for name, kind in AGENTS.usable().items() if not kind.needs_teacher}
     return [name for name, kind in alone.items() if kind.actions in (actions, "both")]
 
 

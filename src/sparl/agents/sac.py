@@ -150,8 +150,7 @@ class SAC(TwinCriticAgent):
         inputs, next_inputs, next_log_prob, temperature, normal = drawn(state, batch, key)
         next_q = self.q_value(state.target("critics"), next_inputs)
         next_value = next_q - temperature * next_log_prob
-        # `terminated` is the environment's own end; a time limit does not end the value.
-        target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_value
+        target_q = batch.reward + batch.bootstrap * next_value
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             outputs, seen = self.by_batch(state, critics, inputs)

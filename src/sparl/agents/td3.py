@@ -104,8 +104,7 @@ class TD3(TwinCriticAgent):
         next_action = self.smoothed(state.target("actor")["actor"], next_observation, key)
         next_inputs = critic_inputs(state, next_observation, next_action)
         next_q = self.q_value(state.target("critics"), next_inputs)
-        # `terminated` is the environment's own end; a time limit does not end the value.
-        target_q = batch.reward + batch.discount * (1.0 - batch.terminated) * next_q
+        target_q = batch.reward + batch.bootstrap * next_q
 
         def critic_loss(critics: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             outputs, seen = self.by_batch(state, critics, inputs)

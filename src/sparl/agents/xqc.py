@@ -116,8 +116,7 @@ class XQC(SAC):
         next_first = jnp.concatenate([next_inputs, inputs], axis=1)
         next_logits, _ = self.by_batch(state, state.target("critics"), next_first, rows)
         next_p = self.one_of_two(jax.nn.softmax(next_logits, axis=1))
-        # `terminated` is the environment's own end; a time limit does not end the value.
-        discount = batch.discount * (1.0 - batch.terminated)
+        discount = batch.bootstrap
         shift = batch.reward - discount * temperature * next_log_prob
         target = stop_gradient(self.atoms.projected(next_p, discount, shift))
 

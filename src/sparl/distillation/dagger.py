@@ -47,6 +47,7 @@ class DAgger(Agent):
 
     name: ClassVar[str] = "dagger"
     actions: ClassVar[Literal["both"]] = "both"
+    needs_teacher: ClassVar[bool] = True
     first_phase: ClassVar[str] = "teacher"
     roles: ClassVar[Any] = {"actor": "actor"}
     metrics: ClassVar[Any] = {"loss": "train/loss", "difference": "train/difference"}
@@ -152,7 +153,7 @@ class DAgger(Agent):
         return actions if self._discrete else np.clip(actions, -1.0, 1.0)
 
     def batches(
-        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
     ) -> NDArray[np.float32]:
         """Drawn from the whole replay, with the teacher's actions in place of the student's."""
         rows = replay.sample(updates * self.batch_size, rng, self.gamma)

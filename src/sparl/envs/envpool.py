@@ -59,7 +59,6 @@ class Single(gym.Env):
         self._pool = self._made(0)
         self.observation_space = self._pool.observation_space
         self.action_space = self._pool.action_space
-        self.limit = limit
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)

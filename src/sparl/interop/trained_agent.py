@@ -52,7 +52,7 @@ class TrainedAgent:
 
     agent: Agent
     parts: dict[str, TrainedPart]
-    """By the names that the agent's `init` gives."""
+    """By the names that `Agent.networks` gives."""
     run: dict[str, Any]
     """Options of `RunConfig` that the file has."""
     spaces: FileSpaces

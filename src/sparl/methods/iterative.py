@@ -23,7 +23,6 @@ class Iterative(Magnitude):
     """Start dense; in a few rounds, prune the same share of the weights that are left."""
 
     name: ClassVar[str] = "iterative"
-    finishes: ClassVar[bool] = True
 
     begin: float = 0.0
     """Share of the run's updates before the first round."""

@@ -27,6 +27,12 @@ class Batch(NamedTuple):
     extras: dict[str, Float[Array, " batch"]] | None = None
     """Further columns of an agent's rollouts, by name (`Agent.extras`)."""
 
+    @property
+    def bootstrap(self) -> Float[Array, " batch"]:
+        """What the value of the next observation counts for: the discount, or 0 where the
+        environment ended the episode. A time limit (truncation) does not end a value."""
+        return self.discount * (1.0 - self.terminated)
+
     def mean(self, losses: Float[Array, "*critics batch"]) -> Float[Array, "*critics"]:
         """The mean loss over the batch, weighted by `weight` if there is one."""
         return jnp.mean(losses if self.weight is None else self.weight * losses, axis=-1)

@@ -29,7 +29,7 @@ class SummaryFile(msgspec.Struct, frozen=True):
     seed: int
     steps: int
     final_return: float | None
-    """Mean of the last 10 evaluations; None if there were none."""
+    """Mean of the last third of all evaluations, of 10 at most; None if there were none."""
     best_return: float | None
     evals: tuple[Evaluated, ...]
     wall_seconds: float

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sparl.sweeps.folder import Standing
 from sparl.sweeps.study import Job
-from sparl.training import Console, return_text
+from sparl.training import Console, duration_text, return_text
 
 PLAIN_SECONDS = 60.0
 """Least time between two plain lines that nothing has ended before."""
@@ -124,7 +124,9 @@ class Progress:
             table.add_row(env, variant, *self._cells(tally), "")
         table.add_section()
         tally = Tally.of(self._jobs, states, at)
-        table.add_row("all", "", *self._cells(tally), _duration(tally.seconds_left), style="bold")
+        table.add_row(
+            "all", "", *self._cells(tally), duration_text(tally.seconds_left), style="bold"
+        )
         return table
 
     def _cells(self, tally: Tally) -> list[str]:
@@ -143,13 +145,5 @@ def _line(tally: Tally) -> str:
     figures += (
         [] if tally.best_return is None else [f"best return {return_text(tally.best_return)}"]
     )
-    left = _duration(tally.seconds_left)
+    left = duration_text(tally.seconds_left)
     return ", ".join([*figures, f"{left} left"] if left and tally.running else figures)
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -72,7 +72,7 @@ def _keep(
     found = _recorded(path, columns)
     for job, rows in new.items():
         of_run = {"env": job.env, "variant": job.variant, "seed": str(job.seed)}
-        cells = ({name: _cell(value) for name, value in row.items()} for row in rows)
+        cells = ({name: cell(value) for name, value in row.items()} for row in rows)
         found[job.variant, job.seed] = [of_run | row for row in cells]
     names = [*order, *(name for name, _ in found if name not in order)]
     text = io.StringIO()
@@ -110,8 +110,8 @@ def _recorded(path: Path, columns: Sequence[str]) -> dict[tuple[str, int], Rows]
     return found
 
 
-def _cell(value: Any) -> str:
-    """Six digits of a number: more than any two seeds have in common."""
+def cell(value: Any) -> str:
+    """A value of a table; of a number six digits, more than any two seeds have in common."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

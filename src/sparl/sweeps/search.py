@@ -191,7 +191,9 @@ class SearchRunner(Runner):
         self._write()
         trial = self._told(self.journal.trial(number))
         figure = f"{value:.6g}" if value is not None else f"{state} at step {trial.step:,}"
-        options = ", ".join(f"{name} {_cell(value)}" for name, value in trial.options.items())
+        options = ", ".join(
+            f"{name} {results.cell(value)}" for name, value in trial.options.items()
+        )
         self.progress.note(f"trial {number}: {figure} ({options})")
 
     def _trials(self) -> list[Trial]:
@@ -223,11 +225,5 @@ class SearchRunner(Runner):
         for trial in self._trials():
             figures = (trial.number, trial.state, trial.value, trial.step, trial.last_return)
             options = (trial.options.get(name) for name in names)
-            writer.writerow([_cell(value) for value in (*figures, *options)])
+            writer.writerow([results.cell(value) for value in (*figures, *options)])
         files.write_bytes(self.folder.path / TRIALS, text.getvalue().encode())
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ from sparl.training.logger import TIMES
 from sparl.training.offline import OfflineCollector
 from sparl.training.player import EpisodePlayer, Played, Transition
 from sparl.training.pretraining import PretrainingCollector
+from sparl.training.progress import duration_text
 from sparl.training.save_best import SaveBest
 from sparl.training.state import LoopState, late
 from sparl.training.stopping import StopOnPlateau, StopOnReturn
@@ -46,6 +47,7 @@ __all__ = [
     "Trainer",
     "Transition",
     "Which",
+    "duration_text",
     "inspect",
     "late",
     "limit_threads",

@@ -41,10 +41,6 @@ class Outbox(Generic[Piece]):
             else:
                 self._waiting.popleft()
 
-    def __len__(self) -> int:
-        """The number of pieces that wait."""
-        return len(self._waiting)
-
 
 def described(error: OSError, folder: Path) -> str:
     """An error of writing into a folder, and how much room there is."""

@@ -124,7 +124,7 @@ class Progress:
         # Random steps before learning begins are many times faster, so they tell no time left.
         if row["updates"] and row["steps_per_second"] > 0:
             left = (self._run.steps - row["step"]) / row["steps_per_second"]
-            pieces.append(Piece(f"{_duration(left)} left", 4))
+            pieces.append(Piece(f"{duration_text(left)} left", 4))
         pieces.insert(0, Piece(f"step {row['step']}/{self._run.steps}", 9))
         text = fitted(pieces, self.console.width)
         if self._line is not None:
@@ -176,7 +176,10 @@ def _figure(name: str, value: float | None) -> str:
     return "" if value is None else f"{name} {return_text(value)}"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float | None) -> str:
+    """Seconds as H:MM:SS; empty where they are not known."""
+    if seconds is None:
+        return ""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -49,7 +49,7 @@ class OffPolicyAgent(Agent):
         )
 
     def batches(
-        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, prepare: Any
+        self, replay: Replay, updates: int, step: int, rng: np.random.Generator, evaluate: Any
     ) -> NDArray[np.float32]:
         """Drawn from the whole replay."""
         n_step = self.n_step if step >= self.n_step_from else 1

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from sparl import validation
 from sparl.agents.agent import Acting, Actions
-from sparl.agents.common.discrete import chosen, greedy
-from sparl.agents.common.distribution import draw
+from sparl.agents.common.discrete import greedy
+from sparl.agents.common.distribution import draw, log_probability
 from sparl.agents.common.on_policy import OnPolicyAgent
 from sparl.learner import AgentState
 from sparl.networks import Network, Networks
@@ -124,13 +124,12 @@ class OneStepAgent(OnPolicyAgent):
         critic = self.judge(before, state.online("critic")["critic"])
         value, next_value = (critic(x.T)[0] for x in (batch.observation, batch.next_observation))
         advantage = td_error(value, next_value, batch)
-        observation, action = batch.observation.T, batch.action[:, 0].astype(jnp.int32)
+        observation = batch.observation.T
 
         def policy_loss(networks: Networks) -> tuple[jax.Array, tuple[jax.Array, Networks]]:
             (logits,), seen = self.by_batch(state, networks, observation)
-            log_pi = jax.nn.log_softmax(logits, axis=0)
-            entropy = -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0))
-            gain = jnp.mean(chosen(log_pi, action) * advantage)
+            log_pi, entropy = log_probability(logits, None, batch.action)
+            gain = jnp.mean(log_pi * advantage)
             return -gain - self.entropy_bonus * entropy, (entropy, seen)
 
         state, loss, (entropy, seen) = state.step("actor", policy_loss)
@@ -143,5 +142,4 @@ def td_error(
     value: Float[Array, " batch"], next_value: Float[Array, " batch"], batch: Batch
 ) -> Float[Array, " batch"]:
     """delta = r + gamma v(s') - v(s), without v(s') where the episode ended by itself."""
-    # A time limit does not end the value (truncation).
-    return batch.reward + batch.discount * (1.0 - batch.terminated) * next_value - value
+    return batch.reward + batch.bootstrap * next_value - value
