@@ -12,7 +12,7 @@ from support import same_bits
 
 import sparl
 from sparl import kernels
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts, ofenet
 from sparl.agents.common.ofenet import ACTION, PART, PREDICTION, STATE, OFENet
 from sparl.config import RunConfig
 from sparl.engine import Engine
@@ -44,7 +44,7 @@ def rows(seed, count=16):
 
 def learner(representation=OFENET, optimizer=None):
     networks = ofenet.init(representation, jax.random.key(0), 4, 2)
-    optimizers = {PART: optimizer or ofenet.optimizer(None, PART)}
+    optimizers = {PART: optimizer or learner_parts.optimizer(None, PART)}
     return Learner.start(networks, optimizers, frozenset(), {PART: "representation"})
 
 

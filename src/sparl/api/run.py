@@ -242,9 +242,10 @@ def transfer(
         learning_starts: Steps in which the agent acts and learns nothing, to fill its replay. If
             not given, as many as it took before it first learned, 1,000 at least; none where it
             learns without a replay.
-        options: Of `sparl.RunConfig`, such as `env_kwargs`, `wrappers`, `envs` and `seed`. Those
-            that tell how the environment is made are not taken over; all others are. Those that
-            decide what networks see (`normalize_observations`, say) cannot be changed.
+        options: Of `sparl.RunConfig`, such as `env_kwargs`, `wrappers`, `envs` and `seed`. The
+            seed and those of evaluations, checkpoints, the log and the replay are taken over if
+            not given; those that decide what networks see (`normalize_observations`, say) always
+            are. How the environment is made, and what is done in other processes, is not.
 
     Raises:
         BadValue: Such an option, or other shapes of observations or actions.

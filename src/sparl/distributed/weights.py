@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.engine import Engine, Forward, HostNetwork
 from sparl.learner import Structure
 from sparl.networks import serialization
@@ -100,9 +100,9 @@ class Received:
             agent: The agent's hyperparameters, from which the outlines of the networks follow.
         """
         parts = jax.eval_shape(
-            lambda key: ofenet.dense_parts(agent, key, columns), jax.random.key(0)
+            lambda key: learner_parts.dense_parts(agent, key, columns), jax.random.key(0)
         )
-        self._outlines = [{name: parts[part][name]} for part, name in ofenet.acting(agent)]
+        self._outlines = [{name: parts[part][name]} for part, name in learner_parts.acting(agent)]
         self._networks: list[ReceivedNetwork] = []
         self.network: HostNetwork = _nothing_received
         """All acting networks as one function."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents import Agent
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.engine.inference import Forward
 from sparl.engine.scales import Seen
 from sparl.engine.update import Algorithm
@@ -33,7 +33,7 @@ class ActingNetworks:
     def __init__(self, algorithm: Algorithm, learner: Learner) -> None:
         self._networks = [
             (part, Forward(learner.structures[part], name))
-            for part, name in ofenet.acting(algorithm.agent)
+            for part, name in learner_parts.acting(algorithm.agent)
         ]
         self.parts = tuple(part for part, _ in self._networks)
         """The parts that they are of."""
@@ -58,7 +58,7 @@ class Acting(Seen):
     @property
     def acting(self) -> tuple[tuple[str, str], ...]:
         """The networks that act, one behind the other: (part, name) of each."""
-        return ofenet.acting(self.agent)
+        return learner_parts.acting(self.agent)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[Any]:
         """The best actions: [batch, obs] to [batch, act] in [-1, 1], or to choices [batch]."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl.agents import Agent
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.engine import malloc
 from sparl.engine.acting import Acting, ActingNetworks
 from sparl.engine.compiled import functions, start_function
@@ -68,12 +68,12 @@ class Engine(Sizes, Acting):
         self.planned_updates = planned_updates
         init_key, method_key, update_key = jax.random.split(key_of(seed), 3)
         self.algorithm = Algorithm(agent, method, columns)
-        dense = ofenet.dense_parts(agent, init_key, columns)
-        optimizers = {part: ofenet.optimizer(agent, part) for part in dense}
+        dense = learner_parts.dense_parts(agent, init_key, columns)
+        optimizers = {part: learner_parts.optimizer(agent, part) for part in dense}
         networks = {name: part for name, part in dense.items() if holds_networks(part)}
         self.originals = serialization.shapes(networks)
-        self.original_policy = accounting.shapes_of(ofenet.policy(agent, networks))
-        self.roles = ofenet.roles(agent)
+        self.original_policy = accounting.shapes_of(learner_parts.policy(agent, networks))
+        self.roles = learner_parts.roles(agent)
         networks = self._started(networks, method_key)
         self.learner = Learner.start(dense | networks, optimizers, agent.target_parts, self.roles)
         self.journal = Journal.start(jax.random.key_data(update_key), len(self.algorithm.metrics))
@@ -168,7 +168,7 @@ class Engine(Sizes, Acting):
         if self.agent.averages_policy:
             part = self.agent.acting[0]
             parts[part] = self.learner.targets(part)
-        return ofenet.policy(self.agent, parts)
+        return learner_parts.policy(self.agent, parts)
 
     def update(self, rows: NDArray[np.float32]) -> None:
         """Makes updates; returns while they may still be running.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt32
 
 from sparl.agents import Agent
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts, ofenet
 from sparl.engine.scales import Scales
 from sparl.learner import AgentState, HookState, Learner, Part, StepRules, random
 from sparl.methods import Method
@@ -37,7 +37,7 @@ class Algorithm:
     @property
     def metrics(self) -> dict[str, str]:
         """What an update tells, with the name of each in TensorBoard."""
-        return ofenet.metrics(self.agent)
+        return learner_parts.metrics(self.agent)
 
     def due(self, update: int) -> Due:
         """What update number `update`, from 0, changes: first the representation alone."""

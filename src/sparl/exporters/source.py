@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.config import NotImported
 from sparl.networks import Network, dense_copy
 from sparl.policy import Policy
@@ -52,7 +52,7 @@ def dense_network(policy: Policy, run: RunFolder | None) -> Network:
     if agent is None or isinstance(agent, NotImported):
         return jax.eval_shape(dense_copy, policy.network)
     agent = agent.for_actions("discrete" if spaces.discrete else "continuous")
-    return ofenet.dense_policy(agent, spaces.observation_size, spaces.action_size)
+    return learner_parts.dense_policy(agent, spaces.observation_size, spaces.action_size)
 
 
 def dense_bytes(dense: Network) -> int:

@@ -1,6 +1,8 @@
 """How a run starts or goes on: its folder, its lock, and the trainer with what it needs."""
 
-from sparl.launch.going_on import resumed
+from sparl.launch.importing import import_sb3
+from sparl.launch.pruning import prune
+from sparl.launch.resuming import resumed
 from sparl.launch.starting import (
     agent_of,
     begin,
@@ -13,7 +15,7 @@ from sparl.launch.starting import (
     new_folder,
     trainer,
 )
-from sparl.launch.taking_over import import_sb3, prune, transfer
+from sparl.launch.transferring import transfer
 
 __all__ = [
     "agent_of",

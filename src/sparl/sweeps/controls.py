@@ -18,7 +18,7 @@ import numpy as np
 
 from sparl import validation
 from sparl.agents import Agent
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.config import RunConfig, run_file
 from sparl.envs import folder_name
 from sparl.errors import BadValue
@@ -108,12 +108,12 @@ def tiny(agent: Agent, done: Sequence[RunFolder]) -> Agent:
     }
 
     def policy(agent: Agent) -> int:
-        dense = ofenet.dense_policy(agent, columns.observation_size, columns.action_size)
+        dense = learner_parts.dense_policy(agent, columns.observation_size, columns.action_size)
         return sum(math.prod(layer.shape) for layer in dense.layers)
 
     def whole(agent: Agent) -> int:
         parts = jax.eval_shape(
-            lambda key: ofenet.dense_parts(agent, key, columns), jax.random.key(0)
+            lambda key: learner_parts.dense_parts(agent, key, columns), jax.random.key(0)
         )
         networks = (n for part in parts.values() if holds_networks(part) for n in part.values())
         return sum(math.prod(layer.shape) for network in networks for layer in network.layers)

@@ -13,22 +13,21 @@ To an agent a batch has z_s for observations, and `critic_inputs` is all that it
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
-from sparl.agents.common import viewed
-from sparl.learner import AgentState, Role
-from sparl.networks import Network, Networks, build, by_batch, feature_tower, then
-from sparl.replay import Batch, Columns
+from sparl.learner import AgentState
+from sparl.networks import Networks, build, by_batch, feature_tower
+from sparl.replay import Batch
 
 PART = "representation"
 STATE, ACTION, PREDICTION = "state_branch", "action_branch", "prediction"
 METRICS = {"representation_loss": "train/representation_loss"}
 LEARNING_RATE = 3e-4
+"""Of its own Adam."""
 
 
 class OFENet(NamedTuple):
@@ -65,62 +64,12 @@ def init(
     return {PART: networks}
 
 
-def dense_parts(agent: Any, key: jax.Array, columns: Columns) -> dict[str, Any]:
-    """All parts of a learner, dense: those of `agent`, and the representation if it has one.
-
-    The agent's networks read its features then, and are drawn by the same key as without it.
-    """
-    ofenet = agent.ofenet
-    if ofenet is None:
-        return viewed.networks(agent, key, columns)
-    sizes = columns.observation_size, columns.action_size
-    own = init(ofenet, jax.random.fold_in(key, 0), *sizes)
-    return own | agent.networks(key, sizes[0] + ofenet.units, sizes[1])
-
-
-def optimizer(agent: Any, part: str) -> optax.GradientTransformation:
-    """That of a part: the agent's own, or the representation's Adam."""
-    return optax.adam(LEARNING_RATE) if part == PART else agent.optimizer(part)
-
-
-def roles(agent: Any) -> dict[str, Role]:
-    """What the networks of each part are for."""
-    own: dict[str, Role] = {PART: "representation"} if agent.ofenet else {}
-    return own | dict(agent.roles)
-
-
-def metrics(agent: Any) -> dict[str, str]:
-    """What an update tells, with the name of each in TensorBoard."""
-    return dict(agent.metrics) | (METRICS if agent.ofenet else {})
-
-
 def critic_inputs(
     state: AgentState, observation: Float[Array, "obs batch"], action: Float[Array, "act batch"]
 ) -> Float[Array, "obs_act batch"]:
     """What critics read: z_sa; without a representation the observation and the action."""
     both = jnp.concatenate([observation, action])
     return state.online(PART)[ACTION](both) if state.has(PART) else both
-
-
-def acting(agent: Any) -> tuple[tuple[str, str], ...]:
-    """The networks that act, one behind the other: (part, name) of each."""
-    return ((PART, STATE), agent.acting) if agent.ofenet else (agent.acting,)
-
-
-def policy(agent: Any, networks: dict[str, Networks]) -> Network:
-    """What is saved of an agent's networks, by part: what acts on observations, which is behind the
-    state branch where there is one."""
-    network = agent.policy(networks[agent.acting[0]])
-    return then(networks[PART][STATE], network) if PART in networks else network
-
-
-def dense_policy(agent: Any, observation_size: int, action_size: int) -> Network:
-    """The policy as it was before the method started; shapes in place of arrays."""
-
-    def made(key: jax.Array) -> Network:
-        return policy(agent, dense_parts(agent, key, Columns(observation_size, action_size)))
-
-    return jax.eval_shape(made, jax.random.key(0))
 
 
 def represented(state: AgentState, batch: Batch) -> Batch:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.agents.common import ofenet
+from sparl.agents.common import learner_parts
 from sparl.config import NotImported, RunConfig
 from sparl.engine import Engine
 from sparl.envs import Spaces
@@ -186,7 +186,7 @@ def _sizes(policy: Policy, agent: Any, left_out: list[str]) -> dict[str, Any] | 
         ).as_dict()
     spaces = policy.narrowed().spaces
     sizes = spaces.observation_size, spaces.action_size
-    dense = ofenet.dense_policy(agent, *sizes)
+    dense = learner_parts.dense_policy(agent, *sizes)
     original = accounting.shapes_of(dense)
     if dense.wiring != policy.network.wiring:
         left_out.append("The policy: policy/ does not belong to the agent in config.json.")
