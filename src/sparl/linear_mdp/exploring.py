@@ -35,7 +35,8 @@ class FewActions(gym.ActionWrapper):
         levels = np.array([-1.0, 0.0, 1.0], np.float32)
         combinations = np.random.default_rng(0).choice(levels, (CORNERS, size))
         self._actions = self._spaces.to_env_action(levels[:, None] if size == 1 else combinations)
-        self.action_space = spaces.Discrete(len(self._actions))
+        self.choices = len(self._actions)
+        self.action_space = spaces.Discrete(self.choices)
 
     def action(self, action: Any) -> Any:
         """The continuous action with this number."""

@@ -182,8 +182,8 @@ def _search(
     if spaces.discrete:
         choices = spaces.choices
     else:
-        env = FewActions(env)
-        choices = len(env._actions)
+        env = few = FewActions(env)
+        choices = few.choices
     rng = np.random.default_rng([seed, 3])
     kept: dict[int, RelevantInput] = {}
     data, policy = None, random_policy(choices)

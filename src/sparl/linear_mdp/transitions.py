@@ -184,7 +184,7 @@ def concatenate(first: Transitions, second: Transitions) -> Transitions:
     )
 
 
-class Regression(NamedTuple):
+class LeastSquares(NamedTuple):
     """The rows of one least-squares problem."""
 
     x: NDArray[np.float64]
@@ -253,7 +253,7 @@ class Table:
 
     def regression(
         self, rows: NDArray[np.intp], targets: NDArray[np.float64], merged: bool = True
-    ) -> Regression:
+    ) -> LeastSquares:
         """The least-squares problem of some transitions.
 
         Args:
@@ -267,7 +267,7 @@ class Table:
             pairs, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
             y = np.bincount(number, weights=y) / counts
         observation, action = np.divmod(pairs, self.features.shape[1])
-        return Regression(self.features[observation, action], y, counts.astype(float))
+        return LeastSquares(self.features[observation, action], y, counts.astype(float))
 
 
 def checked_features(features: FeatureMap, observations: NDArray[Any]) -> NDArray[np.float64]:
