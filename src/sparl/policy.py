@@ -52,6 +52,10 @@ class Policy:
         self.golden = np.asarray(golden, np.float32)
         self.normalization = normalization
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the bound kernel, which no other process can take; it is bound anew there."""
+        return {name: value for name, value in vars(self).items() if name != "_direct"}
+
     def _repr_html_(self) -> str:
         """What each layer stores, as a notebook shows it."""
         seen, gives = self.spaces.observation_size, self.spaces.action_size

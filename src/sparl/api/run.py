@@ -13,7 +13,7 @@ from sparl.interop import logs
 from sparl.methods import Method
 from sparl.policy import Policy, predict
 from sparl.storage import RunFolder
-from sparl.training import Callback, Evaluation, Evaluator, Explorer, Which, load_policy
+from sparl.training import Callback, Evaluation, Explorer, Which, evaluating, load_policy
 
 
 class Run:
@@ -88,11 +88,8 @@ class Run:
         folder = RunFolder.open(self.folder)
         given = env is not None
         run = launch.in_environment(folder.read_config().run, env) if given else folder.runnable()
-        evaluator = Evaluator(run, self.policy.spaces, episodes, seed)
-        try:
+        with evaluating(run, self.policy.spaces, episodes, seed) as evaluator:
             return evaluator(self.policy.act)
-        finally:
-            evaluator.close()
 
     def resume(self, **options: Any) -> Run:
         """Goes on from the newest checkpoint; options are those of `sparl.resume`.

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from io import TextIOWrapper
 from typing import Any
 
@@ -33,7 +33,7 @@ from sparl.errors import BadValue, SparlError
 from sparl.layouts import LAYOUTS
 from sparl.methods import METHODS
 from sparl.storage import RunFolder, files
-from sparl.training import Console, Evaluator, Interrupted, load_policy, memory, return_text
+from sparl.training import Console, Interrupted, evaluating, load_policy, memory, return_text
 
 OVERVIEW = """\
 usage: sparl COMMAND …
@@ -127,6 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _stdout_is_ours(json: bool) -> AbstractContextManager[Any]:
+    """A context in which what an environment prints is no part of the JSON that is printed then."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
+
+
 def evaluate(arguments: list[str]) -> None:
     """`sparl eval`."""
     args = tyro.cli(commands.Eval, prog="sparl eval", args=arguments)
@@ -134,7 +139,10 @@ def evaluate(arguments: list[str]) -> None:
         draw_without_a_screen()  # the environment of the evaluation imports MuJoCo
     run = RunFolder.open(args.dir, args.trust).runnable()
     policy = load_policy(args.dir, args.which)
-    with closing(Evaluator(run, policy.spaces, args.episodes, args.seed)) as play:
+    with (
+        _stdout_is_ours(args.json),
+        evaluating(run, policy.spaces, args.episodes, args.seed) as play,
+    ):
         evaluation = play(policy.act)
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
@@ -197,7 +205,8 @@ def check(arguments: list[str]) -> None:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     run = RunConfig(args.env, env_kwargs=args.env_kwargs, wrappers=args.wrappers)
-    checked = envs.check(run.maker(), args.steps, args.seed, args.round_actions)
+    with _stdout_is_ours(args.json):
+        checked = envs.check(run.maker(), args.steps, args.seed, args.round_actions)
     if args.json:
         print(json.dumps(checked.as_dict(), indent=2))
     else:

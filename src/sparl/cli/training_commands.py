@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +160,7 @@ def _returns(run: RunConfig, before: Policy, after: Policy) -> tuple[Evaluation,
     """What two policies earn in a run's environment; None where evaluations have none."""
     if not run.eval_episodes or run.eval_env == "shared":
         return None
-    evaluator = training.Evaluator(run, after.spaces, run.eval_episodes, run.seed)
-    with closing(evaluator) as play:
+    with training.evaluating(run, after.spaces, run.eval_episodes, run.seed) as play:
         return play(before.act), play(after.act)
 
 

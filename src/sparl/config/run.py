@@ -199,7 +199,7 @@ class RunConfig:
         self._check_distribution()
 
     def _check_environments(self) -> None:
-        words.refuse_unrecordable(self.env_kwargs, self.wrappers)
+        object.__setattr__(self, "env_kwargs", words.recordable(self.env_kwargs, self.wrappers))
         of_gymnasium = ("noise_inputs", "inputs", "wrappers", "frame_stack")
         asked = [n for n in of_gymnasium if getattr(self, n) not in (0, 1, ())]
         if self.vectorization == "envpool" and asked:

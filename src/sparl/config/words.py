@@ -56,23 +56,32 @@ def wrapper_words(wrappers: tuple[WrapperSpec, ...]) -> list[str]:
     return [word for w in wrappers for word in (w.name, *words_of(w.kwargs))]
 
 
-def refuse_unrecordable(env_kwargs: dict[str, Any], wrappers: tuple[WrapperSpec, ...]) -> None:
-    """Checks that a run folder can record arguments.
+def recordable(env_kwargs: dict[str, Any], wrappers: tuple[WrapperSpec, ...]) -> dict[str, Any]:
+    """Gives `env_kwargs` as a run folder records them, with lists in place of tuples.
 
     Raises:
-        BadValue: One is no JSON.
+        BadValue: One of them, or an argument of a wrapper, is no JSON.
     """
     given = {"env_kwargs": env_kwargs} | {f"the wrapper {w.name}": w.kwargs for w in wrappers}
     for what, kwargs in given.items():
         for name, value in kwargs.items():
             try:
-                json.dumps(value, allow_nan=False)
+                if json.loads(json.dumps(value, allow_nan=False)) != _lists(value):
+                    raise ValueError("keys of dicts are texts")
             except (TypeError, ValueError) as error:
                 raise BadValue(
                     f"{what} has {name}={value!r}, which no run folder can record: give numbers, "
                     "texts, lists and dicts, or hand over a function that makes the environment "
                     "with it"
                 ) from error
+    return _lists(env_kwargs)
+
+
+def _lists(value: Any) -> Any:
+    """The same with lists in place of tuples."""
+    if isinstance(value, dict):
+        return {name: _lists(entry) for name, entry in value.items()}
+    return [_lists(entry) for entry in value] if isinstance(value, tuple | list) else value
 
 
 def _value(text: str) -> Any:

@@ -36,15 +36,28 @@ class Arrival(gym.Wrapper, RecordConstructorArgs):
         return copied(given[0], self.env.observation_space), given[1]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        given = self.env.step(action)
+        try:
+            given = self.env.step(action)
+        except (TypeError, ValueError) as error:  # of a time limit, which unpacks it before
+            found = [what for words, what in UNPACKED.items() if words in str(error)]
+            if not found:
+                raise
+            raise BadEnvironment(FIVE.format(found[0])) from error
+        if not isinstance(given, tuple | list):
+            raise BadEnvironment(FIVE.format(repr(given)))
         if len(given) != 5:
-            raise BadEnvironment(
-                f"step gave {len(given)} values, as environments of the old gym do: it must return "
-                "(observation, reward, terminated, truncated, info). The package shimmy wraps them"
-            )
+            raise BadEnvironment(FIVE.format(f"{len(given)} values"))
         observation, reward, terminated, truncated, info = given
         observation = copied(observation, self.env.observation_space)
         return observation, scalar(reward), bool(terminated), bool(truncated), info
+
+
+FIVE = (
+    "step gave {}: it must return (observation, reward, terminated, truncated, info). The package "
+    "shimmy wraps environments of the old gym, which give 4"
+)
+UNPACKED = {"expected 5, got 4": "4 values", "cannot unpack non-iterable NoneType": "None"}
+"""What Python says where a step's result cannot be unpacked, and what it was."""
 
 
 def copied(observation: Any, space: gym.Space | None = None) -> Any:

@@ -7,6 +7,7 @@ it may hand over observations as the environment gives them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -88,8 +89,9 @@ class Flattened(FlattenObservation):
     """
 
     def __init__(self, env: gym.Env) -> None:
+        described = _describe(env.observation_space)  # first: it says what cannot be flattened
         super().__init__(env)
-        self._of_entries = space_of(_describe(env.observation_space))
+        self._of_entries = space_of(described)
         flat: Any = self.observation_space
         bounds = flat.low.astype(np.float32), flat.high.astype(np.float32)
         self.observation_space = spaces.Box(*bounds, dtype=np.float32)
@@ -116,6 +118,41 @@ def flatten(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
             "an observation does not have the structure that this agent was made for: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def flatten_all(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
+    """One observation as a vector, [obs], or a batch of them as rows: each entry has as many then.
+
+    Raises:
+        BadEnvironment: As `flatten`.
+    """
+    counts = set(_counts(space, observation))
+    if counts in (set(), {None}) or len(counts) > 1:
+        return flatten(space, observation)
+    (count,) = counts
+    return np.stack([flatten(space, _item(space, observation, i)) for i in range(count or 0)])
+
+
+def _counts(space: spaces.Space, observation: Any) -> Iterator[int | None]:
+    """Of each entry, how many of it there are along a first axis; None where it is a single one."""
+    below = parts(space)
+    for name, entry in below:
+        try:
+            yield from _counts(entry, observation[name])
+        except (KeyError, IndexError, TypeError):
+            yield None
+    if not below:
+        shape = np.shape(observation)
+        yield shape[0] if shape and shape[1:] == space.shape else None
+
+
+def _item(space: spaces.Space, observation: Any, i: int) -> Any:
+    """Observation number i of a batch."""
+    if isinstance(space, spaces.Dict):
+        return {name: _item(entry, observation[name], i) for name, entry in parts(space)}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_item(entry, observation[name], i) for name, entry in parts(space))
+    return observation[i]
 
 
 def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray[np.float32]:
@@ -169,6 +206,11 @@ def _wrong_size(space: spaces.Space, observation: Any, size: int, name: str = "i
 def _describe(space: spaces.Space) -> dict[str, Any]:
     match space:
         case spaces.Box():
+            if 0 in space.shape:
+                raise BadEnvironment(
+                    f"an entry of its observations has shape {space.shape}, which is no number: "
+                    "leave it out"
+                )
             return {"kind": "Box", "shape": list(space.shape)}
         case spaces.Discrete():
             return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
@@ -180,6 +222,11 @@ def _describe(space: spaces.Space) -> dict[str, Any]:
         case spaces.Tuple():
             return {"kind": "Tuple", "spaces": [_describe(entry) for entry in space.spaces]}
         case spaces.Dict():
+            if not space.spaces or not all(isinstance(name, str) for name in space.spaces):
+                raise BadEnvironment(
+                    f"its observations are a Dict with the entries {list(space.spaces)}: they need "
+                    "names, as text"
+                )
             listed = [[name, _describe(entry)] for name, entry in space.spaces.items()]
             ordered = (
                 {"ordered": True} if list(space.spaces) != sorted(space.spaces, key=str) else {}

@@ -95,6 +95,7 @@ class EnvMaker:
         env = Arrival(self._with_spaces(self.base(**options)))
         for wrapper in self.wrappers:
             env = self._wrap(env, wrapper)
+        _refuse_statistics(env)
         env = Arrival(env) if self.wrappers else env
         if not isinstance(env.observation_space, gym.spaces.Box):
             env = self._flattened(env)
@@ -148,12 +149,6 @@ class EnvMaker:
             raise BadEnvironment(
                 f"the wrapper {wrapper.name} cannot wrap {self.env}: {_told(error)}"
             ) from error
-        if isinstance(wrapped, NormalizeObservation | NormalizeReward):
-            raise BadValue(
-                f"the wrapper {wrapper.name} keeps statistics of its own, which no checkpoint and "
-                "no policy has, and evaluations begin others. Use --normalize-observations; "
-                "rewards are scaled by ppo's --normalize-rewards and by xqc"
-            )
         if not isinstance(wrapped, gym.Env):
             raise BadValue(
                 f"the wrapper {wrapper.name} gives {type(wrapped).__name__}, which is no "
@@ -240,3 +235,18 @@ def make(env: str, **options: Any) -> gym.Env:
             be made (the message says what to install, or what it raised).
     """
     return by_name(env)(**options)
+
+
+def _refuse_statistics(env: gym.Env) -> None:
+    """Refuses wrappers that learn, wherever they are: only sparl's own statistics are kept."""
+    inner = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, NormalizeObservation | NormalizeReward):
+            env.close()
+            raise BadValue(
+                f"the wrapper {type(inner).__name__} keeps statistics of its own, which no "
+                "checkpoint and no policy has, and evaluations begin others. Use "
+                "--normalize-observations; rewards are scaled by ppo's --normalize-rewards and by "
+                "xqc"
+            )
+        inner = inner.env

@@ -7,7 +7,7 @@ actions counted from 0. The environment's own shapes and bounds are applied wher
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparl import validation
-from sparl.envs.entries import Entry, flatten, space_of
+from sparl.envs.entries import Entry, flatten_all, space_of
 from sparl.envs.inverse import agents_actions
 from sparl.envs.misfit import refuse_misfit
 from sparl.errors import BadEnvironment, BadValue
@@ -82,6 +82,12 @@ class Spaces:
         """Numbers of a continuous action, or choices of a discrete one."""
         return self.choices or len(self.low)
 
+    def differences(self, other: Spaces) -> str:
+        """What of these spaces differs from others, in words; empty where nothing does."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        shown = validation.shown
+        return ", ".join(f"{name} is {shown(a)}, not {shown(b)}" for name, a, b in pairs if a != b)
+
     def flat(self, observation: Any) -> NDArray[np.float32]:
         """Flattened observations.
 
@@ -95,14 +101,22 @@ class Spaces:
         Raises:
             BadEnvironment: The shape is not that of the environment's observations.
         """
-        if isinstance(observation, dict | tuple):
+        kind = None if self.structure is None else self.structure["kind"]
+        if isinstance(observation, dict) or (isinstance(observation, tuple) and kind is not None):
             return self._flattened(observation)
-        array = np.asarray(observation, np.float32)
+        if kind == "Discrete" and np.issubdtype(getattr(observation, "dtype", None), np.integer):
+            return self._flattened(observation)  # numbers of choices; what is flat is of floats
+        try:
+            array = np.asarray(observation, np.float32)
+        except (TypeError, ValueError) as error:
+            if kind == "Tuple" and isinstance(observation, list):
+                return self._flattened(tuple(observation))
+            raise BadEnvironment(f"an observation is no array of numbers: {error}") from error
         if array.shape == self.observation_shape:  # one of a run's, at every step
             return array.reshape(-1)
         rank = len(self.observation_shape)
         if array.shape[array.ndim - rank :] != self.observation_shape or array.ndim > rank + 1:
-            if self.structure is not None and self.frames == 1:  # a number of a Discrete space
+            if kind not in (None, "Dict", "Tuple") and self.frames == 1:
                 return self._flattened(observation)
             raise BadEnvironment(
                 f"an observation has shape {array.shape}; this agent was made for "
@@ -192,10 +206,10 @@ class Spaces:
         return space_of(self.structure)
 
     def _flattened(self, observation: Any) -> NDArray[np.float32]:
-        """One observation as the environment gives it, flattened."""
+        """Observations as the environment gives them, flattened: one, or a batch of them."""
         if self.structure is None or self.frames > 1:
             raise BadEnvironment(
                 "an observation does not have the structure that this agent was made for: it sees "
                 f"arrays of shape {self.observation_shape}"
             )
-        return flatten(self._space, observation)
+        return flatten_all(self._space, observation)

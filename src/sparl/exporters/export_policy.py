@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,7 +21,7 @@ from sparl.exporters.numpy_program import NumpyProgram
 from sparl.exporters.source import dense_bytes, dense_network, recorded_observations
 from sparl.policy import Policy
 from sparl.storage import RunFolder, files
-from sparl.training import Evaluator, Which, load_policy
+from sparl.training import Which, evaluating, load_policy
 
 REPORT_FILE = "export.json"
 """The report of `export`, beside what it wrote."""
@@ -212,7 +211,7 @@ def _returns(
         outputs = network.outputs(policy.select_inputs(observation))
         return outputs.argmax(axis=-1) if policy.spaces.discrete else outputs
 
-    with closing(Evaluator(config, policy.spaces, episodes, config.seed)) as play:
+    with evaluating(config, policy.spaces, episodes, config.seed) as play:
         original, exported = play(policy.act), play(act)
     return {
         "episodes": episodes,

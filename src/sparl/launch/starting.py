@@ -187,9 +187,11 @@ def take_logs(trainer: Trainer) -> None:
 
 def refuse_other_spaces(trainer: Trainer, spaces: Spaces) -> None:
     """Raises `BadRun` where the environment has other spaces than the run was made with."""
-    if trainer.spaces != spaces:
-        env = trainer.config.env
-        raise BadRun(f"{env} has {trainer.spaces} now; the run was made with {spaces}")
+    if other := trainer.spaces.differences(spaces):
+        raise BadRun(
+            f"{trainer.config.env} has other spaces than the run was made with: {other}. Bring "
+            "back what the environment was, or train a new run"
+        )
 
 
 @contextmanager

@@ -53,13 +53,15 @@ def blaming(what: str) -> Iterator[None]:
     """Turns whatever another's code raises while it is imported into a `BadValue`."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         last = frames[-1]
         # A SyntaxError tells its place itself.
         told = isinstance(error, SyntaxError) or last.filename.startswith("<frozen importlib")
         where = "" if told else f" at {last.filename}:{last.lineno}"
-        raise BadValue(f"{what}: {type(error).__name__}{where}: {error}") from error
+        script = ". What it does as a script belongs under if __name__ == '__main__'"
+        way_out = script if isinstance(error, SystemExit) else ""
+        raise BadValue(f"{what}: {type(error).__name__}{where}: {error}{way_out}") from error
 
 
 def imported(spec: str, kind: str) -> Any:
@@ -76,7 +78,8 @@ def imported(spec: str, kind: str) -> Any:
         module = module_of(Path(where), f"{kind} is {spec!r}")
     else:
         module = import_module(where, f"{kind} is {spec!r}")
-    found = getattr(module, name, None)
+    with blaming(f"{kind} is {spec!r}: {name} cannot be imported"):  # a module may load it late
+        found = getattr(module, name, None)
     if found is None:
         raise BadValue(f"{kind} is {spec!r}: {where} has no class {name}")
     return found

@@ -5,7 +5,7 @@ from sparl.training.callbacks import Callback
 from sparl.training.collector import Collected, Collector, Episode, Host, LocalCollector
 from sparl.training.console import Console
 from sparl.training.cores import limit_threads
-from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator, return_text
+from sparl.training.evaluation import SIDE_BY_SIDE, Evaluation, Evaluator, evaluating, return_text
 from sparl.training.interrupt import Interrupted
 from sparl.training.load import Explorer, Which, inspect, load_policy, refuse_beyond, snapshot
 from sparl.training.lockstep import refuse_lockstep, train_in_lockstep
@@ -48,6 +48,7 @@ __all__ = [
     "Transition",
     "Which",
     "duration_text",
+    "evaluating",
     "inspect",
     "late",
     "limit_threads",

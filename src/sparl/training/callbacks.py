@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sparl.errors import BadValue
 from sparl.training.collector import Host
 from sparl.training.evaluation import Evaluation
 
@@ -64,6 +65,10 @@ class Callbacks:
         Args:
             stop: Is told why the run is to end.
         """
+        for callback in callbacks:
+            if isinstance(callback, type):
+                name = callback.__name__
+                raise BadValue(f"callbacks has the class {name}: give one that is made, {name}()")
         self._all, self._stop = tuple(callbacks), stop
         self.failed: str = ""
         """The hook that raised an error: its class and its name."""

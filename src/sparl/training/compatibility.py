@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from sparl import agents
 from sparl.agents import Agent
 from sparl.config import RunConfig
@@ -79,7 +81,16 @@ def engine_of(
     planned: int | None = None,
     kind: type[Engine] = Engine,
 ) -> Engine:
-    """The engine of a run; for `planned` see `Engine`."""
+    """The engine of a run; for `planned` see `Engine`.
+
+    Raises:
+        BadValue: JAX computes in 64 bits; an environment may have said so when it was imported.
+    """
+    if jax.config.read("jax_enable_x64"):
+        raise BadValue(
+            "jax_enable_x64 is True, and sparl computes in 32 bits: take it out of the "
+            "environment's code, or JAX_ENABLE_X64 out of the shell"
+        )
     seen = run.normalize_observations, planned, run.clip_observations
     return kind(agent, method, columns, run.seed, *seen)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sparl import envs, validation
 from sparl.config import RunConfig
 from sparl.envs import Spaces, failures_told
-from sparl.errors import BadEnvironment, Diverged
+from sparl.errors import BadEnvironment, BadRun, Diverged
 
 SIDE_BY_SIDE = 10
 """Episodes that are stepped together, so that one call acts for all of them."""
@@ -152,6 +153,12 @@ class Evaluator:
         try:
             for _ in range(count):
                 made.append(self._stack.enter_context(closing(make())))
+            found = envs.spaces_of(made[0], self._run.round_actions) if made else self.spaces
+            if other := found.differences(self.spaces):
+                self._stack.close()
+                raise BadRun(
+                    f"{self._run.env} has other spaces than the policy was trained with: {other}"
+                )
         except BadEnvironment as error:
             self._stack.close()
             raise BadEnvironment(
@@ -218,3 +225,20 @@ class Evaluator:
     def close(self) -> None:
         """Closes the environments that were made for evaluations."""
         self._stack.close()
+
+
+@contextmanager
+def evaluating(
+    run: RunConfig, spaces: Spaces, episodes: int, seed: int
+) -> Iterator[Callable[[Act], Evaluation]]:
+    """A context that gives an `Evaluator`. If its environments cannot be closed, that is told, and
+    what they gave stays."""
+    evaluator = Evaluator(run, spaces, episodes, seed)
+    try:
+        yield evaluator
+    finally:
+        try:
+            evaluator.close()
+        except Exception as error:
+            told = f"an environment could not be closed: {type(error).__name__}: {error}"
+            print(f"sparl: {told}", file=sys.stderr)
