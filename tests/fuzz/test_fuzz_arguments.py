@@ -131,7 +131,7 @@ def test_any_command_line_works_or_says_why_not(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli.dispatch.bench, "main", lambda _: None)
     for module, name in (
         ("sparl.linear_mdp.features", "find"),
-        ("sparl.cli.dispatch", "Evaluator"),
+        ("sparl.cli.dispatch", "evaluating"),
     ):
         monkeypatch.setattr(f"{module}.{name}", _refuse)
     above = sorted(tmp_path.parent.iterdir())
