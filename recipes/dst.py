@@ -5,7 +5,7 @@
     python recipes/dst.py --only dense static-90                 # some of its variants
     python recipes/speeds.py dst/halfcheetah-90                  # steps/s of each, for the tables
 
-Studies, in this order, two seeds each; they are files in `recipes/studies/`:
+Studies, in this order; they are files in `recipes/studies/`:
 
     halfcheetah-90  HalfCheetah-v5, 90 % of the weights of actor and critics left out: static, SET,
                     RigL, RLx2's topology, gradual magnitude pruning, dense, and *tiny*: a dense
@@ -14,7 +14,7 @@ Studies, in this order, two seeds each; they are files in `recipes/studies/`:
     tried           other settings at 90 % on HalfCheetah-v5: kept weights scaled up at the start,
                     neighbouring neurons that keep the same inputs
     ds-td3          DS-TD3 as its paper has it, about 50 %, beside a dense agent with the same
-                    learning rate, weight decay and batch
+                    learning rate, weight decay and batch, and *tiny* with them
     halfcheetah-95  HalfCheetah-v5 at 95 %
     sac-90          SET (DS-SAC), RigL and static beside dense, with SAC
 
