@@ -42,17 +42,17 @@ class Arrival(gym.Wrapper, RecordConstructorArgs):
             found = [what for words, what in UNPACKED.items() if words in str(error)]
             if not found:
                 raise
-            raise BadEnvironment(FIVE.format(found[0])) from error
+            raise BadEnvironment(WRONG_STEP.format(found[0])) from error
         if not isinstance(given, tuple | list):
-            raise BadEnvironment(FIVE.format(repr(given)))
+            raise BadEnvironment(WRONG_STEP.format(repr(given)))
         if len(given) != 5:
-            raise BadEnvironment(FIVE.format(f"{len(given)} values"))
+            raise BadEnvironment(WRONG_STEP.format(f"{len(given)} values"))
         observation, reward, terminated, truncated, info = given
         observation = copied(observation, self.env.observation_space)
         return observation, scalar(reward), bool(terminated), bool(truncated), info
 
 
-FIVE = (
+WRONG_STEP = (
     "step gave {}: it must return (observation, reward, terminated, truncated, info). The package "
     "shimmy wraps environments of the old gym, which give 4"
 )

@@ -127,10 +127,10 @@ def flatten_all(space: spaces.Space, observation: Any) -> NDArray[np.float32]:
         BadEnvironment: As `flatten`.
     """
     counts = set(_counts(space, observation))
-    if counts in (set(), {None}) or len(counts) > 1:
+    count = counts.pop() if len(counts) == 1 else None
+    if count is None:
         return flatten(space, observation)
-    (count,) = counts
-    return np.stack([flatten(space, _item(space, observation, i)) for i in range(count or 0)])
+    return flatten_batch(space, observation, count)
 
 
 def _counts(space: spaces.Space, observation: Any) -> Iterator[int | None]:
@@ -144,15 +144,6 @@ def _counts(space: spaces.Space, observation: Any) -> Iterator[int | None]:
     if not below:
         shape = np.shape(observation)
         yield shape[0] if shape and shape[1:] == space.shape else None
-
-
-def _item(space: spaces.Space, observation: Any, i: int) -> Any:
-    """Observation number i of a batch."""
-    if isinstance(space, spaces.Dict):
-        return {name: _item(entry, observation[name], i) for name, entry in parts(space)}
-    if isinstance(space, spaces.Tuple):
-        return tuple(_item(entry, observation[name], i) for name, entry in parts(space))
-    return observation[i]
 
 
 def flatten_batch(space: spaces.Space, observations: Any, count: int) -> NDArray[np.float32]:
