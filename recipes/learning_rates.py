@@ -11,7 +11,8 @@ Studies; they are files in `recipes/studies/`:
                  is far behind 1:8 there at 3e-3, only has the wrong rate
     td3          TD3, HalfCheetah-v5, 300,000 steps at 1e-3 and 3e-3; at 3e-4 they are
                  `rnm_td3.py`'s
-    td3-walkers  TD3, Walker2d-v5 and Hopper-v5, 300,000 steps at 3e-4 and 1e-3
+    td3-walker2d, td3-hopper
+                 TD3, Walker2d-v5 and Hopper-v5, 300,000 steps at 3e-4 and 1e-3
 
 Stop it, and the same command goes on where it was. Curves and tables go to
 `results/learning_rates/`.
@@ -22,4 +23,4 @@ from __future__ import annotations
 from swept import main
 
 if __name__ == "__main__":
-    main(__doc__, "learning_rates", ("halfcheetah", "ant", "td3", "td3-walkers"))
+    main(__doc__, "learning_rates", ("halfcheetah", "ant", "td3", "td3-walker2d", "td3-hopper"))
