@@ -5,9 +5,10 @@
     python recipes/by_clock.py --peers sbx/bin/python --tasks Ant-v5 --seeds 2      # a part
 
 Three recipes one after the other, for each task. `presets.py` trains ours. `speeds.py` measures the
-steps per second of all of them in turns, on a machine that does nothing else. `presets_peers.py`
-trains each peer for as many steps as ten minutes buy, one on each core. Stop it, and the same
-command goes on with what is missing. `by_clock.md` and `by_clock.png` go to `results/presets/`.
+steps per second of all of them in turns, on a machine that does nothing else. Those of ours for
+which ten minutes buy more steps than the preset has are trained anew, for as many; so are the
+peers, by `presets_peers.py`, one on each core. Stop it, and the same command goes on with what is
+missing. `by_clock.md` and `by_clock.png` go to `results/presets/`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -25,10 +27,12 @@ from queue import SimpleQueue
 from drawing import by_clock
 from drawing.data import CURVES, SPEEDS, recorded, speeds
 from figures import RESULTS, make
-from speeds import PEERS
-from swept import ROOT
+from speeds import PEERS, jobs_of
+from swept import ROOT, add
 
-from sparl.config import options
+import sparl
+from sparl.config import options, run_file
+from sparl.sweeps.study import NOT_OPTIONS
 
 HERE, PRESETS = Path(__file__).resolve().parent, RESULTS / "presets"
 TASKS = ("Walker2d-v5", "Ant-v5", "Humanoid-v5")
@@ -54,13 +58,33 @@ def main() -> None:
         wider = ("--critics", WIDE) if WIDE not in critics else ()
         of = "--presets", task, "--seeds", f"0-{last}", "--runs", asked.runs, *wider
         run(sys.executable, "presets.py", *of)
+        sweeps = [asked.runs / task, *([asked.runs / f"{task}-critics"] if wider else [])]
         if PEERS[0] not in speeds(PRESETS / task / SPEEDS):
-            sweeps = [asked.runs / task, *([asked.runs / f"{task}-critics"] if wider else [])]
             study = f"presets/{task}", "--of", *sweeps, "--peers", asked.peers
             run(sys.executable, "speeds.py", *study)
+        train_longer(task, sweeps, f"0-{last}", asked.runs / f"{task}-{by_clock.LONGER}")
         train_peers(asked.peers, task, asked.seeds)
     make(by_clock.outputs(PRESETS))
     print((PRESETS / "by_clock.md").read_text())
+
+
+def train_longer(task: str, sweeps: Sequence[Path], seeds: str, out: Path) -> None:
+    """Runs of ours that last as long as the picture does, where those of the sweeps end before."""
+    measured = speeds(PRESETS / task / SPEEDS)
+    jobs = {job.variant: job for path in sweeps for job in jobs_of(path)}
+    variants = {}
+    for name, job in jobs.items():
+        if (steps := bought(measured[name], job.run.eval_every)) > job.steps:
+            options = run_file.options_of_run(job.run, job.agent, job.method) | {"steps": steps}
+            variants[name] = {k: v for k, v in options.items() if k not in NOT_OPTIONS}
+    if variants:
+        sparl.sweep({"envs": [task], "seeds": seeds, "variants": variants}, out=out)
+        add(out / task, PRESETS / task / by_clock.LONGER)
+
+
+def bought(speed: float, every: int) -> int:
+    """Steps that the picture's minutes buy, up to the evaluation that ends them."""
+    return every * math.ceil(60 * by_clock.LONGEST * speed / every)
 
 
 def train_peers(python: Path, task: str, seeds: int) -> None:
@@ -71,8 +95,7 @@ def train_peers(python: Path, task: str, seeds: int) -> None:
         free.put(core)
 
     def train(who: str, seed: int) -> None:
-        steps = EVERY * math.ceil(60 * by_clock.LONGEST * measured[who] / EVERY)
-        core = free.get()
+        core, steps = free.get(), bought(measured[who], EVERY)
         words = "--who", who, "--env", task, "--seed", seed, "--steps", steps, "--core", core
         try:
             run(python, "presets_peers.py", *words)

@@ -24,6 +24,8 @@ from sparl.analysis.statistics import resolution
 PEER = "sb3-sac"
 """Where this one was timed, all were."""
 CHANCE = "chance.csv"
+LONGER = "ten_minutes"
+"""Folder, in a task's, of runs of ours that end later than the preset says: `LONGEST` is more."""
 MINUTES = (2, 5, 10)
 LONGEST = 10
 """Minutes that the picture shows."""
@@ -60,13 +62,19 @@ class Task:
         return speeds(self.folder / SPEEDS)
 
     def runs(self) -> dict[str, dict[int, Rows]]:
-        """The curve of each seed of each variant whose speed is known."""
-        found = recorded(self.folder / CURVES)
+        """The curve of each seed, the longer one, of each variant whose speed is known."""
+        found = recorded(self.folder / CURVES) | recorded(self.folder / LONGER / CURVES)
         return {
             name: {seed: curve for (own, seed), curve in found.items() if own == name}
             for name in variants(found)
             if name in self.measured
         }
+
+    def data(self) -> list[Path]:
+        """The files."""
+        files = [self.folder / name for name in (CURVES, SPEEDS, CHANCE)]
+        longer = self.folder / LONGER / CURVES
+        return [*files, longer] if longer.exists() else files
 
     def chance(self) -> dict[str, float]:
         """What random actions and zeros return."""
@@ -77,7 +85,7 @@ def outputs(folder: Path) -> list[Output]:
     """Of `results/presets`: of the presets beside which peers were timed."""
     timed = sorted(folder.glob(f"*/{SPEEDS}"))
     tasks = [Task(path.parent) for path in timed if PEER in speeds(path)]
-    data = tuple(t.folder / name for t in tasks for name in (CURVES, SPEEDS, CHANCE))
+    data = tuple(path for task in tasks for path in task.data())
 
     def drawn(_: dict[str, Path]) -> Figure:
         return picture(tasks)

@@ -49,6 +49,17 @@ def test_others_are_beside_it_after_the_longest_time_that_both_have_come_to(pres
     assert cells(presets, "SB3, SAC")[-4:] == ["200 s", "18", "2", "16"]
 
 
+def test_a_longer_run_takes_the_place_of_the_presets(presets):
+    longer = presets / "Ant-v5" / "ten_minutes"
+    longer.mkdir()
+    lines = [f"Ant-v5,tiny,{s},{1000 * k},{k}" for s in range(3) for k in range(1, 121)]
+    lines = ["env,variant,seed,step,eval_return", *lines]
+    (longer / "curves.csv").write_text("\n".join(lines) + "\n")
+    # 120,000 steps are ten minutes: 96,001 to 120,000 count. 1:8 ends after 400 s.
+    assert cells(presets, "sparl, tiny")[3:7] == ["22", "54", "108", "400 s"]
+    assert longer / "curves.csv" in by_clock.outputs(presets)[0].data
+
+
 def test_it_is_made_where_peers_were_timed(presets):
     made = {o.path.name for o in registry(presets.parent) if o.path.parent == presets}
     assert {"by_clock.md", "by_clock.png"} <= made
