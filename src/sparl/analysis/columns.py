@@ -68,12 +68,9 @@ def difference_rows(differences: Sequence[Difference]) -> list[list[str]]:
     for found in differences:
         told = "" if found.resolution is None else _return_text(found.resolution)
         mean = _return_text(found.mean)
-        rows.append(
-            [
-                *(found.label, str(len(found.seeds)), mean if found.mean < 0 else f"+{mean}"),
-                *(told, f"{found.probability_of_improvement:.0%}", found.verdict),
-            ]
-        )
+        signed = mean if found.mean < 0 else f"+{mean}"
+        better = f"{found.probability_of_improvement:.0%}"
+        rows.append([found.label, str(len(found.seeds)), signed, told, better, found.verdict])
     return rows
 
 

@@ -91,7 +91,16 @@ def import_sb3(
         BadEnvironment: An environment that it was not trained in.
     """
     folder = launch.import_sb3(
-        *(Path(path), env, steps, learning_rate, seed, out, callbacks, quiet, progress),
-        *(None if vecnormalize is None else Path(vecnormalize), options),
+        Path(path),
+        env,
+        steps=steps,
+        learning_rate=learning_rate,
+        statistics=None if vecnormalize is None else Path(vecnormalize),
+        seed=seed,
+        out=out,
+        callbacks=callbacks,
+        quiet=quiet,
+        progress=progress,
+        options=options,
     )
     return Run(folder.path)

@@ -43,7 +43,9 @@ def distill(arguments: list[str]) -> None:
     out = asked.out or launch.default_folder(asked.run, asked.method)
     assert isinstance(asked.agent, DAgger)
     found = distillation.train_students(
-        *(asked.run, asked.agent, asked.method),
+        asked.run,
+        asked.agent,
+        asked.method,
         until=args.until,
         episodes=args.episodes,
         out=out,

@@ -146,7 +146,10 @@ def parse(
         parsed.threads,
         parsed.ray_address,
         parsed.print_config,
-        *(parsed.vs, parsed.seeds, parsed.jobs, parsed.lockstep),
+        parsed.vs,
+        parsed.seeds,
+        parsed.jobs,
+        parsed.lockstep,
     )
 
 

@@ -70,7 +70,9 @@ def distill(
     """
     run, agent = configured(Path(teacher), env, {"steps": steps, **options}, trust)
     return train_students(
-        *(run, agent, launch.method_of(method)),
+        run,
+        agent,
+        launch.method_of(method),
         until=until,
         episodes=episodes,
         out=out,

@@ -115,9 +115,7 @@ def _several_discrete(
             f"{MOST_CHOICES}. Wrap the environment to offer fewer, or to take a Box of numbers"
         )
     dtype = np.dtype(action.dtype or np.int64).name
-    return Spaces(
-        *(observation_shape, shape, (), (), choices), dtype=dtype, nvec=nvec, starts=starts
-    )
+    return Spaces(observation_shape, shape, (), (), choices, dtype=dtype, nvec=nvec, starts=starts)
 
 
 def image_in(space: spaces.Space) -> str | None:

@@ -102,9 +102,8 @@ def model(policy: Policy) -> Any:
         return constant(name, np.array(values, np.int64))
 
     several = f"{spaces.frames} frames of an episode, the newest last" if spaces.frames > 1 else ""
-    observation = helper.make_tensor_value_info(
-        *("observation", TensorProto.FLOAT, ["batch", *spaces.observation_shape]), several
-    )
+    shape = ["batch", *spaces.observation_shape]
+    observation = helper.make_tensor_value_info("observation", TensorProto.FLOAT, shape, several)
     if spaces.nvec:
         # As np.unravel_index: the last number changes fastest.
         combinations = [math.prod(spaces.nvec[i + 1 :]) for i in range(len(spaces.nvec))]

@@ -20,14 +20,15 @@ from sparl.training import Callback
 def import_sb3(
     path: Path,
     env: Any,
+    *,
     steps: int,
     learning_rate: float | None,
+    statistics: Path | None,
     seed: int | None,
     out: str | Path | None,
     callbacks: Sequence[Callback],
     quiet: bool,
     progress: Show | None,
-    statistics: Path | None,
     options: dict[str, Any],
 ) -> RunFolder:
     """Makes a run of an agent that Stable-Baselines3 saved; see `sparl.import_sb3`."""

@@ -232,8 +232,12 @@ def _network(
         input_norms.append(_norm(stage.input_norm, of_inputs, inputs, stored))
     wiring = Wiring(tuple(stages), wiring.gives)
     return Network(
-        *(tuple(layers), tuple(norms), tuple(input_norms), wiring, content.squash),
-        inputs=content.inputs,
+        tuple(layers),
+        tuple(norms),
+        tuple(input_norms),
+        wiring,
+        content.squash,
+        content.inputs,
     )
 
 

@@ -18,13 +18,10 @@ from numpy.typing import NDArray
 
 from sparl.errors import EnvironmentFailed
 from sparl.policy import Policy
-from sparl.training.callbacks import Callbacks
-from sparl.training.collector import Collector, Host
 from sparl.training.evaluation import Act, Evaluation, Evaluator
 from sparl.training.interrupt import Interrupt, Overdue
-from sparl.training.logger import Logger
+from sparl.training.parts import Parts
 from sparl.training.saving import Saver
-from sparl.training.updater import Updater
 
 
 class Playing(NamedTuple):
@@ -47,24 +44,16 @@ class LogRows:
     """Writes the rows of a run's log, with evaluations or without."""
 
     def __init__(
-        self,
-        host: Host,
-        collector: Collector,
-        updater: Updater,
-        saver: Saver,
-        logger: Logger,
-        callbacks: Callbacks,
-        evaluator: Evaluator,
-        interrupt: Callable[[], Interrupt],
+        self, parts: Parts, saver: Saver, evaluator: Evaluator, interrupt: Callable[[], Interrupt]
     ) -> None:
         """
         Args:
             interrupt: Gives that of the run, which may cut an evaluation that is not beside
                 training.
         """
-        self._host, self._collector, self._updater = host, collector, updater
-        self._saver, self._logger, self._callbacks = saver, logger, callbacks
-        self._evaluator, self._interrupt = evaluator, interrupt
+        self._host, self._collector, self._updater = parts.host, parts.collector, parts.updater
+        self._logger, self._callbacks = parts.logger, parts.callbacks
+        self._saver, self._evaluator, self._interrupt = saver, evaluator, interrupt
         self._playing: Playing | None = None
         self._waiting: list[dict[str, Any]] = []
         """Rows from that of the evaluation under way on."""

@@ -131,8 +131,12 @@ class EpisodePlayer:
                     after = self._step(action)
                     ended = after.terminated or after.truncated
                     yield Transition(
-                        *(observation, action, after.reward, after.observation),
-                        *(after.terminated, ended),
+                        observation,
+                        action,
+                        after.reward,
+                        after.observation,
+                        after.terminated,
+                        ended,
                     )
                     observation = after.observation
             except NotFinite as error:

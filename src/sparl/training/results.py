@@ -5,28 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sparl.config import RunConfig
-from sparl.engine import Engine
 from sparl.networks import accounting
 from sparl.policy import Policy
-from sparl.storage import Mark, RunFolder
-from sparl.training.state import LoopState
+from sparl.storage import Mark
+from sparl.training.collector import Host
 
 
 def write_results(
-    folder: RunFolder,
-    run: RunConfig,
-    engine: Engine,
-    policy: Policy,
-    best: Policy | None,
-    state: LoopState,
-    tables: dict[str, Mark],
-    totals: dict[str, Any],
+    host: Host, best: Policy | None, tables: dict[str, Mark], totals: dict[str, Any]
 ) -> None:
     """Writes `policy/`, `policy-best/` and summary.json.
 
     Args:
-        policy: The final one.
+        host: The trainer, with the final policy.
         best: That of the best evaluation; None where there was none.
         tables: How far each table of the run has come.
         totals: Entries of summary.json that only some runs have.
@@ -34,6 +25,7 @@ def write_results(
     Raises:
         OSError: The disk is full, for example.
     """
+    folder, engine, policy = host.folder, host.engine, host.policy()
     for path in (folder.policy, folder.best_policy):
         if path.is_symlink():  # a run folder of others must not lead elsewhere
             path.unlink()
@@ -44,6 +36,6 @@ def write_results(
     sizes = accounting.sizes(
         engine.report(), accounting.report({"policy": policy.network}, original)
     )
-    of_run = {"env": run.env, "seed": run.seed}
+    of_run = {"env": host.config.env, "seed": host.config.seed}
     marks = {"tables": {name: asdict(mark) for name, mark in tables.items()}}
-    folder.write_summary(of_run | state.summary() | sizes | totals | marks)
+    folder.write_summary(of_run | host.state.summary() | sizes | totals | marks)

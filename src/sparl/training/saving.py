@@ -8,31 +8,17 @@ from typing import Any
 from sparl.policy import Policy
 from sparl.storage import policy_file
 from sparl.training.best import Best
-from sparl.training.callbacks import Callbacks
-from sparl.training.collector import Collector, Host
-from sparl.training.logger import Logger
 from sparl.training.outbox import described
+from sparl.training.parts import Parts
 from sparl.training.state import LoopState
-from sparl.training.updater import Updater
 
 
 class Saver:
     """Saves a run's checkpoints and takes them up; holds the best policy between two of them."""
 
-    def __init__(
-        self,
-        host: Host,
-        collector: Collector,
-        updater: Updater,
-        logger: Logger,
-        callbacks: Callbacks,
-    ) -> None:
-        """
-        Args:
-            host: The trainer, whose state, engine, replay and generator are saved.
-        """
-        self._host, self._collector, self._updater = host, collector, updater
-        self._logger, self._callbacks = logger, callbacks
+    def __init__(self, parts: Parts) -> None:
+        self._host, self._collector, self._updater = parts.host, parts.collector, parts.updater
+        self._logger, self._callbacks = parts.logger, parts.callbacks
         self._updates = 0
         """In the newest checkpoint."""
         self.best = Best()

@@ -32,6 +32,7 @@ from sparl.training.evaluation import Evaluator
 from sparl.training.interrupt import Interrupt, Interrupted
 from sparl.training.log_rows import LogRows
 from sparl.training.logger import Logger
+from sparl.training.parts import Parts
 from sparl.training.player import closed_on_failure
 from sparl.training.progress import Progress
 from sparl.training.results import write_results
@@ -75,20 +76,18 @@ class Trainer(Host):
         planned = (schedule := self.collector.schedule(agent)).planned(run.steps)
         self.engine = engine_of(run, agent, method, columns, planned, kind)
         self.agent, self.rng = self.engine.agent, np.random.default_rng([run.seed, 1])
-        logged = (self.engine, told, self.callbacks, self.collector.columns)
-        self.logger = Logger(self.folder, run, *logged)
-        self.updater = Updater(
-            *(self.engine, self.replay, self.rng, schedule, planned),
-            *(self.collector.most_updates, self.logger, self.callbacks, run.pipeline == "on"),
+        self.logger = Logger(
+            self.folder, run, self.engine, told, self.callbacks, self.collector.columns
         )
-        self.saver = Saver(self, self.collector, self.updater, self.logger, self.callbacks)
+        self.updater = Updater(
+            self, schedule, planned, self.collector.most_updates, self.logger, self.callbacks
+        )
+        parts = Parts(self, self.collector, self.updater, self.logger, self.callbacks)
+        self.saver = Saver(parts)
         self.interrupt = Interrupt(self.note)
         shared = self.collector.env if run.eval_env == "shared" else None
         evaluator = Evaluator(run, spaces, run.eval_episodes, run.seed, shared)
-        self.log_rows = LogRows(
-            *(self, self.collector, self.updater, self.saver, self.logger, self.callbacks),
-            *(evaluator, lambda: self.interrupt),
-        )
+        self.log_rows = LogRows(parts, self.saver, evaluator, lambda: self.interrupt)
         self.collector.start()
         self.notes = [*startup.notes(self), *self.collector.notes()]
         # Whether an episode, or the run, ended with the newest steps; the step at which the end was
@@ -245,10 +244,7 @@ class Trainer(Host):
             self.log_rows.settle()
             self._stop_if_asked()
         self.state.wall_seconds = time.perf_counter() - self._begun
-        write_results(
-            *(self.folder, self.config, self.engine, self.policy(), self.saver.best.policy),
-            *(self.state, self.logger.marks(), self.collector.totals()),
-        )
+        write_results(self, self.saver.best.policy, self.logger.marks(), self.collector.totals())
 
     def _told(self, error: Exception) -> BaseException:
         """What is raised for an error that ends the run."""

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparl.engine import Engine
 from sparl.errors import Diverged
 from sparl.methods import TrainingProgress
-from sparl.replay import Replay
 from sparl.training.callbacks import Callbacks
-from sparl.training.collector import Schedule
+from sparl.training.collector import Host, Schedule
 from sparl.training.logger import Logger
 from sparl.training.state import LoopState
 
@@ -26,28 +24,26 @@ class Updater:
 
     def __init__(
         self,
-        engine: Engine,
-        replay: Replay,
-        rng: np.random.Generator,
+        host: Host,
         schedule: Schedule,
         planned: int,
         most_at_once: int | None,
         logger: Logger,
         callbacks: Callbacks,
-        pipelined: bool = False,
     ) -> None:
         """
         Args:
+            host: The trainer, which draws batches and whose engine learns.
             planned: Updates of the agent in the whole run; those of a representation alone, before
                 the agent's begin, do not count.
             most_at_once: See `Collector.most_updates`.
-            pipelined: Whether the next step's action is chosen by the weights before its updates.
         """
-        self.engine, self.replay, self.rng, self.schedule = engine, replay, rng, schedule
-        self.planned, self._most, self._pipelined = planned, most_at_once, pipelined
+        self.engine, self.replay, self.rng = host.engine, host.replay, host.rng
+        self.schedule, self.planned, self._most = schedule, planned, most_at_once
+        self._pipelined = host.config.pipeline == "on"
         self._logger, self._callbacks = logger, callbacks
-        self._agent, self._before = engine.agent, engine.agent.updates_before
-        self.footprint = engine.footprint
+        self._agent, self._before = self.engine.agent, self.engine.agent.updates_before
+        self.footprint = self.engine.footprint
         """What the networks hold and move in an update, as they are now."""
 
     def due(self, state: LoopState, ended: bool) -> int:
