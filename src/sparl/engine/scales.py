@@ -52,7 +52,18 @@ class DiscountedReturns:
         self._gamma = gamma
         self._under_way: dict[int, float] = {}
         """G by environment, of those whose episode goes on."""
-        self.statistics = RunningStatistics.start(1)
+        self._count, self._mean, self._deviations = 0, 0.0, 0.0
+
+    @property
+    def statistics(self) -> RunningStatistics:
+        """Those of all G so far."""
+        mean, deviations = np.array([self._mean]), np.array([self._deviations])
+        return RunningStatistics(np.array(self._count, np.int64), mean, deviations)
+
+    @statistics.setter
+    def statistics(self, found: RunningStatistics) -> None:
+        self._count = int(found.count)
+        (self._mean,), (self._deviations,) = found.mean.tolist(), found.deviations.tolist()
 
     def include(self, rewards: Float[np.ndarray, " n"], ended: NDArray[Any], stream: int) -> None:
         """Counts the next steps of an environment.
@@ -62,14 +73,17 @@ class DiscountedReturns:
             ended: Whether the episode was over with it.
             stream: The number of the environment.
         """
-        returns = np.zeros(len(rewards))
         running = self._under_way.get(stream, 0.0)
-        for i, (reward, over) in enumerate(zip(rewards.tolist(), ended.tolist(), strict=True)):
-            returns[i] = running = reward + self._gamma * running
+        # Numbers of Python: this is done at every step, and arrays of one entry are slow.
+        for reward, over in zip(rewards.tolist(), ended.tolist(), strict=True):
+            running = reward + self._gamma * running
+            shift = running - self._mean
+            share = 1 / (self._count + 1)
+            self._mean += shift * share
+            self._deviations += shift * shift * (self._count * share)
+            self._count += 1
             running = 0.0 if over else running
         self._under_way[stream] = running
-        if len(returns):
-            self.statistics = self.statistics.including(returns[:, None])
 
     def cut(self, stream: int | None = None) -> None:
         """Forgets the episode under way of an environment; of all, if none is given."""
