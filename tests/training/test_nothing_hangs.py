@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import environments
 import pytest
 from environments import TINY
-from interruptions import events, outcome, python
+from interruptions import events, outcome, process_environment, python
 
 import sparl
 from sparl.errors import BadRun, EnvironmentFailed
@@ -186,6 +187,20 @@ def test_processes_of_environments_end_in_silence_where_their_run_was_killed():
         _, told = process.communicate(timeout=60)  # to the end of the last of them
     assert process.returncode == -signal.SIGKILL
     assert "Traceback" not in told
+
+
+def test_a_script_that_trains_when_it_is_imported_is_told_how_to_be_written(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sparl\n"
+        'sparl.train("Pendulum-v1", envs=2, vectorization="async", steps=50, out="run")\n'
+    )
+    words, where = [sys.executable, script.name], {"cwd": tmp_path, "env": process_environment()}
+    process = subprocess.run(words, **where, capture_output=True, text=True, timeout=60)
+    told = process.stderr
+    assert process.returncode == 1
+    assert 'put what the file does below `if __name__ == "__main__":`' in told
+    assert "what it printed may say why" in told.splitlines()[-1]
 
 
 def test_a_request_to_stop_during_an_evaluation_leaves_it_to_whoever_resumes(tmp_path, monkeypatch):

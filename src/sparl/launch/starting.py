@@ -106,6 +106,7 @@ def in_environment(run: RunConfig, env: Any) -> RunConfig:
 
 def new_folder(path: str | Path | None, run: RunConfig, method: Method) -> RunFolder:
     """The folder of a run to begin, not yet made; `BadRun` where it holds anything."""
+    plugins.refuse_while_loading()  # before a folder that the run itself has taken
     folder = RunFolder(default_folder(run, method) if path is None else path)
     folder.refuse_if_taken()
     return folder

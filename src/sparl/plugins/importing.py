@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import multiprocessing
 import sys
 import sysconfig
 import traceback
@@ -23,6 +24,7 @@ from sparl.errors import BadValue
 
 FROM_FILE = "sparl_plugin_"
 """How the names of modules begin that were loaded from a file."""
+BELOW = 'put what the file does below `if __name__ == "__main__":`'
 _loading: list[Path] = []
 """The files that are being imported just now."""
 _INSTALLED = {Path(sysconfig.get_path(of)) for of in ("purelib", "platlib")}
@@ -31,12 +33,16 @@ _INSTALLED = {Path(sysconfig.get_path(of)) for of in ("purelib", "platlib")}
 def refuse_while_loading() -> None:
     """Raises `BadValue` while a file of the user is imported: a run must not start then.
 
-    A script that defines an agent and trains it is imported when that run is resumed.
+    A script that defines an agent and trains it is imported when that run is resumed, and by every
+    process in which an environment of it is stepped.
     """
     if _loading:
+        raise BadValue(f"a run starts while {_loading[-1]} is imported for a class in it: {BELOW}")
+    # Python's own mark of a process that runs the script of its parent again.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise BadValue(
-            f"a run starts while {_loading[-1]} is imported for a class in it: "
-            'put what the file does below `if __name__ == "__main__":`'
+            "a run starts in a process that was made for an environment of it, which imports the "
+            f"script first: {BELOW}"
         )
 
 

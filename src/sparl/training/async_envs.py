@@ -119,7 +119,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
             process.join(max(0.0, deadline - time.monotonic()))
             code = process.exitcode
             if code is not None:
-                how = f"ended with status {code}"
+                how = f"ended with status {code}; what it printed may say why"
                 if code < 0:
                     how = f"was killed by {signal.Signals(-code).name}"
                 if sys.platform != "win32" and code == -signal.SIGKILL:
