@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import environments
 import jax.numpy as jnp
 import numpy as np
 from environments import LIMIT, OFTEN, TINY
 
+import sparl
 from sparl import envs
 from sparl.config import RunConfig
 from sparl.envs import episode_seed
@@ -59,6 +61,17 @@ def test_an_episode_that_ends_counts_no_further():
 def test_an_episode_that_never_ends_is_cut():
     found = evaluator("Endless", 2, eval_max_steps=50)(push(0.0))
     assert (found.lengths, found.cut) == ((50, 50), 2)
+
+
+def test_without_evaluations_no_step_is_made_but_for_training(tmp_path):
+    environments.Counting.stepped.clear()
+    asked = OFTEN | {"eval_episodes": 0, "steps": 60}
+    run = sparl.train("environments:Counting-v0", TINY, out=tmp_path / "run", **asked)
+    assert len(environments.Counting.stepped) == 60
+    summary = RunFolder(run.folder).read_summary()
+    assert summary is not None and summary["evals"] == [] and summary["final_return"] is None
+    assert not RunFolder(run.folder).best_policy.exists()
+    assert run.evaluate(episodes=2).lengths  # it can still be evaluated
 
 
 def transitions(name, tmp_path):

@@ -217,7 +217,6 @@ def test_pruning_goes_on_with_the_replay_as_it_was(logs, tmp_path):
         ({"replay": "", "pretrain_updates": 5}, "pretrain_updates is above 0: say which logs"),
         ({"offline": True, "envs": 2}, "offline is True: there are no steps for actors, envs"),
         ({"pretrain_updates": 5, "actors": 1}, "pretrain_updates is 5: with actors"),
-        ({"eval_episodes": 0}, "eval_episodes is 0: it must be at least 1"),
         ({"agent": TINY_ON_POLICY}, "never from logs"),
     ],
 )

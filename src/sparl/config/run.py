@@ -46,7 +46,8 @@ class RunConfig:
     eval_every: int = 5_000
     """Steps between two evaluations."""
     eval_episodes: int = 10
-    """Episodes of one evaluation, always from the same seeds."""
+    """Episodes of one evaluation, always from the same seeds; 0 for no evaluations, where an
+    episode costs too much."""
     stop_at_return: float | None = None
     """Mean return of an evaluation at which the run ends, before all its steps are made."""
     checkpoint_every: int = 10_000
@@ -162,7 +163,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         validation.kinds(self)
         may_be_none = {"seed", "noise_inputs", "actors", "pretrain_updates", "replay_transitions"}
-        may_be_none |= {"eval_episodes"} if self.offline else set()
+        may_be_none |= {"eval_episodes"}
         kinds = get_type_hints(type(self))
         counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int} - may_be_none
         validation.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
