@@ -34,7 +34,9 @@ from sparl.replay import Batch
 class TD3(TwinCriticAgent):
     """Twin delayed DDPG, for continuous actions (1802.09477).
 
-    The defaults are those of the RNM paper's study (2602.14578).
+    The defaults are those of the RNM paper's study (2602.14578) but for two. Its learning rate is
+    3e-4, and it takes 25,000 random steps: on HalfCheetah-v5 and Hopper-v5 ours learned more, dense
+    or sparse (`recipes/td3_defaults.py`).
     """
 
     name: ClassVar[str] = "td3"
@@ -57,8 +59,8 @@ class TD3(TwinCriticAgent):
     """TD3+BC's alpha (2106.06860): what the critic's value counts beside staying close to the
     actions in the replay; 2.5 there, less stays closer. 0 is plain TD3. To learn from logs alone,
     with --normalize-observations as in the paper."""
-    learning_starts: int = 25_000
-    """Steps of uniformly random actions, without updates, before learning begins."""
+    learning_rate: float = 1e-3
+    """Adam's step size. A learned representation has an Adam of its own, with 3e-4."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
