@@ -62,8 +62,13 @@ class Task:
         return speeds(self.folder / SPEEDS)
 
     def runs(self) -> dict[str, dict[int, Rows]]:
-        """The curve of each seed, the longer one, of each variant whose speed is known."""
-        found = recorded(self.folder / CURVES) | recorded(self.folder / LONGER / CURVES)
+        """The curve of each seed of each variant whose speed is known.
+
+        Where a variant has longer runs these count alone: means are over seeds that go on equally.
+        """
+        longer = recorded(self.folder / LONGER / CURVES)
+        found = recorded(self.folder / CURVES)
+        found = {key: found[key] for key in found if key[0] not in variants(longer)} | longer
         return {
             name: {seed: curve for (own, seed), curve in found.items() if own == name}
             for name in variants(found)
