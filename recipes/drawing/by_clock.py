@@ -71,8 +71,8 @@ class Task:
         found = {key: found[key] for key in found if key[0] not in variants(longer)} | longer
         return {
             name: {seed: curve for (own, seed), curve in found.items() if own == name}
-            for name in variants(found)
-            if name in self.measured
+            for name in NAMES
+            if name in variants(found) and name in self.measured
         }
 
     def data(self) -> list[Path]:
