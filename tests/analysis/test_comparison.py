@@ -160,7 +160,7 @@ def test_notes_explain_intervals_and_other_differences(make_run):
     one, other = make_run("a"), make_run("b", "rnm", learning_rate=0.5, hidden=[8, 8])
     notes = "\n".join(sparl.compare([one, other]).notes)
     assert "1 seed: no interval" in notes
-    assert "these variants also differ in: learning_rate 0.0003 / 0.5\n" in notes
+    assert "these variants also differ in: learning_rate 0.001 / 0.5\n" in notes
     four = [make_run(f"c{i}", seed=i) for i in range(4)]
     notes = "\n".join(sparl.compare(four).notes)
     assert "bootstrap" in notes

@@ -58,7 +58,7 @@ def test_a_label_has_the_agent_where_there_are_several():
     variants = [setting(), *others]
     # Each agent has its default learning rate, which only the note mentions.
     assert variant_labels(variants) == ["td3 dense", "other dense", "other dense hidden=8"]
-    assert other_differences(variants) == ["learning_rate 0.0003 / 0.1"]
+    assert other_differences(variants) == ["learning_rate 0.001 / 0.1"]
 
 
 def test_different_variants_have_different_labels():

@@ -46,8 +46,7 @@ class RunConfig:
     eval_every: int = 5_000
     """Steps between two evaluations."""
     eval_episodes: int = 10
-    """Episodes of one evaluation, always from the same seeds; 0 for no evaluations, where an
-    episode costs too much."""
+    """Episodes of one evaluation, always from the same seeds; 0: no evaluations, as on a robot."""
     stop_at_return: float | None = None
     """Mean return of an evaluation at which the run ends, before all its steps are made."""
     checkpoint_every: int = 10_000
@@ -162,10 +161,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         validation.kinds(self)
-        may_be_none = {"seed", "noise_inputs", "actors", "pretrain_updates", "replay_transitions"}
-        may_be_none |= {"eval_episodes"}
         kinds = get_type_hints(type(self))
-        counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int} - may_be_none
+        counts = {f.name for f in dataclasses.fields(self) if kinds[f.name] is int}
+        counts -= {"seed", "noise_inputs", "actors", "eval_episodes", "pretrain_updates"}
+        counts -= {"replay_transitions"}
         validation.at_least(1, **{name: getattr(self, name) for name in sorted(counts)})
         validation.one_of(get_args(Vectorization), vectorization=self.vectorization)
         validation.one_of(get_args(Autoreset), autoreset=self.autoreset)
