@@ -35,7 +35,8 @@ class TD3(TwinCriticAgent):
     """Twin delayed DDPG, for continuous actions (1802.09477).
 
     The defaults are those of the RNM paper's study (2602.14578) but for the learning rate, which is
-    3e-4 there: on HalfCheetah-v5 dense agents return a third more with ours (`recipes/td3_defaults.py`).
+    3e-4 there: on HalfCheetah-v5 dense agents return a third more with ours
+    (`recipes/td3_defaults.py`).
     """
 
     name: ClassVar[str] = "td3"
